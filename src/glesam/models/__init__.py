@@ -1,0 +1,1 @@
+"""Segment-Anything families behind one interface: see `glesam.models.base`."""

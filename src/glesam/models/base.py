@@ -1,0 +1,148 @@
+"""The one interface of every promptable model, and the value types that pass through it.
+
+Shapes: `B` images, `N` prompts (objects) per image, `K` points per prompt, `C` mask candidates, `S` the model's
+square input size, `(h, w)` the latent's size. Coordinates are `(x, y)`; boxes are `(x0, y0, x1, y1)`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+PADDING_LABEL = -1
+"""Label of a padded point; SAM's prompt encoders hold a learned "not a point" vector for it."""
+
+
+@dataclass(frozen=True)
+class ImageGeometry:
+    """How a picture was laid into the model's square input: resized, placed top left, padded.
+
+    Attributes:
+        original_size: `(H, W)` of the picture that the user gave, in pixels.
+        input_size: `(h, w)` that the picture occupies inside the square.
+        image_size: `S`, side of the square.
+    """
+
+    original_size: tuple[int, int]
+    input_size: tuple[int, int]
+    image_size: int
+
+    def to_input(self, coords: Tensor) -> Tensor:
+        """Map `(..., 2)` coordinates from pixels of the picture to pixels of the model's square."""
+        (height, width), (h, w) = self.original_size, self.input_size
+        return coords * coords.new_tensor([w / width, h / height])
+
+    def to_original(self, coords: Tensor) -> Tensor:
+        """Map `(..., 2)` coordinates from the model's square back to pixels of the picture."""
+        (height, width), (h, w) = self.original_size, self.input_size
+        return coords * coords.new_tensor([width / w, height / h])
+
+    def restore(self, low_res_logits: Tensor) -> Tensor:
+        """Enlarge `(N, C, h, w)` logits to the square, cut the padding off, resize to `(N, C, H, W)`."""
+        square = (self.image_size, self.image_size)
+        logits = F.interpolate(low_res_logits.float(), square, mode="bilinear", align_corners=False)
+        logits = logits[..., : self.input_size[0], : self.input_size[1]]
+        return F.interpolate(logits, self.original_size, mode="bilinear", align_corners=False)
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """What the encoder makes of `B` images.
+
+    Attributes:
+        latent: `(B, 256, h, w)` float, the features that the enhancer works on.
+        skips: high-resolution maps for the decoder, stride 4 first, then stride 8 (SAM 2, compact); empty for SAM.
+    """
+
+    latent: Tensor
+    skips: tuple[Tensor, ...] = ()
+
+    def with_latent(self, latent: Tensor) -> Embedding:
+        """Return the same embedding with another latent, such as an enhanced one."""
+        return replace(self, latent=latent)
+
+
+@dataclass(frozen=True)
+class PromptTensors:
+    """Prompts in the model's input frame: pixels of the `S x S` square.
+
+    Attributes:
+        point_coords: `(B, N, K, 2)` float32, or None.
+        point_labels: `(B, N, K)` int64: 1 foreground, 0 background, -1 padding; None when there are no points.
+        boxes: `(B, N, 4)` float32, or None.
+        mask_input: `(B, N, 4h, 4w)` float32 logits of an earlier mask, or None.
+    """
+
+    point_coords: Tensor | None = None
+    point_labels: Tensor | None = None
+    boxes: Tensor | None = None
+    mask_input: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.point_coords is None and self.boxes is None and self.mask_input is None:
+            raise ValueError("expected points, boxes or a mask input, got none of them; pass at least one")
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """`(B, N)`: number of images and of prompts per image."""
+        given = next(t for t in (self.point_coords, self.boxes, self.mask_input) if t is not None)
+        return given.shape[0], given.shape[1]
+
+    def map(self, function: Any) -> PromptTensors:
+        """Apply a function, such as a move to a device, to every tensor that is present."""
+        fields = (self.point_coords, self.point_labels, self.boxes, self.mask_input)
+        return PromptTensors(*(None if t is None else function(t) for t in fields))
+
+
+@dataclass(frozen=True)
+class MaskOutput:
+    """What the mask decoder answers.
+
+    Attributes:
+        low_res_logits: `(B, N, C, 4h, 4w)` float32; above 0 is inside. `C` is 3 with multimask, else 1.
+        iou: `(B, N, C)` float32, the predicted IoU of each candidate.
+    """
+
+    low_res_logits: Tensor
+    iou: Tensor
+
+
+class PromptableModel(nn.Module, ABC):
+    """A model of the Segment-Anything kind: image in, latent out; latent and prompts in, masks out."""
+
+    family: ClassVar[str]
+    image_size: int
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the weights."""
+        return next(self.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Floating type of the weights."""
+        return next(self.parameters()).dtype
+
+    @abstractmethod
+    def preprocess(self, image: npt.NDArray[np.uint8]) -> tuple[Tensor, ImageGeometry]:
+        """Turn an `(H, W, 3)` uint8 RGB array into `(1, 3, S, S)` float32 pixel values and its geometry."""
+
+    @abstractmethod
+    def encode(self, pixel_values: Tensor) -> Embedding:
+        """Encode `(B, 3, S, S)` pixel values."""
+
+    @abstractmethod
+    def decode(self, embedding: Embedding, prompts: PromptTensors, multimask: bool = False) -> MaskOutput:
+        """Decode prompts on an embedding of as many images, or of one image that all share (B = 1)."""
+
+    @abstractmethod
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write `config.json` and `model.safetensors` into a folder."""
