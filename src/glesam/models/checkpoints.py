@@ -1,0 +1,216 @@
+"""The authors' original weight files (`sam_vit_*.pth`, `sam2*_hiera_*.pt`) as glesam models, strict both ways."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from torch import Tensor
+
+from glesam.errors import ModelError
+from glesam.models import checkpoint_tables as tables
+from glesam.models.sam import SamPromptable
+from glesam.models.sam2 import Sam2Promptable
+from glesam.models.store import brief
+from glesam.models.wrapped import WrappedModel
+
+SAM_MARK = "image_encoder.patch_embed.proj.weight"
+SAM2_MARK = "image_encoder.trunk.patch_embed.proj.weight"
+
+
+@dataclass(frozen=True)
+class Converted:
+    """An original file in transformers' terms.
+
+    Attributes:
+        model_class: the wrapper of its family.
+        config: transformers' config, recognised from the tensors' shapes.
+        state: weights under transformers' names.
+    """
+
+    model_class: type[WrappedModel]
+    config: Any
+    state: dict[str, Tensor]
+
+
+def load_checkpoint(
+    path: str | Path, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
+) -> WrappedModel:
+    """Load an original weight file of SAM or SAM 2; its size is recognised from the tensors' shapes.
+
+    Args:
+        path: `.pth` or `.pt` file. Only tensors are read from it, never code.
+        device: where the weights go.
+        dtype: floating type of the weights.
+
+    Raises:
+        ModelError: the file cannot be read, is of another model, or any key is missing or left over.
+    """
+    converted = convert(read_checkpoint(path), str(path))
+    model = converted.model_class.from_state(converted.config, converted.state, str(path))
+    return model.place(device, dtype)
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
+    """Read the tensors of a PyTorch file: bare, or under `model`; a `module.` prefix (from DDP) is taken off.
+
+    Raises:
+        ModelError: the file is missing, not a PyTorch file, or holds something else than tensors.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch's reader raises many types on foreign bytes
+        raise ModelError(
+            f"expected a PyTorch file of weights in {path}, got {brief(error)}; download it again"
+        ) from error
+    if isinstance(content, Mapping) and isinstance(content.get("model"), Mapping):
+        content = content["model"]
+    if not isinstance(content, Mapping) or not content or not all(isinstance(v, Tensor) for v in content.values()):
+        raise ModelError(f"expected a state dict in {path}, got something else; give an original SAM or SAM 2 file")
+    state = dict(content)
+    if all(key.startswith("module.") for key in state):
+        state = {key.removeprefix("module."): value for key, value in state.items()}
+    return state
+
+
+def convert(state: Mapping[str, Tensor], source: str) -> Converted:
+    """Recognise family and size of an original state dict and give it transformers' names.
+
+    Args:
+        state: weights under the authors' names.
+        source: where they come from, for error messages.
+
+    Raises:
+        ModelError: another model's keys, an unknown size, or keys that no row of the tables names.
+    """
+    if SAM_MARK in state:
+        renamed = rename(state, tables.SAM_RULES, tables.SAM_IGNORED, source)
+        return Converted(SamPromptable, sam_config(state, source), renamed)
+    if SAM2_MARK in state:
+        renamed = rename(state, tables.SAM2_RULES, tables.SAM2_IGNORED, source)
+        return Converted(Sam2Promptable, sam2_config(state, source), _stack(renamed, source))
+    raise ModelError(
+        f"expected the key {SAM_MARK} (SAM) or {SAM2_MARK} (SAM 2) in {source}, got {len(state)} other keys "
+        f"({', '.join(list(state)[:3])}, ...); give an original SAM or SAM 2 file, or a folder that glesam saved"
+    )
+
+
+def rename(
+    state: Mapping[str, Tensor], rules: tuple[tables.Rule, ...], ignored: tuple[str, ...], source: str
+) -> dict[str, Tensor]:
+    """Rename every key by the one rule that matches it in full; ignored keys are left out.
+
+    Raises:
+        ModelError: keys that nothing matches; they are counted and the first are named.
+    """
+    skip = re.compile("|".join(ignored))
+    compiled = [(re.compile(pattern), new) for pattern, new in rules]
+    renamed: dict[str, Tensor] = {}
+    unknown = []
+    for key, value in state.items():
+        if skip.fullmatch(key):
+            continue
+        match, new = next(((m, new) for pattern, new in compiled if (m := pattern.fullmatch(key))), (None, ""))
+        if match is None:
+            unknown.append(key)
+        else:
+            renamed[match.expand(new)] = value
+    if unknown:
+        raise ModelError(
+            f"expected only SAM's or SAM 2's own keys in {source}, got {len(unknown)} unexpected "
+            f"({', '.join(unknown[:3])}); use the authors' file, or convert this variant to a transformers folder"
+        )
+    return renamed
+
+
+def _stack(state: dict[str, Tensor], source: str) -> dict[str, Tensor]:
+    """Join the tables that transformers holds as one."""
+    for target, parts in tables.SAM2_STACKED.items():
+        missing = [part for part in parts if part not in state]
+        if missing:
+            raise ModelError(
+                f"expected {len(parts)} parts of {target} in {source}, got {len(missing)} missing "
+                f"({', '.join(missing)}); download the file again"
+            )
+        state[target] = torch.cat([state.pop(part) for part in parts])
+    return state
+
+
+def sam_config(state: Mapping[str, Tensor], source: str) -> Any:
+    """Read SAM's sizes off its tensors: all of them leave a trace there, so any size of ViT will do.
+
+    Raises:
+        ModelError: a key that tells a size is missing.
+    """
+    try:
+        hidden, _, patch, _ = state[SAM_MARK].shape
+        blocks = 1 + max(int(m[1]) for k in state if (m := re.match(r"image_encoder\.blocks\.(\d+)\.", k)))
+        rel_pos = [state[f"image_encoder.blocks.{i}.attn.rel_pos_h"].shape for i in range(blocks)]
+        grid = state["image_encoder.pos_embed"].shape[1]
+        mlp_dim = state["image_encoder.blocks.0.mlp.lin1.weight"].shape[0]
+        output_channels = state["image_encoder.neck.0.weight"].shape[0]
+        mask_channels = state["prompt_encoder.mask_downscaling.3.weight"].shape[0]
+        decoder_mlp = state["mask_decoder.transformer.layers.0.mlp.lin1.weight"].shape[0]
+        iou_hidden = state["mask_decoder.iou_prediction_head.layers.0.weight"].shape[0]
+    except (KeyError, ValueError) as error:
+        raise ModelError(f"expected SAM's full set of keys in {source}, missing {error}; download it again") from error
+    # Relative positions number 2 * side - 1: a block's side is its window's, or the whole grid's if it is global.
+    whole = 2 * grid - 1
+    local = [shape[0] for shape in rel_pos if shape[0] != whole]
+    return transformers.SamConfig(
+        vision_config={
+            "hidden_size": hidden,
+            "num_hidden_layers": blocks,
+            "num_attention_heads": hidden // rel_pos[0][1],
+            "mlp_dim": mlp_dim,
+            "image_size": grid * patch,
+            "patch_size": patch,
+            "output_channels": output_channels,
+            "num_pos_feats": output_channels // 2,
+            "window_size": (local[0] + 1) // 2 if local else 0,
+            "global_attn_indexes": [i for i, shape in enumerate(rel_pos) if shape[0] == whole],
+        },
+        prompt_encoder_config={
+            "hidden_size": output_channels,
+            "image_size": grid * patch,
+            "patch_size": patch,
+            "mask_input_channels": mask_channels,
+        },
+        mask_decoder_config={
+            "hidden_size": output_channels,
+            "mlp_dim": decoder_mlp,
+            "iou_head_hidden_dim": iou_hidden,
+        },
+    )
+
+
+def sam2_config(state: Mapping[str, Tensor], source: str) -> Any:
+    """Look SAM 2's size up by the width and number of Hiera's blocks.
+
+    Raises:
+        ModelError: none of tiny, small, base-plus and large.
+    """
+    width = state[SAM2_MARK].shape[0]
+    numbers = {int(m[1]) for k in state if (m := re.match(r"image_encoder\.trunk\.blocks\.(\d+)\.", k))}
+    sizes = tables.SAM2_SIZES.get((width, len(numbers)))
+    if sizes is None:
+        known = ", ".join(f"{w} x {n}" for w, n in tables.SAM2_SIZES)
+        raise ModelError(
+            f"expected Hiera of width x blocks {known} in {source}, got {width} x {len(numbers)}; "
+            "convert this variant to a transformers folder"
+        )
+    widths = [width * 2**stage for stage in range(4)]
+    backbone = {
+        "model_type": "sam2_hiera_det_model",
+        "hidden_size": width,
+        "num_attention_heads": sizes["num_attention_heads_per_stage"][0],  # type: ignore[index]
+        "embed_dim_per_stage": widths,
+        **sizes,
+    }
+    vision = {"model_type": "sam2_vision_model", "backbone_config": backbone, "backbone_channel_list": widths[::-1]}
+    return transformers.Sam2Config(vision_config=vision)

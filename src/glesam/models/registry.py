@@ -1,0 +1,304 @@
+"""The models that glesam knows by name, and the one door through which every model is loaded."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from glesam.errors import ModelError
+from glesam.files import sha256
+from glesam.models.store import WEIGHTS_FILE, brief, fetch_folder, read_config, user_folder, verify_seal
+
+if TYPE_CHECKING:
+    import torch
+
+    from glesam.models.base import PromptableModel
+
+COMPACT_FOLDER = Path(__file__).parent / "weights" / "compact"
+"""The model that ships inside the package."""
+
+FAMILIES = {
+    "compact": ("glesam.models.compact", "CompactModel"),
+    "sam": ("glesam.models.sam", "SamPromptable"),
+    "sam2": ("glesam.models.sam2", "Sam2Promptable"),
+}
+"""Family in a saved model's `config.json` to module and class; loaded when used, as torch takes seconds."""
+
+_ALIASES = {"sam2_video": "sam2"}
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_CHECKPOINTS = (".pth", ".pt")
+_SAM_URL = "https://dl.fbaipublicfiles.com/segment_anything/"
+_SAM2_URL = "https://dl.fbaipublicfiles.com/segment_anything_2/092824/"
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A model known by name.
+
+    Attributes:
+        name: what the user types.
+        family: key of `FAMILIES`.
+        source: hub id, or `package` for the bundled model.
+        licence: of the weights.
+        size: bytes of the authors' original file; None for the bundled model, whose file says it.
+        sha256: of the authors' original file, as published by several projects that pin it; None for the bundled
+            model, whose digest is in its `config.json`. Digests of the hub's files are not known here.
+        original_file: name of the authors' original file, for download by hand; empty for the bundled model.
+        original_url: folder of that file on the authors' server.
+    """
+
+    name: str
+    family: str
+    source: str
+    licence: str
+    size: int | None = None
+    sha256: str | None = None
+    original_file: str = ""
+    original_url: str = ""
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """A preset and where its weights lie on this machine.
+
+    Attributes:
+        preset: the row of the table.
+        location: folder or file that `load_model` would use without network; None when it has to be downloaded.
+        size: bytes of the weights: of the file found, else of the authors' original; None when unknown.
+    """
+
+    preset: Preset
+    location: Path | None
+    size: int | None
+
+
+def _meta(name: str, hub_id: str, size: int, original_file: str, digest: str) -> Preset:
+    family, url = ("sam2", _SAM2_URL) if name.startswith("sam2") else ("sam", _SAM_URL)
+    return Preset(name, family, f"facebook/{hub_id}", "Apache-2.0", size, digest, original_file, url)
+
+
+_PRESETS = (
+    Preset("compact", "compact", "package", "see the model card: some training sets allow research only"),
+    _meta(
+        "sam-vit-b",
+        "sam-vit-base",
+        375_042_383,
+        "sam_vit_b_01ec64.pth",
+        "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912",
+    ),
+    _meta(
+        "sam-vit-l",
+        "sam-vit-large",
+        1_249_524_607,
+        "sam_vit_l_0b3195.pth",
+        "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622",
+    ),
+    _meta(
+        "sam-vit-h",
+        "sam-vit-huge",
+        2_564_550_879,
+        "sam_vit_h_4b8939.pth",
+        "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",
+    ),
+    _meta(
+        "sam2.1-hiera-tiny",
+        "sam2.1-hiera-tiny",
+        156_008_466,
+        "sam2.1_hiera_tiny.pt",
+        "7402e0d864fa82708a20fbd15bc84245c2f26dff0eb43a4b5b93452deb34be69",
+    ),
+    _meta(
+        "sam2.1-hiera-small",
+        "sam2.1-hiera-small",
+        184_416_285,
+        "sam2.1_hiera_small.pt",
+        "6d1aa6f30de5c92224f8172114de081d104bbd23dd9dc5c58996f0cad5dc4d38",
+    ),
+    _meta(
+        "sam2.1-hiera-base-plus",
+        "sam2.1-hiera-base-plus",
+        323_606_802,
+        "sam2.1_hiera_base_plus.pt",
+        "a2345aede8715ab1d5d31b4a509fb160c5a4af1970f199d9054ccfb746c004c5",
+    ),
+    _meta(
+        "sam2.1-hiera-large",
+        "sam2.1-hiera-large",
+        898_083_611,
+        "sam2.1_hiera_large.pt",
+        "2647878d5dfa5098f2f8649825738a9345572bae2d4350a2468587ece47dd318",
+    ),
+)
+
+
+def presets() -> tuple[Preset, ...]:
+    """All models known by name, the bundled one first."""
+    return _PRESETS
+
+
+def model_info(name: str) -> ModelInfo:
+    """Look a preset up and see whether its weights are on this machine; never uses the network.
+
+    Raises:
+        ModelError: unknown name.
+    """
+    preset = _find(name)
+    if preset is None:
+        raise _unknown(name)
+    location = _locate(preset)
+    if location is None:
+        return ModelInfo(preset, None, preset.size)
+    file = location / WEIGHTS_FILE if location.is_dir() else location
+    return ModelInfo(preset, location, file.stat().st_size)
+
+
+def load_model(
+    name_or_path: str | Path,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype | str = "float32",
+    local_files_only: bool = False,
+) -> PromptableModel:
+    """Load a model in evaluation mode.
+
+    Args:
+        name_or_path: preset name, folder of a saved model, hub id (`owner/name`), or an original `.pth` or `.pt` file.
+        device: `cpu`, `cuda`, `cuda:1`, `mps` or a torch device.
+        dtype: `float32`, `bfloat16`, `float16` or a torch type.
+        local_files_only: never use the network.
+
+    Raises:
+        ModelError: unknown name, missing or corrupt weights, keys that do not match, or no such device.
+    """
+    preset, path = _find(name_or_path), Path(name_or_path)
+    if preset is None and not path.exists():
+        if path.suffix in (*_CHECKPOINTS, ".safetensors"):
+            raise ModelError(f"expected a weight file at {path}, got no such file; check the path")
+        if not _HUB_ID.fullmatch(str(name_or_path)):
+            raise _unknown(str(name_or_path))
+    place = _device(device), _dtype(dtype)
+    if preset is not None:
+        return _load_preset(preset, *place, local_files_only)
+    if path.is_file():
+        return _load_file(path, *place)
+    return _load_folder(fetch_folder(name_or_path, local_files_only), *place)
+
+
+def _load_preset(preset: Preset, device: torch.device, dtype: torch.dtype, local_files_only: bool) -> PromptableModel:
+    """Load from the package, from the user's folder, or from the hub (its cache first)."""
+    location = _locate(preset)
+    if location is None and preset.source == "package":
+        raise ModelError(f"expected the bundled model in {COMPACT_FOLDER}, got no weights there; install glesam again")
+    if location is None:
+        try:
+            location = fetch_folder(preset.source, local_files_only)
+        except ModelError as error:
+            raise ModelError(_download_hint(preset, error)) from error
+    if location.is_file():
+        return _load_file(location, device, dtype)
+    return _load_folder(location, device, dtype, sealed=preset.source == "package")
+
+
+def _load_folder(folder: Path, device: torch.device, dtype: torch.dtype, sealed: bool = False) -> PromptableModel:
+    """Load a saved model by the family that its config names; check its digest if it has one or must have one."""
+    config = read_config(folder)
+    family = config.get("family", config.get("model_type"))
+    family = _ALIASES.get(str(family), family)
+    if family not in FAMILIES:
+        raise ModelError(
+            f"expected a family of {', '.join(FAMILIES)} in {folder / 'config.json'}, got {family!r}; "
+            "use a folder that glesam or transformers saved"
+        )
+    verify_seal(folder, required=sealed)
+    module, name = FAMILIES[family]
+    model: Any = getattr(importlib.import_module(module), name).from_pretrained(folder)
+    placed: PromptableModel = model.place(device, dtype) if hasattr(model, "place") else model.to(device, dtype)
+    return placed.eval()
+
+
+def _load_file(path: Path, device: torch.device, dtype: torch.dtype) -> PromptableModel:
+    """Load an authors' file; one that bears a preset's file name must have its digest."""
+    if path.suffix not in _CHECKPOINTS:
+        raise ModelError(
+            f"expected a .pth or .pt file or a folder, got {path}; for {WEIGHTS_FILE} give the folder that holds it"
+        )
+    expected = {p.original_file: p.sha256 for p in _PRESETS if p.sha256}.get(path.name)
+    if expected and (found := sha256(path)) != expected:
+        raise ModelError(
+            f"expected {path} with SHA-256 {expected}, got {found}; download it again, or rename it if you changed it"
+        )
+    from glesam.models.checkpoints import load_checkpoint
+
+    return load_checkpoint(path, device, dtype)
+
+
+def _locate(preset: Preset) -> Path | None:
+    """Weights of a preset on this machine: in the package, in the user's folder, or in the hub's cache."""
+    if preset.source == "package":
+        return COMPACT_FOLDER if (COMPACT_FOLDER / WEIGHTS_FILE).is_file() else None
+    original = user_folder() / preset.original_file
+    if original.is_file():
+        return original
+    from huggingface_hub import try_to_load_from_cache
+
+    cached = try_to_load_from_cache(preset.source, WEIGHTS_FILE)
+    return Path(cached).parent if isinstance(cached, str) else None
+
+
+def _download_hint(preset: Preset, error: ModelError) -> str:
+    return (
+        f"expected the weights of {preset.name!r} on this machine or on the hub, got none of both; download "
+        f"{preset.original_url}{preset.original_file} ({(preset.size or 0) / 1e6:.0f} MB) into {user_folder()}, or "
+        f"give its path as the model (cause: {brief(error.__cause__ or error)})"
+    )
+
+
+def _find(name: str | Path) -> Preset | None:
+    return next((preset for preset in _PRESETS if preset.name == str(name)), None)
+
+
+def _unknown(name: str) -> ModelError:
+    names = [preset.name for preset in _PRESETS]
+    near = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.5) or [n for n in names if name and name in n]
+    guess = f"did you mean {' or '.join(near)}? " if near else ""
+    return ModelError(
+        f"expected a model's name, folder, hub id or .pth/.pt file, got {name!r}; {guess}known: {', '.join(names)}"
+    )
+
+
+def _device(device: str | torch.device) -> torch.device:
+    """Check that a device exists here."""
+    import torch
+
+    try:
+        found = torch.device(device)
+    except RuntimeError as error:
+        raise ModelError(f"expected a device such as cpu, cuda or mps, got {device!r}; name one of these") from error
+    absent = (found.type == "cuda" and not torch.cuda.is_available()) or (
+        found.type == "mps" and not torch.backends.mps.is_available()
+    )
+    if absent:
+        raise ModelError(f"expected a device that this machine has, got {str(found)!r}; use cpu")
+    return found
+
+
+def _dtype(dtype: torch.dtype | str) -> torch.dtype:
+    """Turn the name of a floating type into the type."""
+    import torch
+
+    if isinstance(dtype, torch.dtype):
+        return dtype
+    known = {
+        "float32": torch.float32,
+        "fp32": torch.float32,
+        "bfloat16": torch.bfloat16,
+        "bf16": torch.bfloat16,
+        "float16": torch.float16,
+        "fp16": torch.float16,
+    }
+    if dtype not in known:
+        raise ModelError(f"expected a dtype of {', '.join(known)}, got {dtype!r}; name one of these")
+    return known[dtype]

@@ -1,0 +1,78 @@
+"""SAM (Kirillov et al., ICCV 2023, arXiv 2304.02643) through transformers' `SamModel`."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from torch import Tensor
+
+from glesam.models.base import Embedding, ImageGeometry
+from glesam.models.wrapped import IMAGENET_MEAN, IMAGENET_STD, WrappedModel, check_image
+
+
+def _normalised_levels() -> npt.NDArray[np.float32]:
+    """`(3, 256)`: the normalised value of each grey level in each channel, rounded as the reference rounds it."""
+    mean, std = (np.asarray(v, np.float32)[:, None] for v in (IMAGENET_MEAN, IMAGENET_STD))
+    levels = (np.arange(256, dtype=np.float64) * (1 / 255)).astype(np.float32)
+    return ((levels[None] - mean) / std).astype(np.float32)
+
+
+class SamPromptable(WrappedModel):
+    """SAM with ViT-B, ViT-L or ViT-H: 1024-pixel input, latent `(B, 256, 64, 64)`, no skips."""
+
+    family: ClassVar[str] = "sam"
+    architecture: ClassVar[str] = "SamModel"
+    config_class: ClassVar[str] = "SamConfig"
+
+    def preprocess(self, image: npt.NDArray[np.uint8]) -> tuple[Tensor, ImageGeometry]:
+        """Resize the long side to S, normalise, and pad right and below with zeros, as the reference does.
+
+        Equal to transformers' `SamImageProcessorPil` bit for bit: Pillow's bilinear filter on uint8 (antialiased,
+        rounded to uint8), sides `floor(side * S / long side + 0.5)`, ImageNet mean and deviation.
+
+        Args:
+            image: `(H, W, 3)` uint8 RGB.
+
+        Raises:
+            ImageError: another shape or type.
+        """
+        height, width = check_image(image)
+        scale = self.image_size / max(height, width)
+        # At least one pixel: the reference fails on pictures more than 2048 times as long as wide.
+        size = (max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5)))
+        resized = np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR))
+        square = np.zeros((3, self.image_size, self.image_size), np.float32)
+        for channel, levels in enumerate(_normalised_levels()):
+            square[channel, : size[0], : size[1]] = levels[resized[..., channel]]
+        return torch.from_numpy(square)[None], ImageGeometry((height, width), size, self.image_size)
+
+    def encode(self, pixel_values: Tensor) -> Embedding:
+        """Encode `(B, 3, S, S)` pixel values into a `(B, 256, S/16, S/16)` latent.
+
+        Raises:
+            ImageError: another shape.
+        """
+        return Embedding(self.model.vision_encoder(self._check_pixels(pixel_values)).last_hidden_state)
+
+    def _decode_masks(
+        self,
+        latent: Tensor,
+        skips: list[Tensor],
+        positions: Tensor,
+        sparse: Tensor | None,
+        dense: Tensor,
+        multimask: bool,
+    ) -> tuple[Tensor, Tensor]:
+        """Run SAM's mask decoder, which takes no skips."""
+        logits, iou = self.model.mask_decoder(
+            image_embeddings=latent,
+            image_positional_embeddings=positions,
+            sparse_prompt_embeddings=sparse,
+            dense_prompt_embeddings=dense,
+            multimask_output=multimask,
+        )
+        return logits, iou

@@ -1,0 +1,122 @@
+"""Saved-model folders (`config.json` + `model.safetensors`): where they lie, and how to read and write them."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from glesam.errors import ModelError
+from glesam.files import sha256, write_text
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+DIGEST_KEY = "sha256"
+"""Key of `config.json` that holds the SHA-256 of `model.safetensors` in a sealed folder."""
+
+
+def user_folder() -> Path:
+    """Folder for weight files that a user downloads by hand: `$GLESAM_HOME`, or `glesam` in the cache folder."""
+    if os.environ.get("GLESAM_HOME"):
+        return Path(os.environ["GLESAM_HOME"]).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "glesam"
+
+
+def fetch_folder(source: str | Path, local_files_only: bool = False) -> Path:
+    """Return a local folder as it is, or the cached or freshly downloaded folder of a hub repository.
+
+    Args:
+        source: folder, or hub id such as `owner/name`.
+        local_files_only: look in the hub's cache only, never in the network.
+
+    Raises:
+        ModelError: neither a folder nor a repository that can be reached.
+    """
+    if Path(source).is_dir():
+        return Path(source)
+    # Slow to import, and needed for hub ids only.
+    from huggingface_hub import snapshot_download
+
+    where = "the hub's cache" if local_files_only else "the hub"
+    try:
+        found = snapshot_download(
+            str(source), allow_patterns=[CONFIG_FILE, WEIGHTS_FILE], local_files_only=local_files_only
+        )
+    except Exception as error:  # the hub's HTTP library, and so its error types, differs between versions
+        raise ModelError(
+            f"expected {str(source)!r} to be a folder or a repository in {where}, got {brief(error)}; check the name "
+            "and the network, or give the path of a downloaded file or folder"
+        ) from error
+    return Path(found)
+
+
+def read_config(folder: str | Path) -> dict[str, Any]:
+    """Read `config.json` of a saved model.
+
+    Raises:
+        ModelError: the file is missing or does not hold a JSON object.
+    """
+    path = Path(folder) / CONFIG_FILE
+    try:
+        values = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"expected a saved model's {path}, got {brief(error)}; give a folder that save_pretrained wrote"
+        ) from error
+    if not isinstance(values, dict):
+        raise ModelError(f"expected a JSON object in {path}, got {type(values).__name__}; save the model again")
+    return values
+
+
+def read_weights(folder: str | Path) -> dict[str, Tensor]:
+    """Read `model.safetensors` of a saved model on the CPU.
+
+    Raises:
+        ModelError: the file is missing or is not a safetensors file.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    path = Path(folder) / WEIGHTS_FILE
+    try:
+        state: dict[str, Tensor] = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"expected weights in {path}, got {brief(error)}; download or save the model again") from error
+    return state
+
+
+def verify_seal(folder: str | Path, required: bool = False) -> None:
+    """Compare `model.safetensors` with the digest in `config.json`.
+
+    Args:
+        folder: saved model.
+        required: whether a folder without a digest is an error; else it passes unchecked.
+
+    Raises:
+        ModelError: the digest is required and absent, or differs.
+    """
+    expected = read_config(folder).get(DIGEST_KEY)
+    if expected is None and not required:
+        return
+    path = Path(folder) / WEIGHTS_FILE
+    found = sha256(path) if path.is_file() else "no such file"
+    if found != expected:
+        raise ModelError(f"expected {path} with SHA-256 {expected}, got {found}; install or download the model again")
+
+
+def seal(folder: str | Path) -> str:
+    """Write the SHA-256 of `model.safetensors` into `config.json`, to be checked at every load; return it."""
+    digest = sha256(Path(folder) / WEIGHTS_FILE)
+    config = {**read_config(folder), DIGEST_KEY: digest}
+    write_text(Path(folder) / CONFIG_FILE, json.dumps(config, indent=2) + "\n")
+    return digest
+
+
+def brief(error: BaseException) -> str:
+    """First line of an error's message, at most 160 characters, for messages that must stay one line."""
+    text = " ".join(str(error).strip().splitlines()[:1]) or type(error).__name__
+    return text if len(text) <= 160 else text[:157] + "..."
