@@ -1,0 +1,124 @@
+"""What every verb shares: errors become one line and an exit status, messages go to stderr, one progress bar.
+
+Exit status (design, section 3): 0 done, 1 some inputs failed, 2 wrong use, 130 stopped with Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, ParamSpec, TypeVar
+
+import typer
+from rich.console import Console
+
+from glesam.errors import ConfigError, GlesamError, PromptError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
+
+console = Console()
+"""Standard output: the tables and results that the user asked for."""
+
+messages = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+"""Standard error: progress and warnings, so that redirected results stay clean."""
+
+# typer carries its own click in new versions and imports it in old ones; this is the one name that both give.
+_UsageError: Any = typer.BadParameter.__bases__[0]
+
+
+def describe(error: BaseException) -> str:
+    """Say an error in one line, without its type; an `OSError` with its file and reason."""
+    if isinstance(error, OSError) and error.filename is not None:
+        text = f"{error.filename}: {error.strerror or error}"
+    else:
+        text = str(error) or type(error).__name__
+    return " ".join(text.splitlines())
+
+
+def status_of(error: BaseException) -> int:
+    """Exit status of an error: 2 when the command was used wrongly, else 1."""
+    return WRONG_USE if isinstance(error, (ConfigError, PromptError)) else FAILED
+
+
+def warn(text: str) -> None:
+    """Print one line on stderr; a live progress bar moves out of its way."""
+    typer.echo(" ".join(text.splitlines()), err=True)
+
+
+def fail(text: str, status: int = FAILED) -> typer.Exit:
+    """Print an error on stderr; the exit to raise comes back."""
+    warn(f"glesam: error: {text}")
+    return typer.Exit(status)
+
+
+@contextmanager
+def errors_to_status() -> Iterator[None]:
+    """Turn the errors that are the user's to mend into one line on stderr and an exit status.
+
+    A programming error passes through: its traceback is what a bug report needs.
+    """
+    try:
+        yield
+    except GlesamError as error:
+        raise fail(describe(error), status_of(error)) from error
+    except KeyboardInterrupt as error:
+        warn("glesam: stopped; no half-written file was left")
+        raise typer.Exit(INTERRUPTED) from error
+    except BrokenPipeError:
+        raise  # the reader, such as `head`, went away: typer ends quietly
+    except OSError as error:
+        raise fail(describe(error)) from error
+    except _UsageError as error:
+        raise _usage_exit(error) from error
+
+
+def _usage_exit(error: Any) -> BaseException:
+    """Exit for an option that the parser refused; a bare group of sub-commands shows its help instead."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        return error  # type: ignore[no-any-return]
+    text = str(error.format_message()).rstrip(".")
+    command = error.ctx.command_path if error.ctx is not None else "glesam"
+    return fail(f"{text}; see '{command} --help'", WRONG_USE)
+
+
+def handle_errors(function: Callable[P, R]) -> Callable[P, R]:
+    """Decorate a verb so that its errors end as `errors_to_status` says."""
+
+    @functools.wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        with errors_to_status():
+            return function(*args, **kwargs)
+
+    return wrapper
+
+
+def run(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Call a function as a decorated verb would be called."""
+    return handle_errors(function)(*args, **kwargs)
+
+
+@contextmanager
+def progress(total: int | None, description: str) -> Iterator[Callable[..., None]]:
+    """Show a progress bar on stderr while the block runs; give the function that moves it: `advance(steps=1)`.
+
+    Nothing is drawn for a single step or when stderr is not a terminal, so that logs stay readable.
+
+    Args:
+        total: number of steps; None when it is not known.
+        description: what is being done, such as "segment".
+    """
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    hidden = total == 1 or not messages.is_terminal
+    with Progress(*columns, console=messages, disable=hidden, transient=True) as bar:
+        task = bar.add_task(description, total=total)
+
+        def advance(steps: float = 1, description: str | None = None) -> None:
+            bar.update(task, advance=steps, description=description)
+
+        yield advance
