@@ -1,0 +1,6 @@
+"""`python -m glesam`."""
+
+from glesam.cli import main
+
+if __name__ == "__main__":
+    main()

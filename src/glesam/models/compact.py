@@ -1,0 +1,218 @@
+"""The compact model: a mobile backbone and a small neck before SAM 2's prompt encoder and mask decoder.
+
+It is bundled with the package, so that everything runs at once, offline, on a plain CPU.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers.models.sam2.configuration_sam2 import Sam2MaskDecoderConfig, Sam2PromptEncoderConfig
+from transformers.models.sam2.modeling_sam2 import Sam2PromptEncoder
+
+from glesam.errors import ModelError
+from glesam.files import atomic_path, write_text
+from glesam.models.base import Embedding, ImageGeometry, MaskOutput, PromptableModel, PromptTensors
+from glesam.models.decoder import CompactMaskDecoder
+from glesam.models.efficientnet import EfficientNetLite
+from glesam.models.neck import Neck
+
+STRIDE = 16
+_PIXEL_MEAN, _PIXEL_SCALE = 127.0, 128.0
+
+
+@dataclass(frozen=True)
+class CompactConfig:
+    """Sizes of the compact model; stored in `config.json`.
+
+    Attributes:
+        backbone: variant of EfficientNet-Lite.
+        image_size: side of the square input in pixels.
+        attention_blocks: transformer blocks at stride 32.
+        conv_blocks: convolutional blocks at stride 16.
+        drop_path: stochastic depth of the neck in training.
+    """
+
+    backbone: str = "lite2"
+    image_size: int = 512
+    attention_blocks: int = 2
+    conv_blocks: int = 2
+    drop_path: float = 0.1
+
+
+class CompactEncoder(nn.Module):
+    """Image to latent at stride 16 and two skips at strides 4 and 8."""
+
+    def __init__(self, config: CompactConfig) -> None:
+        super().__init__()
+        self.backbone = EfficientNetLite(config.backbone)
+        c4, c8, c16, c32 = self.backbone.channels
+        self.neck = Neck([c8, c16, c32], 256, config.attention_blocks, config.conv_blocks, config.drop_path)
+        self.skip4, self.skip8 = nn.Conv2d(c4, 32, 1), nn.Conv2d(c8, 64, 1)
+        for skip in (self.skip4, self.skip8):
+            # Zero at the start: the decoder first learns from the latent, then takes detail as it helps.
+            nn.init.zeros_(skip.weight)
+            nn.init.zeros_(skip.bias)  # type: ignore[arg-type]
+
+    def forward(self, pixel_values: Tensor) -> Embedding:
+        """Encode `(B, 3, S, S)` pixel values, S a multiple of 32."""
+        map4, map8, map16, map32 = self.backbone(pixel_values)
+        return Embedding(self.neck(map8, map16, map32), (self.skip4(map4), self.skip8(map8)))
+
+
+class CompactModel(PromptableModel):
+    """Encoder, prompt encoder and mask decoder in one; see `CompactConfig` for sizes."""
+
+    family: ClassVar[str] = "compact"
+
+    def __init__(self, config: CompactConfig | None = None) -> None:
+        super().__init__()
+        self.config = config or CompactConfig()
+        self.image_size = self.config.image_size
+        self.encoder = CompactEncoder(self.config)
+        # transformers' default scale (half the width) would turn the point encoding into noise; SAM 2 uses 1.
+        self.prompt_encoder = Sam2PromptEncoder(Sam2PromptEncoderConfig(image_size=self.image_size, scale=1))
+        for embedding in self.prompt_encoder.modules():
+            if isinstance(embedding, nn.Embedding):
+                nn.init.normal_(embedding.weight)
+        self.mask_decoder = CompactMaskDecoder(Sam2MaskDecoderConfig())
+
+    def preprocess(self, image: npt.NDArray[np.uint8]) -> tuple[Tensor, ImageGeometry]:
+        """Resize the long side of `(H, W, 3)` uint8 RGB to S, keep the aspect, pad right and below with mid-grey."""
+        height, width = image.shape[:2]
+        scale = self.image_size / max(height, width)
+        size = (max(1, round(height * scale)), max(1, round(width * scale)))
+        # Area averaging is OpenCV's only antialiased way down; cubic is the sharper way up.
+        method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+        resized = cv2.resize(image, size[::-1], interpolation=method)
+        square = np.full((self.image_size, self.image_size, 3), int(_PIXEL_MEAN), np.uint8)
+        square[: size[0], : size[1]] = resized
+        return to_pixel_values(square[None]), ImageGeometry((height, width), size, self.image_size)
+
+    def encode(self, pixel_values: Tensor) -> Embedding:
+        """Encode `(B, 3, S, S)` pixel values into a `(B, 256, S/16, S/16)` latent and skips at strides 4 and 8."""
+        pixel_values = pixel_values.to(self.device, self.dtype, memory_format=torch.channels_last)
+        embedding: Embedding = self.encoder(pixel_values)
+        return embedding
+
+    def decode(self, embedding: Embedding, prompts: PromptTensors, multimask: bool = False) -> MaskOutput:
+        """Decode `(B, N)` prompts; see `PromptableModel.decode`."""
+        logits, iou = self.decode_all(embedding, prompts)
+        chosen = slice(1, None) if multimask else slice(0, 1)
+        return MaskOutput(logits[:, :, chosen].float(), iou[:, :, chosen].float())
+
+    def decode_all(
+        self, embedding: Embedding, prompts: PromptTensors, origin: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Decode with all four mask tokens: `(B, N, 4, 4h, 4w)` logits and `(B, N, 4)` predicted IoU.
+
+        Args:
+            embedding: of B images, or of one that all prompts share.
+            prompts: B x N prompts in pixels of the encoded picture.
+            origin: `(2,)` pixels, where the encoded picture lies within the S x S frame. Training on crops smaller than
+                S moves them about the frame, so that distances and places mean the same at every size.
+        """
+        batch, count = prompts.shape
+        origin = torch.zeros(2, device=self.device) if origin is None else origin.to(self.device)
+        sparse = self._sparse(prompts, origin)
+        latent, *skips = (
+            m.expand(batch, -1, -1, -1).repeat_interleave(count, 0) for m in (embedding.latent, *embedding.skips)
+        )
+        if prompts.mask_input is None:
+            dense = self.prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1)
+        else:
+            dense = self.prompt_encoder.mask_embed(prompts.mask_input.flatten(0, 1).unsqueeze(1).to(latent.dtype))
+        positions = self._grid_positions(latent.shape[-2:], origin)
+        logits, iou = self.mask_decoder.decode_all(latent, positions, sparse, dense, (skips[0], skips[1]))
+        return logits.unflatten(0, (batch, count)), iou.unflatten(0, (batch, count))
+
+    def _sparse(self, prompts: PromptTensors, origin: Tensor) -> Tensor:
+        """Embed points and boxes as `(B * N, T, 256)` tokens; none of both gives no token."""
+        points, labels, boxes = prompts.point_coords, prompts.point_labels, prompts.boxes
+        batch, count = prompts.shape
+        if points is None and boxes is None:
+            return torch.zeros(batch * count, 0, 256, device=self.device, dtype=self.dtype)
+        moved = None if points is None else points.to(self.device) + origin
+        moved_boxes = None if boxes is None else boxes.to(self.device) + origin.repeat(2)
+        labels = None if labels is None else labels.to(self.device)
+        sparse, _ = self.prompt_encoder(moved, labels, moved_boxes, None)
+        tokens: Tensor = sparse.flatten(0, 1).to(self.dtype)
+        return tokens
+
+    def _grid_positions(self, size: torch.Size, origin: Tensor) -> Tensor:
+        """Positional encoding of the latent's cells, `(1, 256, h, w)`."""
+        ys, xs = (torch.arange(n, device=self.device, dtype=torch.float32) for n in size)
+        grid = torch.stack(torch.meshgrid(xs, ys, indexing="xy"), dim=-1)
+        centres = ((grid + 0.5) * STRIDE + origin) / self.image_size
+        encoded: Tensor = self.prompt_encoder.shared_embedding(centres[None])
+        return encoded.permute(0, 3, 1, 2).to(self.dtype)
+
+    def save_pretrained(self, folder: str | Path, half: bool = False) -> None:
+        """Write `config.json` and `model.safetensors`; `half` stores float16 to halve the file."""
+        state = {k: (v.half() if half else v).contiguous() for k, v in self.state_dict().items()}
+        with atomic_path(Path(folder) / "model.safetensors") as temporary:
+            save_file(state, temporary)
+        write_text(Path(folder) / "config.json", json.dumps({"family": self.family, **asdict(self.config)}, indent=2))
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> CompactModel:
+        """Load a saved model in float32, ready for inference; every key must be accounted for.
+
+        Raises:
+            ModelError: a file is missing, or keys do not match.
+        """
+        model = cls(read_config(folder))
+        try:
+            state = load_file(Path(folder) / "model.safetensors")
+        except OSError as error:
+            raise ModelError(
+                f"expected weights in {folder}/model.safetensors, got: {error}; save the model again"
+            ) from error
+        load_strictly(model, {k: v.float() for k, v in state.items()}, str(folder))
+        return model.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def read_config(folder: str | Path) -> CompactConfig:
+    """Read `config.json`; unknown keys are refused.
+
+    Raises:
+        ModelError: the file is missing, not JSON, or has other keys.
+    """
+    try:
+        values: dict[str, Any] = json.loads((Path(folder) / "config.json").read_text("utf-8"))
+        known = {k: v for k, v in values.items() if k in CompactConfig.__dataclass_fields__}
+        return CompactConfig(**known)
+    except (OSError, ValueError, TypeError) as error:
+        raise ModelError(f"expected the compact model's config in {folder}/config.json, got: {error}") from error
+
+
+def load_strictly(model: nn.Module, state: dict[str, Tensor], source: str) -> None:
+    """Load a state dict; missing and unexpected keys are an error that names them.
+
+    Raises:
+        ModelError: keys or shapes differ.
+    """
+    try:
+        missing, unexpected = model.load_state_dict(state, strict=False)
+    except RuntimeError as error:
+        raise ModelError(f"expected weights that fit this model in {source}, got other shapes: {error}") from error
+    if missing or unexpected:
+        raise ModelError(
+            f"expected every key of {source} to match, got {len(missing)} missing {missing[:3]} and {len(unexpected)} "
+            f"unexpected {unexpected[:3]}; use the weights of this model's configuration"
+        )
+
+
+def to_pixel_values(images: npt.NDArray[np.uint8]) -> Tensor:
+    """Turn `(B, S, S, 3)` uint8 RGB into `(B, 3, S, S)` float32, `(x - 127) / 128` as the backbone was pre-trained."""
+    pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float()
+    return pixels.sub_(_PIXEL_MEAN).div_(_PIXEL_SCALE).contiguous(memory_format=torch.channels_last)

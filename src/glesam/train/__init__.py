@@ -1,0 +1,1 @@
+"""Training: configuration, losses, the loop, and one file per stage."""

@@ -1,0 +1,155 @@
+"""The base stage: the compact model learns to segment what a prompt points at, on clean photos."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from glesam.data.base import SegmentationDataset, object_ids
+from glesam.data.pack import PhotoPack
+from glesam.data.prompts import bounding_box, random_points
+from glesam.models.base import PromptTensors
+from glesam.models.compact import CompactConfig, CompactModel, to_pixel_values
+from glesam.train.batches import Batch, TrainingBatches
+from glesam.train.config import BaseConfig
+from glesam.train.losses import hard_iou, mask_losses
+
+
+class BaseObjective(nn.Module):
+    """Losses of the compact model on a batch of views."""
+
+    def __init__(self, model: CompactModel, refine: float) -> None:
+        super().__init__()
+        self.model, self.refine = model, refine
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the losses; see `TrainingBatches` for the batch and `mask_losses` for the names."""
+        pixels = to_pixel_values(batch["pixels"].cpu().numpy()).to(batch["points"].device)
+        embedding = self.model.encoder(pixels)
+        targets = batch["targets"].flatten(0, 1).float() / 255
+        prompts = PromptTensors(batch["points"], batch["labels"])
+        logits, iou = self.model.decode_all(embedding, prompts, batch["origin"])
+        losses = mask_losses(logits.flatten(0, 1), iou.flatten(0, 1), targets)
+        if torch.rand(()).item() < self.refine:
+            prompts = _corrective_click(batch, logits[:, :, 0].detach(), targets)
+            logits, iou = self.model.decode_all(embedding, prompts, batch["origin"])
+            second = mask_losses(logits.flatten(0, 1), iou.flatten(0, 1), targets)
+            losses["loss"] = losses["loss"] + second["loss"]
+            losses["iou_refined"] = second["iou"]
+        return losses
+
+
+def _corrective_click(batch: Batch, logits: Tensor, targets: Tensor) -> PromptTensors:
+    """Add a click where the first answer is wrong, and give the answer back as mask prompt.
+
+    Args:
+        batch: the batch; the click takes the place of the last point.
+        logits: `(B, P, h, w)` first answer.
+        targets: `(B * P, h, w)` in 0..1.
+    """
+    truth = targets.view_as(logits) > 0.5
+    wrong = (logits > 0) != truth
+    # The arg-max of noise over the wrong pixels draws one of them uniformly; without any, one of all pixels.
+    noise = torch.rand(wrong.shape, device=wrong.device) + wrong
+    index = noise.flatten(2).argmax(dim=-1, keepdim=True)
+    y, x = index.squeeze(-1) // logits.shape[-1], index.squeeze(-1) % logits.shape[-1]
+    points, labels = batch["points"].clone(), batch["labels"].clone()
+    points[:, :, -1] = torch.stack([x, y], dim=-1) * 4.0 + 1.5
+    labels[:, :, -1] = truth.flatten(2).gather(2, index).squeeze(-1).long()
+    return PromptTensors(points, labels, mask_input=logits)
+
+
+class BaseStage:
+    """Brings model, data and validation of the base stage to the training loop.
+
+    Args:
+        config: the configuration.
+        packs: photos to train on, in the order of `config.data`.
+        val: data set to validate on, or None.
+    """
+
+    name = "base"
+
+    def __init__(self, config: BaseConfig, packs: list[PhotoPack], val: SegmentationDataset | None = None) -> None:
+        self.config, self.packs, self.val = config, packs, val
+        self.objective = BaseObjective(build_model(config), config.refine)
+
+    def batches(self, rank: int) -> TrainingBatches:
+        """The stream of training batches of a process."""
+        return TrainingBatches(self.packs, list(self.config.data.values()), self.config, rank)
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Backbone and the rest apart; weight decay on matrices only."""
+        groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+        for name, parameter in self.objective.model.named_parameters():
+            if parameter.requires_grad:
+                key = (name.startswith("encoder.backbone."), parameter.ndim > 1 and "embed" not in name)
+                groups.setdefault(key, []).append(parameter)
+        return [
+            {
+                "params": parameters,
+                "lr": self.config.lr * (self.config.backbone_lr if backbone else 1.0),
+                "weight_decay": self.config.weight_decay if decay else 0.0,
+            }
+            for (backbone, decay), parameters in groups.items()
+        ]
+
+    def validate(self, model: nn.Module) -> dict[str, float]:
+        """Mean IoU with three points and with the box, at the photos' own size."""
+        if self.val is None:
+            return {}
+        return validate(cast(CompactModel, model), self.val, self.config.val_images, self.config.seed)
+
+    def save(self, model: nn.Module, folder: Path) -> None:
+        """Write the model in half precision."""
+        cast(CompactModel, model).save_pretrained(folder, half=True)
+
+
+def build_model(config: BaseConfig) -> CompactModel:
+    """Make the model to train: from scratch, from ImageNet weights, or from a saved one; early layers frozen."""
+    torch.manual_seed(config.seed)
+    model = CompactModel(CompactConfig(backbone=config.backbone, drop_path=config.drop_path))
+    if config.init is not None:
+        model = CompactModel.from_pretrained(config.init)
+    elif config.pretrained:
+        from glesam.train.imagenet import pretrained_state
+
+        model.encoder.backbone.load_state_dict(pretrained_state(config.backbone))
+    backbone = model.encoder.backbone
+    frozen = [backbone.stem, *backbone.blocks[: backbone.taps[1] + 1]] if config.pretrained else []
+    for module in frozen:
+        module.requires_grad_(False)
+    return model.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+@torch.inference_mode()
+def validate(model: CompactModel, data: SegmentationDataset, count: int, seed: int) -> dict[str, float]:
+    """Mean IoU over objects of at least 0.5 % of the photo, on `count` photos spread over the set.
+
+    Returns:
+        `points3` and `box`, each the mean IoU.
+    """
+    model.eval()
+    scores: dict[str, list[float]] = {"points3": [], "box": []}
+    for index in np.linspace(0, len(data) - 1, min(count, len(data))).astype(int):
+        sample = data[int(index)]
+        pixels, geometry = model.preprocess(sample.image)
+        embedding = model.encode(pixels)
+        for object_id in object_ids(sample.mask, 0.005):
+            region = sample.mask == object_id
+            rng = np.random.default_rng([seed, int(index), object_id])
+            points = torch.from_numpy(random_points(region, 3, rng))[None, None]
+            box = torch.from_numpy(bounding_box(region))[None, None]
+            prompts = {
+                "points3": PromptTensors(geometry.to_input(points), torch.ones(1, 1, 3, dtype=torch.long)),
+                "box": PromptTensors(boxes=geometry.to_input(box.view(1, 1, 2, 2)).flatten(2)),
+            }
+            for name, prompt in prompts.items():
+                logits = geometry.restore(model.decode(embedding, prompt).low_res_logits[0])
+                truth = torch.from_numpy(region)[None, None].to(logits)
+                scores[name].append(float(hard_iou(logits, truth)))
+    return {name: float(np.mean(values)) if values else 0.0 for name, values in scores.items()}

@@ -1,0 +1,99 @@
+"""Training batches as a function of (seed, step, process): nothing else decides what a step sees.
+
+That is what makes an interrupted run resume exactly: the stream starts again at any step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from glesam.data.augment import ViewConfig, ids_and_areas, jitter_colour, paste_object, random_view
+from glesam.data.pack import PhotoPack
+from glesam.data.prompts import sample_prompt
+from glesam.train.config import BaseConfig, Phase
+
+Batch = dict[str, Tensor]
+_MIN_PIXELS = 100  # of an object in a view; smaller ones are a few cells of the mask, and a click on them is noise
+
+
+class TrainingBatches(Dataset[Batch]):
+    """Item `step` is the batch of that step.
+
+    Each batch holds `pixels (B, S, S, 3)` uint8, `points (B, P, K, 2)` float32, `labels (B, P, K)` int64, `targets
+    (B, P, S/4, S/4)` uint8 (share of the object, times 255) and `origin (2,)` float32.
+
+    Args:
+        packs: photos by data set.
+        shares: how often each set is drawn, any positive numbers.
+        config: the stage's configuration.
+        rank: number of this process.
+    """
+
+    def __init__(self, packs: Sequence[PhotoPack], shares: Sequence[float], config: BaseConfig, rank: int = 0) -> None:
+        self.packs, self.config, self.rank = packs, config, rank
+        self.shares = np.asarray(shares, np.float64) / float(np.sum(shares))
+        self.ends = np.cumsum([phase.steps for phase in config.phases])
+
+    def __len__(self) -> int:
+        """Number of steps."""
+        return int(self.ends[-1])
+
+    def phase(self, step: int) -> Phase:
+        """The phase that a step belongs to."""
+        return self.config.phases[int(np.searchsorted(self.ends, step, side="right"))]
+
+    def __getitem__(self, step: int) -> Batch:
+        """Make the batch of a step."""
+        cv2.setNumThreads(1)  # one thread a worker: the cores belong to the training process
+        rng = np.random.default_rng([self.config.seed, step, self.rank])
+        phase = self.phase(step)
+        items = [self._item(phase, rng) for _ in range(phase.batch_size)]
+        batch = {k: torch.from_numpy(np.stack([item[k] for item in items])) for k in items[0]}
+        room = max(0, ViewConfig().frame - phase.image_size)
+        batch["origin"] = torch.from_numpy(rng.uniform(0, room + 1e-9, 2).astype(np.float32))
+        return batch
+
+    def _photo(self, rng: np.random.Generator) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
+        """Draw a photo: a set by its share, then any of its photos."""
+        pack = self.packs[int(rng.choice(len(self.packs), p=self.shares))]
+        sample = pack[int(rng.integers(len(pack)))]
+        return sample.image, sample.mask
+
+    def _item(self, phase: Phase, rng: np.random.Generator) -> dict[str, npt.NDArray[np.generic]]:
+        """Make one view with its prompts; photos whose view shows no object are drawn again."""
+        while True:
+            photo, objects = self._photo(rng)
+            # Colours before the warp: the padding keeps the grey that it has at inference.
+            image, mask = random_view(
+                jitter_colour(photo, rng), objects, phase.image_size, ViewConfig(scale=phase.scale), rng
+            )
+            if rng.random() < self.config.paste:
+                for _ in range(int(rng.integers(1, 4))):
+                    image, mask = paste_object(image, mask, *self._photo(rng), rng)
+            ids, areas = ids_and_areas(mask)
+            ids = ids[areas >= _MIN_PIXELS]
+            if len(ids):
+                return {"pixels": image, **self._prompts(mask, ids, rng)}
+
+    def _prompts(
+        self, mask: npt.NDArray[np.int32], ids: npt.NDArray[np.int64], rng: np.random.Generator
+    ) -> dict[str, npt.NDArray[np.generic]]:
+        """Draw the prompts of a view, on different objects while there are any."""
+        count, size = self.config.prompts, mask.shape[0] // 4
+        order = np.concatenate([rng.permutation(ids) for _ in range(-(-count // len(ids)))])[:count]
+        points, labels, targets = [], [], []
+        for object_id in order:
+            region = mask == object_id
+            coords, kinds = sample_prompt(region, mask, self.config.slots, rng)
+            points.append(coords)
+            labels.append(kinds)
+            shares = cv2.resize(region.astype(np.uint8) * 255, (size, size), interpolation=cv2.INTER_AREA)
+            targets.append(shares.astype(np.uint8))
+        return {"points": np.stack(points), "labels": np.stack(labels), "targets": np.stack(targets)}

