@@ -1,0 +1,68 @@
+"""Reader of BDD-100K instance segmentation: `images/10k/val/NAME.jpg` with `labels/ins_seg/bitmasks/val/NAME.png`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from glesam.data.folder import files_by_stem
+from glesam.data.layout import Layout, only, pick_split, require
+from glesam.data.pairs import Mask, PairDataset
+from glesam.errors import DataError
+
+TITLE = "BDD-100K"
+STRUCTURE = "images/10k/val/NAME.jpg + labels/ins_seg/bitmasks/val/NAME.png"
+HOME = (
+    "the BDD100K site of Berkeley DeepDrive (Yu et al., CVPR 2020; account needed), archives '10K Images' and "
+    "'Instance Segmentation'"
+)
+SPLITS = ("train", "val")
+_IGNORED, _CROWD = 1, 2
+
+
+class Bdd100kDataset(PairDataset):
+    """Street scenes with instance masks: 7,000 for training, 1,000 for validation (Yu et al., CVPR 2020).
+
+    Args:
+        root: folder that holds `images` and `labels`.
+        name: name of the set in tables.
+        split: `train` or `val`; needed only when the labels of both are there.
+
+    Raises:
+        DataError: the split is not clear, or folders, pictures or masks are missing.
+    """
+
+    def __init__(self, root: str | Path, name: str | None = None, split: str | None = None) -> None:
+        labels = require(Path(root), "labels/ins_seg/bitmasks", TITLE, STRUCTURE, HOME)
+        known = [part for part in SPLITS if (labels / part).is_dir()]
+        chosen = pick_split(split, SPLITS, TITLE) if split else only(known, "split", labels)
+        masks = files_by_stem(require(labels, chosen, TITLE, STRUCTURE, HOME), frozenset({".png"}))
+        folder = require(Path(root), f"images/10k/{chosen}", TITLE, STRUCTURE, HOME)
+        images = files_by_stem(folder, frozenset({".jpg"}))
+        super().__init__(name or f"bdd100k-{chosen}", images, masks, read_bitmask, HOME)
+
+
+def read_bitmask(path: Path) -> Mask:
+    """Read a BDD-100K bitmask to `(H, W)` instance ids.
+
+    The RGBA channels are: R category (0 = background), G attributes (bits 3 to 0: truncated, occluded, crowd, ignored),
+    B and A the high and low byte of the instance id (the data set's documentation, section 'bitmask'). Crowd and
+    ignored regions are no single objects and become background.
+
+    Raises:
+        DataError: the file is no 8-bit RGBA picture.
+    """
+    bgra = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if bgra is None or bgra.ndim != 3 or bgra.shape[2] != 4 or bgra.dtype != np.uint8:
+        kind = "a file that cannot be decoded" if bgra is None else f"{bgra.dtype} of shape {bgra.shape}"
+        raise DataError(
+            f"expected an 8-bit RGBA bitmask in {path}, got {kind}; take it from ins_seg/bitmasks, not colormaps"
+        )
+    ids = bgra[..., 0].astype(np.int32) << 8 | bgra[..., 3]
+    single = (bgra[..., 2] > 0) & (bgra[..., 1] & (_IGNORED | _CROWD) == 0)
+    return np.where(single, ids, 0).astype(np.int32)
+
+
+LAYOUT = Layout("bdd100k", TITLE, STRUCTURE, HOME, ("images/10k", "labels/ins_seg/bitmasks"), Bdd100kDataset)

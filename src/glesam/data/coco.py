@@ -1,0 +1,245 @@
+"""Reader of COCO json: polygons and run lengths, one instance mask per picture."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from glesam.data.base import Sample
+from glesam.data.folder import read_image
+from glesam.data.layout import Layout, only
+from glesam.data.pairs import flat_name
+from glesam.data.rle import BoolMask, decode_segmentation
+from glesam.errors import ConfigError, DataError
+
+TITLE = "COCO"
+STRUCTURE = "annotations/instances_val2017.json + val2017/NAME.jpg, or any COCO json beside or above its pictures"
+HOME = (
+    "the COCO site (Lin et al., ECCV 2014), archives '2017 Val images' or '2017 Train images', and "
+    "'2017 Train/Val annotations'"
+)
+Crowds = Literal["drop", "keep"]
+
+# Annotation files of the COCO site that hold no instance masks.
+_OTHER_TASKS = ("captions_", "person_keypoints_", "stuff_", "panoptic_", "image_info_", "lvis_")
+
+
+class Picture(NamedTuple):
+    """One entry of the index: the file, its size by the json, and its annotations sorted by id."""
+
+    path: Path
+    height: int
+    width: int
+    annotations: list[dict[str, Any]]
+
+
+class CocoDataset:
+    """Pictures and instances of a COCO json (Lin et al., ECCV 2014).
+
+    The json is read at first use, masks when a sample is read. Ids are 1..N in the order of annotation ids; smaller
+    objects are painted over larger ones, so that an object in front of a big one is not lost.
+
+    Args:
+        root: the json file, or a folder that holds it (in `annotations/` or directly).
+        name: name of the set in tables; the json's stem when not given.
+        split: part of the json's name, such as `val2017`, when a folder holds several.
+        crowds: `drop` leaves regions marked `iscrowd` as background, as they are no single objects; `keep` gives each
+            an id of its own.
+
+    Raises:
+        DataError: the json is missing, or there are several.
+        ConfigError: `crowds` is neither `drop` nor `keep`.
+    """
+
+    title, structure, home = TITLE, STRUCTURE, HOME
+
+    def __init__(
+        self, root: str | Path, name: str | None = None, split: str | None = None, crowds: Crowds = "drop"
+    ) -> None:
+        if crowds not in ("drop", "keep"):
+            raise ConfigError(f"expected crowds to be 'drop' or 'keep', got {crowds!r}; choose one")
+        self.annotations_path = self._find_json(Path(root), split)
+        self.name = name or self.annotations_path.stem
+        self._root = Path(root) if Path(root).is_dir() else self.annotations_path.parent
+        self._crowds = crowds
+
+    @property
+    def names(self) -> list[str]:
+        """Names of all samples, sorted: file stems, with the folder before them where stems repeat."""
+        return self._names
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        return len(self._names)
+
+    def __getitem__(self, index: int) -> Sample:
+        """Read one sample.
+
+        Raises:
+            DataError: the picture is missing, unreadable or of another size than in the json, or a mask is broken.
+        """
+        name = self._names[index]
+        picture = self._index[name]
+        if not picture.path.is_file():
+            raise DataError(f"expected the picture {picture.path}, found none; get it from {self.home}")
+        image = read_image(picture.path)
+        if image.shape[:2] != (picture.height, picture.width):
+            raise DataError(
+                f"expected {picture.path} to be {picture.width}x{picture.height} as in {self.annotations_path.name}, "
+                f"got {image.shape[1]}x{image.shape[0]}; take the pictures that were annotated"
+            )
+        return Sample(name, image, self._mask(picture))
+
+    def _mask(self, picture: Picture) -> npt.NDArray[np.int32]:
+        """Paint a picture's annotations into one id mask, the largest first."""
+        objects = [(i, self._decode(a, picture)) for i, a in enumerate(picture.annotations, start=1)]
+        ids = np.zeros((picture.height, picture.width), dtype=np.int32)
+        for i, mask in sorted(objects, key=lambda pair: (-int(pair[1].sum()), pair[0])):
+            ids[mask] = i
+        return ids
+
+    def _decode(self, annotation: dict[str, Any], picture: Picture) -> BoolMask:
+        """Decode one annotation; errors name it."""
+        try:
+            return decode_segmentation(annotation.get("segmentation"), picture.height, picture.width)
+        except DataError as error:
+            raise DataError(f"annotation {annotation.get('id')} of {picture.path.name}: {error}") from error
+
+    @cached_property
+    def _names(self) -> list[str]:
+        return sorted(self._index)
+
+    @cached_property
+    def _index(self) -> dict[str, Picture]:
+        """Name to picture, from the json."""
+        content = _read_json(self.annotations_path)
+        by_image: dict[Any, list[dict[str, Any]]] = defaultdict(list)
+        for annotation in content["annotations"]:
+            if self._crowds == "keep" or not annotation.get("iscrowd", 0):
+                by_image[annotation["image_id"]].append(annotation)
+        entries = {entry["id"]: self.relative_path(entry) for entry in content["images"]}
+        folder = self._find_pictures(list(entries.values()))
+        names = _unique_names(list(entries.values()))
+        return {
+            names[entries[e["id"]]]: Picture(
+                folder / entries[e["id"]], int(e["height"]), int(e["width"]), sorted(by_image[e["id"]], key=_by_id)
+            )
+            for e in content["images"]
+        }
+
+    def relative_path(self, entry: dict[str, Any]) -> str:
+        """Where the json says that a picture is, relative to the pictures' folder."""
+        return str(entry["file_name"])
+
+    def _find_pictures(self, relative: list[str]) -> Path:
+        """The folder under which the pictures are: the first place in which any of the first ones is found.
+
+        Raises:
+            DataError: there are no pictures in any of the usual places.
+        """
+        json_folder, split = self.annotations_path.parent, self.annotations_path.stem.rsplit("_", 1)[-1]
+        places: list[Path] = []
+        for base in dict.fromkeys((self._root, json_folder, json_folder.parent)):
+            places += [base, base / "images", base / split, base / "images" / split]
+        # Some pictures may be missing from a partial copy: a handful of the first tells the folder well enough.
+        for place in dict.fromkeys(places):
+            if any((place / path).is_file() for path in relative[:50]):
+                return place
+        first = relative[0] if relative else "any picture"
+        raise DataError(
+            f"expected the pictures of {self.annotations_path} ({first}, ...) in {json_folder.parent / split} or "
+            f"{json_folder.parent / 'images'}, found none; get them from {self.home}"
+        )
+
+    @classmethod
+    def _find_json(cls, root: Path, split: str | None) -> Path:
+        """The json file that `root` is or holds."""
+        if root.suffix == ".json":
+            if not root.is_file():
+                raise DataError(f"expected the json {root} ({cls.title}), found none; get it from {cls.home}")
+            return root
+        found = [path for path in cls._candidates(root) if split is None or split in path.stem]
+        if not found:
+            wanted = f" with {split!r} in its name" if split else ""
+            raise DataError(
+                f"expected a json of instances{wanted} in {root} or {root / 'annotations'} ({cls.title} is laid out as "
+                f"{cls.structure}), found none; get it from {cls.home}"
+            )
+        path: Path = only(found, "json of instances", root)
+        return path
+
+    @classmethod
+    def _candidates(cls, root: Path) -> list[Path]:
+        """Json files in a folder that may hold this layout's instances."""
+        return [path for path in json_files(root) if not path.name.startswith(_OTHER_TASKS)]
+
+
+def json_files(root: Path) -> list[Path]:
+    """Json files in `root/annotations` and in `root`, sorted, without hidden ones and our own manifests."""
+    found = [*sorted((root / "annotations").glob("*.json")), *sorted(root.glob("*.json"))]
+    return [path for path in found if not path.name.startswith(".") and path.name != "manifest.json"]
+
+
+def is_instances_json(path: Path) -> bool:
+    """Whether a json begins like COCO's: an object whose first key is one of COCO's."""
+    try:
+        with path.open(encoding="utf-8") as stream:
+            head = stream.read(256).lstrip()
+    except (OSError, UnicodeDecodeError):
+        return False
+    keys = ("images", "annotations", "categories", "info", "licenses")
+    return head.startswith("{") and any(head[1:].lstrip().startswith(f'"{key}"') for key in keys)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """Parse a COCO json and check that it has what the reader needs."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"expected COCO json in {path}, got a file that cannot be parsed ({error}); replace it"
+        ) from error
+    try:
+        for entry in content["images"]:
+            _ = entry["id"], int(entry["height"]), int(entry["width"])
+        for annotation in content["annotations"]:
+            _ = annotation["image_id"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"expected 'images' (id, file_name, height, width) and 'annotations' (image_id, segmentation) in {path}, "
+            f"got {type(error).__name__} {error}; export it as COCO instances"
+        ) from error
+    return dict(content)
+
+
+def _unique_names(relative: list[str]) -> dict[str, str]:
+    """Relative path to sample name: the file's stem, or the whole path where stems repeat."""
+    stems = [Path(path).stem for path in relative]
+    if len(set(stems)) == len(stems):
+        return dict(zip(relative, stems, strict=True))
+    names = {path: flat_name(str(Path(path).with_suffix(""))) for path in relative}
+    if len(set(names.values())) != len(relative):
+        raise DataError("expected each picture once in the json, got a file name twice; remove the double entries")
+    return names
+
+
+def _by_id(annotation: dict[str, Any]) -> tuple[bool, int, str]:
+    """Sort key of annotations: whole numbers by value, then all other ids by their text."""
+    identity = annotation.get("id")
+    return (False, identity, "") if isinstance(identity, int) else (True, 0, str(identity))
+
+
+def _recognise(root: Path) -> bool:
+    """Whether `root` is or holds a COCO json."""
+    if root.suffix == ".json":
+        return not root.name.startswith("lvis_")
+    return any(is_instances_json(path) for path in CocoDataset._candidates(root))
+
+
+LAYOUT = Layout("coco", TITLE, STRUCTURE, HOME, ("annotations",), CocoDataset, _recognise)

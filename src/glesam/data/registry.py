@@ -1,0 +1,117 @@
+"""Opens a data set of any known layout, told by name or recognised from what the folder holds.
+
+To add a layout, write `glesam/data/<name>.py` with a `LAYOUT` and add it to `LAYOUTS`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+from glesam.data import bdd100k, built, coco, duts, ecssd, hqseg44k, lvis, msra10k, thinobject
+from glesam.data.base import SegmentationDataset
+from glesam.data.folder import FolderDataset
+from glesam.data.layout import Layout, without_splits
+from glesam.errors import DataError
+
+FOLDER = Layout(
+    "folder",
+    "plain folder",
+    "images/NAME.jpg + masks/NAME.png",
+    "your own photos and masks",
+    ("images", "masks"),
+    without_splits(FolderDataset, "a plain folder"),
+)
+
+# In the order in which they are tried: those with more signs of their own come first.
+LAYOUTS: dict[str, Layout] = {
+    layout.key: layout
+    for layout in (
+        built.LAYOUT,
+        thinobject.LAYOUT,
+        FOLDER,
+        lvis.LAYOUT,
+        coco.LAYOUT,
+        bdd100k.LAYOUT,
+        hqseg44k.LAYOUT,
+        msra10k.LAYOUT,
+        ecssd.LAYOUT,
+        duts.LAYOUT,
+    )
+}
+
+
+def open_dataset(
+    path: str | Path, layout: str | None = None, name: str | None = None, split: str | None = None
+) -> SegmentationDataset:
+    """Open a data set.
+
+    Args:
+        path: its folder; for COCO and LVIS also the json, for ThinObject-5K a list file, for a built set a level's
+            folder.
+        layout: key of `LAYOUTS`; recognised from the content when not given.
+        name: name of the set in tables; the reader's own choice when not given.
+        split: part of the set, where it has parts: `val2017` (COCO), `test` (ThinObject-5K), `TE` (DUTS), `val`
+            (BDD-100K), `validation` or `fss` (HQSeg-44K), `lq2` (a built set).
+
+    Raises:
+        DataError: nothing is there, the layout is unknown, or files of it are missing.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise DataError(f"expected a data set in {path}, found nothing there; check the path")
+    chosen = _by_key(layout) if layout is not None else recognise(path)
+    return chosen.reader(path, name, split)
+
+
+def recognise(path: Path) -> Layout:
+    """Tell the layout of a data set from its content.
+
+    Raises:
+        DataError: it is none that is known; the message names the nearest and describes all.
+    """
+    for layout in LAYOUTS.values():
+        if layout.matches(path):
+            return layout
+    nearest = max(LAYOUTS.values(), key=lambda layout: _likeness(path, layout))
+    guess = ""
+    if _likeness(path, nearest) > 0:
+        lacking = [part for part in nearest.parts if not (path / part).exists()]
+        guess = f" nearest is {nearest.key}, which lacks {', '.join(lacking)};"
+    raise DataError(
+        f"expected a known layout in {path}, found {_content(path)};{guess} known layouts: "
+        + "; ".join(f"{layout.key} = {layout.structure}" for layout in LAYOUTS.values())
+    )
+
+
+def _by_key(key: str) -> Layout:
+    """A layout by its key."""
+    if key not in LAYOUTS:
+        near = difflib.get_close_matches(key.lower(), LAYOUTS, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise DataError(
+            f"expected a layout among {', '.join(LAYOUTS)}, got {key!r}; {hint}leave it out to have it recognised"
+        )
+    return LAYOUTS[key]
+
+
+def _likeness(path: Path, layout: Layout) -> float:
+    """How much a folder looks like a layout: mean over its parts of 1 (there) or likeness to an entry if above 0.6."""
+    entries = [entry.name for entry in path.iterdir()] if path.is_dir() else []
+    total = 0.0
+    for part in layout.parts:
+        if (path / part).exists():
+            total += 1.0
+        elif near := difflib.get_close_matches(part, entries, n=1):  # its cutoff is 0.6
+            total += difflib.SequenceMatcher(None, part, near[0]).ratio()
+    return total / len(layout.parts)
+
+
+def _content(path: Path) -> str:
+    """The first few entries of a folder, for a message."""
+    if not path.is_dir():
+        return f"a file {path.suffix or 'without suffix'}"
+    entries = sorted(entry.name + ("/" if entry.is_dir() else "") for entry in path.iterdir())
+    return (
+        ", ".join(entries[:5]) + (f" and {len(entries) - 5} more" if len(entries) > 5 else "") if entries else "nothing"
+    )

@@ -1,0 +1,135 @@
+"""COCO's two ways to write a mask, read with numpy: run lengths (plain or compressed) and polygons.
+
+Run lengths go down the columns and begin with the background; the compressed text holds 5 bits a character, least
+first, offset 48, bit 5 = more to come, signed, and from the fourth number on the difference to the number two before
+(Lin et al., ECCV 2014; format of the COCO API).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from glesam.errors import DataError
+
+BoolMask: TypeAlias = npt.NDArray[np.bool_]
+
+_OFFSET, _MORE, _SIGN, _VALUE = 48, 32, 16, 31
+
+
+def decode_rle(counts: str | bytes | Sequence[int], height: int, width: int) -> BoolMask:
+    """Make an `(height, width)` bool mask of COCO run lengths, plain (numbers) or compressed (text).
+
+    Raises:
+        DataError: the runs are not whole numbers >= 0 that add up to `height * width`.
+    """
+    runs = uncompress_counts(counts) if isinstance(counts, (str, bytes)) else np.asarray(counts)
+    if runs.ndim != 1 or runs.size == 0 or not np.issubdtype(runs.dtype, np.integer) or (runs < 0).any():
+        raise DataError(
+            f"expected run lengths that are whole numbers >= 0, got {str(counts)[:40]!r}; write the mask anew"
+        )
+    total = int(runs.sum(dtype=np.int64))
+    if total != height * width:
+        raise DataError(
+            f"expected run lengths of {height * width} pixels in all ({width}x{height}), got {total}; the size in the "
+            f"annotation is not that of the mask"
+        )
+    values = np.arange(runs.size) % 2 == 1
+    mask: BoolMask = np.repeat(values, runs).reshape(width, height).T
+    return mask
+
+
+def uncompress_counts(text: str | bytes) -> npt.NDArray[np.int64]:
+    """Turn COCO's compressed `counts` text into run lengths.
+
+    Raises:
+        DataError: a character is not of the format, or the text stops within a number.
+    """
+    raw = text.encode("utf-8") if isinstance(text, str) else text
+    codes = np.frombuffer(raw, dtype=np.uint8).astype(np.int64) - _OFFSET
+    if codes.size == 0 or codes.min() < 0 or codes.max() > _MORE + _VALUE or codes[-1] & _MORE:
+        raise DataError(f"expected compressed run lengths of COCO, got {raw[:40]!r}; write the mask anew")
+    last = np.flatnonzero((codes & _MORE) == 0)
+    first = np.concatenate(([0], last[:-1] + 1))
+    place = np.arange(codes.size) - np.repeat(first, last - first + 1)
+    numbers = np.add.reduceat((codes & _VALUE) << (5 * place), first)
+    numbers -= np.where(codes[last] & _SIGN, np.int64(1) << (5 * (last - first + 1)), 0)
+    # From the fourth number on each is a difference to the one two before: a running sum over odd and over even places.
+    numbers[1::2] = np.cumsum(numbers[1::2])
+    numbers[2::2] = np.cumsum(numbers[2::2])
+    return numbers
+
+
+def polygon_mask(polygons: Sequence[Sequence[float]], height: int, width: int) -> BoolMask:
+    """Fill polygons into an `(height, width)` bool mask: the union of all, each by the even-odd rule.
+
+    A pixel belongs to a polygon when its centre `(x + 0.5, y + 0.5)` does. Parts outside the picture are cut off.
+
+    Args:
+        polygons: each `[x0, y0, x1, y1, ...]` in pixels.
+        height: rows.
+        width: columns.
+
+    Raises:
+        DataError: a polygon has fewer than three corners, an odd number of values, or a value that is no number.
+    """
+    mask = np.zeros((height, width), dtype=np.bool_)
+    for polygon in polygons:
+        _fill(mask, _corners(polygon))
+    return mask
+
+
+def decode_segmentation(segmentation: Any, height: int, width: int) -> BoolMask:
+    """Make a mask of the field `segmentation` of a COCO annotation: polygons, or `{"counts": ..., "size": [h, w]}`.
+
+    Raises:
+        DataError: the field is neither, or is broken.
+    """
+    if isinstance(segmentation, list):
+        return polygon_mask(segmentation, height, width)
+    if not isinstance(segmentation, dict) or "counts" not in segmentation:
+        raise DataError(f"expected polygons or run lengths, got {type(segmentation).__name__}; write the mask anew")
+    if list(segmentation.get("size", (height, width))) != [height, width]:
+        raise DataError(
+            f"expected run lengths of size {[height, width]}, got {segmentation['size']}; write the mask anew"
+        )
+    return decode_rle(segmentation["counts"], height, width)
+
+
+def _corners(polygon: Sequence[float]) -> npt.NDArray[np.float64]:
+    """A polygon as `(K, 2)` corners."""
+    try:
+        flat = np.asarray(polygon, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"expected a polygon of numbers, got {str(polygon)[:40]!r}; write it anew") from error
+    if flat.ndim != 1 or flat.size < 6 or flat.size % 2 or not np.isfinite(flat).all():
+        raise DataError(
+            f"expected a polygon [x0, y0, x1, y1, ...] of three corners or more, got {str(polygon)[:40]!r}; "
+            f"write it anew"
+        )
+    return flat.reshape(-1, 2)
+
+
+def _fill(mask: BoolMask, corners: npt.NDArray[np.float64]) -> None:
+    """Add one polygon to `mask`: mark where edges cross the rows' centre lines, then count crossings from the left."""
+    height, width = mask.shape
+    start, end = corners, np.roll(corners, -1, axis=0)
+    low, high = np.minimum(start[:, 1], end[:, 1]), np.maximum(start[:, 1], end[:, 1])
+    # Rows whose centre line y + 0.5 lies in [low, high): half open, so that a shared corner counts once.
+    first = np.clip(np.ceil(low - 0.5), 0, height).astype(np.int64)
+    rows = np.clip(np.ceil(high - 0.5), 0, height).astype(np.int64) - first
+    edge = np.repeat(np.arange(len(corners)), rows)
+    if edge.size == 0:
+        return
+    row = np.arange(edge.size) - np.repeat(np.cumsum(rows) - rows, rows) + first[edge]
+    slope = (end[edge, 0] - start[edge, 0]) / (end[edge, 1] - start[edge, 1])
+    crossing = start[edge, 0] + (row + 0.5 - start[edge, 1]) * slope
+    column = np.clip(np.ceil(crossing - 0.5), 0, width).astype(np.int64)
+    top, left = row.min(), column.min()
+    flips = np.zeros((row.max() - top + 1, column.max() - left + 1), dtype=np.int32)
+    np.add.at(flips, (row - top, column - left), 1)
+    inside = (np.cumsum(flips, axis=1) & 1).astype(np.bool_)[:, :-1]
+    mask[top : top + inside.shape[0], left : left + inside.shape[1]] |= inside

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from data_layouts import coco, pairs, photo, write
+
+from glesam.data.registry import LAYOUTS, open_dataset, recognise
+from glesam.errors import DataError
+
+
+def make(root: Path, key: str) -> None:
+    """A miniature of a layout."""
+    if key == "folder":
+        pairs(root, "images", "masks", ["a"])
+    elif key == "thinobject":
+        pairs(root, "images", "masks", ["a"])
+        (root / "list").mkdir()
+        (root / "list" / "test.txt").write_text("a.jpg")
+    elif key == "ecssd":
+        pairs(root, "images", "ground_truth_mask", ["a"])
+    elif key == "msra10k":
+        pairs(root, "Imgs", "Imgs", ["a"])
+    elif key == "duts":
+        pairs(root, "DUTS-TR-Image", "DUTS-TR-Mask", ["a"])
+    elif key == "bdd100k":
+        pairs(root, "images/10k/val", "labels/ins_seg/bitmasks/val", ["a"])
+    elif key == "hqseg44k":
+        pairs(root / "DIS5K/DIS-TR", "im", "gt", ["a"])
+    elif key == "lqseg":
+        pairs(root, "clear", "masks", ["a"])
+        write(root / "lq2" / "a.png", photo(1))
+        (root / "manifest.json").write_text("{}")
+    else:
+        path = coco(root)
+        if key == "lvis":
+            path.rename(path.with_name("lvis_v1_val.json"))
+
+
+@pytest.mark.parametrize("key", LAYOUTS)
+def test_each_layout_is_recognised(tmp_path: Path, key: str) -> None:
+    make(tmp_path, key)
+    assert recognise(tmp_path).key == key
+
+
+@pytest.mark.parametrize("key", ["folder", "thinobject", "ecssd", "msra10k", "duts", "lqseg"])
+def test_recognised_sets_open(tmp_path: Path, key: str) -> None:
+    make(tmp_path, key)
+    dataset = open_dataset(tmp_path)
+    assert dataset.names == ["a"]
+    assert dataset[0].mask.max() == 1
+    assert open_dataset(tmp_path, key, name="mine").name == "mine"
+
+
+def test_json_and_list_files_open(tmp_path: Path) -> None:
+    path = coco(tmp_path / "c")
+    assert len(open_dataset(path)) == 2
+    assert len(open_dataset(tmp_path / "c", split="val2017")) == 2
+    make(tmp_path / "t", "thinobject")
+    assert open_dataset(tmp_path / "t" / "list" / "test.txt").names == ["a"]
+
+
+def test_levels_of_a_built_set_open(tmp_path: Path) -> None:
+    make(tmp_path, "lqseg")
+    assert open_dataset(tmp_path / "lq2").name.endswith("-lq2")
+    assert open_dataset(tmp_path, split="lq2").name.endswith("-lq2")
+    assert open_dataset(tmp_path).name.endswith("-clear")
+    with pytest.raises(DataError, match=r"level 'lq3' in .*, found clear, lq2; build it or name one"):
+        open_dataset(tmp_path, split="lq3")
+
+
+def test_unknown_layout_key_names_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="got 'ecsd'; did you mean 'ecssd'"):
+        open_dataset(tmp_path, "ecsd")
+    with pytest.raises(DataError, match="among lqseg, thinobject, folder"):
+        open_dataset(tmp_path, "???")
+
+
+def test_unknown_content_names_the_nearest_and_describes_all(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "mask").mkdir()
+    with pytest.raises(DataError) as caught:
+        open_dataset(tmp_path)
+    message = str(caught.value)
+    assert "found images/, mask/; nearest is folder, which lacks masks" in message
+    assert "ecssd = images/NAME.jpg + ground_truth_mask/NAME.png" in message
+    assert "\n" not in message
+    assert all(f"{key} = " in message for key in LAYOUTS)
+
+
+@pytest.mark.parametrize("content", [[], [f"file{i}" for i in range(8)]])
+def test_content_like_nothing_has_no_nearest(tmp_path: Path, content: list[str]) -> None:
+    for name in content:
+        (tmp_path / name).touch()
+    with pytest.raises(DataError, match="nothing; known" if not content else "and 3 more; known") as caught:
+        open_dataset(tmp_path)
+    assert "nearest" not in str(caught.value)
+
+
+def test_missing_path_and_a_plain_file(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="found nothing there; check the path"):
+        open_dataset(tmp_path / "gone")
+    (tmp_path / "a.txt").touch()
+    with pytest.raises(DataError, match=r"found a file \.txt"):
+        open_dataset(tmp_path / "a.txt")
+
+
+@pytest.mark.parametrize("key", ["folder", "ecssd", "msra10k"])
+def test_a_set_in_one_piece_has_no_split(tmp_path: Path, key: str) -> None:
+    make(tmp_path, key)
+    with pytest.raises(DataError, match="comes in one piece, got 'val'"):
+        open_dataset(tmp_path, split="val")

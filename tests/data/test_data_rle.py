@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from pycocotools import mask as reference
+
+from glesam.data.rle import decode_rle, decode_segmentation, polygon_mask, uncompress_counts
+from glesam.errors import DataError
+
+bool_masks = hnp.arrays(np.bool_, hnp.array_shapes(min_dims=2, max_dims=2, max_side=40))
+
+
+@given(mask=bool_masks)
+def test_compressed_counts_decode_as_written_by_the_coco_api(mask: np.ndarray) -> None:
+    encoded = reference.encode(np.asfortranarray(mask.astype(np.uint8)))
+    for counts in (encoded["counts"], encoded["counts"].decode()):
+        np.testing.assert_array_equal(decode_rle(counts, *mask.shape), mask)
+
+
+def test_large_runs_and_differences_decode() -> None:
+    rng = np.random.default_rng(0)
+    for density in (0.001, 0.02, 0.5, 0.98):
+        mask = rng.random((700, 500)) < density
+        encoded = reference.encode(np.asfortranarray(mask.astype(np.uint8)))
+        np.testing.assert_array_equal(decode_rle(encoded["counts"], 700, 500), mask)
+
+
+@given(mask=bool_masks)
+def test_plain_counts_decode_as_counted_by_hand(mask: np.ndarray) -> None:
+    counts, value = [0], False
+    for pixel in mask.T.ravel():
+        if pixel != value:
+            counts.append(0)
+            value = bool(pixel)
+        counts[-1] += 1
+    np.testing.assert_array_equal(decode_rle(counts, *mask.shape), mask)
+
+
+def test_known_text() -> None:
+    # 6 background, 1 object, 40 background: 6 -> '6', 1 -> '1', 40 = 8 + 32 -> 'X' (8 + 32 + 48), '1'.
+    assert uncompress_counts("61X1").tolist() == [6, 1, 40]
+
+
+@pytest.mark.parametrize("counts", ["", "~~", "X", " 1", [], [3, -1, 4], [1.5, 4.5], [[1], [5]], ["a"]])
+def test_broken_counts_are_data_errors(counts: object) -> None:
+    with pytest.raises(DataError):
+        decode_rle(counts, 2, 3)  # type: ignore[arg-type]
+
+
+def test_counts_of_another_size_are_refused() -> None:
+    with pytest.raises(DataError, match=r"12 pixels in all \(4x3\), got 6"):
+        decode_rle([2, 4], 3, 4)
+    with pytest.raises(DataError, match=r"size \[3, 4\], got \[2, 3\]"):
+        decode_segmentation({"size": [2, 3], "counts": [2, 4]}, 3, 4)
+
+
+@given(text=st.binary(max_size=30))
+def test_any_text_decodes_or_is_refused(text: bytes) -> None:
+    try:
+        mask = decode_rle(text, 4, 5)
+    except DataError:
+        return
+    assert mask.shape == (4, 5)
+
+
+corner = st.tuples(st.floats(-10, 50), st.floats(-10, 50))
+
+
+@settings(max_examples=60)
+@given(corners=st.lists(corner, min_size=3, max_size=3, unique=True))
+def test_triangles_equal_a_test_of_each_pixel_centre(corners: list[tuple[float, float]]) -> None:
+    mask = polygon_mask([[value for pair in corners for value in pair]], 30, 40)
+    ys, xs = np.mgrid[:30, :40] + 0.5
+    sides = []
+    for (x0, y0), (x1, y1) in zip(corners, corners[1:] + corners[:1], strict=True):
+        length = max(np.hypot(x1 - x0, y1 - y0), 1e-12)
+        sides.append(((x1 - x0) * (ys - y0) - (y1 - y0) * (xs - x0)) / length)
+    inside = np.all(np.stack(sides) > 0, axis=0) | np.all(np.stack(sides) < 0, axis=0)
+    # Centres on the line of an edge may go either way.
+    certain = np.min(np.abs(sides), axis=0) > 1e-6
+    np.testing.assert_array_equal(mask[certain], inside[certain])
+
+
+def test_polygons_agree_with_the_coco_api() -> None:
+    rng = np.random.default_rng(1)
+    for _ in range(40):
+        angles = np.sort(rng.uniform(0, 2 * np.pi, 12))
+        radii = rng.uniform(30, 60, 12)
+        polygon = np.stack([80 + radii * np.cos(angles), 70 + radii * np.sin(angles)], axis=1).ravel().tolist()
+        ours = polygon_mask([polygon], 150, 160)
+        theirs = reference.decode(reference.merge(reference.frPyObjects([polygon], 150, 160))).astype(bool)
+        assert (ours & theirs).sum() / (ours | theirs).sum() > 0.985
+
+
+def test_rectangle_is_exact_and_parts_join() -> None:
+    expected = np.zeros((10, 12), bool)
+    expected[2:5, 1:7] = True
+    expected[6:9, 3:5] = True
+    parts = [[1, 2, 7, 2, 7, 5, 1, 5], [3, 6, 5, 6, 5, 9, 3, 9]]
+    np.testing.assert_array_equal(polygon_mask(parts, 10, 12), expected)
+
+
+def test_polygon_outside_is_cut_off() -> None:
+    assert polygon_mask([[-50, -50, 50, -50, 50, 50, -50, 50]], 6, 7).all()
+    assert not polygon_mask([[60, 60, 70, 60, 70, 70]], 6, 7).any()
+    assert not polygon_mask([[1, 1, 3, 1, 5, 1]], 6, 7).any()  # no area
+
+
+@pytest.mark.parametrize("polygon", [[], [1, 2, 3, 4], [1, 2, 3, 4, 5, 6, 7], [1, 2, 3, 4, 5, float("nan")], ["a"] * 6])
+def test_broken_polygons_are_data_errors(polygon: list[float]) -> None:
+    with pytest.raises(DataError, match="three corners|numbers"):
+        polygon_mask([polygon], 10, 10)
+
+
+@pytest.mark.parametrize("field", [None, 3, {}, {"size": [3, 4]}])
+def test_other_segmentations_are_refused(field: object) -> None:
+    with pytest.raises(DataError, match="polygons or run lengths"):
+        decode_segmentation(field, 3, 4)
