@@ -68,4 +68,4 @@ def _by_table(image: Picture, levels: NDArray[np.floating]) -> Picture:
 def _signed(draws: Draws, name: str, largest: float) -> float:
     """A shift of 0.6 to 1 of `largest`, up or down."""
     sign = 1.0 if draws.flag(f"{name}_up", 0.5) else -1.0
-    return sign * draws.uniform(name, _LEAST_SHARE, 1.0) * largest
+    return sign * draws.uniform(name, _LEAST_SHARE * largest, largest)

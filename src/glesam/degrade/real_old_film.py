@@ -34,7 +34,7 @@ def old_film(image: Picture, draws: Draws, *, fade: float, grain: float, scratch
     """
     height, width = image.shape[:2]
     shown = _fade(to_float(image), fade) * _vignette(height, width, fade)[..., None]
-    shown += (grain * _grain(height, width, draws.field("grain")) * _boolean_deviation(shown))[..., None]
+    shown += (grain * _grain(height, width, draws.field("grain_field")) * _boolean_deviation(shown))[..., None]
     shown = _add_dust(shown, dust, draws)
     ink = _scratches(height, width, scratches, draws)
     return to_uint8(shown + ink[..., None])
@@ -89,7 +89,7 @@ def _add_dust(values: NDArray[np.float32], dust: float, draws: Draws) -> NDArray
 
 def _scratches(height: int, width: int, scratches: float, draws: Draws) -> NDArray[np.float32]:
     """Light or dark lines down the picture, slowly wandering, broken in places; (H, W) to be added."""
-    rng = draws.field("scratches")
+    rng = draws.field("scratch_field")
     count = max(1, round(scratches * width / height))
     rows = np.arange(height, dtype=np.float32)
     columns = np.arange(width, dtype=np.float32)[None, :]
