@@ -1,0 +1,148 @@
+"""The prompts file: JSON that says, picture by picture, which objects are meant.
+
+    {
+      "cat.jpg": [
+        {"points": [[320, 240], [10, 10]], "labels": [1, 0]},
+        {"box": [10, 20, 300, 400]},
+        {"box": [50, 60, 90, 99], "points": [[70, 80]]}
+      ],
+      "sub/dog.png": [{"points": [[5, 5]]}]
+    }
+
+Keys are names as `glesam.images.iterate` gives them: the file name, or the path relative to the folder named. Each
+value is a list of objects, each with `points` (`[x, y]` in pixels), `labels` (1 foreground, 0 background; all 1 if left
+out), a `box` (`[x0, y0, x1, y1]`), or points and a box together. Unknown keys are refused: a slip is not overlooked.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from glesam.errors import PromptError
+from glesam.files import write_text
+from glesam.prompts import Prompts
+
+Number = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class ObjectPrompt(BaseModel):
+    """One object of one picture."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    points: Annotated[list[Annotated[list[Number], Field(min_length=2, max_length=2)]], Field(min_length=1)] | None = (
+        None
+    )
+    labels: list[Annotated[int, Field(ge=0, le=1)]] | None = None
+    box: Annotated[list[Number], Field(min_length=4, max_length=4)] | None = None
+
+
+_FILE = TypeAdapter(dict[str, Annotated[list[ObjectPrompt], Field(min_length=1)]])
+
+
+def read(path: str | os.PathLike[str]) -> dict[str, Prompts]:
+    """See `glesam.prompts.read_prompts_file`."""
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"), object_pairs_hook=_unique)
+        pictures = _FILE.validate_python(content)
+    except OSError as error:
+        raise PromptError(f"expected a prompts file, cannot read {path} ({error.strerror}); check the path") from error
+    except ValidationError as error:
+        raise PromptError(f"{path}: {_one_line(error)}") from None
+    except (ValueError, RecursionError) as error:
+        raise PromptError(f"expected a prompts file in JSON, got {path} ({error}); correct it there") from error
+    if not pictures:
+        raise PromptError(f"expected prompts for at least one picture, got none in {path}; add one")
+    return {name: _prompts(objects, f"{path}: {name}") for name, objects in pictures.items()}
+
+
+def write(path: str | os.PathLike[str], prompts: Mapping[str, Prompts]) -> None:
+    """See `glesam.prompts.write_prompts_file`."""
+    lines = [f"  {json.dumps(name)}: [{_objects_text(each)}\n  ]" for name, each in prompts.items()]
+    try:
+        write_text(Path(path), "{\n" + ",\n".join(lines) + "\n}\n")
+    except OSError as error:
+        raise PromptError(f"expected to write prompts, cannot write {path} ({error.strerror}); check rights") from error
+
+
+def _prompts(objects: list[ObjectPrompt], where: str) -> Prompts:
+    """Join the objects of one picture."""
+    for index, each in enumerate(objects):
+        _check(each, f"{where}, object {index}")
+    points = [each.points for each in objects]
+    labels = [each.labels for each in objects]
+    boxes = [each.box for each in objects]
+    if not any(points):
+        return Prompts(boxes=boxes)
+    return Prompts(points, labels, boxes if any(boxes) else None)
+
+
+def _check(entry: ObjectPrompt, where: str) -> None:
+    """Let an error name the object, which that of all objects together would not."""
+    points, labels = [None if each is None else [each] for each in (entry.points, entry.labels)]
+    try:
+        Prompts(points, labels, entry.box)
+    except PromptError as error:
+        raise PromptError(f"{where}: {error}") from None
+
+
+def _objects_text(prompts: Prompts) -> str:
+    """Objects of one picture as JSON, one a line."""
+    if prompts.mask_input is not None:
+        raise PromptError("expected points and boxes for a prompts file, got a mask input; leave the mask input out")
+    return ",".join(f"\n    {json.dumps(_object(prompts, i))}" for i in range(len(prompts)))
+
+
+def _object(prompts: Prompts, index: int) -> dict[str, Any]:
+    """One object as JSON values."""
+    entry: dict[str, Any] = {}
+    count = int(prompts.point_counts[index])
+    if count and prompts.points is not None and prompts.labels is not None:
+        entry["points"] = [[_number(v) for v in row] for row in prompts.points[index, :count]]
+        entry["labels"] = prompts.labels[index, :count].tolist()
+    if prompts.boxes is not None and prompts.has_box[index]:
+        entry["box"] = [_number(v) for v in prompts.boxes[index]]
+    return entry
+
+
+def _number(value: np.float32) -> int | float:
+    """The shortest number that is this float32."""
+    return int(value) if value == int(value) else float(str(value))
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse a key that comes twice: JSON readers keep the last and drop the user's other prompts."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {twice!r} comes twice")
+    return found
+
+
+def _one_line(error: ValidationError) -> str:
+    """The first fault, as picture, object, key, what is wrong."""
+    fault = error.errors()[0]
+    where = [str(part) for part in fault["loc"]]
+    place = ", ".join(
+        f"{kind}{part}" for kind, part in zip(("", "object ", "key ", "item ", "item "), where, strict=False)
+    )
+    if fault["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(where[-1], list(ObjectPrompt.model_fields), n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(ObjectPrompt.model_fields)}"
+        return f"{place}: unknown key; {hint}"
+    return f"{place or 'whole file'}: {fault['msg']}, got {_short(fault['input'])}; see the format in the documentation"
+
+
+def _short(value: Any) -> str:
+    """A value as short text."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 60 else text[:57] + "..."
