@@ -48,7 +48,7 @@ class Sam2Promptable(WrappedModel):
         """
         original_size = check_image(image)
         square = (self.image_size, self.image_size)
-        pixels = torch.tensor(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float() / 255
+        pixels = torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float() / 255
         pixels = F.interpolate(pixels, square, mode="bilinear", align_corners=False, antialias=True)
         mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
         return (pixels - mean) / std, ImageGeometry(original_size, square, self.image_size)

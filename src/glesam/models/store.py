@@ -118,5 +118,5 @@ def seal(folder: str | Path) -> str:
 
 def brief(error: BaseException) -> str:
     """First line of an error's message, at most 160 characters, for messages that must stay one line."""
-    text = " ".join(str(error).strip().splitlines()[:1]) or type(error).__name__
+    text = (" ".join(str(error).strip().splitlines()[:1]) or type(error).__name__).removeprefix("Got: ")
     return text if len(text) <= 160 else text[:157] + "..."

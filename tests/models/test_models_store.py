@@ -1,0 +1,89 @@
+"""Folders of saved models: digests, the user's folder, and what is said when files are missing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from glesam.errors import ModelError
+from glesam.models.store import brief, fetch_folder, read_config, read_weights, seal, user_folder, verify_seal
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "config.json").write_text('{"family": "compact", "image_size": 512}')
+    (tmp_path / "model.safetensors").write_bytes(b"some weights")
+    return tmp_path
+
+
+def test_seal_and_verify(folder: Path) -> None:
+    verify_seal(folder)
+    with pytest.raises(ModelError, match="with SHA-256 None"):
+        verify_seal(folder, required=True)
+    assert seal(folder) == hashlib.sha256(b"some weights").hexdigest()
+    assert read_config(folder)["image_size"] == 512
+    verify_seal(folder, required=True)
+    (folder / "model.safetensors").write_bytes(b"some weightz")
+    with pytest.raises(ModelError, match=hashlib.sha256(b"some weightz").hexdigest()):
+        verify_seal(folder)
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(ModelError, match="no such file"):
+        verify_seal(folder)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1]", "\udcff"])
+def test_configs_that_are_none(folder: Path, content: str) -> None:
+    (folder / "config.json").write_text(content, errors="surrogateescape")
+    with pytest.raises(ModelError):
+        read_config(folder)
+
+
+def test_weights_that_are_none(folder: Path) -> None:
+    with pytest.raises(ModelError, match="expected weights in"):
+        read_weights(folder)
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(ModelError, match="expected weights in"):
+        read_weights(folder)
+
+
+def test_user_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GLESAM_HOME", "~/weights")
+    assert user_folder() == Path.home() / "weights"
+    monkeypatch.delenv("GLESAM_HOME")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
+    assert user_folder() == Path("/somewhere/glesam")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert user_folder() == Path.home() / ".cache" / "glesam"
+
+
+def test_fetch_folder(folder: Path) -> None:
+    assert fetch_folder(folder) == folder
+    assert fetch_folder(str(folder)) == folder
+    with pytest.raises(ModelError, match="in the hub's cache") as caught:
+        fetch_folder("glesam-tests/no-such-model", local_files_only=True)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ModelError, match="expected 'a/b/c/d' to be a folder"):
+        fetch_folder("a/b/c/d", local_files_only=True)
+
+
+def test_fetch_folder_without_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_network(*_: object, **__: object) -> str:
+        raise ConnectionError("Got: no route to host\nPlease check")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", no_network)
+    with pytest.raises(ModelError, match="repository in the hub, got no route to host; check the name and the network"):
+        fetch_folder("glesam-tests/no-such-model")
+
+
+def test_brief_is_one_short_line() -> None:
+    assert brief(ValueError("first\nsecond")) == "first"
+    assert brief(ValueError()) == "ValueError"
+    assert len(brief(ValueError("x" * 500))) == 160
+
+
+def test_sealed_config_stays_json(folder: Path) -> None:
+    seal(folder)
+    assert set(json.loads((folder / "config.json").read_text())) == {"family", "image_size", "sha256"}
