@@ -77,7 +77,7 @@ def test_several_jsons_need_a_split(tmp_path: Path) -> None:
     coco(tmp_path)
     coco(tmp_path, "train2017")
     (tmp_path / "annotations" / "captions_val2017.json").write_text("{}")
-    with pytest.raises(DataError, match="expected one json of instances .* name one with split="):
+    with pytest.raises(DataError, match=r"expected one json of instances .* name one with split="):
         CocoDataset(tmp_path)
     assert CocoDataset(tmp_path, split="train2017").name == "instances_train2017"
     with pytest.raises(DataError, match="with 'test' in its name"):
@@ -125,7 +125,7 @@ def test_missing_pictures_say_where_to_get_them(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"000000000007\.jpg, found none; get it from the COCO site"):
         CocoDataset(path)[0]
     (tmp_path / "val2017" / "000000000009.jpg").unlink()
-    with pytest.raises(DataError, match="expected the pictures of .* get them from the COCO site"):
+    with pytest.raises(DataError, match=r"expected the pictures of .* get them from the COCO site"):
         len(CocoDataset(path))
 
 
@@ -170,7 +170,7 @@ def test_lvis_says_where_to_get_missing_files(tmp_path: Path) -> None:
         LvisDataset(tmp_path)
     path = lvis(tmp_path)
     (tmp_path / "val2017" / "000000000002.jpg").unlink()
-    with pytest.raises(DataError, match="get it from the LVIS site .*both are needed"):
+    with pytest.raises(DataError, match=r"get it from the LVIS site .*both are needed"):
         LvisDataset(path)[1]
 
 

@@ -69,7 +69,7 @@ def test_duts_one_split_both_and_a_folder_above(tmp_path: Path) -> None:
     assert DutsDataset(tmp_path / "DUTS-TR").names == ["n1"]
     assert DutsDataset(tmp_path).name == "duts-tr"
     pairs(tmp_path / "DUTS-TE", "DUTS-TE-Image", "DUTS-TE-Mask", ["n2"])
-    with pytest.raises(DataError, match="expected one split .* found TR, TE"):
+    with pytest.raises(DataError, match=r"expected one split .* found TR, TE"):
         DutsDataset(tmp_path)
     assert DutsDataset(tmp_path, split="te").names == ["n2"]
     with pytest.raises(DataError, match="a split of DUTS among TR, TE, got 'VAL'"):

@@ -111,7 +111,7 @@ def test_polygon_outside_is_cut_off() -> None:
 
 @pytest.mark.parametrize("polygon", [[], [1, 2, 3, 4], [1, 2, 3, 4, 5, 6, 7], [1, 2, 3, 4, 5, float("nan")], ["a"] * 6])
 def test_broken_polygons_are_data_errors(polygon: list[float]) -> None:
-    with pytest.raises(DataError, match="three corners|numbers"):
+    with pytest.raises(DataError, match=r"three corners|numbers"):
         polygon_mask([polygon], 10, 10)
 
 

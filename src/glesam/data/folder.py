@@ -155,12 +155,12 @@ def _colours_to_ids(mask: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Ids of an `(H, W, C)` mask: the value itself when it is grey, else one id per colour, in order of the colours."""
     colours = mask[..., :3].astype(np.int64)
     if (colours == colours[..., :1]).all():
-        first: npt.NDArray[Any] = mask[..., 0]
-        return first
+        grey: npt.NDArray[Any] = mask[..., 0]
+        return grey
     packed = colours[..., 0] << 32 | colours[..., 1] << 16 | colours[..., 2]
     distinct, ids = np.unique(packed, return_inverse=True)
     offset = 0 if distinct[0] == 0 else 1
-    return (ids.reshape(packed.shape) + offset).astype(np.int32)
+    return np.asarray(ids.reshape(packed.shape) + offset, dtype=np.int32)
 
 
 def _listing(suffixes: frozenset[str]) -> str:

@@ -1,0 +1,180 @@
+"""`glesam data`: build a degraded set, verify it, and check one's own set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from glesam.cli.common import FAILED, console, progress, warn
+from glesam.errors import ConfigError
+
+if TYPE_CHECKING:
+    from glesam.data.base import SegmentationDataset
+    from glesam.data.build_sample import Outcome
+    from glesam.data.check import CheckReport
+
+app = typer.Typer(
+    help="Look at data sets, and build degraded ones.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+LayoutOption = Annotated[
+    str | None,
+    typer.Option(
+        help="folder, coco, lvis, thinobject, msra10k, ecssd, duts, bdd100k, hqseg44k, lqseg; recognised by default."
+    ),
+]
+SplitOption = Annotated[
+    str | None,
+    typer.Option(help="Part of the set, such as val2017 (COCO), test (ThinObject-5K), TE (DUTS), val (BDD-100K)."),
+]
+
+
+@app.command()
+def build(
+    source: Annotated[Path, typer.Argument(help="Data set: its folder, or the json of COCO or LVIS.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder of the built set; a stopped build goes on there.")
+    ],
+    levels: Annotated[str, typer.Option(help="Levels to make, of 1 (light), 2 and 3 (heavy).")] = "1,2,3",
+    recipe: Annotated[
+        str, typer.Option(help="test: the paper's recipe for test sets; train: the on-line one.")
+    ] = "test",
+    seed: Annotated[int, typer.Option(help="With name and level of a picture, the source of all chance.")] = 0,
+    objects: Annotated[
+        str, typer.Option("--object", help="all: instance ids; largest or random: one object a picture (0/255).")
+    ] = "all",
+    min_share: Annotated[
+        float, typer.Option(help="Leave out objects that cover less of the picture than this share.")
+    ] = 0.0,
+    image_format: Annotated[
+        str,
+        typer.Option("--format", help="png or webp, both lossless: a lossy file would degrade the level once more."),
+    ] = "png",
+    limit: Annotated[int | None, typer.Option(help="Build the first so many pictures by name only.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; all cores when not given.")] = None,
+    layout: LayoutOption = None,
+    split: SplitOption = None,
+) -> None:
+    """Build an LQSeg set: clear/, lq1/, lq2/, lq3/, masks/ and manifest.json with seeds and hashes of every file."""
+    from glesam.data.build_options import BuildConfig
+    from glesam.data.lqseg import build as build_set
+    from glesam.data.registry import open_dataset
+
+    options: dict[str, Any] = {"recipe": recipe, "objects": objects, "image_format": image_format}
+    config = BuildConfig(_levels(levels), seed=seed, min_share=min_share, limit=limit, **options)
+    dataset = open_dataset(source, layout, split=split)
+    total = len(dataset.names[:limit])
+    with progress(total, "build") as advance:
+
+        def step(outcome: Outcome) -> None:
+            if outcome.error is not None:
+                warn(f"glesam: error: {outcome.name}: {outcome.error}")
+            advance()
+
+        report = build_set(dataset, output, config, workers, step)
+    left_out = f", {len(report.without_object)} without object left out" if report.without_object else ""
+    warn(f"{report.built} pictures built, {report.kept} kept{left_out}, {len(report.failed)} failed: {report.manifest}")
+    if report.failed:
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def verify(
+    folder: Annotated[Path, typer.Argument(help="Folder of a built set.")],
+    pixels: Annotated[
+        bool, typer.Option("--pixels", help="Compare decoded pixels only: for a set built on another machine.")
+    ] = False,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(help="Manifest to compare with, such as another machine's; the folder's own by default."),
+    ] = None,
+) -> None:
+    """Compare every file of a built set with its manifest; list what is missing, changed or extra."""
+    from glesam.data.manifest import Manifest
+    from glesam.data.verify import verify as verify_set
+
+    total = sum(len(sample.files) for sample in Manifest.load(manifest or folder).samples.values())
+    with progress(total, "verify") as advance:
+        report = verify_set(folder, pixels, manifest, advance)
+    for problem in report.problems:
+        typer.echo(f"{problem.kind:8} {problem.path}  ({problem.detail})")
+    warn(f"{report.checked} files compared, {len(report.problems)} problems")
+    if report.problems:
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def check(
+    folder: Annotated[Path, typer.Argument(help="Data set: its folder, or the json of COCO or LVIS.")],
+    contact_sheet: Annotated[
+        Path | None,
+        typer.Option(help="Write a picture of samples with their masks drawn over them, faulty ones first."),
+    ] = None,
+    layout: LayoutOption = None,
+    split: SplitOption = None,
+) -> None:
+    """Show what is wrong with a data set: sizes, empty masks, unreadable files, missing partners, doubtful names."""
+    from glesam.data.contact_sheet import write_contact_sheet
+
+    report, tiles = _checked(folder, layout, split)
+    _print_report(folder, report)
+    if contact_sheet is not None:
+        if contact_sheet.suffix.lower() not in {".png", ".jpg", ".jpeg"}:
+            raise ConfigError(f"expected a contact sheet named .png or .jpg, got {contact_sheet}; rename it")
+        write_contact_sheet(contact_sheet, tiles())
+        warn(f"contact sheet: {contact_sheet}")
+    if report.problems:
+        raise typer.Exit(FAILED)
+
+
+def _checked(folder: Path, layout: str | None, split: str | None) -> tuple[CheckReport, Any]:
+    """Report of a set, and the function that gives the tiles of its contact sheet."""
+    from glesam.data.check import check_dataset, check_folder
+    from glesam.data.check_files import scan_folder
+    from glesam.data.check_tiles import dataset_tiles, folder_tiles
+    from glesam.data.registry import open_dataset, recognise
+
+    key = layout or (recognise(folder).key if folder.exists() else None)
+    if key == "folder":
+        # Not through the reader, which stops at the first fault: the check is to name them all.
+        with progress(len(scan_folder(folder).images), "check") as advance:
+            plain = check_folder(folder, advance)
+        return plain, lambda: folder_tiles(folder, plain)
+    dataset: SegmentationDataset = open_dataset(folder, key, split=split)
+    with progress(len(dataset), "check") as advance:
+        report = check_dataset(dataset, advance)
+    return report, lambda: dataset_tiles(dataset, report)
+
+
+def _print_report(folder: Path, report: CheckReport) -> None:
+    """Print the summary table, then every problem by name."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from glesam.data.check import KINDS
+
+    title = f"{folder}: {report.samples} pictures, {report.objects} objects, {len(report.problems)} problems"
+    table = Table("finding", "number", "meaning", "first", title=escape(title))
+    for kind, found in report.by_kind().items():
+        style = "red" if KINDS[kind].severity == "problem" else "dim"
+        table.add_row(kind, str(len(found)), KINDS[kind].meaning, escape(found[0].name), style=style)
+    console.print(table)
+    for finding in report.problems:
+        detail = f" ({finding.detail})" if finding.detail else ""
+        typer.echo(f"{finding.kind}: {finding.name}{detail}")
+
+
+def _levels(text: str) -> tuple[int, ...]:
+    """Parse `1,2,3`, or `lq1,lq3`.
+
+    Raises:
+        ConfigError: a part is no level; the message gives the nearest.
+    """
+    from glesam.degrade.lqseg import parse_level
+
+    return tuple(parse_level(part) for part in text.split(","))

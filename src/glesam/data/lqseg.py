@@ -1,0 +1,228 @@
+"""Builds an LQSeg set: clear pictures, their degraded copies at levels 1 to 3, masks, and a manifest of all.
+
+The set is a function of source, options, seed and library versions: neither the order of files, nor the number of
+workers, nor a stop half-way changes a byte. Recipe and levels: Guo et al., CVPR 2025 (GleSAM), section on LQSeg.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+import glesam
+from glesam.data.base import SegmentationDataset
+from glesam.data.build_options import BuildConfig
+from glesam.data.build_sample import Outcome, SampleBuilder, is_intact
+from glesam.data.journal import Journal, read_journal
+from glesam.data.manifest import FILE_NAME as MANIFEST
+from glesam.data.manifest import Head, Manifest, SampleRecord, differences
+from glesam.errors import DataError
+
+
+@dataclass
+class BuildReport:
+    """What a build did.
+
+    Attributes:
+        manifest: path of the manifest.
+        built: number of pictures made now.
+        kept: number of pictures that were there already, whole.
+        without_object: names of pictures left out since no object is in their mask.
+        failed: name to reason of pictures that could not be read or degraded.
+    """
+
+    manifest: Path
+    built: int = 0
+    kept: int = 0
+    without_object: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+def build(
+    source: SegmentationDataset,
+    out: str | Path,
+    config: BuildConfig | None = None,
+    workers: int | None = None,
+    advance: Callable[[Outcome], None] | None = None,
+) -> BuildReport:
+    """Build an LQSeg set of `source` in the folder `out`, or go on with one that was stopped.
+
+    Writes `clear/`, `lq1/` ..., `masks/` and `manifest.json`. Pictures that fail are named in the report; the rest is
+    built. With more than one worker, call this under `if __name__ == "__main__":`, as processes are started afresh.
+
+    Args:
+        source: data set to take pictures and masks from.
+        out: folder of the set; empty, new, or holding a set of the same options.
+        config: options; the defaults when not given.
+        workers: number of processes; all cores when not given.
+        advance: called after each picture, with its outcome.
+
+    Returns:
+        What was built, kept, left out, and what failed.
+
+    Raises:
+        DataError: `out` holds something else or a set of other options, or cannot be written, or the disk is full.
+        ConfigError: an option is impossible.
+    """
+    config, out = config or BuildConfig(), Path(out)
+    head = make_head(source, config)
+    names = source.names[: config.limit]
+    with _writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+        kept = _resume(out, head, names)
+        report = BuildReport(out / MANIFEST, kept=len(kept))
+        records = dict(kept)
+        with Journal(out, head, kept) as journal:
+            wanted = [index for index, name in enumerate(names) if name not in kept]
+            for outcome in _outcomes(SampleBuilder(source, out, config), wanted, workers or _cores()):
+                _account(outcome, report, records, journal)
+                if advance is not None:
+                    advance(outcome)
+        Manifest(head, records, report.without_object, list(report.failed)).save(out)
+        journal.remove()
+    return report
+
+
+def make_head(source: SegmentationDataset, config: BuildConfig) -> Head:
+    """All that decides the set's pixels, in the form that json gives back."""
+    return Head(
+        config=json.loads(json.dumps(config.acting())),
+        source={"name": source.name, "reader": type(source).__name__},
+        versions={"glesam": glesam.__version__, "numpy": np.__version__, "opencv": cv2.__version__},
+    )
+
+
+def _account(outcome: Outcome, report: BuildReport, records: dict[str, SampleRecord], journal: Journal) -> None:
+    """Enter one outcome into report, records and journal."""
+    if outcome.record is not None:
+        records[outcome.name] = outcome.record
+        journal.add(outcome.record)
+        report.built += 1
+    elif outcome.error is not None:
+        report.failed[outcome.name] = outcome.error
+    else:
+        report.without_object.append(outcome.name)
+
+
+def _resume(out: Path, head: Head, names: list[str]) -> dict[str, SampleRecord]:
+    """What an earlier build left in `out` and is still whole; leftovers of writes that were cut are removed.
+
+    Raises:
+        DataError: `out` holds something else, a set of other options, or pictures that are not asked for.
+    """
+    earlier = _earlier(out)
+    if not earlier:
+        if found := sorted(entry.name for entry in out.iterdir() if not entry.name.startswith(".")):
+            raise DataError(
+                f"expected {out} to be empty or to hold a built set, found {found[0]} and no {MANIFEST}; "
+                f"choose another folder"
+            )
+        return {}
+    records: dict[str, SampleRecord] = {}
+    for old, done in earlier:
+        if changes := differences(old, head):
+            raise DataError(
+                f"expected {out} to hold a set of the same options, but {'; '.join(changes)}; build into another "
+                f"folder, or delete this one"
+            )
+        records |= done
+    if surplus := sorted(set(records) - set(names)):
+        raise DataError(
+            f"expected {out} to hold pictures of the source only, found {len(surplus)} others, first {surplus[0]} "
+            f"(smaller limit, or taken from the source?); build into another folder, or delete this one"
+        )
+    _remove_leftovers(out)
+    return {name: record for name, record in records.items() if is_intact(out, record)}
+
+
+def _earlier(out: Path) -> list[tuple[Head, dict[str, SampleRecord]]]:
+    """Heads and records of the manifest and the journal in a folder, as far as there are any."""
+    found = []
+    if (out / MANIFEST).is_file():
+        manifest = Manifest.load(out)
+        found.append((manifest.head, manifest.samples))
+    if (journal := read_journal(out)) is not None:
+        found.append(journal)
+    return found
+
+
+def _remove_leftovers(out: Path) -> None:
+    """Delete the temporary files of writes that a kill cut off; they are hidden and in the set's own folders."""
+    for kind in ("clear", "lq1", "lq2", "lq3", "masks"):
+        for path in (out / kind).glob(".*"):
+            path.unlink()
+
+
+def _outcomes(builder: SampleBuilder, indices: list[int], workers: int) -> Iterator[Outcome]:
+    """Build the samples, in this process or in several; outcomes come in the order in which they are done."""
+    workers = min(workers, len(indices))
+    if workers <= 1:
+        yield from map(builder, indices)
+        return
+    # Processes are started afresh, not forked: OpenCV's threads do not survive a fork.
+    with ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, (builder,)) as pool:
+        try:
+            for future in as_completed([pool.submit(_work, index) for index in indices]):
+                yield future.result()
+        except BrokenProcessPool as error:
+            raise DataError(
+                f"expected {workers} workers to live, one was killed (out of memory?); run again with fewer, it "
+                f"goes on where it stopped"
+            ) from error
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    """Turn errors of writing into a message with the cure.
+
+    Raises:
+        DataError: the disk is full, or the folder cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        cure = (
+            "free some space and run the same command again, it goes on where it stopped"
+            if full
+            else "check its rights"
+        )
+        raise DataError(f"expected to write into {out}, got '{error.strerror or error}'; {cure}") from error
+
+
+_builder: SampleBuilder | None = None
+
+
+def _start_worker(builder: SampleBuilder) -> None:
+    """Keep the builder in a worker process, which leaves Ctrl-C to the main process and uses one thread."""
+    import signal
+
+    global _builder
+    _builder = builder
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    cv2.setNumThreads(1)
+
+
+def _work(index: int) -> Outcome:
+    """Build one sample in a worker process."""
+    if _builder is None:
+        raise RuntimeError("a worker was used before it was started")
+    return _builder(index)
