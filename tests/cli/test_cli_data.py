@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -179,8 +180,18 @@ def test_help(verb: list[str]) -> None:
     assert "Usage" in re.sub(r"\x1b\[[0-9;]*m", "", result.stdout)
 
 
-def test_help_imports_nothing_heavy() -> None:
-    import subprocess
+def test_a_cut_picture_is_one_line_with_nothing_of_opencv(source: Path, tmp_path: Path) -> None:
+    (source / "images/b.jpg").unlink()
+    cv2.imwrite(str(source / "images/b.bmp"), np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+    (source / "images/b.bmp").write_bytes((source / "images/b.bmp").read_bytes()[:200])
+    command = [sys.executable, "-c", "from glesam.cli import main; main()", "data", "build", str(source)]
+    options = ["-o", str(tmp_path / "out"), "--levels", "1", "--workers", "1"]
+    result = subprocess.run([*command, *options], check=False, capture_output=True, text=True)
+    assert result.returncode == 1
+    assert len(result.stderr.splitlines()) == 2, result.stderr
+    assert result.stderr.startswith("glesam: error: b: expected a readable picture")
 
+
+def test_help_imports_nothing_heavy() -> None:
     code = "import sys, glesam.cli.data; sys.exit(any(m in sys.modules for m in ('numpy', 'cv2', 'PIL', 'torch')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -51,6 +51,11 @@ def test_palette_mask_gives_entries_not_colours(tmp_path: Path) -> None:
     assert read_mask(tmp_path / "m.png").tolist() == [[0, 1], [2, 2]]
 
 
+def test_a_mask_beyond_pillows_limit_is_still_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    np.testing.assert_array_equal(read_mask(write(tmp_path / "m.png", blob(4))), blob(4))
+
+
 def test_colour_mask_gives_one_id_a_colour(tmp_path: Path) -> None:
     colours = np.array([[[0, 0, 0], [200, 0, 0]], [[0, 200, 0], [0, 200, 0]]], np.uint8)
     mask = read_mask(write(tmp_path / "m.png", colours))

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from glesam.data.check import CheckReport
 
 app = typer.Typer(
-    help="Look at data sets, and build degraded ones.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -32,6 +31,15 @@ SplitOption = Annotated[
     str | None,
     typer.Option(help="Part of the set, such as val2017 (COCO), test (ThinObject-5K), TE (DUTS), val (BDD-100K)."),
 ]
+
+
+@app.callback()
+def _quiet() -> None:
+    """Look at data sets, and build degraded ones."""
+    import os
+
+    # What OpenCV cannot decode is told in a line of our own; set before it is loaded, and passed on to the workers.
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
 
 
 @app.command()

@@ -12,7 +12,7 @@ from glesam.data.base import SegmentationDataset
 from glesam.data.check import CheckReport
 from glesam.data.check_files import scan_folder
 from glesam.data.contact_sheet import Tile
-from glesam.data.folder import read_image, read_mask
+from glesam.data.folder import IMAGE_SUFFIXES, read_image, read_mask
 from glesam.errors import DataError
 
 T = TypeVar("T")
@@ -50,8 +50,9 @@ def _faults(report: CheckReport) -> dict[str, str]:
     """Kinds of problem by sample name; a finding may be named after the sample or after its file."""
     faults: dict[str, list[str]] = {}
     for finding in report.problems:
-        for name in dict.fromkeys((finding.name, Path(finding.name).stem)):
-            faults.setdefault(name, []).append(finding.kind)
+        path = Path(finding.name)
+        name = path.stem if path.suffix.lower() in IMAGE_SUFFIXES else finding.name
+        faults.setdefault(name, []).append(finding.kind)
     return {name: ", ".join(dict.fromkeys(kinds)) for name, kinds in faults.items()}
 
 

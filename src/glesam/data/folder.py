@@ -147,7 +147,8 @@ def _palette_entries(path: Path) -> npt.NDArray[np.uint8] | None:
     try:
         with Image.open(path) as picture:
             return np.asarray(picture, dtype=np.uint8) if picture.mode == "P" else None
-    except (OSError, SyntaxError):  # Pillow's two ways to say that a PNG is broken; the caller reports it
+    # Pillow's ways to say that a PNG is broken, or larger than it opens: the caller tries it and reports it.
+    except (OSError, SyntaxError, Image.DecompressionBombError):
         return None
 
 
