@@ -1,0 +1,233 @@
+"""`Masks`: the one result type, at the size of the user's picture, with its ways out.
+
+Formats live in `glesam.results_formats`, drawing in `glesam.results_drawing`, outlines in `glesam.polygons`.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from glesam.errors import DataError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from glesam.images import ImageInput
+    from glesam.polygons import Ring
+
+
+def _no_logits() -> npt.NDArray[np.float32]:
+    """Logits of masks that no model made."""
+    return np.zeros((0, 0, 0), np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Masks:
+    """N masks of one picture of `(H, W)` pixels.
+
+    Attributes:
+        masks: `(N, H, W)` bool.
+        scores: `(N,)` float32, predicted IoU.
+        logits: `(N, h, w)` float32, low-resolution, above 0 inside; goes back in as `Prompts(mask_input=...)`.
+            `(N, 0, 0)` where no model made the masks, as after `from_coco`.
+        candidates: `(N, C, H, W)` bool, the C = 3 candidates of a multimask prediction, or None.
+        candidate_scores: `(N, C)` float32, or None exactly if `candidates` is.
+        name: what the picture is called, or None.
+        info: what made the masks (model id, hash of weights, seed, ...); plain JSON values, written to every output.
+
+    Raises:
+        DataError: a shape or dtype that does not fit, naming it.
+    """
+
+    masks: npt.NDArray[np.bool_]
+    scores: npt.NDArray[np.float32]
+    logits: npt.NDArray[np.float32] = field(default_factory=_no_logits)
+    candidates: npt.NDArray[np.bool_] | None = None
+    candidate_scores: npt.NDArray[np.float32] | None = None
+    name: str | None = None
+    info: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        count, size = _check_masks(self.masks)
+        if np.size(self.logits) == 0:
+            object.__setattr__(self, "logits", np.zeros((count, 0, 0), np.float32))
+        _set_float(self, "scores", (count,))
+        if not np.isfinite(self.scores).all():
+            raise DataError(f"expected finite scores, got {self.scores}; the model's numbers have gone wrong")
+        _set_float(self, "logits", (count, None, None))
+        if (self.candidates is None) != (self.candidate_scores is None):
+            raise DataError("expected candidates and candidate_scores together, got one of them; give both or none")
+        if self.candidates is not None:
+            _expect(self.candidates, "candidates", (count, None, *size), "bool")
+            _set_float(self, "candidate_scores", self.candidates.shape[:2])
+
+    def __len__(self) -> int:
+        """Number of masks N."""
+        return len(self.masks)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """`(H, W)` of the picture in pixels."""
+        return self.masks.shape[1], self.masks.shape[2]
+
+    @property
+    def areas(self) -> npt.NDArray[np.int64]:
+        """`(N,)` int64: pixels in each mask."""
+        return np.array([np.count_nonzero(mask) for mask in self.masks], np.int64)
+
+    @property
+    def boxes(self) -> npt.NDArray[np.float32]:
+        """`(N, 4)` float32 `(x0, y0, x1, y1)`: edges of the pixels, so that `x1 - x0` is the width; zeros if empty."""
+        boxes = np.zeros((len(self), 4), np.float32)
+        for box, mask in zip(boxes, self.masks, strict=True):
+            rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+            if len(rows):
+                box[:] = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
+        return boxes
+
+    @property
+    def paint_order(self) -> npt.NDArray[np.int64]:
+        """`(N,)` int64: indices from the largest mask to the smallest, so that small ones end on top."""
+        return np.argsort(-self.areas, kind="stable").astype(np.int64)
+
+    def to_labels(self) -> npt.NDArray[np.int32]:
+        """Ids per pixel: `(H, W)` int32, 0 outside, `i + 1` in mask `i`.
+
+        Where masks overlap, the smaller one has the pixel (of two of equal area the later), so that a part is not
+        hidden by its whole. Overlaps are lost here; COCO JSON and npz keep them.
+        """
+        labels = np.zeros(self.size, np.int32)
+        for index in self.paint_order.tolist():
+            labels[self.masks[index]] = index + 1
+        return labels
+
+    def to_coco(self, image_id: int = 1, category_id: int = 1) -> list[dict[str, Any]]:
+        """COCO annotations, one a mask, ready for JSON.
+
+        Keys: `id` (as in `to_labels`), `segmentation` (RLE, `counts` as str), `bbox` `[x, y, width, height]`, `area`,
+        `score` and the same as `predicted_iou`, `image_id`, `category_id`, `iscrowd`.
+        """
+        from glesam import results_formats
+
+        return results_formats.to_coco(self, image_id, category_id)
+
+    @classmethod
+    def from_coco(
+        cls,
+        content: dict[str, Any] | list[dict[str, Any]],
+        size: tuple[int, int] | None = None,
+        name: str | None = None,
+    ) -> Masks:
+        """Read masks back from `to_coco`'s list or from the whole document that `save("x.json")` writes.
+
+        Args:
+            content: annotations with RLE, or a document with `images` and `annotations`.
+            size: `(H, W)`, needed for an empty list only.
+            name: which picture of a document; needed if it has several.
+
+        Raises:
+            DataError: keys are missing, codes are damaged, sizes differ.
+        """
+        from glesam import results_formats
+
+        return results_formats.from_coco(content, size, name)
+
+    def to_polygons(self, tolerance: float = 1.0) -> list[list[Ring]]:
+        """Outlines of each mask along the edges of pixels.
+
+        Args:
+            tolerance: how far, in pixels, an outline may leave the mask's edge; 0 is exact.
+
+        Returns:
+            Per mask a list of rings `(K, 2)` float32 `(x, y)`: outer rings have positive signed area (clockwise on the
+            screen), holes negative and follow their outer ring; see `glesam.polygons.trace`.
+        """
+        from glesam.polygons import trace
+
+        return [trace(mask, tolerance) for mask in self.masks]
+
+    def overlay(self, image: ImageInput, alpha: float = 0.5) -> Image.Image:
+        """Draw the masks on their picture: tinted, outlined, one colour per object, small ones on top.
+
+        Args:
+            image: the picture, in any form that `glesam.images.read` takes.
+            alpha: share of colour in the tint, 0 to 1.
+
+        Raises:
+            DataError: the picture's size is not the masks' size, or alpha is out of range.
+            ImageError: the picture cannot be read.
+        """
+        from glesam import results_drawing
+
+        return results_drawing.overlay(self, image, alpha)
+
+    def cutout(self, image: ImageInput, index: int = 0) -> Image.Image:
+        """Cut one object out: RGBA of the picture's size, transparent (and black) outside the mask.
+
+        Raises:
+            DataError: the picture's size is not the masks' size, or there is no such mask.
+            ImageError: the picture cannot be read.
+        """
+        from glesam import results_drawing
+
+        return results_drawing.cutout(self, image, index)
+
+    def encode(self, suffix: str) -> bytes:
+        """The bytes that `save` writes for a suffix: `.png`, `.json`, `.geojson` or `.npz`.
+
+        Raises:
+            DataError: another suffix, too many masks for a PNG, or an `info` that JSON cannot hold.
+        """
+        from glesam import results_formats
+
+        return results_formats.encode(self, suffix)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write to a file in one step; the suffix chooses the format.
+
+        * `.png`: ids of `to_labels`, 8 bits up to 255 masks, else 16; ids are small numbers, so viewers show it black.
+        * `.json`: a COCO document; `.geojson`: polygons in pixels; `.npz`: all arrays.
+
+        Raises:
+            DataError: as `encode`.
+            ImageError: the file cannot be written.
+        """
+        from glesam import results_formats
+
+        results_formats.save(self, path)
+
+
+def _check_masks(masks: npt.NDArray[np.bool_]) -> tuple[int, tuple[int, int]]:
+    """N and `(H, W)` of a mask stack."""
+    _expect(masks, "masks", (None, None, None), "bool")
+    count, height, width = masks.shape
+    if height * width == 0:
+        raise DataError(
+            f"expected masks of a picture with pixels, got shape {masks.shape}; give (N, H, W) with H, W > 0"
+        )
+    return count, (height, width)
+
+
+def _expect(array: Any, name: str, shape: tuple[int | None, ...], kind: str) -> None:
+    """Check shape (None: any length) and kind of an array."""
+    wanted = "(" + ", ".join("*" if n is None else str(n) for n in shape) + ("," if len(shape) == 1 else "") + ")"
+    if not isinstance(array, np.ndarray):
+        raise DataError(f"expected {name} as a numpy array {wanted} of {kind}, got {type(array).__name__}; convert it")
+    fits = array.ndim == len(shape) and all(n in (None, m) for n, m in zip(shape, array.shape, strict=True))
+    if not fits or not (array.dtype == np.bool_ if kind == "bool" else array.dtype.kind == "f"):
+        raise DataError(
+            f"expected {name} of shape {wanted} and dtype {kind}, got {array.shape} {array.dtype}; "
+            f"reshape or convert with .astype({'bool' if kind == 'bool' else 'np.float32'})"
+        )
+
+
+def _set_float(owner: Masks, name: str, shape: tuple[int | None, ...]) -> None:
+    """Check a floating field and bring it to float32."""
+    array = getattr(owner, name)
+    _expect(array, name, shape, "float32")
+    object.__setattr__(owner, name, array.astype(np.float32, copy=False))

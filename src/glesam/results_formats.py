@@ -1,0 +1,219 @@
+"""The file formats of `Masks`, each as bytes: id PNG, COCO JSON, GeoJSON polygons, npz. Every one carries `info`."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from glesam.errors import DataError, ImageError
+from glesam.files import write_bytes
+from glesam.polygons import Ring, signed_area
+from glesam.rle import Mask, decode
+from glesam.rle import encode as encode_rle
+
+if TYPE_CHECKING:
+    from glesam.results import Masks
+
+PNG_KEY = "glesam"
+"""Keyword of the PNG text chunk: JSON with `name`, `info` and `scores`."""
+
+
+def save(masks: Masks, path: str | os.PathLike[str]) -> None:
+    """See `glesam.results.Masks.save`."""
+    content = encode(masks, Path(path).suffix)
+    try:
+        write_bytes(Path(path), content)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ImageError(f"expected to write {path}, got {reason!r}; choose a folder that you may write to") from error
+
+
+def encode(masks: Masks, suffix: str) -> bytes:
+    """See `glesam.results.Masks.encode`."""
+    writer = WRITERS.get(suffix.lower())
+    if writer is None:
+        raise DataError(f"expected a name that ends in {', '.join(WRITERS)}, got {suffix or 'no suffix'!r}; choose one")
+    return writer(masks)
+
+
+def png(masks: Masks) -> bytes:
+    """Ids as a grey PNG: 8 bits up to 255 masks, else 16."""
+    from PIL import Image, PngImagePlugin
+
+    if len(masks) > 65535:
+        raise DataError(f"expected at most 65535 masks for a PNG of ids, got {len(masks)}; write .json or .npz")
+    labels = masks.to_labels().astype(np.uint8 if len(masks) <= 255 else np.uint16)
+    text = PngImagePlugin.PngInfo()
+    text.add_text(PNG_KEY, _json({"name": masks.name, "info": masks.info, "scores": _scores(masks)}))
+    stream = io.BytesIO()
+    Image.fromarray(labels).save(stream, "PNG", pnginfo=text)
+    return stream.getvalue()
+
+
+def npz(masks: Masks) -> bytes:
+    """All arrays, compressed; `info` and `name` as JSON text, so that no pickle is needed to read."""
+    arrays: dict[str, Any] = {
+        "masks": masks.masks,
+        "scores": masks.scores,
+        "logits": masks.logits,
+        "boxes": masks.boxes,
+        "info": np.array(_json(masks.info)),
+        "name": np.array(masks.name or ""),
+    }
+    if masks.candidates is not None:
+        arrays |= {"candidates": masks.candidates, "candidate_scores": masks.candidate_scores}
+    stream = io.BytesIO()
+    np.savez_compressed(stream, **arrays)
+    return stream.getvalue()
+
+
+def to_coco(masks: Masks, image_id: int = 1, category_id: int = 1) -> list[dict[str, Any]]:
+    """See `glesam.results.Masks.to_coco`."""
+    rows = zip(masks.masks, masks.boxes.tolist(), masks.areas.tolist(), _scores(masks), strict=True)
+    return [
+        {
+            "id": number,
+            "image_id": image_id,
+            "category_id": category_id,
+            "iscrowd": 0,
+            "segmentation": encode_rle(mask),
+            "bbox": [x0, y0, x1 - x0, y1 - y0],
+            "area": area,
+            "score": score,
+            "predicted_iou": score,
+        }
+        for number, (mask, (x0, y0, x1, y1), area, score) in enumerate(rows, start=1)
+    ]
+
+
+def coco(masks: Masks) -> bytes:
+    """A whole COCO document of one picture and one category."""
+    height, width = masks.size
+    document = {
+        "info": masks.info,
+        "images": [{"id": 1, "file_name": masks.name or "", "width": width, "height": height}],
+        "categories": [{"id": 1, "name": "object"}],
+        "annotations": to_coco(masks),
+    }
+    return _json(document).encode() + b"\n"
+
+
+def geojson(masks: Masks) -> bytes:
+    """Polygons as GeoJSON (RFC 7946), but in pixels of the picture (x right, y down), as image viewers read it."""
+    rows = zip(masks.to_polygons(), masks.areas.tolist(), _scores(masks), strict=True)
+    features = [
+        {
+            "type": "Feature",
+            "id": number,
+            "properties": {"id": number, "score": score, "area": area},
+            "geometry": {"type": "MultiPolygon", "coordinates": _polygons(rings)},
+        }
+        for number, (rings, area, score) in enumerate(rows, start=1)
+    ]
+    height, width = masks.size
+    members = {"name": masks.name, "info": masks.info, "image_size": {"width": width, "height": height}}
+    return _json({"type": "FeatureCollection", **members, "features": features}).encode() + b"\n"
+
+
+def _polygons(rings: list[Ring]) -> list[list[list[list[float]]]]:
+    """Group rings to polygons (outer ring, holes), each ring closed by its first point as GeoJSON asks."""
+    polygons: list[list[list[list[float]]]] = []
+    for ring in rings:
+        closed = np.concatenate([ring, ring[:1]]).tolist()
+        if signed_area(ring) > 0:
+            polygons.append([closed])
+        else:
+            polygons[-1].append(closed)
+    return polygons
+
+
+def from_coco(content: Any, size: tuple[int, int] | None, name: str | None) -> Masks:
+    """See `glesam.results.Masks.from_coco`."""
+    from glesam.results import Masks
+
+    info: dict[str, Any] = {}
+    entries = content
+    if isinstance(content, dict):
+        picture = _picture(content, name)
+        name, info = picture.get("file_name") or None, content.get("info") or {}
+        size = (picture["height"], picture["width"])
+        entries = [a for a in _entries(content["annotations"]) if a.get("image_id") == picture["id"]]
+    stack = [_mask(entry, i) for i, entry in enumerate(_entries(entries))]
+    sizes = {mask.shape for mask in stack} | ({size} if size else set())
+    if len(sizes) != 1:
+        got = ", ".join(map(str, sorted(sizes))) or "an empty list"
+        raise DataError(
+            f"expected annotations of one picture's size (H, W), got {got}; give size, or one picture's masks"
+        )
+    scores = [_score(entry, i) for i, entry in enumerate(entries)]
+    masks = np.stack(stack) if stack else np.zeros((0, *sizes.pop()), bool)
+    return Masks(masks, np.array(scores, np.float32), name=name, info=info)
+
+
+def _picture(document: dict[str, Any], name: str | None) -> dict[str, Any]:
+    """The one picture of a COCO document that is meant."""
+    listed = _entries(document.get("images", []))
+    pictures = [p for p in listed if name is None or p.get("file_name") == name]
+    if len(pictures) != 1 or not {"id", "width", "height"} <= pictures[0].keys() or "annotations" not in document:
+        known = len(listed)
+        wanted = "one picture" if name is None else f"one picture {name}"
+        raise DataError(
+            f"expected a COCO document with {wanted} (id, width, height) and annotations, got {len(pictures)} of "
+            f"{known} pictures; give the name of one"
+        )
+    return pictures[0]
+
+
+def _entries(values: Any) -> list[dict[str, Any]]:
+    """Check that a part of a COCO document is a list of objects."""
+    if not isinstance(values, list) or not all(isinstance(v, dict) for v in values):
+        raise DataError(f"expected COCO annotations as a list of objects, got {type(values).__name__}; see to_coco()")
+    return values
+
+
+def _mask(entry: dict[str, Any], index: int) -> Mask:
+    """Decode one annotation; an error names it."""
+    try:
+        return decode(entry.get("segmentation"))
+    except DataError as error:
+        raise DataError(f"annotation {index}: {error}") from None
+
+
+def _score(entry: dict[str, Any], index: int) -> float:
+    """Score of an annotation; 1 for a mask that a person drew."""
+    score = entry.get("score", entry.get("predicted_iou", 1.0))
+    if not isinstance(score, (int, float)):
+        raise DataError(f"expected a number as score of annotation {index}, got {score!r}; correct or remove it")
+    return float(score)
+
+
+def _scores(masks: Masks) -> list[float]:
+    """Scores as the shortest numbers that are these float32."""
+    return [float(str(score)) for score in masks.scores]
+
+
+def _json(value: Any) -> str:
+    """JSON text, keys in order; numpy numbers become plain."""
+    try:
+        return json.dumps(value, default=_plain, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"expected info of plain JSON values, got one that is not ({error}); use str, int, float"
+        ) from error
+
+
+def _plain(value: Any) -> Any:
+    """Numpy scalars as Python's."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} {value!r}")
+
+
+WRITERS: dict[str, Callable[[Masks], bytes]] = {".png": png, ".json": coco, ".geojson": geojson, ".npz": npz}
+"""Format by suffix."""
