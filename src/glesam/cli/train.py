@@ -69,18 +69,18 @@ def _share(item: str) -> tuple[str, float]:
 
 def _open_data(data: dict[str, float], val: str | None, cache: Path) -> tuple[list[Any], Any]:
     """Pack the training sets and open the validation set."""
-    from glesam.data.folder import FolderDataset
     from glesam.data.pack import pack
+    from glesam.data.registry import open_dataset
     from glesam.errors import ConfigError
 
     if not data:
         raise ConfigError("expected data to train on, got none; pass --data FOLDER or a config with 'data'")
     packs = []
     for folder in data:
-        dataset = FolderDataset(folder)
+        dataset = open_dataset(folder)
         warn(f"{dataset.name}: {len(dataset)} photos")
         packs.append(pack(dataset, cache))
-    return packs, FolderDataset(val) if val else None
+    return packs, open_dataset(val) if val else None
 
 
 def _run(stage: Any, out: Path, resume: bool) -> None:

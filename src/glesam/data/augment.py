@@ -114,7 +114,7 @@ def jitter_colour(image: Image, rng: np.random.Generator) -> Image:
     out = cv2.LUT(image, table[None])
     grey = cv2.cvtColor(out, cv2.COLOR_RGB2GRAY)
     saturation = 0.0 if rng.random() < 0.05 else float(rng.uniform(0.6, 1.4))
-    return cv2.addWeighted(out, saturation, cv2.merge([grey] * 3), 1 - saturation, 0).astype(np.uint8)
+    return np.asarray(cv2.addWeighted(out, saturation, cv2.merge([grey] * 3), 1 - saturation, 0), np.uint8)
 
 
 def paste_object(

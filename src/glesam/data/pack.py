@@ -82,17 +82,21 @@ def _write(
     """Write the two binaries, then the index, whose presence says that the pack is complete."""
     sizes: list[tuple[int, int]] = []
     filled = 0
-    with atomic_path(folder / "images.bin") as images, atomic_path(folder / "masks.bin") as masks:
-        with images.open("wb") as image_stream, masks.open("wb") as mask_stream:
-            for number, sample in enumerate(_samples(dataset)):
-                image, mask = shrink(sample.image, sample.mask, max_side)
-                ids = consecutive_ids(mask)
-                filled += bool(ids.any())
-                image_stream.write(np.ascontiguousarray(image).tobytes())
-                mask_stream.write(ids.tobytes())
-                sizes.append((image.shape[0], image.shape[1]))
-                if on_progress is not None:
-                    on_progress(number + 1, len(dataset))
+    with (
+        atomic_path(folder / "images.bin") as images,
+        atomic_path(folder / "masks.bin") as masks,
+        images.open("wb") as image_stream,
+        masks.open("wb") as mask_stream,
+    ):
+        for number, sample in enumerate(_samples(dataset)):
+            image, mask = shrink(sample.image, sample.mask, max_side)
+            ids = consecutive_ids(mask)
+            filled += bool(ids.any())
+            image_stream.write(np.ascontiguousarray(image).tobytes())
+            mask_stream.write(ids.tobytes())
+            sizes.append((image.shape[0], image.shape[1]))
+            if on_progress is not None:
+                on_progress(number + 1, len(dataset))
     if not filled:
         raise DataError(
             f"expected objects in the masks of {dataset.name}, got {len(sizes)} masks that are all 0; "

@@ -20,13 +20,15 @@ def random_points(region: Bool, count: int, rng: np.random.Generator) -> npt.NDA
     """Draw `(count, 2)` points `(x, y)` uniformly from the pixels of a non-empty `(H, W)` region."""
     flat = np.flatnonzero(region)
     ys, xs = np.divmod(flat[rng.integers(0, len(flat), count)], region.shape[1])
-    return np.stack([xs, ys], axis=1).astype(np.float32)
+    points: npt.NDArray[np.float32] = np.stack([xs, ys], axis=1).astype(np.float32)
+    return points
 
 
 def bounding_box(region: Bool) -> npt.NDArray[np.float32]:
     """Tight box `(x0, y0, x1, y1)` of a non-empty `(H, W)` region; x1 and y1 are the last pixels' far edges."""
     ys, xs = np.flatnonzero(region.any(axis=1)), np.flatnonzero(region.any(axis=0))
-    return np.array([xs[0], ys[0], xs[-1] + 1, ys[-1] + 1], np.float32)
+    box: npt.NDArray[np.float32] = np.array([xs[0], ys[0], xs[-1] + 1, ys[-1] + 1], np.float32)
+    return box
 
 
 def loosen_box(
@@ -37,7 +39,8 @@ def loosen_box(
     moved = box + rng.uniform(-ratio, ratio, 4).astype(np.float32) * np.array([width, height] * 2, np.float32)
     moved = np.clip(moved, 0, np.array([shape[1], shape[0]] * 2, np.float32))
     moved[2:] = np.maximum(moved[2:], moved[:2] + 1)
-    return moved.astype(np.float32)
+    loose: npt.NDArray[np.float32] = moved.astype(np.float32)
+    return loose
 
 
 def sample_prompt(

@@ -8,13 +8,13 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers.models.sam2.configuration_sam2 import Sam2MaskDecoderConfig, Sam2PromptEncoderConfig
 from transformers.models.sam2.modeling_sam2 import Sam2PromptEncoder
@@ -25,6 +25,16 @@ from glesam.models.base import Embedding, ImageGeometry, MaskOutput, PromptableM
 from glesam.models.decoder import CompactMaskDecoder
 from glesam.models.efficientnet import EfficientNetLite
 from glesam.models.neck import Neck
+from glesam.models.store import (
+    CONFIG_FILE,
+    DIGEST_KEY,
+    WEIGHTS_FILE,
+    brief,
+    check_keys,
+    read_config,
+    read_weights,
+    seal,
+)
 
 STRIDE = 16
 _PIXEL_MEAN, _PIXEL_SCALE = 127.0, 128.0
@@ -79,12 +89,14 @@ class CompactModel(PromptableModel):
         self.config = config or CompactConfig()
         self.image_size = self.config.image_size
         self.encoder = CompactEncoder(self.config)
-        # transformers' default scale (half the width) would turn the point encoding into noise; SAM 2 uses 1.
-        self.prompt_encoder = Sam2PromptEncoder(Sam2PromptEncoderConfig(image_size=self.image_size, scale=1))
+        # Two random frequencies a frame on average: positions blur together below 20 of 512 pixels. SAM 2's 1 is too
+        # coarse for the crops of the early training, and SAM's default in transformers would be noise.
+        self.prompt_encoder = Sam2PromptEncoder(Sam2PromptEncoderConfig(image_size=self.image_size, scale=2))
         for embedding in self.prompt_encoder.modules():
             if isinstance(embedding, nn.Embedding):
                 nn.init.normal_(embedding.weight)
         self.mask_decoder = CompactMaskDecoder(Sam2MaskDecoderConfig())
+        self._positions: tuple[object, Tensor] | None = None
 
     def preprocess(self, image: npt.NDArray[np.uint8]) -> tuple[Tensor, ImageGeometry]:
         """Resize the long side of `(H, W, 3)` uint8 RGB to S, keep the aspect, pad right and below with mid-grey."""
@@ -121,8 +133,9 @@ class CompactModel(PromptableModel):
             origin: `(2,)` pixels, where the encoded picture lies within the S x S frame. Training on crops smaller than
                 S moves them about the frame, so that distances and places mean the same at every size.
         """
+        prompts = prompts.map(lambda t: t.to(self.device))
         batch, count = prompts.shape
-        origin = torch.zeros(2, device=self.device) if origin is None else origin.to(self.device)
+        origin = None if origin is None else origin.to(self.device)
         sparse = self._sparse(prompts, origin)
         latent, *skips = (
             m.expand(batch, -1, -1, -1).repeat_interleave(count, 0) for m in (embedding.latent, *embedding.skips)
@@ -133,83 +146,75 @@ class CompactModel(PromptableModel):
             dense = self.prompt_encoder.mask_embed(prompts.mask_input.flatten(0, 1).unsqueeze(1).to(latent.dtype))
         positions = self._grid_positions(latent.shape[-2:], origin)
         logits, iou = self.mask_decoder.decode_all(latent, positions, sparse, dense, (skips[0], skips[1]))
-        return logits.unflatten(0, (batch, count)), iou.unflatten(0, (batch, count))
+        return logits.view(batch, count, *logits.shape[1:]), iou.view(batch, count, -1)
 
-    def _sparse(self, prompts: PromptTensors, origin: Tensor) -> Tensor:
+    def _sparse(self, prompts: PromptTensors, origin: Tensor | None) -> Tensor:
         """Embed points and boxes as `(B * N, T, 256)` tokens; none of both gives no token."""
         points, labels, boxes = prompts.point_coords, prompts.point_labels, prompts.boxes
         batch, count = prompts.shape
         if points is None and boxes is None:
             return torch.zeros(batch * count, 0, 256, device=self.device, dtype=self.dtype)
-        moved = None if points is None else points.to(self.device) + origin
-        moved_boxes = None if boxes is None else boxes.to(self.device) + origin.repeat(2)
-        labels = None if labels is None else labels.to(self.device)
-        sparse, _ = self.prompt_encoder(moved, labels, moved_boxes, None)
+        if origin is not None:
+            points = None if points is None else points + origin
+            boxes = None if boxes is None else boxes + origin.repeat(2)
+        sparse, _ = self.prompt_encoder(points, labels, boxes, None)
         tokens: Tensor = sparse.flatten(0, 1).to(self.dtype)
         return tokens
 
-    def _grid_positions(self, size: torch.Size, origin: Tensor) -> Tensor:
-        """Positional encoding of the latent's cells, `(1, 256, h, w)`."""
+    def _grid_positions(self, size: torch.Size, origin: Tensor | None) -> Tensor:
+        """Positional encoding of the latent's cells, `(1, 256, h, w)`; that of the usual frame is kept."""
+        if origin is None:
+            table = self.prompt_encoder.shared_embedding.positional_embedding
+            key = (size, table.data_ptr(), table._version, self.dtype, torch.is_inference_mode_enabled())
+            if self._positions is None or self._positions[0] != key:
+                self._positions = (key, self._grid_positions(size, torch.zeros(2, device=self.device)))
+            return self._positions[1]
         ys, xs = (torch.arange(n, device=self.device, dtype=torch.float32) for n in size)
         grid = torch.stack(torch.meshgrid(xs, ys, indexing="xy"), dim=-1)
         centres = ((grid + 0.5) * STRIDE + origin) / self.image_size
         encoded: Tensor = self.prompt_encoder.shared_embedding(centres[None])
         return encoded.permute(0, 3, 1, 2).to(self.dtype)
 
+    def place(self, device: str | torch.device, dtype: torch.dtype) -> CompactModel:
+        """Move to a device and floating type; positions stay in float32, since in bfloat16 clicks would move."""
+        holder = self.prompt_encoder.shared_embedding
+        exact = holder.positional_embedding.detach().float()
+        self.to(device=device, dtype=dtype)
+        holder.positional_embedding.data = exact.to(device)
+        return self
+
     def save_pretrained(self, folder: str | Path, half: bool = False) -> None:
-        """Write `config.json` and `model.safetensors`; `half` stores float16 to halve the file."""
+        """Write `config.json`, with the digest of the weights, and `model.safetensors`.
+
+        Args:
+            folder: made if it is not there.
+            half: store float16, which halves the file.
+        """
         state = {k: (v.half() if half else v).contiguous() for k, v in self.state_dict().items()}
-        with atomic_path(Path(folder) / "model.safetensors") as temporary:
+        with atomic_path(Path(folder) / WEIGHTS_FILE) as temporary:
             save_file(state, temporary)
-        write_text(Path(folder) / "config.json", json.dumps({"family": self.family, **asdict(self.config)}, indent=2))
+        write_text(Path(folder) / CONFIG_FILE, json.dumps({"family": self.family, **asdict(self.config)}))
+        seal(folder)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> CompactModel:
         """Load a saved model in float32, ready for inference; every key must be accounted for.
 
         Raises:
-            ModelError: a file is missing, or keys do not match.
+            ModelError: a file is missing, an option is unknown, or keys do not match.
         """
-        model = cls(read_config(folder))
+        values = {k: v for k, v in read_config(folder).items() if k not in ("family", DIGEST_KEY)}
         try:
-            state = load_file(Path(folder) / "model.safetensors")
-        except OSError as error:
+            model = cls(CompactConfig(**values))
+        except TypeError as error:
             raise ModelError(
-                f"expected weights in {folder}/model.safetensors, got: {error}; save the model again"
+                f"expected the compact model's options in {folder}/{CONFIG_FILE}, got: {brief(error)}; "
+                "use the folder of a model that this version saved"
             ) from error
-        load_strictly(model, {k: v.float() for k, v in state.items()}, str(folder))
+        state = read_weights(folder)
+        check_keys(model.state_dict(), state, str(folder))
+        model.load_state_dict({k: v.float() for k, v in state.items()})
         return model.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
-
-
-def read_config(folder: str | Path) -> CompactConfig:
-    """Read `config.json`; unknown keys are refused.
-
-    Raises:
-        ModelError: the file is missing, not JSON, or has other keys.
-    """
-    try:
-        values: dict[str, Any] = json.loads((Path(folder) / "config.json").read_text("utf-8"))
-        known = {k: v for k, v in values.items() if k in CompactConfig.__dataclass_fields__}
-        return CompactConfig(**known)
-    except (OSError, ValueError, TypeError) as error:
-        raise ModelError(f"expected the compact model's config in {folder}/config.json, got: {error}") from error
-
-
-def load_strictly(model: nn.Module, state: dict[str, Tensor], source: str) -> None:
-    """Load a state dict; missing and unexpected keys are an error that names them.
-
-    Raises:
-        ModelError: keys or shapes differ.
-    """
-    try:
-        missing, unexpected = model.load_state_dict(state, strict=False)
-    except RuntimeError as error:
-        raise ModelError(f"expected weights that fit this model in {source}, got other shapes: {error}") from error
-    if missing or unexpected:
-        raise ModelError(
-            f"expected every key of {source} to match, got {len(missing)} missing {missing[:3]} and {len(unexpected)} "
-            f"unexpected {unexpected[:3]}; use the weights of this model's configuration"
-        )
 
 
 def to_pixel_values(images: npt.NDArray[np.uint8]) -> Tensor:

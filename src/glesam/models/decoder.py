@@ -7,7 +7,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 from transformers.models.sam2.configuration_sam2 import Sam2MaskDecoderConfig
-from transformers.models.sam2.modeling_sam2 import Sam2MaskDecoder
+from transformers.models.sam2.modeling_sam2 import Sam2Attention, Sam2MaskDecoder
 
 
 class CompactMaskDecoder(Sam2MaskDecoder):  # type: ignore[misc]
@@ -21,7 +21,7 @@ class CompactMaskDecoder(Sam2MaskDecoder):  # type: ignore[misc]
         config._attn_implementation = "sdpa"
         super().__init__(config)
         del self.conv_s0, self.conv_s1, self.obj_score_token, self.pred_obj_score_head
-        self.apply(_initialise)
+        _initialise(self)
 
     def decode_all(
         self, latent: Tensor, positions: Tensor, sparse: Tensor, dense: Tensor, skips: tuple[Tensor, Tensor]
@@ -50,9 +50,19 @@ class CompactMaskDecoder(Sam2MaskDecoder):  # type: ignore[misc]
         return logits, cast(Tensor, self.iou_prediction_head(tokens[:, 0, 0]))
 
 
-def _initialise(module: nn.Module) -> None:
-    """Small normal weights for a start from scratch; transformers initialises whole models only."""
-    if isinstance(module, nn.Linear | nn.Embedding):
-        nn.init.trunc_normal_(module.weight, std=0.02 if isinstance(module, nn.Linear) else 1.0)
-    if isinstance(module, nn.Linear) and module.bias is not None:
-        nn.init.zeros_(module.bias)
+def _initialise(decoder: nn.Module) -> None:
+    """Start where prompts are listened to.
+
+    With independent random projections, attention is almost uniform at first, and training on photos of one salient
+    object finds the object without the prompt and stays there. Equal query and key projections make attention between
+    tokens and image a kernel of their positions from the first step: a click looks at its place, and its place at it.
+    """
+    for module in decoder.modules():
+        if isinstance(module, nn.Embedding):
+            nn.init.normal_(module.weight)
+        if isinstance(module, Sam2Attention) and module.internal_dim < module.hidden_size:
+            # |position|^2 = 128, 16 channels a head: a standard deviation of 0.08 gives a match a logit of about 3.
+            nn.init.normal_(module.q_proj.weight, std=0.08)
+            module.k_proj.weight.data.copy_(module.q_proj.weight.data)
+            nn.init.zeros_(module.q_proj.bias)
+            nn.init.zeros_(module.k_proj.bias)

@@ -1,14 +1,15 @@
 """EfficientNet-Lite feature extractor, the backbone of the compact model.
 
 EfficientNet (Tan & Le, ICML 2019) without squeeze-and-excite and with ReLU6, as published under "Lite". Batch
-normalisation is folded into the convolutions: its statistics stay those of the pre-training, and a plain convolution with
-bias is faster both to train and to run.
+normalisation is folded into the convolutions: its statistics stay those of the pre-training, and a plain convolution
+with bias is faster both to train and to run.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -87,7 +88,7 @@ class InvertedBottleneck(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map `(B, C, H, W)` to `(B, C', H / stride, W / stride)`."""
         y = x if self.expand is None else F.relu6(self.expand(x), inplace=True)
-        y = self.project(F.relu6(self.depthwise(y), inplace=True))
+        y = cast(Tensor, self.project(F.relu6(self.depthwise(y), inplace=True)))
         return x + y if self.residual else y
 
 

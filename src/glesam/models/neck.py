@@ -34,7 +34,7 @@ class AttentionBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map `(B, C, h, w)` to the same shape."""
         b, c, h, w = x.shape
-        tokens = (x + self.position(x)).flatten(2).transpose(1, 2)
+        tokens: Tensor = (x + self.position(x)).flatten(2).transpose(1, 2)
         tokens = tokens + _drop(self.attend(self.norm1(tokens)), self.drop_path, self.training)
         tokens = tokens + _drop(self.mlp(self.norm2(tokens)), self.drop_path, self.training)
         return tokens.transpose(1, 2).reshape(b, c, h, w)
@@ -44,7 +44,8 @@ class AttentionBlock(nn.Module):
         b, length, c = tokens.shape
         q, k, v = self.qkv(tokens).view(b, length, 3, self.heads, c // self.heads).permute(2, 0, 3, 1, 4)
         mixed = F.scaled_dot_product_attention(q, k, v)
-        return self.out(mixed.transpose(1, 2).reshape(b, length, c))
+        joined: Tensor = self.out(mixed.transpose(1, 2).reshape(b, length, c))
+        return joined
 
 
 class ConvBlock(nn.Module):

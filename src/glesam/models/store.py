@@ -120,3 +120,26 @@ def brief(error: BaseException) -> str:
     """First line of an error's message, at most 160 characters, for messages that must stay one line."""
     text = (" ".join(str(error).strip().splitlines()[:1]) or type(error).__name__).removeprefix("Got: ")
     return text if len(text) <= 160 else text[:157] + "..."
+
+
+def check_keys(expected: dict[str, Tensor], state: dict[str, Tensor], source: str) -> None:
+    """Compare a state dict with what a model holds, keys and shapes.
+
+    Raises:
+        ModelError: anything differs; each kind is counted and its first keys named.
+    """
+    shapes = [k for k in expected if k in state and expected[k].shape != state[k].shape]
+    kinds = {
+        "missing": [k for k in expected if k not in state],
+        "unexpected": [k for k in state if k not in expected],
+        "of another shape": [f"{k} {tuple(state[k].shape)} for {tuple(expected[k].shape)}" for k in shapes],
+    }
+    wrong = [f"{len(keys)} {kind} ({_some(keys)})" for kind, keys in kinds.items() if keys]
+    if wrong:
+        raise ModelError(
+            f"expected the {len(expected)} keys of {source}, got {', '.join(wrong)}; use weights made for this model"
+        )
+
+
+def _some(keys: list[str]) -> str:
+    return ", ".join(keys[:3]) + (", ..." if len(keys) > 3 else "")

@@ -16,7 +16,7 @@ from torch import Tensor
 from glesam.errors import ImageError, ModelError, PromptError
 from glesam.files import atomic_path, write_text
 from glesam.models.base import Embedding, MaskOutput, PromptableModel, PromptTensors
-from glesam.models.store import CONFIG_FILE, WEIGHTS_FILE, brief, fetch_folder, read_config, read_weights
+from glesam.models.store import CONFIG_FILE, WEIGHTS_FILE, brief, check_keys, fetch_folder, read_config, read_weights
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -225,26 +225,3 @@ def check_image(image: npt.NDArray[np.uint8]) -> tuple[int, int]:
             f"expected an (H, W, 3) uint8 RGB array, got {image.dtype} {image.shape}; read it with glesam.images"
         )
     return image.shape[0], image.shape[1]
-
-
-def check_keys(expected: dict[str, Tensor], state: dict[str, Tensor], source: str) -> None:
-    """Compare a state dict with what a model holds, keys and shapes.
-
-    Raises:
-        ModelError: anything differs; each kind is counted and its first keys named.
-    """
-    shapes = [k for k in expected if k in state and expected[k].shape != state[k].shape]
-    kinds = {
-        "missing": [k for k in expected if k not in state],
-        "unexpected": [k for k in state if k not in expected],
-        "of another shape": [f"{k} {tuple(state[k].shape)} for {tuple(expected[k].shape)}" for k in shapes],
-    }
-    wrong = [f"{len(keys)} {kind} ({_some(keys)})" for kind, keys in kinds.items() if keys]
-    if wrong:
-        raise ModelError(
-            f"expected the {len(expected)} keys of {source}, got {', '.join(wrong)}; use weights made for this model"
-        )
-
-
-def _some(keys: list[str]) -> str:
-    return ", ".join(keys[:3]) + (", ..." if len(keys) > 3 else "")

@@ -87,7 +87,7 @@ class Trainer:
         self.total, self.step = len(self.data), 0  # type: ignore[arg-type]
         self.optimizer = torch.optim.AdamW(stage.parameter_groups(), lr=stage.config.lr, betas=(0.9, 0.999), fused=True)
         self.factors = [group["lr"] / stage.config.lr for group in self.optimizer.param_groups]
-        self.ema = copy.deepcopy(stage.objective.model).eval().requires_grad_(False)  # type: ignore[operator, union-attr]
+        self.ema = copy.deepcopy(stage.objective.model).eval().requires_grad_(False)  # type: ignore[union-attr]
         self._open(resume)
         self.objective, self.optimizer = self.accelerator.prepare(stage.objective, self.optimizer)
 
@@ -113,7 +113,7 @@ class Trainer:
                 "resume with the run's config.json or choose another --out"
             )
         state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        self.stage.objective.model.load_state_dict(state["model"])  # type: ignore[operator, union-attr]
+        self.stage.objective.model.load_state_dict(state["model"])  # type: ignore[union-attr]
         self.ema.load_state_dict(state["ema"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step = int(state["step"])
@@ -145,7 +145,7 @@ class Trainer:
         return measured or losses
 
     def _train_step(self, batch: Batch) -> dict[str, float]:
-        """One optimiser step; the torch generator is seeded from the step, so that a resumed run drops the same paths."""
+        """One optimiser step; torch is seeded from the step, so that a resumed run drops the same paths."""
         config = self.stage.config
         # Knuth's multiplicative hash keeps neighbouring (seed, step, rank) apart within 32 bits.
         torch.manual_seed((config.seed * 2654435761 + self.step * 1_000_003 + self.accelerator.process_index) % 2**32)
@@ -210,7 +210,7 @@ class Trainer:
         if not hasattr(self, "_board"):
             from torch.utils.tensorboard import SummaryWriter
 
-            self._board = SummaryWriter(self.out / "tensorboard")  # type: ignore[no-untyped-call]
+            self._board = SummaryWriter(self.out / "tensorboard")
         return self._board
 
 

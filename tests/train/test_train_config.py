@@ -1,0 +1,42 @@
+"""Options: files and flags, unknown keys with the nearest name, wrong values in one line."""
+
+import json
+
+import pytest
+
+from glesam.errors import ConfigError
+from glesam.train.config import BaseConfig, read_config, write_config
+
+
+def test_flags_lie_over_the_file_and_what_is_not_given_stays(tmp_path):
+    path = tmp_path / "c.json"
+    path.write_text(json.dumps({"lr": 0.1, "seed": 7}))
+    config = read_config(BaseConfig, path, {"lr": 0.2, "val": None})
+    assert (config.lr, config.seed, config.ema) == (0.2, 7, BaseConfig().ema)
+    write_config(config, tmp_path / "again.json")
+    assert read_config(BaseConfig, tmp_path / "again.json", {}) == config
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ('{"backbon": "lite0"}', ["backbon", "did you mean 'backbone'"]),
+        ('{"zzz": 1}', ["zzz", "known options"]),
+        ('{"lr": "fast"}', ["lr", "fast"]),
+        ('{"phases": [{"image_size": 250, "batch_size": 1, "steps": 1}]}', ["phases.0.image_size", "32"]),
+        ("{", ["JSON"]),
+    ],
+)
+def test_wrong_options_are_one_line_that_names_them(tmp_path, content, words):
+    path = tmp_path / "c.json"
+    path.write_text(content)
+    with pytest.raises(ConfigError) as error:
+        read_config(BaseConfig, path, {})
+    assert "\n" not in str(error.value)
+    for word in words:
+        assert word in str(error.value)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"none\.json"):
+        read_config(BaseConfig, tmp_path / "none.json", {})
