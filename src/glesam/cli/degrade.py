@@ -1,0 +1,139 @@
+"""`glesam degrade`: clean pictures in, low-quality ones out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from glesam.cli.common import FAILED, handle_errors, progress, warn
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from glesam.degrade.batch import Outcome, Task
+    from glesam.degrade.contact_sheet import Cell
+    from glesam.images import ImageSource
+
+_SHEET_ROWS, _SHEET_COLUMNS = 6, 8
+
+
+@handle_errors
+def degrade(
+    inputs: Annotated[list[str], typer.Argument(help="Pictures, folders, glob patterns, or - for stdin.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the results; a stopped run goes on there.")],
+    recipe: Annotated[str, typer.Option(help="lqseg, robustseg or real.")] = "lqseg",
+    level: Annotated[str | None, typer.Option(help="lqseg: 1 (mild), 2, 3, or all (default); 1,3 for two.")] = None,
+    lqseg_recipe: Annotated[
+        str | None, typer.Option(help="lqseg: test (default), as the published test sets; train, as training pairs.")
+    ] = None,
+    kind: Annotated[
+        str | None, typer.Option(help="robustseg, real: a kind such as fog, or all (default); fog,rain for two.")
+    ] = None,
+    severity: Annotated[str | None, typer.Option(help="robustseg, real: 1 (mild) to 5, or all; 3 by default.")] = None,
+    seed: Annotated[int, typer.Option(help="With the name of a picture, the source of all chance.")] = 0,
+    image_format: Annotated[
+        str,
+        typer.Option("--format", help="png or webp, both lossless: a lossy file would degrade once more, unrecorded."),
+    ] = "png",
+    contact_sheet: Annotated[
+        Path | None, typer.Option(help="Also write a picture (.png, .jpg) of clean and degraded ones side by side.")
+    ] = None,
+    record: Annotated[bool, typer.Option("--record", help="Write every random draw to a .json per picture.")] = False,
+    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Go into sub-folders too.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Make anew what is there already.")] = False,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; all cores when not given.")] = None,
+) -> None:
+    """Degrade photos: LQSeg levels, RobustSeg kinds, or real-world kinds.
+
+    One variant goes into the output folder itself, several into a folder each (lq1, fog-3). Same seed and same file
+    name, same pixels, whatever the order of the files.
+    """
+    from glesam.degrade.batch import BatchOptions, plan
+    from glesam.degrade.contact_sheet import check_suffix
+    from glesam.degrade.variants import parse_variants
+    from glesam.images import iterate
+
+    variants = parse_variants(recipe, lqseg_recipe, level, kind, severity)
+    options = BatchOptions(seed, image_format, overwrite, record, workers)
+    if contact_sheet is not None:
+        check_suffix(contact_sheet)
+    if recursive:
+        _check_apart(inputs, output)
+    tasks = plan(iterate(inputs, recursive), variants, output, options)
+    if moving := [variant.kind for variant in variants if variant.moves_pixels]:
+        names = ", ".join(dict.fromkeys(moving))
+        warn(f"note: masks of the clean pictures will not fit: pixels are moved by {names}")
+    failed = _run(tasks, output)
+    if contact_sheet is not None:
+        _write_sheet(contact_sheet, tasks, failed)
+    if failed:
+        raise typer.Exit(FAILED)
+
+
+def _run(tasks: Sequence[Task], output: Path) -> set[str]:
+    """Do the tasks with a progress bar; give the names of the pictures that failed."""
+    from glesam.degrade.batch import degrade_all
+
+    with progress(len(tasks), "degrade") as advance:
+
+        def step(outcome: Outcome) -> None:
+            if outcome.error is not None:
+                warn(f"glesam: error: {outcome.name}: {outcome.error}")
+            advance()
+
+        report = degrade_all(tasks, output, step)
+    kept = f", {report.kept} kept (--overwrite makes them anew)" if report.kept else ""
+    warn(f"{report.written} pictures written{kept}, {len(report.failed)} sources failed: {output}")
+    return set(report.failed)
+
+
+def _check_apart(inputs: Sequence[str], output: Path) -> None:
+    """Refuse an output folder whose pictures the next recursive run would take for sources.
+
+    Raises:
+        ConfigError: the output lies in an input folder.
+    """
+    from glesam.errors import ConfigError
+
+    for item in inputs:
+        folder = Path(item).expanduser()
+        if folder.is_dir() and output.resolve().is_relative_to(folder.resolve()):
+            raise ConfigError(f"expected an output folder outside of {item} with --recursive, got {output}; move it")
+
+
+def _write_sheet(path: Path, tasks: Sequence[Task], failed: set[str]) -> None:
+    """Write the contact sheet: a row per picture, or one picture in several rows where the variants are many."""
+    from glesam.degrade.contact_sheet import wrapped, write_contact_sheet
+
+    done = [task for task in tasks if task.source.name not in failed and task.source.path is not None]
+    if not done:
+        warn(f"no picture to show: {path} is not written")
+        return
+    if len(done[0].outputs) < _SHEET_COLUMNS:
+        rows = [_cells(task) for task in done[:_SHEET_ROWS]]
+    else:
+        rows = wrapped(_cells(done[0]), _SHEET_COLUMNS)
+    write_contact_sheet(path, rows)
+    warn(f"contact sheet: {path}")
+
+
+def _cells(task: Task) -> list[Cell]:
+    """The clean picture and its degraded ones, as they were written, with PSNR in dB where sizes agree."""
+    import cv2
+
+    from glesam.degrade.contact_sheet import Cell
+    from glesam.images import read
+
+    clean = task.source.read()
+    cells = [Cell(_name(task.source), clean)]
+    for variant, path in task.outputs:
+        image = read(path)
+        cells.append(Cell(f"{variant.caption}: {cv2.PSNR(clean, image):.1f} dB", image))
+    return cells
+
+
+def _name(source: ImageSource) -> str:
+    """Caption of a clean picture."""
+    return f"clean: {source.name}"

@@ -1,0 +1,265 @@
+"""Degrades many pictures with many processes; what is there already is kept, what is broken is named.
+
+The result depends on each picture's name, the seed and the degradation only: neither on the order of files nor on the
+number of workers, nor on a stop half-way.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from glesam.degrade.draws import seed_for
+from glesam.degrade.variants import Variant
+from glesam.errors import ConfigError, DataError, GlesamError, ImageError
+from glesam.files import write_bytes, write_text
+from glesam.images import ImageSource
+
+RUN_FILE = "degrade.json"
+# Both without loss: a lossy file would degrade the picture once more, by an amount that no record tells.
+ENCODERS: dict[str, list[int]] = {"png": [], "webp": [cv2.IMWRITE_WEBP_QUALITY, 101]}
+
+
+@dataclass(frozen=True)
+class BatchOptions:
+    """How a batch is done.
+
+    Attributes:
+        seed: with the picture's name, the source of all chance.
+        image_format: a key of `ENCODERS`.
+        overwrite: make anew what is there already.
+        record: write a `.json` with every draw beside each picture.
+        workers: number of processes; all cores when None.
+    """
+
+    seed: int = 0
+    image_format: str = "png"
+    overwrite: bool = False
+    record: bool = False
+    workers: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.image_format not in ENCODERS:
+            raise ConfigError(f"expected a format out of {', '.join(ENCODERS)}, got {self.image_format!r}; choose one")
+
+
+@dataclass(frozen=True)
+class Task:
+    """One clean picture and where its degraded ones go."""
+
+    source: ImageSource
+    outputs: tuple[tuple[Variant, Path], ...]
+    options: BatchOptions
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one clean picture."""
+
+    name: str
+    written: int = 0
+    kept: int = 0
+    error: str | None = None
+
+
+@dataclass
+class Report:
+    """What a batch did: numbers of degraded pictures written and kept, and the pictures that failed, with reasons."""
+
+    written: int = 0
+    kept: int = 0
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+def plan(sources: Sequence[ImageSource], variants: Sequence[Variant], out: Path, options: BatchOptions) -> list[Task]:
+    """Tasks of a batch: one variant goes straight into `out`, several into a folder each, named by the variant.
+
+    Raises:
+        ConfigError: a result would overwrite a source.
+    """
+    folders = {variant: out if len(variants) == 1 else out / variant.name for variant in variants}
+    tasks = []
+    for source in sources:
+        paths = tuple((v, folders[v] / f"{source.stem.lstrip('/')}.{options.image_format}") for v in variants)
+        tasks.append(Task(source, paths, options))
+    originals = {os.path.realpath(s.path) for s in sources if s.path is not None}
+    for path in (path for task in tasks for _, path in task.outputs):
+        if os.path.realpath(path) in originals:
+            raise ConfigError(f"expected an output folder apart from the sources, {path} is one; choose another -o")
+    return tasks
+
+
+def degrade_all(tasks: Sequence[Task], out: Path, advance: Callable[[Outcome], None] | None = None) -> Report:
+    """Do all tasks of one plan.
+
+    Args:
+        tasks: as `plan` gave them.
+        out: the folder that was planned for.
+        advance: called with the outcome of each clean picture when it is done.
+
+    Returns:
+        What was written, kept, and what failed.
+
+    Raises:
+        DataError: the folder cannot be written, the disk is full, or a worker was killed.
+        ConfigError: the folder holds pictures made with other options.
+    """
+    report = Report()
+    if not tasks:
+        return report
+    with _writing(out):
+        _claim(out, tasks[0])
+        for outcome in _outcomes(tasks):
+            report.written += outcome.written
+            report.kept += outcome.kept
+            if outcome.error is not None:
+                report.failed[outcome.name] = outcome.error
+            if advance is not None:
+                advance(outcome)
+    return report
+
+
+def do(task: Task) -> Outcome:
+    """Degrade one picture in all its variants; what is wrong with the picture goes into the outcome.
+
+    Raises:
+        OSError: a result cannot be written, which no other picture would survive either.
+    """
+    wanted = [(v, p) for v, p in task.outputs if task.options.overwrite or not _is_done(p, task.options)]
+    kept = len(task.outputs) - len(wanted)
+    if not wanted:
+        return Outcome(task.source.name, kept=kept)
+    written = 0
+    seed = seed_for(task.source.name, task.options.seed)
+    try:
+        image = task.source.read()
+        for variant, path in wanted:
+            degraded, record = variant.apply(image, seed)
+            content = _encoded(degraded, task)
+            if task.options.record:
+                note = {"source": task.source.name, "seed": seed, **record}
+                write_text(path.with_suffix(".json"), json.dumps(note, indent=1) + "\n")
+            # The picture comes last: where it is, all of it is there, and its record too.
+            write_bytes(path, content)
+            written += 1
+    except (GlesamError, cv2.error) as error:
+        return Outcome(task.source.name, written, kept, " ".join(str(error).split()))
+    return Outcome(task.source.name, written, kept)
+
+
+def _is_done(path: Path, options: BatchOptions) -> bool:
+    """Whether a result of an earlier run can stay; it was written in one step, so that it is whole."""
+    return path.is_file() and (not options.record or path.with_suffix(".json").is_file())
+
+
+def _encoded(image: NDArray[np.uint8], task: Task) -> bytes:
+    """Encode one picture without loss."""
+    suffix = task.options.image_format
+    try:
+        _, buffer = cv2.imencode(f".{suffix}", np.ascontiguousarray(image[..., ::-1]), ENCODERS[suffix])
+    except cv2.error as error:
+        raise ImageError(f"expected a picture that {suffix} can hold, got {image.shape}; use png") from error
+    return bytes(buffer.tobytes())
+
+
+def _claim(out: Path, task: Task) -> None:
+    """Note the options of a batch in its folder, or see that they are those of the pictures that are there.
+
+    Raises:
+        ConfigError: they are not, and a mixture of both would come out.
+    """
+    variants = [variant for variant, _ in task.outputs]
+    options = {
+        "recipe": variants[0].recipe,
+        "lqseg_recipe": variants[0].lqseg_recipe,
+        "seed": task.options.seed,
+        "variant": variants[0].name if len(variants) == 1 else None,
+    }
+    path = out / RUN_FILE
+    if path.is_file() and not task.options.overwrite:
+        if (earlier := _read_claim(path)) != options:
+            raise ConfigError(
+                f"expected {out} to hold pictures of the same options {_told(options)}, it was made with "
+                f"{_told(earlier)}; choose another folder, or pass --overwrite"
+            )
+        return
+    write_text(path, json.dumps(options, indent=1) + "\n")
+
+
+def _read_claim(path: Path) -> dict[str, object]:
+    """Options noted in a folder; nothing where the note is not ours."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _told(options: dict[str, object]) -> str:
+    """Options in one line."""
+    return "(" + ", ".join(f"{name} {value}" for name, value in options.items() if value not in (None, "")) + ")"
+
+
+def _outcomes(tasks: Sequence[Task]) -> Iterator[Outcome]:
+    """Do the tasks, in this process or in several; outcomes come in the order in which they are done."""
+    workers = min(tasks[0].options.workers or _cores(), len(tasks))
+    # Another process could not read this one's standard input.
+    if workers <= 1 or any(task.source.path is None for task in tasks):
+        yield from map(do, tasks)
+        return
+    # Processes are started afresh, not forked: OpenCV's threads do not survive a fork.
+    with ProcessPoolExecutor(workers, get_context("spawn"), _start_worker) as pool:
+        try:
+            for future in as_completed([pool.submit(do, task) for task in tasks]):
+                yield future.result()
+        except BrokenProcessPool as error:
+            raise DataError(
+                f"expected {workers} workers to live, one was killed (out of memory?); run again with fewer, it goes "
+                "on where it stopped"
+            ) from error
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _start_worker() -> None:
+    """Leave Ctrl-C to the main process, and use one thread in each worker."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    cv2.setNumThreads(1)
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    """Turn errors of writing into a message with the cure.
+
+    Raises:
+        DataError: the disk is full, or the folder cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        cure = (
+            "free some space and run the same command again, it goes on where it stopped"
+            if full
+            else "check its rights"
+        )
+        raise DataError(f"expected to write into {out}, got '{error.strerror or error}'; {cure}") from error

@@ -1,0 +1,129 @@
+"""Degradations by name, as the command line takes them: recipe, then levels, or kinds with severities."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glesam.degrade import lqseg, real, robustseg
+from glesam.degrade.draws import DrawRecord
+from glesam.degrade.kind import SEVERITIES, Kind, find
+from glesam.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+RECIPES = ("lqseg", "robustseg", "real")
+_KINDS: Mapping[str, Mapping[str, Kind]] = {"robustseg": robustseg.KINDS, "real": real.KINDS}
+_DEFAULT_SEVERITY = 3
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One degradation to apply to pictures.
+
+    Attributes:
+        name: for folders: `lq2`, or kind and severity as `fog-3`.
+        caption: for people: `LQ-2`, `fog 3`.
+        recipe: one of `RECIPES`.
+        lqseg_recipe: "train" or "test" of LQSeg; empty otherwise.
+        kind: a key of that recipe's `KINDS`; empty for LQSeg.
+        strength: level 1 to 3 of LQSeg, severity 1 to 5 otherwise.
+    """
+
+    name: str
+    caption: str
+    recipe: str
+    lqseg_recipe: str
+    kind: str
+    strength: int
+
+    @property
+    def moves_pixels(self) -> bool:
+        """Whether masks of the clean picture no longer fit the degraded one."""
+        return bool(self.kind) and _KINDS[self.recipe][self.kind].moves_pixels
+
+    def apply(self, image: NDArray[np.uint8], seed: int) -> tuple[NDArray[np.uint8], DrawRecord]:
+        """Degrade a picture; give it back with the record of all draws.
+
+        Args:
+            image: `(H, W, 3)` uint8 RGB.
+            seed: whole number >= 0.
+
+        Raises:
+            ImageError: the picture is too small for this degradation.
+        """
+        record: DrawRecord = {}
+        if self.recipe == "lqseg":
+            return lqseg.degrade(image, self.strength, seed, self.lqseg_recipe, record=record), record
+        room = robustseg if self.recipe == "robustseg" else real
+        return room.degrade(image, self.kind, self.strength, seed, None, record), record
+
+
+def parse_variants(
+    recipe: str, lqseg_recipe: str | None, level: str | None, kind: str | None, severity: str | None
+) -> list[Variant]:
+    """Variants from the texts of the command line; `all`, or parts with commas between, give several.
+
+    Args:
+        recipe: one of `RECIPES`.
+        lqseg_recipe: LQSeg only: "train" or "test", the default.
+        level: LQSeg only: `1`, `lq1,lq3` or `all`, the default.
+        kind: other recipes only: names or `all`, the default.
+        severity: other recipes only: `1` to `5` or `all`; 3 by default.
+
+    Raises:
+        ConfigError: an unknown name, with the nearest known one; or an option of the other recipes.
+    """
+    if recipe not in RECIPES:
+        raise ConfigError(f"expected a recipe out of {', '.join(RECIPES)}; got {recipe!r}; {_cure(recipe, RECIPES)}")
+    if recipe == "lqseg":
+        _refuse(recipe, "choose with --level", kind=kind, severity=severity)
+        lqseg_recipe = lqseg_recipe or "test"
+        lqseg.config_of(lqseg_recipe)
+        levels = lqseg.LEVELS if level in (None, "all") else _unique(lqseg.parse_level(t) for t in _parts(level))
+        return [Variant(f"lq{i}", f"LQ-{i}", recipe, lqseg_recipe, "", i) for i in levels]
+    _refuse(recipe, "choose with --kind and --severity", level=level, lqseg_recipe=lqseg_recipe)
+    kinds = _KINDS[recipe]
+    names = tuple(kinds) if kind in (None, "all") else _unique(find(kinds, t).name for t in _parts(kind))
+    return [Variant(f"{n}-{s}", f"{n} {s}", recipe, "", n, s) for n in names for s in _severities(severity)]
+
+
+def _severities(text: str | None) -> tuple[int, ...]:
+    """Severities from a text."""
+    if text is None:
+        return (_DEFAULT_SEVERITY,)
+    if text == "all":
+        return SEVERITIES
+    allowed = {str(severity): severity for severity in SEVERITIES}
+    for part in _parts(text):
+        if part not in allowed:
+            raise ConfigError(f"expected severities of 1 (mild) to 5 (severe), got {part!r}; give e.g. 3, or 1,3,5")
+    return _unique(allowed[part] for part in _parts(text))
+
+
+def _parts(text: str | None) -> list[str]:
+    """Parts of a text with commas."""
+    return [part.strip() for part in (text or "").split(",")]
+
+
+def _unique(values: object) -> tuple:  # type: ignore[type-arg]
+    """Values without repeats, in order."""
+    return tuple(dict.fromkeys(values))  # type: ignore[call-overload]
+
+
+def _refuse(recipe: str, cure: str, **options: str | None) -> None:
+    """Refuse options that this recipe does not know, rather than pass over them."""
+    for name, value in options.items():
+        if value is not None:
+            raise ConfigError(f"expected no --{name.replace('_', '-')} with --recipe {recipe}, got {value!r}; {cure}")
+
+
+def _cure(name: str, names: tuple[str, ...]) -> str:
+    """Point at the nearest name."""
+    near = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.4)
+    return f"did you mean {near[0]!r}?" if near else "choose one of those"
