@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from glesam.degrade.contact_sheet import Cell
     from glesam.images import ImageSource
 
-_SHEET_ROWS, _SHEET_COLUMNS = 6, 8
+# Rows of pictures, and variants in a row; of more variants than that, one picture is shown in lines of four.
+_SHEET_ROWS, _SHEET_VARIANTS, _WRAP = 6, 5, 4
 
 
 @handle_errors
@@ -73,14 +74,14 @@ def degrade(
 
 
 def _run(tasks: Sequence[Task], output: Path) -> set[str]:
-    """Do the tasks with a progress bar; give the names of the pictures that failed."""
+    """Do the tasks with a progress bar; give the labels of the tasks that failed."""
     from glesam.degrade.batch import degrade_all
 
     with progress(len(tasks), "degrade") as advance:
 
         def step(outcome: Outcome) -> None:
             if outcome.error is not None:
-                warn(f"glesam: error: {outcome.name}: {outcome.error}")
+                warn(f"glesam: error: {outcome.label}: {outcome.error}")
             advance()
 
         report = degrade_all(tasks, output, step)
@@ -107,14 +108,14 @@ def _write_sheet(path: Path, tasks: Sequence[Task], failed: set[str]) -> None:
     """Write the contact sheet: a row per picture, or one picture in several rows where the variants are many."""
     from glesam.degrade.contact_sheet import wrapped, write_contact_sheet
 
-    done = [task for task in tasks if task.source.name not in failed and task.source.path is not None]
+    done = [task for task in tasks if task.label not in failed and task.source.path is not None]
     if not done:
         warn(f"no picture to show: {path} is not written")
         return
-    if len(done[0].outputs) < _SHEET_COLUMNS:
+    if len(done[0].outputs) <= _SHEET_VARIANTS:
         rows = [_cells(task) for task in done[:_SHEET_ROWS]]
     else:
-        rows = wrapped(_cells(done[0]), _SHEET_COLUMNS)
+        rows = wrapped(_cells(done[0]), _WRAP)
     write_contact_sheet(path, rows)
     warn(f"contact sheet: {path}")
 

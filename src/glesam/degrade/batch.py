@@ -63,12 +63,17 @@ class Task:
     outputs: tuple[tuple[Variant, Path], ...]
     options: BatchOptions
 
+    @property
+    def label(self) -> str:
+        """What messages call the clean picture: its path, which unlike its name no other source shares."""
+        return str(self.source.path) if self.source.path is not None else self.source.name
+
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one clean picture."""
+    """What became of one clean picture; `label` is its task's."""
 
-    name: str
+    label: str
     written: int = 0
     kept: int = 0
     error: str | None = None
@@ -125,7 +130,7 @@ def degrade_all(tasks: Sequence[Task], out: Path, advance: Callable[[Outcome], N
             report.written += outcome.written
             report.kept += outcome.kept
             if outcome.error is not None:
-                report.failed[outcome.name] = outcome.error
+                report.failed[outcome.label] = outcome.error
             if advance is not None:
                 advance(outcome)
     return report
@@ -140,7 +145,7 @@ def do(task: Task) -> Outcome:
     wanted = [(v, p) for v, p in task.outputs if task.options.overwrite or not _is_done(p, task.options)]
     kept = len(task.outputs) - len(wanted)
     if not wanted:
-        return Outcome(task.source.name, kept=kept)
+        return Outcome(task.label, kept=kept)
     written = 0
     seed = seed_for(task.source.name, task.options.seed)
     try:
@@ -155,8 +160,8 @@ def do(task: Task) -> Outcome:
             write_bytes(path, content)
             written += 1
     except (GlesamError, cv2.error) as error:
-        return Outcome(task.source.name, written, kept, " ".join(str(error).split()))
-    return Outcome(task.source.name, written, kept)
+        return Outcome(task.label, written, kept, " ".join(str(error).split()))
+    return Outcome(task.label, written, kept)
 
 
 def _is_done(path: Path, options: BatchOptions) -> bool:
@@ -167,10 +172,10 @@ def _is_done(path: Path, options: BatchOptions) -> bool:
 def _encoded(image: NDArray[np.uint8], task: Task) -> bytes:
     """Encode one picture without loss."""
     suffix = task.options.image_format
-    try:
-        _, buffer = cv2.imencode(f".{suffix}", np.ascontiguousarray(image[..., ::-1]), ENCODERS[suffix])
-    except cv2.error as error:
-        raise ImageError(f"expected a picture that {suffix} can hold, got {image.shape}; use png") from error
+    done, buffer = cv2.imencode(f".{suffix}", np.ascontiguousarray(image[..., ::-1]), ENCODERS[suffix])
+    if not done:
+        height, width = image.shape[:2]
+        raise ImageError(f"expected a picture that {suffix} can hold, got {width} x {height} pixels; use png")
     return bytes(buffer.tobytes())
 
 

@@ -1,0 +1,238 @@
+from __future__ import annotations
+
+import errno
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from glesam.cli import app
+from glesam.degrade import batch, lqseg
+from glesam.degrade.draws import seed_for
+
+
+def run(*arguments: object) -> Result:
+    """Call `glesam degrade ...` in this process."""
+    return CliRunner().invoke(app, ["degrade", *map(str, arguments)])
+
+
+def one_error(result: Result, status: int) -> str:
+    """The one error line of a result."""
+    assert result.exit_code == status, result.output
+    assert "Traceback" not in result.output
+    lines = [line for line in result.stderr.splitlines() if "glesam: error:" in line]
+    assert len(lines) == 1, result.output
+    return lines[0]
+
+
+def pixels(path: Path) -> np.ndarray:
+    return np.asarray(cv2.imread(str(path), cv2.IMREAD_COLOR)[..., ::-1])
+
+
+def tree(root: Path) -> dict[str, bytes]:
+    return {p.relative_to(root).as_posix(): p.read_bytes() for p in root.rglob("*") if p.is_file()}
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder of three pictures, one of them in a sub-folder."""
+    root = tmp_path / "photos"
+    (root / "sub").mkdir(parents=True)
+    for seed, name in enumerate(("a.png", "b.png", "sub/c.png")):
+        picture = np.random.default_rng(seed).integers(0, 256, (6 + seed, 5, 3), dtype=np.uint8)
+        cv2.imwrite(str(root / name), cv2.resize(picture, (40, 30), interpolation=cv2.INTER_CUBIC))
+    return root
+
+
+def test_all_levels_of_a_folder(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    result = run(photos, "-o", out, "--seed", 3, "--workers", 1, "-r")
+    assert result.exit_code == 0, result.output
+    assert "9 pictures written, 0 sources failed" in result.stderr
+    assert set(tree(out)) == {f"lq{i}/{n}.png" for i in (1, 2, 3) for n in ("a", "b", "sub/c")} | {"degrade.json"}
+    for level in (1, 2, 3):
+        expected = lqseg.degrade(pixels(photos / "sub/c.png"), level, seed_for("sub/c.png", 3), "test")
+        assert (pixels(out / f"lq{level}/sub/c.png") == expected).all()
+
+
+def test_neither_order_nor_workers_matter(photos: Path, tmp_path: Path) -> None:
+    files = [photos / "b.png", photos / "a.png"]
+    assert run(*files, "-o", tmp_path / "one", "--workers", 1).exit_code == 0
+    assert run(photos, "-o", tmp_path / "two", "--workers", 2).exit_code == 0
+    assert tree(tmp_path / "one") == tree(tmp_path / "two")
+
+
+def test_one_variant_goes_into_the_folder_itself(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    result = run(photos / "a.png", "-o", out, "--recipe", "robustseg", "--kind", "elastic", "--severity", 5)
+    assert result.exit_code == 0, result.output
+    assert set(tree(out)) == {"a.png", "degrade.json"}
+    assert "masks of the clean pictures will not fit" in result.stderr
+
+
+def test_a_record_redoes_its_picture(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert run(photos / "a.png", "-o", out, "--level", 2, "--lqseg-recipe", "train", "--record").exit_code == 0
+    record = json.loads((out / "a.json").read_text())
+    assert (record["source"], record["seed"]) == ("a.png", seed_for("a.png", 0))
+    assert (lqseg.replay(pixels(photos / "a.png"), record) == pixels(out / "a.png")).all()
+
+
+def test_kinds_write_records_too(photos: Path, tmp_path: Path) -> None:
+    assert run(photos / "a.png", "-o", tmp_path / "out", "--recipe", "real", "--record").exit_code == 0
+    record = json.loads((tmp_path / "out/haze-3/a.json").read_text())
+    assert (record["kind"], record["severity"]) == ("haze", 3)
+
+
+def test_a_stopped_run_goes_on(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out, whole = tmp_path / "out", tmp_path / "whole"
+    assert run(photos, "-o", whole, "-r", "--workers", 1).exit_code == 0
+    write = batch.write_bytes
+    written: list[Path] = []
+
+    def stopping(target: Path, content: bytes) -> None:
+        if len(written) == 4:
+            raise KeyboardInterrupt
+        written.append(target)
+        write(target, content)
+
+    monkeypatch.setattr(batch, "write_bytes", stopping)
+    assert run(photos, "-o", out, "-r", "--workers", 1).exit_code == 130
+    monkeypatch.undo()
+    before = {path: path.stat().st_mtime_ns for path in written}
+    result = run(photos, "-o", out, "-r", "--workers", 1)
+    assert "5 pictures written, 4 kept" in result.stderr
+    assert {path: path.stat().st_mtime_ns for path in written} == before
+    assert tree(out) == tree(whole)
+
+
+def test_other_options_are_not_mixed_in(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert run(photos / "a.png", "-o", out, "--level", 1).exit_code == 0
+    first = tree(out)
+    for other in (("--seed", 1, "--level", 1), ("--level", 2), ("--level", 1, "--lqseg-recipe", "train"), ()):
+        assert "--overwrite" in one_error(run(photos / "a.png", "-o", out, *other), 2)
+    assert tree(out) == first
+    assert run(photos / "a.png", "-o", out, "--level", 3, "--overwrite").exit_code == 0
+    assert tree(out)["a.png"] != first["a.png"]
+
+
+def test_more_levels_can_follow(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert run(photos / "a.png", "-o", out, "--level", "1,2").exit_code == 0
+    assert "1 pictures written, 2 kept" in run(photos / "a.png", "-o", out).stderr
+
+
+def test_a_broken_source_is_named_and_the_others_done(photos: Path, tmp_path: Path) -> None:
+    (photos / "broken.jpg").write_bytes(b"\xff\xd8\xff no picture")
+    result = run(photos, "-o", tmp_path / "out", "--level", 1, "--workers", 1)
+    assert "broken.jpg" in one_error(result, 1)
+    assert "2 pictures written, 1 sources failed" in result.stderr
+    assert set(tree(tmp_path / "out")) == {"a.png", "b.png", "degrade.json"}
+
+
+def test_a_picture_too_small_for_a_kind_is_named(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "tiny.png"), np.zeros((3, 3, 3), np.uint8))
+    result = run(tmp_path / "tiny.png", "-o", tmp_path / "out", "--recipe", "robustseg", "--kind", "fog")
+    assert "at least 8 x 8" in one_error(result, 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "near"),
+    [
+        (("--level", "lq5"), "did you mean 'lq3'?"),
+        (("--recipe", "lqsegs"), "did you mean 'lqseg'?"),
+        (("--recipe", "robustseg", "--kind", "motionblur"), "did you mean 'motion_blur'?"),
+        (("--recipe", "real", "--kind", "underwatre"), "did you mean 'underwater'?"),
+        (("--recipe", "real", "--severity", "9"), "1 (mild) to 5"),
+        (("--lqseg-recipe", "tset"), "did you mean 'test'?"),
+        (("--format", "jpg"), "png, webp"),
+        (("--contact-sheet", "sheet.gif"), ".png"),
+        (("--workers", 0), "workers"),
+        (("--seed", "x"), "seed"),
+    ],
+)
+def test_wrong_use(photos: Path, tmp_path: Path, options: tuple[object, ...], near: str) -> None:
+    assert near in one_error(run(photos, "-o", tmp_path / "out", *options), 2)
+    assert not (tmp_path / "out").exists()
+
+
+def test_missing_input(tmp_path: Path) -> None:
+    assert "nowhere.png" in one_error(run(tmp_path / "nowhere.png", "-o", tmp_path / "out"), 1)
+
+
+def test_unwritable_folder(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    line = one_error(run(photos, "-o", tmp_path / "file" / "out"), 1)
+    assert "expected to write into" in line
+    assert (tmp_path / "file").read_text() == "in the way"
+
+
+def test_disk_full_half_way(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "out"
+    write = Path.write_bytes
+    count = 0
+
+    def filling(self: Path, content: bytes) -> int:
+        nonlocal count
+        count += self.suffix == ".png"
+        if count == 3:
+            write(self, content[: len(content) // 2])
+            raise OSError(errno.ENOSPC, "No space left on device", str(self))
+        return write(self, content)
+
+    monkeypatch.setattr(Path, "write_bytes", filling)
+    line = one_error(run(photos, "-o", out, "--workers", 1), 1)
+    assert "No space left on device" in line
+    assert "goes on where it stopped" in line
+    monkeypatch.undo()
+    found = [name for name in tree(out) if name.endswith(".png")]
+    assert len(found) == 2
+    assert all(pixels(out / name).shape == (30, 40, 3) for name in found)
+    assert not list(out.rglob(".*"))
+    assert "4 pictures written, 2 kept" in run(photos, "-o", out, "--workers", 1).stderr
+
+
+def test_sources_are_never_overwritten(photos: Path) -> None:
+    before = tree(photos)
+    assert "choose another" in one_error(run(photos, "-o", photos, "--level", 1, "--overwrite"), 2)
+    assert "outside of" in one_error(run(photos, "-r", "-o", photos / "sub" / "deg"), 2)
+    assert tree(photos) == before
+
+
+def test_webp_is_lossless(photos: Path, tmp_path: Path) -> None:
+    for form in ("png", "webp"):
+        assert run(photos / "a.png", "-o", tmp_path / form, "--level", 1, "--format", form).exit_code == 0
+    assert (pixels(tmp_path / "png/a.png") == pixels(tmp_path / "webp/a.webp")).all()
+
+
+def test_contact_sheets(photos: Path, tmp_path: Path) -> None:
+    (photos / "broken.png").write_bytes(b"no picture")
+    sheet = tmp_path / "sheet.png"
+    assert run(photos, "-o", tmp_path / "out", "--workers", 1, "--contact-sheet", sheet).exit_code == 1
+    # Two good pictures in rows of four cells (clean and three levels) of 240 x 180 pixels.
+    assert pixels(sheet).shape == (8 + 2 * (20 + 180 + 8), 8 + 4 * 248, 3)
+    kinds = tmp_path / "kinds.jpg"
+    done = run(photos / "a.png", "-o", tmp_path / "kinds", "--recipe", "robustseg", "--contact-sheet", kinds)
+    assert done.exit_code == 0, done.output
+    # One clean and 15 degraded pictures in lines of four.
+    assert pixels(kinds).shape == (8 + 4 * (20 + 180 + 8), 8 + 4 * 248, 3)
+
+
+def test_no_contact_sheet_of_nothing(tmp_path: Path) -> None:
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    result = run(tmp_path / "broken.png", "-o", tmp_path / "out", "--contact-sheet", tmp_path / "sheet.png")
+    assert "not written" in result.stderr
+    assert one_error(result, 1)
+    assert not (tmp_path / "sheet.png").exists()
+
+
+def test_a_picture_from_standard_input(photos: Path, tmp_path: Path) -> None:
+    content = (photos / "a.png").read_bytes()
+    result = CliRunner().invoke(app, ["degrade", "-", "-o", str(tmp_path / "out"), "--level", "1"], input=content)
+    assert result.exit_code == 0, result.output
+    expected = lqseg.degrade(pixels(photos / "a.png"), 1, seed_for("stdin", 0), "test")
+    assert (pixels(tmp_path / "out/stdin.png") == expected).all()

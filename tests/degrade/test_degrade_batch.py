@@ -1,0 +1,87 @@
+"""Batches: plans, notes of options, and what ends them. Whole runs are tested with the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from glesam.degrade.batch import RUN_FILE, BatchOptions, Outcome, Report, degrade_all, plan
+from glesam.degrade.variants import Variant, parse_variants
+from glesam.errors import ConfigError, DataError
+from glesam.images import ImageSource, iterate
+
+LEVELS = parse_variants("lqseg", None, None, None, None)
+
+
+class Killer(Variant):
+    """A degradation that ends its own process, as the system does when memory is out."""
+
+    def apply(self, image: object, seed: int) -> object:  # type: ignore[override]
+        os._exit(9)
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> list[ImageSource]:
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        cv2.imwrite(str(tmp_path / folder / "x.png"), np.full((9, 12, 3), 90, np.uint8))
+    return iterate([tmp_path / "one", tmp_path / "two"])
+
+
+def test_one_variant_in_the_folder_several_in_one_each(sources: list[ImageSource], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    one = plan(sources[:1], LEVELS[:1], out, BatchOptions())
+    assert [path for _, path in one[0].outputs] == [out / f"{sources[0].stem}.png"]
+    many = plan(sources[:1], LEVELS, out, BatchOptions(image_format="webp"))
+    assert [path for _, path in many[0].outputs] == [out / f"lq{i}" / f"{sources[0].stem}.webp" for i in (1, 2, 3)]
+
+
+def test_pictures_of_the_same_name_stay_apart(sources: list[ImageSource], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done: list[Outcome] = []
+    report = degrade_all(plan(sources, LEVELS[:1], out, BatchOptions(workers=1)), out, done.append)
+    assert (report.written, report.kept, report.failed) == (2, 0, {})
+    assert len(list(out.rglob("*.png"))) == 2
+    assert [outcome.label for outcome in done] == [str(source.path) for source in sources]
+
+
+def test_failures_of_the_same_name_are_both_told(sources: list[ImageSource], tmp_path: Path) -> None:
+    for source in sources:
+        assert source.path is not None
+        source.path.write_bytes(b"broken")
+    report = degrade_all(plan(sources, LEVELS, tmp_path / "out", BatchOptions(workers=1)), tmp_path / "out")
+    assert set(report.failed) == {str(source.path) for source in sources}
+
+
+def test_a_killed_worker_is_one_error(sources: list[ImageSource], tmp_path: Path) -> None:
+    killer = Killer("lq1", "LQ-1", "lqseg", "test", "", 1)
+    tasks = plan(sources, [killer], tmp_path / "out", BatchOptions(workers=2))
+    with pytest.raises(DataError, match="one was killed"):
+        degrade_all(tasks, tmp_path / "out")
+
+
+def test_a_foreign_note_is_refused(sources: list[ImageSource], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    for content in ("{", "[1]", json.dumps({"recipe": "other"})):
+        (out / RUN_FILE).write_text(content)
+        with pytest.raises(ConfigError, match="same options"):
+            degrade_all(plan(sources, LEVELS, out, BatchOptions()), out)
+        assert (out / RUN_FILE).read_text() == content
+
+
+def test_too_wide_for_webp_is_named(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "wide.png"), np.zeros((1, 16400, 3), np.uint8))
+    options = BatchOptions(image_format="webp", workers=1)
+    report = degrade_all(plan(iterate(tmp_path / "wide.png"), LEVELS[:1], tmp_path / "o", options), tmp_path / "o")
+    assert "use png" in report.failed[str(tmp_path / "wide.png")]
+
+
+def test_nothing_to_do(tmp_path: Path) -> None:
+    assert degrade_all([], tmp_path / "out") == Report()
+    assert not (tmp_path / "out").exists()
