@@ -137,9 +137,7 @@ class CompactModel(PromptableModel):
         batch, count = prompts.shape
         origin = None if origin is None else origin.to(self.device)
         sparse = self._sparse(prompts, origin)
-        latent, *skips = (
-            m.expand(batch, -1, -1, -1).repeat_interleave(count, 0) for m in (embedding.latent, *embedding.skips)
-        )
+        latent, *skips = (_per_prompt(m, batch, count) for m in (embedding.latent, *embedding.skips))
         if prompts.mask_input is None:
             dense = self.prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1)
         else:
@@ -215,6 +213,13 @@ class CompactModel(PromptableModel):
         check_keys(model.state_dict(), state, str(folder))
         model.load_state_dict({k: v.float() for k, v in state.items()})
         return model.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def _per_prompt(features: Tensor, batch: int, count: int) -> Tensor:
+    """Give each of `batch * count` prompts its image's map; a map that all share is not copied."""
+    if features.shape[0] == 1:
+        return features.expand(batch * count, -1, -1, -1)
+    return features.repeat_interleave(count, dim=0)
 
 
 def to_pixel_values(images: npt.NDArray[np.uint8]) -> Tensor:

@@ -1,9 +1,4 @@
-"""COCO's two ways to write a mask, read with numpy: run lengths (plain or compressed) and polygons.
-
-Run lengths go down the columns and begin with the background; the compressed text holds 5 bits a character, least
-first, offset 48, bit 5 = more to come, signed, and from the fourth number on the difference to the number two before
-(Lin et al., ECCV 2014; format of the COCO API).
-"""
+"""COCO's two ways to write a mask (Lin et al., ECCV 2014): run lengths, read by `glesam.rle`, and polygons."""
 
 from __future__ import annotations
 
@@ -13,54 +8,10 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from glesam import rle
 from glesam.errors import DataError
 
 BoolMask: TypeAlias = npt.NDArray[np.bool_]
-
-_OFFSET, _MORE, _SIGN, _VALUE = 48, 32, 16, 31
-
-
-def decode_rle(counts: str | bytes | Sequence[int], height: int, width: int) -> BoolMask:
-    """Make an `(height, width)` bool mask of COCO run lengths, plain (numbers) or compressed (text).
-
-    Raises:
-        DataError: the runs are not whole numbers >= 0 that add up to `height * width`.
-    """
-    runs = uncompress_counts(counts) if isinstance(counts, (str, bytes)) else np.asarray(counts)
-    if runs.ndim != 1 or runs.size == 0 or not np.issubdtype(runs.dtype, np.integer) or (runs < 0).any():
-        raise DataError(
-            f"expected run lengths that are whole numbers >= 0, got {str(counts)[:40]!r}; write the mask anew"
-        )
-    total = int(runs.sum(dtype=np.int64))
-    if total != height * width:
-        raise DataError(
-            f"expected run lengths of {height * width} pixels in all ({width}x{height}), got {total}; the size in the "
-            f"annotation is not that of the mask"
-        )
-    values = np.arange(runs.size) % 2 == 1
-    mask: BoolMask = np.repeat(values, runs).reshape(width, height).T
-    return mask
-
-
-def uncompress_counts(text: str | bytes) -> npt.NDArray[np.int64]:
-    """Turn COCO's compressed `counts` text into run lengths.
-
-    Raises:
-        DataError: a character is not of the format, or the text stops within a number.
-    """
-    raw = text.encode("utf-8") if isinstance(text, str) else text
-    codes = np.frombuffer(raw, dtype=np.uint8).astype(np.int64) - _OFFSET
-    if codes.size == 0 or codes.min() < 0 or codes.max() > _MORE + _VALUE or codes[-1] & _MORE:
-        raise DataError(f"expected compressed run lengths of COCO, got {raw[:40]!r}; write the mask anew")
-    last = np.flatnonzero((codes & _MORE) == 0)
-    first = np.concatenate(([0], last[:-1] + 1))
-    place = np.arange(codes.size) - np.repeat(first, last - first + 1)
-    numbers = np.add.reduceat((codes & _VALUE) << (5 * place), first)
-    numbers -= np.where(codes[last] & _SIGN, np.int64(1) << (5 * (last - first + 1)), 0)
-    # From the fourth number on each is a difference to the one two before: a running sum over odd and over even places.
-    numbers[1::2] = np.cumsum(numbers[1::2])
-    numbers[2::2] = np.cumsum(numbers[2::2])
-    return numbers
 
 
 def polygon_mask(polygons: Sequence[Sequence[float]], height: int, width: int) -> BoolMask:
@@ -96,7 +47,7 @@ def decode_segmentation(segmentation: Any, height: int, width: int) -> BoolMask:
         raise DataError(
             f"expected run lengths of size {[height, width]}, got {segmentation['size']}; write the mask anew"
         )
-    return decode_rle(segmentation["counts"], height, width)
+    return rle.decode({"size": [height, width], "counts": segmentation["counts"]})
 
 
 def _corners(polygon: Sequence[float]) -> npt.NDArray[np.float64]:

@@ -7,8 +7,15 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from pycocotools import mask as reference
 
-from glesam.data.rle import decode_rle, decode_segmentation, polygon_mask, uncompress_counts
+from glesam.data.coco_masks import decode_segmentation, polygon_mask
 from glesam.errors import DataError
+from glesam.rle import text_to_runs
+
+
+def decode_rle(counts: object, height: int, width: int) -> np.ndarray:
+    """Decode run lengths as they stand in an annotation."""
+    return decode_segmentation({"size": [height, width], "counts": counts}, height, width)
+
 
 bool_masks = hnp.arrays(np.bool_, hnp.array_shapes(min_dims=2, max_dims=2, max_side=40))
 
@@ -41,17 +48,17 @@ def test_plain_counts_decode_as_counted_by_hand(mask: np.ndarray) -> None:
 
 def test_known_text() -> None:
     # 6 background, 1 object, 40 background: 6 -> '6', 1 -> '1', 40 = 8 + 32 -> 'X' (8 + 32 + 48), '1'.
-    assert uncompress_counts("61X1").tolist() == [6, 1, 40]
+    assert text_to_runs("61X1").tolist() == [6, 1, 40]
 
 
 @pytest.mark.parametrize("counts", ["", "~~", "X", " 1", [], [3, -1, 4], [1.5, 4.5], [[1], [5]], ["a"]])
 def test_broken_counts_are_data_errors(counts: object) -> None:
     with pytest.raises(DataError):
-        decode_rle(counts, 2, 3)  # type: ignore[arg-type]
+        decode_rle(counts, 2, 3)
 
 
 def test_counts_of_another_size_are_refused() -> None:
-    with pytest.raises(DataError, match=r"12 pixels in all \(4x3\), got 6"):
+    with pytest.raises(DataError, match=r"fill 3x4 pixels, got 6"):
         decode_rle([2, 4], 3, 4)
     with pytest.raises(DataError, match=r"size \[3, 4\], got \[2, 3\]"):
         decode_segmentation({"size": [2, 3], "counts": [2, 4]}, 3, 4)
