@@ -115,7 +115,7 @@ def test_a_json_without_the_needed_fields_is_refused(tmp_path: Path, changes: di
 
 def test_a_broken_annotation_is_named(tmp_path: Path) -> None:
     broken = [{"id": 77, "image_id": 7, "segmentation": {"counts": [1, 2], "size": [HEIGHT, WIDTH]}}]
-    with pytest.raises(DataError, match=r"annotation 77 of 000000000007\.jpg: expected run lengths"):
+    with pytest.raises(DataError, match=r"annotation 77 of 000000000007\.jpg: expected runs that fill"):
         CocoDataset(coco(tmp_path, annotations=broken))[0]
 
 

@@ -97,11 +97,11 @@ def _write(
             sizes.append((image.shape[0], image.shape[1]))
             if on_progress is not None:
                 on_progress(number + 1, len(dataset))
-    if not filled:
-        raise DataError(
-            f"expected objects in the masks of {dataset.name}, got {len(sizes)} masks that are all 0; "
-            "draw objects as ids 1..N, or as 255"
-        )
+        if not filled:
+            raise DataError(
+                f"expected objects in the masks of {dataset.name}, got {len(sizes)} masks that are all 0; "
+                "draw objects as ids 1..N, or as 255"
+            )
     write_text(folder / "index.json", json.dumps({"name": dataset.name, "names": dataset.names, "sizes": sizes}))
 
 

@@ -1,0 +1,91 @@
+"""Packing: what comes out is what went in, shrunk; a second opening reads the pack; empty sets are refused."""
+
+import numpy as np
+import pytest
+
+from glesam.data.base import Sample
+from glesam.data.pack import consecutive_ids, pack, shrink
+from glesam.errors import DataError
+
+
+class Memory:
+    """A data set held in memory that counts how often it is read."""
+
+    name = "memory"
+
+    def __init__(self, samples):
+        self.samples, self.reads = samples, 0
+
+    @property
+    def names(self):
+        return [s.name for s in self.samples]
+
+    def __len__(self):
+        return len(self.samples)
+
+    def __getitem__(self, index):
+        self.reads += 1
+        return self.samples[index]
+
+
+def sample(name, height, width, ids):
+    rng = np.random.default_rng(len(name))
+    mask = np.zeros((height, width), np.int32)
+    for row, value in enumerate(ids):
+        mask[row * 3 : row * 3 + 3, : width // 2] = value
+    return Sample(name, rng.integers(0, 256, (height, width, 3), dtype=np.uint8), mask)
+
+
+def test_small_photos_come_back_unchanged_with_consecutive_ids(tmp_path):
+    data = Memory([sample("a", 20, 30, [5, 9]), sample("bb", 17, 12, [300])])
+    seen = []
+    packed = pack(data, tmp_path, on_progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(1, 2), (2, 2)]
+    for i, original in enumerate(data.samples):
+        assert packed[i].name == original.name
+        np.testing.assert_array_equal(packed[i].image, original.image)
+    np.testing.assert_array_equal(packed[0].mask == 1, data.samples[0].mask == 5)
+    np.testing.assert_array_equal(packed[0].mask == 2, data.samples[0].mask == 9)
+    np.testing.assert_array_equal(packed[1].mask == 1, data.samples[1].mask == 300)
+
+
+def test_a_second_opening_reads_the_pack_and_not_the_set(tmp_path):
+    data = Memory([sample("a", 20, 30, [1])])
+    pack(data, tmp_path)
+    reads = data.reads
+    assert len(pack(data, tmp_path)) == 1
+    assert data.reads == reads
+    pack(data, tmp_path, max_side=16)  # another size is another pack
+    assert data.reads > reads
+
+
+def test_large_photos_shrink_to_the_longest_side(tmp_path):
+    data = Memory([sample("a", 100, 200, [1, 2, 3])])
+    packed = pack(data, tmp_path, max_side=50)[0]
+    assert packed.image.shape == (25, 50, 3)
+    assert packed.mask.shape == (25, 50)
+    # Area averaging by an exact factor is the mean of each block.
+    blocks = data.samples[0].image.reshape(25, 4, 50, 4, 3).mean(axis=(1, 3))
+    assert np.abs(packed.image - blocks).max() <= 1
+
+
+def test_a_set_of_empty_masks_is_an_error_that_says_so(tmp_path):
+    with pytest.raises(DataError, match="all 0"):
+        pack(Memory([sample("a", 8, 8, []), sample("b", 8, 8, [])]), tmp_path)
+    assert not list(tmp_path.rglob("*.bin"))
+
+
+def test_of_many_objects_the_largest_stay():
+    mask = np.repeat(np.arange(1, 301), 300 - np.arange(300)).astype(np.int32)[None]
+    ids = consecutive_ids(mask)
+    assert ids.dtype == np.uint8
+    assert ids.max() == 255
+    np.testing.assert_array_equal(ids[mask <= 255], mask[mask <= 255])
+    assert not ids[mask > 255].any()
+
+
+def test_shrink_leaves_small_photos_alone():
+    original = sample("a", 10, 12, [1])
+    image, mask = shrink(original.image, original.mask, 12)
+    assert image is original.image
+    assert mask is original.mask
