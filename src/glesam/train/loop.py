@@ -79,10 +79,12 @@ class Trainer:
         resume: bool = False,
         on_step: Callable[[int, int, dict[str, float]], None] | None = None,
     ) -> None:
-        from accelerate import Accelerator
+        from accelerate import Accelerator, DistributedDataParallelKwargs
 
         self.stage, self.out, self.on_step = stage, Path(out), on_step
-        self.accelerator = Accelerator(cpu=not torch.cuda.is_available())
+        # Not every step uses every parameter: the mask prompt's layers see corrective clicks only.
+        unused = DistributedDataParallelKwargs(find_unused_parameters=True)
+        self.accelerator = Accelerator(cpu=not torch.cuda.is_available(), kwargs_handlers=[unused])
         self.data = stage.batches(self.accelerator.process_index)
         self.total, self.step = len(self.data), 0  # type: ignore[arg-type]
         self.optimizer = torch.optim.AdamW(stage.parameter_groups(), lr=stage.config.lr, betas=(0.9, 0.999), fused=True)
