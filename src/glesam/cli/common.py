@@ -13,7 +13,7 @@ from typing import Any, ParamSpec, TypeVar
 import typer
 from rich.console import Console
 
-from glesam.errors import ConfigError, GlesamError, PromptError
+from glesam.errors import ConfigError, GlesamError, ModelError, PromptError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -40,8 +40,8 @@ def describe(error: BaseException) -> str:
 
 
 def status_of(error: BaseException) -> int:
-    """Exit status of an error: 2 when the command was used wrongly, else 1."""
-    return WRONG_USE if isinstance(error, (ConfigError, PromptError)) else FAILED
+    """Exit status of an error: 2 when an option (its value, a prompt, a model) was at fault, 1 when an input was."""
+    return WRONG_USE if isinstance(error, (ConfigError, ModelError, PromptError)) else FAILED
 
 
 def warn(text: str) -> None:

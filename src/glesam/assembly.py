@@ -1,0 +1,76 @@
+"""From a decoder's low-resolution answers, which come in parts and in any order, to `Masks` at the picture's size."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from glesam.errors import ModelError, PromptError
+from glesam.models.base import ImageGeometry
+from glesam.results import Masks
+
+RESTORE_FLOATS = 2**26
+"""Floats (256 MiB) that enlarging masks to the picture's size may hold at once, besides the bool result."""
+
+
+class MaskAssembly:
+    """Collects N objects with C candidates each, in any order, at the picture's size."""
+
+    def __init__(self, count: int, candidates: int, size: tuple[int, int]) -> None:
+        self.inside: npt.NDArray[np.bool_] = np.empty((count, candidates, *size), bool)
+        self.scores: npt.NDArray[np.float32] = np.empty((count, candidates), np.float32)
+        self.logits: npt.NDArray[np.float32] | None = None
+
+    def put(self, indices: npt.NDArray[np.int64], logits: Tensor, scores: Tensor, geometry: ImageGeometry) -> None:
+        """Store the answers for some objects.
+
+        Args:
+            indices: `(n,)` places of these objects among all.
+            logits: `(n, C, h, w)` low-resolution logits.
+            scores: `(n, C)` predicted IoU.
+            geometry: how the picture lies in the model's square.
+
+        Raises:
+            ModelError: another number of candidates than was asked for.
+        """
+        if logits.shape[1] != self.scores.shape[1]:
+            raise ModelError(
+                f"expected {self.scores.shape[1]} candidates from the mask decoder, got {logits.shape[1]}; "
+                "the model does not keep the interface"
+            )
+        self.scores[indices] = scores.float().cpu().numpy()
+        best = self.scores[indices].argmax(axis=1)
+        if self.logits is None:
+            self.logits = np.empty((len(self.scores), *logits.shape[-2:]), np.float32)
+        self.logits[indices] = logits.float().cpu().numpy()[np.arange(len(best)), best]
+        self._enlarge(indices, logits, geometry)
+
+    def _enlarge(self, indices: npt.NDArray[np.int64], logits: Tensor, geometry: ImageGeometry) -> None:
+        """Bring `(n, C, h, w)` logits to the picture's size and cut them at 0, a few masks at a time."""
+        (height, width), side = geometry.original_size, geometry.image_size
+        step = max(1, RESTORE_FLOATS // (height * width + side * side))
+        flat = logits.flatten(0, 1)
+        rows, columns = np.divmod(np.arange(len(flat)), logits.shape[1])
+        for start in range(0, len(flat), step):
+            part = slice(start, start + step)
+            inside = geometry.restore(flat[part, None])[:, 0] > 0
+            self.inside[indices[rows[part]], columns[part]] = inside.cpu().numpy()
+
+    def masks(self, name: str | None, info: dict[str, Any]) -> Masks:
+        """Give the result; of several candidates the best by score is the mask.
+
+        Raises:
+            PromptError: nothing was put in.
+        """
+        count, candidates = self.scores.shape
+        if self.logits is None:
+            raise PromptError("expected at least one object, got none; give a point or a box")
+        if candidates == 1:
+            return Masks(self.inside[:, 0], self.scores[:, 0], self.logits, name=name, info=info)
+        rows, best = np.arange(count), self.scores.argmax(axis=1)
+        return Masks(
+            self.inside[rows, best], self.scores[rows, best], self.logits, self.inside, self.scores, name, info
+        )

@@ -1,0 +1,62 @@
+"""`glesam models`: what can be used by name, and where its weights lie."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from glesam.cli.common import console
+
+if TYPE_CHECKING:
+    from glesam.models.registry import ModelInfo
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.callback(invoke_without_command=True)
+def models(context: typer.Context) -> None:
+    """List the models that can be used by name; `glesam models path NAME` says where one lies."""
+    if context.invoked_subcommand is not None:
+        return
+    from rich.table import Table
+
+    from glesam.models.registry import model_info, presets
+
+    table = Table("name", "family", "size", "here", "source", "licence of the weights", box=None)
+    for preset in presets():
+        info = model_info(preset.name)
+        here = "no" if info.location is None else "yes"
+        table.add_row(preset.name, preset.family, _size(info), here, preset.source, preset.licence)
+    console.print(table)
+
+
+@app.command()
+def path(name: Annotated[str, typer.Argument(help="Name of a model, as `glesam models` lists them.")]) -> None:
+    """Print the folder or file that holds a model's weights on this machine.
+
+    Raises:
+        ModelError: unknown name, or the weights are not on this machine; says where to get them.
+    """
+    from glesam.errors import ModelError
+    from glesam.models.registry import model_info
+
+    info = model_info(name)
+    if info.location is None:
+        raise ModelError(f"expected the weights of {name} on this machine, found none; {_cure(info)}")
+    typer.echo(str(info.location))
+
+
+def _cure(info: ModelInfo) -> str:
+    """How to get a model's weights."""
+    if not info.preset.original_file:
+        return "install glesam again"
+    from glesam.models.store import user_folder
+
+    address = f"{info.preset.original_url}{info.preset.original_file}"
+    return f"use it once with network access, or download {address} into {user_folder()}"
+
+
+def _size(info: ModelInfo) -> str:
+    """Size in megabytes, as far as it is known."""
+    return "?" if info.size is None else f"{info.size / 1e6:.0f} MB"

@@ -1,0 +1,198 @@
+"""Where `glesam segment` writes: which files belong to a picture, what is there already, and standard output."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from glesam.errors import ConfigError, ImageError
+
+if TYPE_CHECKING:
+    from glesam.images import ImageSource
+    from glesam.pixels import RGB
+    from glesam.results import Masks
+
+ENDINGS = {
+    "png": ".mask.png",
+    "overlay": ".overlay.png",
+    "json": ".mask.json",
+    "polygons": ".mask.geojson",
+    "npz": ".mask.npz",
+}
+"""Format to what its file's name ends in. Not plain `.json`: labelling tools keep theirs beside a photo."""
+
+OWN_OUTPUTS = tuple(f"*{ending}" for ending in ENDINGS.values())
+"""What a folder or a pattern must not take for a picture in the next run."""
+
+STDOUT = "-"
+_FILE_FORMATS = {".png": "png", ".json": "json", ".geojson": "polygons", ".npz": "npz"}
+_TEXT_FORMATS = ("json", "polygons")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A picture and its files.
+
+    Attributes:
+        source: the picture.
+        files: format to file; one format without a file, None, goes to standard output.
+    """
+
+    source: ImageSource
+    files: dict[str, Path | None]
+
+    def missing(self, overwrite: bool) -> dict[str, Path | None]:
+        """The files that are still to be written."""
+        return {k: v for k, v in self.files.items() if overwrite or v is None or not v.exists()}
+
+
+def names_one_file(inputs: Sequence[str]) -> bool:
+    """Whether one file, or stdin, was named outright: what a folder or pattern holds must not decide on stdout."""
+    return len(inputs) == 1 and (inputs[0] == STDOUT or Path(inputs[0]).expanduser().is_file())
+
+
+def plan(sources: Sequence[ImageSource], formats: Sequence[str], output: str | None, outright: bool) -> list[Job]:
+    """Decide where each picture's results go.
+
+    Args:
+        sources: the pictures.
+        formats: keys of `ENDINGS` besides the mask PNG.
+        output: file, folder, `-` for standard output, or None: beside the picture, but to standard output if the
+            picture comes from stdin, or if standard output is redirected.
+        outright: one file or stdin was named; only then None may mean standard output.
+
+    Raises:
+        ConfigError: `output` does not suit the number of pictures or formats, its folder cannot be made, or a result
+            would replace a picture.
+    """
+    jobs = _plan(sources, formats, output, outright)
+    pictures = {os.path.realpath(source.path) for source in sources if source.path is not None}
+    for path in (path for job in jobs for path in job.files.values() if path is not None):
+        if os.path.realpath(path) in pictures:
+            raise ConfigError(f"expected results apart from the pictures, got {path} for both; choose another -o")
+    return jobs
+
+
+def _plan(sources: Sequence[ImageSource], formats: Sequence[str], output: str | None, outright: bool) -> list[Job]:
+    """Tell standard output, files beside the pictures, one file and a folder apart."""
+    from_stdin = any(source.path is None for source in sources)
+    if output == STDOUT or (output is None and outright and (from_stdin or is_redirected())):
+        return [_to_stdout(sources, formats)]
+    if output is None:
+        if from_stdin:
+            raise ConfigError("expected -o FOLDER when stdin is one of several pictures, got none; name a folder")
+        return [_job(s, base, formats) for s, base in zip(sources, _bases_beside(sources), strict=True)]
+    target = Path(output).expanduser()
+    if _means_file(output, target):
+        return [_to_file(sources, formats, target)]
+    _make(target)
+    return [_job(source, target / source.stem, formats) for source in sources]
+
+
+def is_redirected() -> bool:
+    """Whether standard output goes to a file or a pipe; a terminal and /dev/null are neither."""
+    try:
+        mode = os.fstat(sys.stdout.fileno()).st_mode
+    except (OSError, ValueError):  # closed, or replaced by an object without a descriptor
+        return False
+    return stat.S_ISREG(mode) or stat.S_ISFIFO(mode)
+
+
+def write(job: Job, masks: Masks, image: RGB) -> None:
+    """Write a picture's results, each in one step.
+
+    Raises:
+        ImageError: a file cannot be written.
+        DataError: a format cannot hold these masks.
+    """
+    from glesam.files import write_bytes
+
+    for kind, path in job.files.items():
+        content = _overlay(masks, image) if kind == "overlay" else masks.encode(Path(ENDINGS[kind]).suffix)
+        if path is None:
+            sys.stdout.buffer.write(content)
+            sys.stdout.buffer.flush()
+            continue
+        try:
+            write_bytes(path, content)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise ImageError(f"expected to write {path}, got {reason!r}; choose another place with -o") from error
+
+
+def _overlay(masks: Masks, image: RGB) -> bytes:
+    """The photo with its masks drawn in, as PNG."""
+    stream = io.BytesIO()
+    masks.overlay(image).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def _to_stdout(sources: Sequence[ImageSource], formats: Sequence[str]) -> Job:
+    """One picture, one format: the mask PNG, or the format asked for."""
+    wanted = list(formats) or ["png"]
+    if len(sources) > 1:
+        raise ConfigError(f"expected one picture for standard output, got {len(sources)}; give -o FOLDER instead")
+    if len(wanted) > 1:
+        raise ConfigError(
+            f"expected one format for standard output, got {', '.join(wanted)}; ask for one, or give -o FOLDER"
+        )
+    if sys.stdout.isatty() and wanted[0] not in _TEXT_FORMATS:
+        raise ConfigError(
+            f"expected standard output to go to a file or a program, got a terminal for {wanted[0]}; give -o FILE"
+        )
+    return Job(sources[0], {wanted[0]: None})
+
+
+def _to_file(sources: Sequence[ImageSource], formats: Sequence[str], target: Path) -> Job:
+    """The file named holds the format of its suffix; others lie beside it."""
+    if len(sources) > 1:
+        raise ConfigError(f"expected -o as a folder for {len(sources)} pictures, got the file {target}; name a folder")
+    named = _FILE_FORMATS[target.suffix.lower()]
+    _make(target.parent)
+    others = {k: target.with_suffix(ENDINGS[k]) for k in formats if k != named}
+    return Job(sources[0], {named: target, **others})
+
+
+def _job(source: ImageSource, base: Path, formats: Sequence[str]) -> Job:
+    """All formats of one picture under a common name."""
+    return Job(source, {k: base.with_name(base.name + ENDINGS[k]) for k in ("png", *formats)})
+
+
+def _bases_beside(sources: Sequence[ImageSource]) -> list[Path]:
+    """The pictures' own paths without suffix, or with it where two pictures of a folder differ in the suffix only."""
+    paths = [source.path for source in sources if source.path is not None]
+    stems = [path.with_suffix("") for path in paths]
+    counts = Counter(str(stem).casefold() for stem in stems)
+    return [p if counts[str(s).casefold()] > 1 else s for p, s in zip(paths, stems, strict=True)]
+
+
+def _means_file(output: str, target: Path) -> bool:
+    """Whether `-o` names a file: by its suffix, unless it is a folder or ends in a slash."""
+    from glesam.images import SUFFIXES
+
+    if target.is_dir() or output.endswith(("/", os.sep)):
+        return False
+    if target.suffix.lower() in _FILE_FORMATS:
+        return True
+    if target.exists() or target.suffix.lower() in SUFFIXES:
+        known = ", ".join(_FILE_FORMATS)
+        raise ConfigError(f"expected -o as a folder or a file ending in {known}, got {output}; choose one of these")
+    return False
+
+
+def _make(folder: Path) -> None:
+    """Make the output folder before any work is done."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ConfigError(f"expected an output folder, cannot make {folder} ({reason}); choose another -o") from error
+    if not os.access(folder, os.W_OK):
+        raise ConfigError(f"expected an output folder to write in, {folder} is read-only; choose another -o")

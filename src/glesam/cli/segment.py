@@ -1,0 +1,262 @@
+"""`glesam segment`: photos in, masks out."""
+
+from __future__ import annotations
+
+import difflib
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from glesam.cli.common import FAILED, describe, progress, status_of, warn
+from glesam.cli.outputs import OWN_OUTPUTS, STDOUT, Job, names_one_file, plan, write
+from glesam.errors import GlesamError, PromptError
+
+if TYPE_CHECKING:
+    from glesam.images import ImageSource
+    from glesam.pixels import RGB
+    from glesam.predictor import Predictor
+    from glesam.prompts import Prompts
+
+
+class Enhance(str, Enum):
+    """Whether the enhancer is used."""
+
+    on = "on"
+    off = "off"
+    auto = "auto"
+
+
+def segment(
+    inputs: Annotated[
+        list[str],
+        typer.Argument(help="Photos, folders, patterns such as 'photos/*.jpg', or - for stdin.", metavar="INPUT..."),
+    ],
+    point: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="x,y on the object, or x,y,0 beside it, in pixels. Repeatable: all points are ONE object.",
+            metavar="X,Y[,0|1]",
+        ),
+    ] = None,
+    box: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="x0,y0,x1,y1 around an object, in pixels. Repeatable: each box is an object of its own, also beside "
+            "points; to join points and a box use --prompts.",
+            metavar="X0,Y0,X1,Y1",
+        ),
+    ] = None,
+    prompts: Annotated[
+        Path | None,
+        typer.Option(
+            help='JSON file with several objects for each photo: {"cat.jpg": [{"points": [[320, 240]], "labels": [1], '
+            '"box": [10, 20, 300, 400]}]}; names as in the folder given.',
+            metavar="FILE",
+        ),
+    ] = None,
+    multimask: Annotated[
+        bool, typer.Option("--multimask", help="Predict three candidates and keep the best; --npz holds all three.")
+    ] = False,
+    model: Annotated[
+        str, typer.Option(help="Name (see 'glesam models'), folder of a saved model, hub id, or .pth/.pt file.")
+    ] = "compact",
+    device: Annotated[str, typer.Option(help="cpu, cuda, mps, or auto for the fastest there is.")] = "auto",
+    enhance: Annotated[
+        Enhance, typer.Option(help="Enhance degraded photos: always, never, or as the model sees fit.")
+    ] = Enhance.auto,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="File (.png, .json, .geojson, .npz), folder, or - for stdout. Without it: beside the photo as "
+            "photo.mask.png; one photo goes to stdout if that is redirected.",
+        ),
+    ] = None,
+    overlay: Annotated[bool, typer.Option("--overlay", help="Also write the photo with its masks drawn in.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Also write COCO JSON: RLE, boxes, scores.")] = False,
+    polygons: Annotated[bool, typer.Option("--polygons", help="Also write outlines as GeoJSON, in pixels.")] = False,
+    npz: Annotated[bool, typer.Option("--npz", help="Also write all arrays, with low-resolution logits.")] = False,
+    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Go into sub-folders.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that are there already.")] = False,
+) -> None:
+    """Segment photos: each object named by a prompt becomes a mask.
+
+    Writes a PNG with the number of the object at each pixel (0 outside), at the photo's size, and on request other
+    formats beside it. To stdout goes one format only: the PNG, or the one asked for.
+
+    Exit status: 0 done, 1 a photo failed (named; the others are done), 2 wrong use.
+    """
+    wanted = Wanted.parse(point or [], box or [], prompts)
+    flags = {"overlay": overlay, "json": json, "polygons": polygons, "npz": npz}
+    sources, tally = _find(inputs, recursive)
+    formats = [name for name, asked in flags.items() if asked]
+    jobs = plan(sources, formats, output, outright=names_one_file(inputs)) if sources else []
+    _segment_all(_pending(jobs, overwrite, tally), wanted, (model, device, enhance.value), multimask, tally)
+    tally.report(output)
+
+
+@dataclass
+class Tally:
+    """What became of the pictures."""
+
+    done: int = 0
+    skipped: int = 0
+    errors: list[GlesamError] = field(default_factory=list)
+
+    def fail(self, name: str, error: GlesamError) -> None:
+        """Count and name a picture that failed."""
+        text = describe(error)
+        warn(f"glesam: error: {text if name in text else f'{name}: {text}'}")
+        self.errors.append(error)
+
+    def report(self, output: str | None) -> None:
+        """Sum up more than one picture on stderr, and leave with the status that fits.
+
+        Raises:
+            typer.Exit: a picture failed: 1; or 2 if all did and the command was wrong for each.
+        """
+        if self.done + self.skipped + len(self.errors) > 1:
+            where = "" if output in (None, STDOUT) else f" in {output}"
+            counts = f"{self.done} segmented, {self.skipped} skipped, {len(self.errors)} failed"
+            warn(f"glesam: {counts}{where}")
+        if self.errors:
+            worked = self.done + self.skipped > 0
+            raise typer.Exit(FAILED if worked else min(map(status_of, self.errors)))
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The objects asked for: the same in every picture, or by the picture's name.
+
+    Attributes:
+        everywhere: prompts for all pictures, or None.
+        file: where `by_name` comes from, or None.
+        by_name: prompts of a prompts file.
+    """
+
+    everywhere: Prompts | None
+    file: Path | None = None
+    by_name: dict[str, Prompts] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, points: Sequence[str], boxes: Sequence[str], file: Path | None) -> Wanted:
+        """Read the options; nothing is guessed when there are none.
+
+        Raises:
+            PromptError: no prompt, both kinds, or one that cannot be read.
+        """
+        from glesam.prompts import Prompts, parse_box, parse_point, read_prompts_file
+
+        if file is not None:
+            if points or boxes:
+                raise PromptError("expected --prompts or --point and --box, got both; put all into the prompts file")
+            return cls(None, file, read_prompts_file(file))
+        if not points and not boxes:
+            raise PromptError(
+                "expected --point, --box or --prompts, got none; say what to segment, for example --point 320,240"
+            )
+        clicks = [parse_point(text) for text in points]
+        frames = [parse_box(text) for text in boxes]
+        if not clicks:
+            return cls(Prompts(boxes=frames))
+        # The points are the first object, without a box; each box is one more, without points.
+        coords, labels = [[(x, y) for x, y, _ in clicks]], [[label for _, _, label in clicks]]
+        empty: list[list[int]] = [[] for _ in frames]
+        return cls(Prompts([*coords, *empty], [*labels, *empty], [None, *frames] if frames else None))
+
+    def of(self, source: ImageSource) -> Prompts:
+        """Prompts of one picture.
+
+        Raises:
+            PromptError: the prompts file does not know the picture; names what comes nearest.
+        """
+        if self.everywhere is not None:
+            return self.everywhere
+        place = "" if source.path is None else source.path.absolute().as_posix()
+        # A file named outright is called by its name alone; the prompts file may hold more of its path.
+        longer = [key for key in self.by_name if key.endswith("/" + source.name) and f"/{place}".endswith("/" + key)]
+        key = source.name if source.name in self.by_name else max(longer, key=len, default="")
+        if key:
+            return self.by_name[key]
+        near = difflib.get_close_matches(source.name, self.by_name, n=1)
+        hint = f"did you mean {near[0]!r} there?" if near else "add it there, or leave the picture out"
+        raise PromptError(f"expected prompts for {source.name} in {self.file}, found none; {hint}")
+
+
+def _find(inputs: Sequence[str], recursive: bool) -> tuple[list[ImageSource], Tally]:
+    """All pictures of the inputs that exist; the others are named and counted as failed."""
+    from glesam.images import iterate
+
+    tally, found = Tally(), []
+    for item in inputs:
+        with _counted(tally, item):
+            iterate([item], recursive, OWN_OUTPUTS)
+            found.append(item)
+    return (iterate(found, recursive, OWN_OUTPUTS) if found else []), tally
+
+
+def _pending(jobs: Sequence[Job], overwrite: bool, tally: Tally) -> list[Job]:
+    """What is still to be done; a picture whose files are all there is skipped, and said to be."""
+    pending = [Job(job.source, job.missing(overwrite)) for job in jobs]
+    skipped = [job for job, rest in zip(jobs, pending, strict=True) if not rest.files]
+    if skipped:
+        example = next(iter(skipped[0].files.values()))
+        warn(f"glesam: {len(skipped)} skipped, whose outputs exist, such as {example}; --overwrite replaces them")
+    tally.skipped += len(skipped)
+    return [job for job in pending if job.files]
+
+
+def _segment_all(
+    jobs: Sequence[Job], wanted: Wanted, model: tuple[str, str, str], multimask: bool, tally: Tally
+) -> None:
+    """Segment picture by picture; one that fails does not stop the others."""
+    if not jobs:
+        return
+    from glesam.predictor import Predictor
+
+    predictor = Predictor.from_pretrained(*model)
+    with progress(len(jobs), "segment") as advance:
+        for job in jobs:
+            with _counted(tally, job.source.name):
+                text = _segment_one(job, predictor, wanted.of(job.source), multimask)
+                tally.done += 1
+                if len(jobs) == 1:
+                    warn(f"glesam: {text}")
+            advance()
+
+
+def _segment_one(job: Job, predictor: Predictor, prompts: Prompts, multimask: bool) -> str:
+    """Read, segment, write; say it in one line."""
+    image = _read(job.source)
+    predictor.set_image(image, job.source.name)
+    masks = predictor.predict(prompts, multimask=multimask)
+    write(job, masks, image)
+    scores = ", ".join(f"{score:.2f}" for score in masks.scores[:5]) + (", ..." if len(masks) > 5 else "")
+    targets = ", ".join("stdout" if path is None else str(path) for path in job.files.values())
+    return f"{job.source.name}: {len(masks)} {'mask' if len(masks) == 1 else 'masks'} (score {scores}) -> {targets}"
+
+
+def _read(source: ImageSource) -> RGB:
+    """Read a picture; what its reader warns of becomes a line on stderr."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        image = source.read()
+    for each in caught:
+        warn(f"glesam: warning: {each.message}")
+    return image
+
+
+@contextmanager
+def _counted(tally: Tally, name: str) -> Iterator[None]:
+    """Let a failure of one picture be counted instead of ending the run."""
+    try:
+        yield
+    except GlesamError as error:
+        tally.fail(name, error)

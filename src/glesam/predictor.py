@@ -1,0 +1,371 @@
+"""The predictor: encode (and enhance) a picture once, then answer any number of prompts on it.
+
+Calling vocabulary as in SAM (Kirillov et al., ICCV 2023): `set_image`, then `predict`. The enhancer works on the
+latent between encoder and decoder (GleSAM, Guo et al., CVPR 2025).
+"""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from glesam import images
+from glesam.assembly import MaskAssembly
+from glesam.errors import ConfigError, ImageError, ModelError, PromptError
+from glesam.models.base import Embedding, ImageGeometry, PromptableModel
+from glesam.prompts import Prompts
+from glesam.results import Masks
+
+ENHANCE_MODES = ("on", "off", "auto")
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+PROMPTS_PER_CHUNK = 64
+"""Objects decoded at once, as SAM's automatic mask generator takes points; a decoder copies the latent for each."""
+
+
+@dataclass
+class _Encoded:
+    """What is kept of a picture: never its pixels.
+
+    Attributes:
+        geometry: how it lies in the model's square.
+        raw: the encoder's embedding, batch of one.
+        enhanced: the same with the enhanced latent, once it was asked for.
+        degraded: what the gate said, once it was asked.
+    """
+
+    geometry: ImageGeometry
+    raw: Embedding
+    enhanced: Embedding | None = None
+    degraded: bool | None = None
+
+
+class Predictor:
+    """Segments what prompts point at, in pictures that are encoded once.
+
+    The embeddings of the last pictures are kept by content: going back to one of them costs no encoding, whatever
+    file, bytes or array it comes from. Raw and enhanced embeddings are kept apart. After changing the model's weights
+    call `reset`.
+
+    Not thread-safe: `set_image` and `predict` share the current picture. Give each thread its own predictor; they may
+    share one model, which no call changes.
+
+    Args:
+        model: any model of the family; it is put into evaluation mode.
+        enhance: "on", "off" (exactly the base model) or "auto" (the gate decides for each picture; without an enhancer
+            the base model, without a gate every picture is enhanced).
+        enhancer: latent `(1, 256, h, w)` to latent of the same shape.
+        gate: latent `(1, 256, h, w)` to whether the picture is degraded.
+        cache_size: number of pictures whose embeddings are kept, at least 1.
+        dtype: "bfloat16" encodes and enhances under autocast. Prompts and decoder, which cost little, keep the weights'
+            type: bfloat16 has 8 significant bits, which would move points by pixels.
+        name: what results call the model; its family when not given.
+
+    Raises:
+        ConfigError: unknown `enhance` or `dtype`, or a `cache_size` below 1.
+        ModelError: `enhance` is "on" and there is no enhancer.
+    """
+
+    def __init__(
+        self,
+        model: PromptableModel,
+        enhance: str = "auto",
+        enhancer: Callable[[Tensor], Tensor] | None = None,
+        gate: Callable[[Tensor], bool] | None = None,
+        cache_size: int = 3,
+        *,
+        dtype: str = "float32",
+        name: str | None = None,
+    ) -> None:
+        if cache_size < 1:
+            raise ConfigError(f"expected a cache_size of at least 1, got {cache_size}; the default is 3")
+        self.model = model.eval()
+        self.enhancer, self.gate = enhancer, gate
+        self.enhance = enhance
+        self.name = name or model.family
+        self._autocast = _dtype(dtype) is torch.bfloat16
+        self._cache_size = cache_size
+        self._cache: OrderedDict[str, _Encoded] = OrderedDict()
+        self._current: _Encoded | None = None
+        self._current_name: str | None = None
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | os.PathLike[str] = "compact",
+        device: str = "cpu",
+        enhance: str = "auto",
+        dtype: str = "float32",
+    ) -> Predictor:
+        """Load a model by preset name, folder, hub id or original checkpoint.
+
+        Args:
+            name: see `glesam.models.registry.load_model`; `glesam models` lists the presets.
+            device: "cpu", "cuda", "mps", or "auto" for the first of cuda, mps, cpu that is there.
+            enhance: see the class.
+            dtype: "float32" or "bfloat16", see the class. The weights are kept in float32 in both.
+
+        Raises:
+            ModelError: unknown name, missing weights, no such device, or `enhance="on"` without an enhancer.
+            ConfigError: unknown `enhance` or `dtype`.
+        """
+        from glesam.models.registry import load_model
+
+        _mode(enhance), _dtype(dtype)  # a slip in these shall not cost loading a model first
+        model = load_model(os.fspath(name), device=pick_device(device))
+        return cls(model, enhance, dtype=dtype, name=str(name))
+
+    @property
+    def enhance(self) -> str:
+        """Mode "on", "off" or "auto"; may be changed at any time, and holds from the next prediction on."""
+        return self._enhance
+
+    @enhance.setter
+    def enhance(self, mode: str) -> None:
+        if _mode(mode) == "on" and self.enhancer is None:
+            raise ModelError(
+                'expected a model with an enhancer for enhance="on", got one without; use enhance="auto" or "off", or '
+                "a model that was trained with one"
+            )
+        self._enhance = mode
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """`(H, W)` of the current picture in pixels: the size of masks, and the frame of points and boxes.
+
+        Raises:
+            ImageError: no picture is set.
+        """
+        return self._picture().geometry.original_size
+
+    def set_image(self, image: images.ImageInput, name: str | None = None) -> None:
+        """Make a picture the current one: encode it unless it is among the last ones, and enhance it where asked for.
+
+        Args:
+            image: path, encoded bytes, `PIL.Image`, or `(H, W, 3)` uint8 RGB array.
+            name: what results call it; the file's name when not given.
+
+        Raises:
+            ImageError: it cannot be read; then no picture is set, so that prompts never meet an earlier one.
+            ModelError: the enhancer gives a latent of another shape.
+        """
+        self._current = None
+        encoded = self._encode([image])[0]
+        self._embedding(encoded)
+        self._current, self._current_name = encoded, _name(image) if name is None else name
+
+    def predict(
+        self,
+        prompts: Prompts | None = None,
+        *,
+        points: Any = None,
+        labels: Any = None,
+        boxes: Any = None,
+        mask_input: Any = None,
+        multimask: bool = False,
+    ) -> Masks:
+        """Segment N objects of the current picture.
+
+        Args:
+            prompts: prompts made before; or give their parts as the other arguments, see `glesam.prompts.Prompts`.
+            points: `(K, 2)` `(x, y)` in pixels for one object, `(N, K, 2)` or a ragged list for N.
+            labels: 1 foreground, 0 background, in the layout of `points`.
+            boxes: `(4,)` or `(N, 4)` `(x0, y0, x1, y1)` in pixels.
+            mask_input: `(h, w)` or `(N, h, w)` logits of an earlier prediction.
+            multimask: give three candidates for each object; `masks` is then the best by predicted score.
+
+        Returns:
+            Masks at the picture's size, in the order of the prompts.
+
+        Raises:
+            ImageError: no picture is set.
+            PromptError: prompts that do not fit together or do not fit the picture.
+        """
+        picture = self._picture()
+        parts = (points, labels, boxes, mask_input)
+        if prompts is not None and any(part is not None for part in parts):
+            raise PromptError(
+                "expected a Prompts object or its parts, got both; put everything into the Prompts object"
+            )
+        return self._predict(picture, Prompts(*parts) if prompts is None else prompts, multimask, self._current_name)
+
+    def predict_batch(
+        self,
+        images: Iterable[images.ImageInput],
+        prompts: Iterable[Prompts],
+        *,
+        multimask: bool = False,
+        batch_size: int = 4,
+    ) -> list[Masks]:
+        """Segment objects of several pictures, encoding `batch_size` of them at once.
+
+        The current picture stays what it was.
+
+        Args:
+            images: pictures as `set_image` takes them.
+            prompts: one `Prompts` for each picture.
+            multimask: as in `predict`.
+            batch_size: pictures in memory at once.
+
+        Raises:
+            ConfigError: a batch size below 1.
+            ImageError: a picture cannot be read.
+            PromptError: not one `Prompts` for each picture, or prompts that do not fit theirs, which is numbered.
+        """
+        pictures, wishes = list(images), list(prompts)
+        if batch_size < 1:
+            raise ConfigError(f"expected a batch_size of at least 1, got {batch_size}; the default is 4")
+        if len(pictures) != len(wishes):
+            raise PromptError(
+                f"expected one Prompts for each of {len(pictures)} pictures, got {len(wishes)}; give one each"
+            )
+        results: list[Masks] = []
+        for start in range(0, len(pictures), batch_size):
+            batch = pictures[start : start + batch_size]
+            for index, encoded in enumerate(self._encode(batch), start):
+                with _numbered(index):
+                    results.append(self._predict(encoded, wishes[index], multimask, _name(pictures[index])))
+        return results
+
+    def reset(self) -> None:
+        """Forget the current picture and all embeddings."""
+        self._cache.clear()
+        self._current = None
+
+    def _picture(self) -> _Encoded:
+        """The current picture."""
+        if self._current is None:
+            raise ImageError("expected a picture to segment, got none; call set_image(image) first")
+        return self._current
+
+    @torch.inference_mode()
+    def _encode(self, sources: Sequence[images.ImageInput]) -> list[_Encoded]:
+        """Read pictures, and encode together those that are not in the cache, each once."""
+        found: dict[str, _Encoded] = {}
+        fresh: dict[str, tuple[Tensor, ImageGeometry]] = {}
+        keys = []
+        for source in sources:
+            image = images.read(source)
+            keys.append(images.content_hash(image))
+            if keys[-1] in self._cache:
+                found[keys[-1]] = self._cache[keys[-1]]
+            elif keys[-1] not in fresh:
+                fresh[keys[-1]] = self.model.preprocess(image)
+        if fresh:
+            found |= self._encode_fresh(fresh)
+        for key in keys:
+            self._remember(key, found[key])
+        return [found[key] for key in keys]
+
+    def _encode_fresh(self, fresh: dict[str, tuple[Tensor, ImageGeometry]]) -> dict[str, _Encoded]:
+        """Run the encoder on one batch, and give each picture its own part of it."""
+        with self._precision():
+            embedding = self.model.encode(torch.cat([pixels for pixels, _ in fresh.values()]))
+        if self._autocast:
+            embedding = Embedding(embedding.latent.float(), tuple(skip.float() for skip in embedding.skips))
+        return {
+            key: _Encoded(geometry, _row(embedding, index, len(fresh)))
+            for index, (key, (_, geometry)) in enumerate(fresh.items())
+        }
+
+    def _remember(self, key: str, encoded: _Encoded) -> None:
+        """Put a picture at the young end of the cache, and let the oldest go."""
+        self._cache[key] = encoded
+        self._cache.move_to_end(key)
+        while len(self._cache) > self._cache_size:
+            self._cache.popitem(last=False)
+
+    def _precision(self) -> torch.autocast:
+        """Autocast to bfloat16 where that was asked for."""
+        return torch.autocast(self.model.device.type, torch.bfloat16, enabled=self._autocast)
+
+    @torch.inference_mode()
+    def _embedding(self, encoded: _Encoded) -> Embedding:
+        """The raw or the enhanced embedding of a picture, as `enhance` says now."""
+        if self.enhancer is None or not self._wants_enhancing(encoded):
+            return encoded.raw
+        if encoded.enhanced is None:
+            with self._precision():
+                latent = self.enhancer(encoded.raw.latent)
+            if latent.shape != encoded.raw.latent.shape:
+                raise ModelError(
+                    f"expected an enhanced latent of shape {tuple(encoded.raw.latent.shape)}, got "
+                    f"{tuple(latent.shape)}; use an enhancer that was made for this model"
+                )
+            encoded.enhanced = encoded.raw.with_latent(latent.to(encoded.raw.latent.dtype))
+        return encoded.enhanced
+
+    def _wants_enhancing(self, encoded: _Encoded) -> bool:
+        """Whether the picture is to be enhanced; asks the gate once for each picture."""
+        if self._enhance != "auto" or self.gate is None:
+            return self._enhance != "off"
+        if encoded.degraded is None:
+            encoded.degraded = bool(self.gate(encoded.raw.latent))
+        return encoded.degraded
+
+    @torch.inference_mode()
+    def _predict(self, encoded: _Encoded, prompts: Prompts, multimask: bool, name: str | None) -> Masks:
+        """Decode all objects, group by group and chunk by chunk."""
+        geometry, count = encoded.geometry, len(prompts)
+        embedding = self._embedding(encoded)
+        answer = MaskAssembly(count, 3 if multimask else 1, geometry.original_size)
+        for indices, group in prompts.check(geometry.original_size).groups():
+            tensors = group.to_tensors(geometry, self.model.device)
+            for start in range(0, len(indices), PROMPTS_PER_CHUNK):
+                chunk = slice(start, start + PROMPTS_PER_CHUNK)
+                output = self.model.decode(embedding, tensors.map(lambda t, c=chunk: t[:, c]), multimask)
+                answer.put(indices[chunk], output.low_res_logits[0], output.iou[0], geometry)
+        info = {"model": self.name, "enhanced": embedding is not encoded.raw}
+        return answer.masks(name, info)
+
+
+def pick_device(device: str) -> str:
+    """Turn "auto" into the first of cuda, mps and cpu that is there; any other name is given back."""
+    if device != "auto":
+        return device
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _row(embedding: Embedding, index: int, count: int) -> Embedding:
+    """One picture of a batch; copied, so that a kept picture does not keep the whole batch in memory."""
+    if count == 1:
+        return embedding
+    return Embedding(embedding.latent[index, None].clone(), tuple(s[index, None].clone() for s in embedding.skips))
+
+
+def _name(image: images.ImageInput) -> str | None:
+    """A file's name, or None."""
+    return Path(image).name if isinstance(image, (str, os.PathLike)) else None
+
+
+@contextmanager
+def _numbered(index: int) -> Iterator[None]:
+    """Let an error about prompts say whose they are."""
+    try:
+        yield
+    except PromptError as error:
+        raise PromptError(f"picture {index}: {error}") from error
+
+
+def _mode(mode: str) -> str:
+    """Check the name of an enhancing mode."""
+    if mode not in ENHANCE_MODES:
+        raise ConfigError(f"expected enhance of {', '.join(ENHANCE_MODES)}, got {mode!r}; name one of these")
+    return mode
+
+
+def _dtype(name: str) -> torch.dtype:
+    """Turn the name of a floating type into the type."""
+    if name not in DTYPES:
+        raise ConfigError(f"expected a dtype of {', '.join(DTYPES)}, got {name!r}; name one of these")
+    return DTYPES[name]
