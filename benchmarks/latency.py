@@ -57,7 +57,8 @@ def main() -> None:
     rows.append(("glesam --help (whole process)", command(["-m", "glesam", "--help"])))
     shift = iter(range(10**6))
     rows.append(("encode a 600x400 photo", timed(lambda: predictor.set_image(np.roll(image, next(shift), 1)), 25)))
-    rows.append(("one prompt of 3 points", timed(lambda: predictor.predict(points=[[320, 200], [250, 200], [300, 250]]), 25)))
+    clicks = [[320, 200], [250, 200], [300, 250]]
+    rows.append(("one prompt of 3 points", timed(lambda: predictor.predict(points=clicks), 25)))
     rows.append(("one box", timed(lambda: predictor.predict(boxes=[[120, 60, 480, 350]]), 25)))
     print(f"{options.model}, {options.threads} threads\n\n| what | median ms |\n|---|---|")
     for name, value in rows:

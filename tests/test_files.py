@@ -22,9 +22,14 @@ def test_target_appears_only_when_the_block_ends_well(tmp_path):
 def test_an_interruption_leaves_the_old_file_and_no_other(tmp_path, error):
     target = tmp_path / "a.txt"
     write_text(target, "old")
-    with pytest.raises(error), atomic_path(target) as temporary:
-        temporary.write_text("half")
-        raise error
+
+    def interrupted():
+        with atomic_path(target) as temporary:
+            temporary.write_text("half")
+            raise error
+
+    with pytest.raises(error):
+        interrupted()
     assert target.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
 
