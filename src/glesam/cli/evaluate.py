@@ -1,0 +1,216 @@
+"""`glesam evaluate`: measure models on data sets, at levels of quality, with prompts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from glesam.cli.common import FAILED, console, handle_errors, progress, warn
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from glesam.evaluate.benchmark import BenchmarkConfig, Results
+    from glesam.evaluate.model_specs import LoadPredictor
+    from glesam.evaluate.presets import Preset
+    from glesam.evaluate.report import Report
+    from glesam.evaluate.sources import Source
+
+_MOST_NAMED = 20
+
+
+@handle_errors
+def evaluate(
+    data: Annotated[
+        list[str] | None,
+        typer.Option("--data", help="Data set: DIR, or NAME=DIR to name it as a table does; may be repeated."),
+    ] = None,
+    levels: Annotated[
+        str | None,
+        typer.Option(help="clear, lq1, lq2, lq3, robustseg:KIND:1-5, real:KIND:1-5; KIND may be all. Default: clear."),
+    ] = None,
+    models: Annotated[
+        str, typer.Option(help="Names, folders or hub ids; NAME@enhance=on|off|auto sets the enhancer of one.")
+    ] = "compact",
+    prompts: Annotated[
+        str | None, typer.Option(help="points:K, points:1..10, box, noisy-box:0.2. Default: points:3,box.")
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="Set-up of the paper: table1, table2, table3, table5, table13 or clicks.")
+    ] = None,
+    partial: Annotated[bool, typer.Option("--partial", help="Run a preset without the sets that are missing.")] = False,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the report; a stopped run goes on there.")] = Path(
+        "evaluation"
+    ),
+    seed: Annotated[
+        int, typer.Option(min=0, help="With the names of picture and object, the source of all chance.")
+    ] = 0,
+    limit: Annotated[int | None, typer.Option(min=1, help="Pictures per set, chosen by hash of their names.")] = None,
+    min_share: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Smallest object as a share of the picture, 0.005, or SET=0.005; may be repeated. Default: 0."
+        ),
+    ] = None,
+    recipe: Annotated[str, typer.Option(help="LQSeg recipe for lq1 to lq3: test or train.")] = "test",
+    device: Annotated[str, typer.Option(help="cpu, cuda, mps, or auto.")] = "auto",
+    enhance: Annotated[str, typer.Option(help="on, off or auto, for models that do not say it themselves.")] = "auto",
+    figures: Annotated[bool, typer.Option("--figures/--no-figures", help="Draw figures and a gallery.")] = True,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Measure parts of another set-up again.")] = False,
+) -> None:
+    """Measure models: IoU, Dice, pixel accuracy and boundary IoU per object, with 95 % intervals.
+
+    Writes report.md, per_object.csv, summary.csv, summary.json and figures. Masks are measured at the picture's size.
+    """
+    from glesam.evaluate.drawing import require_matplotlib
+    from glesam.evaluate.model_specs import predictor_loader
+    from glesam.evaluate.report import make_report
+
+    if figures:
+        require_matplotlib()
+    chosen = _preset(preset)
+    config = _config(chosen, models, enhance, levels, prompts, seed, recipe, min_share or [], limit)
+    sources = _sources(data or [], chosen, partial)
+    _check_share_names(config, sources)
+    _check_writable(out)
+    load = predictor_loader(device)
+    results = _run(config, sources, out, load, overwrite)
+    notes = [f"Set-up of {chosen.name}: {chosen.title}. {chosen.note}".strip()] if chosen else []
+    _finish(make_report(config, results, notes), sources, out, load if figures else None)
+    if results.failed:
+        raise typer.Exit(FAILED)
+
+
+def _preset(name: str | None) -> Preset | None:
+    """The preset that was asked for."""
+    from glesam.evaluate.presets import find_preset
+
+    return None if name is None else find_preset(name)
+
+
+def _config(
+    preset: Preset | None,
+    models: str,
+    enhance: str,
+    levels: str | None,
+    prompts: str | None,
+    seed: int,
+    recipe: str,
+    shares: Sequence[str],
+    limit: int | None,
+) -> BenchmarkConfig:
+    """What to measure: options that were given win over the preset, the preset over the defaults."""
+    from glesam.errors import ConfigError
+    from glesam.evaluate.benchmark import BenchmarkConfig
+    from glesam.evaluate.levels import RECIPES, parse_levels
+    from glesam.evaluate.model_specs import parse_models
+    from glesam.evaluate.names import hint
+    from glesam.evaluate.protocol import parse_prompts
+
+    if recipe not in RECIPES:
+        raise ConfigError(f"expected --recipe test or train, got {recipe!r}; {hint(recipe, RECIPES)}")
+    chosen_levels = (
+        preset.levels if preset and levels is None else parse_levels(["clear" if levels is None else levels])
+    )
+    default = "points:3,box" if prompts is None else prompts
+    chosen_prompts = preset.prompts if preset and prompts is None else parse_prompts([default])
+    specs = parse_models([models], enhance)
+    return BenchmarkConfig(specs, chosen_levels, chosen_prompts, seed, recipe, _shares(shares), limit)
+
+
+def _shares(texts: Sequence[str]) -> dict[str, float]:
+    """Read `--min-share 0.005` (key `""`) and `--min-share SET=0.005`."""
+    from glesam.errors import ConfigError
+
+    shares: dict[str, float] = {}
+    for text in texts:
+        name, _, number = text.rpartition("=")
+        try:
+            value = float(number)
+        except ValueError:
+            value = -1.0
+        if not 0.0 <= value < 1.0:
+            raise ConfigError(
+                f"expected --min-share SHARE or SET=SHARE with 0 <= SHARE < 1, got {text!r}; such as 0.005"
+            )
+        shares[name] = value
+    return shares
+
+
+def _sources(data: Sequence[str], preset: Preset | None, partial: bool) -> list[Source]:
+    """Open the data sets, and see that a preset has what it needs."""
+    from glesam.evaluate.presets import require_sets
+    from glesam.evaluate.sources import open_sources
+
+    if not data and preset:
+        require_sets(preset, [])
+    sources = open_sources(data)
+    if preset:
+        require_sets(preset, [source.name for source in sources], partial)
+    return sources
+
+
+def _check_share_names(config: BenchmarkConfig, sources: Sequence[Source]) -> None:
+    """Refuse a share for a set that is not measured."""
+    from glesam.errors import ConfigError
+    from glesam.evaluate.names import hint
+
+    names = [source.name for source in sources]
+    for name in config.min_share:
+        if name and name not in names:
+            raise ConfigError(
+                f"expected --min-share SET=SHARE for a set of this run, got {name!r}; {hint(name, names)}"
+            )
+
+
+def _check_writable(out: Path) -> None:
+    """Find out before measuring, not after, that the report cannot be written."""
+    from glesam.errors import ConfigError
+    from glesam.files import atomic_path
+
+    try:
+        with atomic_path(out / ".writable") as temporary:
+            temporary.touch()
+        (out / ".writable").unlink()
+    except OSError as error:
+        raise ConfigError(
+            f"expected a folder that can be written for --out, got {out} ({error.strerror}); give another"
+        ) from error
+
+
+def _run(
+    config: BenchmarkConfig, sources: Sequence[Source], out: Path, load: LoadPredictor, overwrite: bool
+) -> Results:
+    """Run the benchmark behind a progress bar."""
+    from glesam.evaluate.benchmark import run_benchmark
+    from glesam.evaluate.sources import choose
+
+    pictures = sum(len(choose(source.names, config.limit, config.seed)) for source in sources)
+    with progress(pictures * len(config.models) * len(config.levels), "evaluate") as advance:
+        return run_benchmark(
+            config, sources, out, load, lambda part, count: advance(count, description=part), overwrite=overwrite
+        )
+
+
+def _finish(report: Report, sources: Sequence[Source], out: Path, load: LoadPredictor | None) -> None:
+    """Draw the figures (without a loader: none), write the report, show the table and what was left out."""
+    from glesam.evaluate.figures import draw_figures
+    from glesam.evaluate.gallery import draw_gallery
+    from glesam.evaluate.report import screen_table, write_report
+
+    drawn: list[Path] = []
+    if load is not None:
+        drawn = draw_figures(report.results.rows, report.summaries, out)
+        drawn += draw_gallery(report.config, sources, report.results.rows, out, load)
+    write_report(report, out, drawn)
+    for note in report.notes:
+        console.print(note, markup=False, highlight=False, soft_wrap=True)
+    console.print(screen_table(report))
+    console.print(f"report: {out / 'report.md'}", markup=False, highlight=False, soft_wrap=True)
+    failed = report.results.failed
+    for name, reason in list(failed.items())[:_MOST_NAMED]:
+        warn(f"glesam: left out {name}: {reason}")
+    if len(failed) > _MOST_NAMED:
+        warn(f"glesam: left out {len(failed) - _MOST_NAMED} more, all named in {out / 'report.md'}")

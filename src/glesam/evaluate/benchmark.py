@@ -1,0 +1,293 @@
+"""The benchmark: models x data sets x levels x prompts, one row per object, taken up again where it was stopped.
+
+All prompts of a picture at a level share one `set_image`; one model is in memory at a time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from glesam.data.base import Sample, object_ids
+from glesam.errors import DataError, ImageError, ModelError
+from glesam.evaluate.levels import Level
+from glesam.evaluate.metrics import measure
+from glesam.evaluate.model_specs import LoadPredictor, ModelSpec, PromptPredictor, fingerprint
+from glesam.evaluate.names import stable_seed
+from glesam.evaluate.protocol import ObjectPrompt, PromptSpec, prompt_for
+from glesam.evaluate.rows import PartStore, Row
+from glesam.evaluate.sources import Source, choose
+
+FORMAT = 1
+"""Version of the rows' meaning; a change of protocol raises it, so that old parts are refused."""
+OBJECTS_AT_ONCE = 32
+_PREFETCH = 2
+
+
+@dataclass(frozen=True)
+class BenchmarkConfig:
+    """What to measure.
+
+    Attributes:
+        models: columns of the tables; the first is the baseline of comparisons.
+        levels: levels of quality.
+        prompts: ways to prompt.
+        seed: seed of prompts, degradations and intervals.
+        recipe: LQSeg recipe for levels that are made on the fly, `test` or `train`.
+        min_share: smallest object, as a share of the picture's area, by name of the set; `""` holds for all others.
+        limit: number of pictures per set, chosen by hash; None for all.
+    """
+
+    models: tuple[ModelSpec, ...]
+    levels: tuple[Level, ...]
+    prompts: tuple[PromptSpec, ...]
+    seed: int = 0
+    recipe: str = "test"
+    min_share: dict[str, float] = field(default_factory=dict)
+    limit: int | None = None
+
+    def share_of(self, set_name: str) -> float:
+        """Smallest object of a set, as a share of the picture's area."""
+        return self.min_share.get(set_name, self.min_share.get("", 0.0))
+
+
+class Part(NamedTuple):
+    """One model on one data set at one level."""
+
+    model: ModelSpec
+    source: Source
+    level: Level
+
+    def __str__(self) -> str:
+        """Return the part in words, for progress and messages."""
+        return f"{self.model} · {self.source.name} · {self.level}"
+
+
+class Results(NamedTuple):
+    """All rows of a run, and the pictures that could not be measured, with the reason."""
+
+    rows: list[Row]
+    failed: dict[str, str]
+
+
+class Probe(NamedTuple):
+    """One object to be asked for: its id, its mask `(H, W)` bool, and its prompt."""
+
+    object_id: int
+    truth: npt.NDArray[np.bool_]
+    prompt: ObjectPrompt
+
+
+class Answer(NamedTuple):
+    """What a model made of one object: mask `(H, W)` bool, its own score, and the seconds that it took."""
+
+    mask: npt.NDArray[np.bool_]
+    score: float
+    seconds: float
+
+
+def run_benchmark(
+    config: BenchmarkConfig,
+    sources: Sequence[Source],
+    out: Path,
+    load: LoadPredictor,
+    progress: Callable[[str, int], None] = lambda text, pictures: None,
+    overwrite: bool = False,
+) -> Results:
+    """Measure all parts that are not done yet, and return the rows of all parts.
+
+    Args:
+        config: what to measure.
+        sources: the data sets.
+        out: output folder; parts go to `out/parts`.
+        load: makes the predictor of a model; called only for models with a part to do.
+        progress: called with the part in words and the number of pictures that came to be done.
+        overwrite: measure parts of another configuration again instead of refusing them.
+
+    Raises:
+        ConfigError: a part was made with another configuration.
+        DataError: a set has no object that is large enough, or none of its pictures can be read.
+        ModelError: a model cannot be loaded.
+    """
+    store = PartStore(out, overwrite)
+    chosen = {source.name: choose(source.names, config.limit, config.seed) for source in sources}
+    todo: dict[ModelSpec, list[tuple[Part, dict[str, Any]]]] = {}
+    for model in config.models:
+        digest = fingerprint(model)
+        for part in (Part(model, source, level) for source in sources for level in config.levels):
+            stamp = _stamp(config, part, chosen[part.source.name], digest)
+            if store.is_done(str(model), part.source.name, str(part.level), stamp):
+                progress(str(part), len(chosen[part.source.name]))
+            else:
+                todo.setdefault(model, []).append((part, stamp))
+    for model, parts in todo.items():
+        predictor = load(model)
+        for part, stamp in parts:
+            rows, failed = _measure_part(config, part, chosen[part.source.name], predictor, progress)
+            store.write(str(model), part.source.name, str(part.level), stamp, rows, failed)
+    return collect(config, sources, store)
+
+
+def collect(config: BenchmarkConfig, sources: Sequence[Source], store: PartStore) -> Results:
+    """Rows of all finished parts of a run, in the order models, sets, levels."""
+    rows: list[Row] = []
+    failed: dict[str, str] = {}
+    for part in (Part(m, s, level) for m in config.models for s in sources for level in config.levels):
+        more, problems = store.read(str(part.model), part.source.name, str(part.level))
+        rows += more
+        failed.update({f"{part.source.name}/{name} at {part.level}": text for name, text in problems.items()})
+    return Results(rows, failed)
+
+
+def sharpness(image: npt.NDArray[np.uint8]) -> float:
+    """Variance of the Laplacian of an `(H, W, 3)` RGB picture's grey values (0 to 255): the higher, the sharper."""
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    return float(cv2.Laplacian(grey, cv2.CV_64F).var())
+
+
+def probes(sample: Sample, spec: PromptSpec, min_share: float, seed: int) -> list[Probe]:
+    """Prompts of all objects of a picture that are large enough."""
+    found = []
+    for object_id in object_ids(sample.mask, min_share):
+        truth = sample.mask == object_id
+        found.append(Probe(object_id, truth, prompt_for(spec, truth, sample.name, object_id, seed)))
+    return found
+
+
+def ask(predictor: PromptPredictor, asked: Sequence[Probe]) -> list[Answer]:
+    """Ask a predictor, whose picture is set, for objects with prompts of one kind, a few at a time.
+
+    Raises:
+        ModelError: the answer has another number of masks, or masks of another size.
+    """
+    answers = []
+    for start in range(0, len(asked), OBJECTS_AT_ONCE):
+        some = asked[start : start + OBJECTS_AT_ONCE]
+        begin = time.perf_counter()
+        result = predictor.predict(**_arguments([probe.prompt for probe in some]))
+        seconds = (time.perf_counter() - begin) / len(some)
+        expected = (len(some), *some[0].truth.shape)
+        if result.masks.shape != expected or len(result.scores) != len(some):
+            raise ModelError(
+                f"expected masks of shape {expected}, got {result.masks.shape}; the model breaks its contract"
+            )
+        pairs = zip(result.masks, result.scores, strict=True)
+        answers += [Answer(mask.astype(bool), float(score), seconds) for mask, score in pairs]
+    return answers
+
+
+def _arguments(prompts: Sequence[ObjectPrompt]) -> dict[str, npt.NDArray[Any]]:
+    """Arguments of `predict` for N prompts of one kind: `(N, K, 2)` points with labels, or `(N, 4)` boxes."""
+    boxes = [prompt.box for prompt in prompts if prompt.box is not None]
+    if boxes:
+        return {"boxes": np.stack(boxes)}
+    points = np.stack([prompt.points for prompt in prompts if prompt.points is not None])
+    return {"points": points, "labels": np.ones(points.shape[:2], np.int64)}
+
+
+def _measure_part(
+    config: BenchmarkConfig,
+    part: Part,
+    names: list[str],
+    predictor: PromptPredictor,
+    progress: Callable[[str, int], None],
+) -> tuple[list[Row], dict[str, str]]:
+    """Rows of one part, and its pictures that cannot be read or degraded.
+
+    Raises:
+        DataError: no row came out.
+    """
+    rows: list[Row] = []
+    failed: dict[str, str] = {}
+    for name, loaded in _samples(config, part, names):
+        try:
+            sample = loaded.result()
+        except (DataError, ImageError) as error:
+            failed[name] = str(error)
+        else:
+            rows += _measure_picture(config, part, sample, predictor)
+        progress(str(part), 1)
+    if not rows and failed:
+        first = next(iter(failed))
+        raise DataError(f"expected readable pictures in {part.source.name} at {part.level}, got none; {failed[first]}")
+    if not rows:
+        share = config.share_of(part.source.name)
+        raise DataError(
+            f"expected objects of at least {share:.2%} of the picture in {part.source.name}, found none in "
+            f"{len(names)} pictures; lower --min-share or check the masks with `glesam data check`"
+        )
+    return rows, failed
+
+
+def _measure_picture(config: BenchmarkConfig, part: Part, sample: Sample, predictor: PromptPredictor) -> list[Row]:
+    """Rows of one picture: encode it once, then ask for every object with every kind of prompt."""
+    share = config.share_of(part.source.name)
+    if not object_ids(sample.mask, share):
+        return []
+    begin = time.perf_counter()
+    predictor.set_image(sample.image)
+    encode_seconds = time.perf_counter() - begin
+    sharp = sharpness(sample.image)
+    rows = []
+    for spec in config.prompts:
+        asked = probes(sample, spec, share, config.seed)
+        for probe, answer in zip(asked, ask(predictor, asked), strict=True):
+            rows.append(
+                Row(
+                    str(part.model),
+                    part.source.name,
+                    str(part.level),
+                    str(spec),
+                    sample.name,
+                    probe.object_id,
+                    float(probe.truth.mean()),
+                    *measure(answer.mask, probe.truth),
+                    answer.score,
+                    sharp,
+                    encode_seconds,
+                    answer.seconds,
+                )
+            )
+    return rows
+
+
+def _samples(config: BenchmarkConfig, part: Part, names: list[str]) -> Iterator[tuple[str, Future[Sample]]]:
+    """Read and degrade the next pictures in a thread while the model works on this one."""
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        waiting: deque[tuple[str, Future[Sample]]] = deque()
+        try:
+            for name in names:
+                waiting.append((name, pool.submit(part.source.load, name, part.level, config.seed, config.recipe)))
+                if len(waiting) > _PREFETCH:
+                    yield waiting.popleft()
+            while waiting:
+                yield waiting.popleft()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _stamp(config: BenchmarkConfig, part: Part, names: list[str], digest: str) -> dict[str, Any]:
+    """All that acts on the rows of a part."""
+    return {
+        "format": FORMAT,
+        "model": part.model.name,
+        "enhance": part.model.enhance,
+        "weights": digest,
+        "data": part.source.origin,
+        "level": str(part.level),
+        "prompts": [str(spec) for spec in config.prompts],
+        "seed": config.seed,
+        "recipe": config.recipe,
+        "min_share": config.share_of(part.source.name),
+        "pictures": len(names),
+        "names": f"{stable_seed(*names):016x}",
+    }

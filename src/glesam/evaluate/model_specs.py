@@ -1,0 +1,144 @@
+"""Which models to measure: `NAME[@enhance=on|off|auto]`, so that base and enhanced stand side by side in one run."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from glesam.errors import ConfigError, ModelError
+from glesam.evaluate.names import hint
+from glesam.files import sha256
+
+ENHANCE = ("on", "off", "auto")
+_WEIGHTS = frozenset({".safetensors", ".json", ".pth", ".pt"})
+
+
+class MasksLike(Protocol):
+    """What the benchmark reads of an answer: see `glesam.results.Masks`."""
+
+    @property
+    def masks(self) -> npt.NDArray[np.bool_]:
+        """`(N, H, W)` bool at the picture's size."""
+        ...
+
+    @property
+    def scores(self) -> npt.NDArray[np.float32]:
+        """`(N,)` float32 predicted IoU."""
+        ...
+
+
+class PromptPredictor(Protocol):
+    """What the benchmark asks of a model: see `glesam.predictor.Predictor`."""
+
+    def set_image(self, image: Any) -> object:
+        """Encode an `(H, W, 3)` uint8 RGB picture."""
+        ...
+
+    def predict(self, *, points: Any = None, labels: Any = None, boxes: Any = None) -> MasksLike:
+        """Segment one object per `(K, 2)` points of `(N, K, 2)`, or per box of `(N, 4)`."""
+        ...
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A model as a column of the tables.
+
+    Attributes:
+        name: preset, folder or hub id.
+        enhance: `on`, `off` or `auto`.
+        label: name in tables; the text that the user gave.
+    """
+
+    name: str
+    enhance: str
+    label: str
+
+    def __str__(self) -> str:
+        """Return the name in tables."""
+        return self.label
+
+
+LoadPredictor = Callable[[ModelSpec], PromptPredictor]
+
+
+def parse_model(text: str, enhance: str = "auto") -> ModelSpec:
+    """Read `NAME[@enhance=on|off|auto]`.
+
+    Args:
+        text: the model; what has no `@enhance=` takes the setting of the run.
+        enhance: the setting of the run.
+
+    Raises:
+        ConfigError: no name, an unknown setting, or an unknown value of it.
+    """
+    name, sign, option = text.strip().partition("@")
+    key, _, value = option.partition("=")
+    if not name or (sign and key != "enhance"):
+        raise ConfigError(
+            f"expected a model NAME or NAME@enhance=on|off|auto, got {text!r}; such as compact@enhance=off"
+        )
+    value = value if sign else enhance
+    if value not in ENHANCE:
+        raise ConfigError(
+            f"expected enhance on, off or auto, got {value!r} for the model {name}; {hint(value, ENHANCE)}"
+        )
+    return ModelSpec(name, value, text.strip())
+
+
+def parse_models(texts: Iterable[str], enhance: str = "auto") -> tuple[ModelSpec, ...]:
+    """Read models, each text a model or a comma list of them.
+
+    Raises:
+        ConfigError: a model is malformed, two mean the same, or there is none.
+    """
+    words = [word for text in texts for word in text.split(",") if word.strip()]
+    specs = list(dict.fromkeys(parse_model(word, enhance) for word in words))
+    if not specs:
+        raise ConfigError("expected at least one model, got none; such as --models compact")
+    meant = [(spec.name, spec.enhance) for spec in specs]
+    twice = next((spec.label for spec in specs if meant.count((spec.name, spec.enhance)) > 1), None)
+    if twice is not None:
+        raise ConfigError(f"expected different models, got {twice} twice in other words; leave one out")
+    return tuple(specs)
+
+
+def predictor_loader(device: str | None = None) -> LoadPredictor:
+    """Loader of real predictors on a device; None leaves the choice to the predictor."""
+
+    def load(spec: ModelSpec) -> PromptPredictor:
+        from glesam.predictor import Predictor
+
+        options = {} if device is None else {"device": device}
+        return Predictor.from_pretrained(spec.name, enhance=spec.enhance, **options)
+
+    return load
+
+
+def fingerprint(spec: ModelSpec) -> str:
+    """What tells two versions of a model apart: a digest of its files where they are on this machine, else its name."""
+    location = _location(spec.name)
+    if location is None:
+        from glesam import __version__
+
+        return f"{spec.name}, glesam {__version__}"
+    files = [location] if location.is_file() else sorted(p for p in location.rglob("*") if p.suffix in _WEIGHTS)
+    text = "\n".join(f"{path.name} {sha256(path)}" for path in files)
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()[:16]
+
+
+def _location(name: str) -> Path | None:
+    """File or folder of a model on this machine; None for what would come from the hub."""
+    from glesam.models.registry import model_info
+
+    if Path(name).exists():
+        return Path(name)
+    try:
+        return model_info(name).location
+    except ModelError:  # no preset: a hub id, which `load_model` will check
+        return None

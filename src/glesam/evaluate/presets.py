@@ -1,0 +1,118 @@
+"""Set-ups of the paper's tables: which sets, levels and prompts each one asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from glesam.errors import ConfigError
+from glesam.evaluate import levels
+from glesam.evaluate.levels import Level, parse_levels
+from glesam.evaluate.names import hint
+from glesam.evaluate.paper import canonical_set
+from glesam.evaluate.protocol import PromptSpec, parse_prompts
+
+_LQ = ("lq3", "lq2", "lq1")
+_LAYOUT_KEYS = {"ThinObject-5K": "thinobject", "LVIS": "lvis", "ECSSD": "ecssd", "COCO": "coco"}
+
+
+@dataclass(frozen=True)
+class Preset:
+    """The set-up of one table or figure.
+
+    Attributes:
+        name: such as `table2`.
+        title: what it shows.
+        sets: data sets of the paper that it needs; empty where any set will do.
+        level_texts: levels; empty for the 15 kinds of RobustSeg at the published strength.
+        prompt_texts: prompts.
+        has_numbers: whether the paper's numbers are stored.
+    """
+
+    name: str
+    title: str
+    sets: tuple[str, ...]
+    level_texts: tuple[str, ...]
+    prompt_texts: tuple[str, ...]
+    has_numbers: bool = True
+
+    @property
+    def levels(self) -> tuple[Level, ...]:
+        """Levels of quality."""
+        return parse_levels(self.level_texts) if self.level_texts else (levels.CLEAR, *levels.published_levels())
+
+    @property
+    def prompts(self) -> tuple[PromptSpec, ...]:
+        """Ways to prompt."""
+        return parse_prompts(self.prompt_texts)
+
+    @property
+    def note(self) -> str:
+        """What a reader of the report must know; empty when there is nothing."""
+        if self.has_numbers:
+            return ""
+        return f"No number of the paper is stored for {self.name}: the report shows measured ones only."
+
+
+PRESETS: dict[str, Preset] = {
+    preset.name: preset
+    for preset in (
+        Preset("table1", "sets seen in training, three levels", ("ThinObject-5K", "LVIS"), _LQ, ("points:3",)),
+        Preset("table2", "unseen sets, three levels", ("ECSSD", "COCO"), _LQ, ("points:3",)),
+        Preset("table3", "degradations of the RobustSeg kind", (), (), ("points:3",), has_numbers=False),
+        Preset("table5", "degraded against clear pictures", ("ECSSD", "COCO"), ("clear", *_LQ), ("points:3",)),
+        Preset("table13", "boxes, exact and noisy", ("ECSSD",), _LQ, ("box", "noisy-box:0.2")),
+        Preset("clicks", "number of clicks", (), ("clear", *_LQ), ("points:1..10",), has_numbers=False),
+    )
+}
+
+
+def find_preset(name: str) -> Preset:
+    """The preset of that name.
+
+    Raises:
+        ConfigError: there is none; the message gives the nearest name.
+    """
+    if name not in PRESETS:
+        raise ConfigError(f"expected a preset out of {', '.join(PRESETS)}, got {name!r}; {hint(name, PRESETS)}")
+    return PRESETS[name]
+
+
+def missing_sets(preset: Preset, given: Sequence[str]) -> list[str]:
+    """Sets of the paper that a preset needs and that are not among the given names."""
+    known = {canonical_set(name) for name in given}
+    return [needed for needed in preset.sets if needed not in known]
+
+
+def require_sets(preset: Preset, given: Sequence[str], partial: bool = False) -> None:
+    """Refuse to go on without the sets of a preset.
+
+    Args:
+        preset: the set-up.
+        given: names of the sets that are there.
+        partial: measure what is there.
+
+    Raises:
+        ConfigError: a set is missing; the message says what its folder must hold and how to go on without it.
+    """
+    missing = missing_sets(preset, given)
+    if partial or not missing:
+        return
+    wanted = "; ".join(f"--data {_short(name)}=DIR with {_structure(name)}" for name in missing)
+    raise ConfigError(
+        f"expected the data sets {', '.join(preset.sets)} for {preset.name}, got {', '.join(given) or 'none'}; "
+        f"give {wanted}; or --partial to measure the given sets alone"
+    )
+
+
+def _short(name: str) -> str:
+    """Name of a set as one types it."""
+    return name.lower().replace("-", "")
+
+
+def _structure(name: str) -> str:
+    """What the folder of one of the paper's sets must look like."""
+    from glesam.data.registry import LAYOUTS
+
+    layout = LAYOUTS[_LAYOUT_KEYS[name]]
+    return f"{layout.structure} (from {layout.home}) or {LAYOUTS['folder'].structure}"

@@ -1,0 +1,167 @@
+"""Where pictures at a level come from: a data set degraded on the fly, or a built LQSeg folder read as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Protocol
+
+from glesam.data.base import Sample, SegmentationDataset
+from glesam.errors import ConfigError, DataError
+from glesam.evaluate import levels
+from glesam.evaluate.levels import CLEAR, Level
+from glesam.evaluate.names import stable_seed
+from glesam.files import sha256
+
+LAYOUT = "images/NAME.jpg + masks/NAME.png of the same size, object ids 1..N (or 0/255 for one object), 0 = background"
+"""The plainest layout of a data set, for messages."""
+
+
+class Source(Protocol):
+    """A data set that gives each picture at any level."""
+
+    name: str
+    origin: str
+    """What tells this data from other data of the same name: the folder, or the digest of a built set's manifest."""
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the pictures, sorted."""
+        ...
+
+    def load(self, picture: str, level: Level, seed: int, recipe: str) -> Sample:
+        """Read one picture at a level.
+
+        Raises:
+            DataError: a file is missing or unreadable, or sizes differ.
+            ImageError: the picture is too small for the degradation.
+        """
+        ...
+
+
+class DegradedSource:
+    """A data set of clear pictures, degraded on the fly.
+
+    Args:
+        dataset: any reader.
+        name: name of the set in tables; the reader's when not given.
+        origin: where the data lies.
+    """
+
+    def __init__(self, dataset: SegmentationDataset, name: str | None = None, origin: str = "") -> None:
+        self.dataset = dataset
+        self.origin = origin
+        self.name = name or dataset.name
+        self._index = {picture: index for index, picture in enumerate(dataset.names)}
+
+    def __contains__(self, picture: str) -> bool:
+        """Whether the set has a picture of that name."""
+        return picture in self._index
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the pictures, sorted."""
+        return sorted(self._index)
+
+    def load(self, picture: str, level: Level, seed: int, recipe: str) -> Sample:
+        """Read one picture and degrade it (see `Source.load`)."""
+        return levels.apply(self.dataset[self._index[picture]], level, seed, recipe)
+
+
+class LqsegSource:
+    """A built LQSeg folder: `clear/`, `lq1/`, `lq2/`, `lq3/`, `masks/`, `manifest.json`.
+
+    The LQ levels are read from disk, whatever the recipe; other degradations are made on the fly from `clear/`.
+
+    Args:
+        root: the set's folder.
+        name: name of the set in tables; the folder's when not given.
+
+    Raises:
+        DataError: `clear` or `masks` is missing or empty, or a picture has no mask.
+    """
+
+    def __init__(self, root: Path, name: str | None = None) -> None:
+        from glesam.data.manifest import FILE_NAME
+
+        self.root = root
+        self.name = name or root.resolve().name
+        self.origin = f"built set {sha256(root / FILE_NAME)[:16]}"
+        self._levels: dict[str, DegradedSource] = {}
+        self._clear = self._level("clear")
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the pictures, sorted."""
+        return self._clear.names
+
+    def load(self, picture: str, level: Level, seed: int, recipe: str) -> Sample:
+        """Read one picture from its level's folder (see `Source.load`)."""
+        if level.family != "lq":
+            return self._clear.load(picture, level, seed, recipe)
+        stored = self._level(str(level))
+        if picture not in stored:
+            raise DataError(f"expected {picture} in {self.root / str(level)}, found none; build the set again")
+        return stored.load(picture, CLEAR, seed, recipe)
+
+    def _level(self, folder: str) -> DegradedSource:
+        """The stored pictures of one level, listed when first asked for."""
+        if folder not in self._levels:
+            from glesam.data.built import BuiltDataset
+
+            self._levels[folder] = DegradedSource(BuiltDataset(self.root, split=folder))
+        return self._levels[folder]
+
+
+def open_source(text: str) -> Source:
+    """Open a data set given as `DIR` or `NAME=DIR`.
+
+    Raises:
+        DataError: the folder does not exist or has no layout that a reader knows.
+        ConfigError: the folder is one level of a built set.
+    """
+    from glesam.data.manifest import FILE_NAME
+    from glesam.data.registry import open_dataset
+
+    name, path = _split_name(text)
+    if not path.exists():
+        raise DataError(f"expected a folder of data, found none at {path}; lay it out as {LAYOUT}")
+    if (path / FILE_NAME).is_file() and (path / "clear").is_dir():
+        return LqsegSource(path, name)
+    if (path.resolve().parent / FILE_NAME).is_file():
+        raise ConfigError(
+            f"expected a set's folder, got its part {path}; give --data {path.parent} --levels {path.name} instead"
+        )
+    return DegradedSource(open_dataset(path, name=name), name, str(path.resolve()))
+
+
+def open_sources(texts: Iterable[str]) -> list[Source]:
+    """Open several data sets, whose names must differ since tables and files are told apart by them.
+
+    Raises:
+        DataError: a folder cannot be opened.
+        ConfigError: no set is given, or two sets have the same name.
+    """
+    sources = [open_source(text) for text in texts]
+    if not sources:
+        raise ConfigError(f"expected at least one data set, got none; give --data DIR with {LAYOUT}")
+    names = [source.name for source in sources]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ConfigError(f"expected data sets of different names, got {twice} twice; rename one: --data OTHER={twice}")
+    return sources
+
+
+def choose(names: list[str], limit: int | None, seed: int) -> list[str]:
+    """Choose `limit` pictures by hash(name, seed), sorted: a sample without the bias that the first names have."""
+    if limit is None or limit >= len(names):
+        return sorted(names)
+    return sorted(sorted(names, key=lambda name: (stable_seed("limit", name, seed), name))[:limit])
+
+
+def _split_name(text: str) -> tuple[str | None, Path]:
+    """Split `NAME=DIR`; an existing folder whose path holds `=` is taken as a path."""
+    name, sign, path = text.partition("=")
+    if sign and name and "/" not in name and not Path(text).exists():
+        return name, Path(path)
+    return None, Path(text)

@@ -1,0 +1,159 @@
+"""Sums over objects and pictures, with bootstrap intervals and a paired bootstrap test.
+
+Pictures are the unit that is resampled, since objects of one picture share its light, its degradation and its latent.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from glesam.errors import DataError
+
+Floats: TypeAlias = npt.NDArray[np.float64]
+RESAMPLES = 2000
+_BLOCK = 200
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What the rows of one cell of a table say about one metric.
+
+    Attributes:
+        pictures: number of pictures.
+        objects: number of objects.
+        mean_pictures: unweighted mean over pictures of the mean over each picture's objects (the paper's mean).
+        low: lower end of the 95 % interval of `mean_pictures`; NaN for a single picture.
+        high: its upper end.
+        mean_objects: mean over all objects.
+        low_objects: lower end of the 95 % interval of `mean_objects`; NaN for a single picture.
+        high_objects: its upper end.
+    """
+
+    pictures: int
+    objects: int
+    mean_pictures: float
+    low: float
+    high: float
+    mean_objects: float
+    low_objects: float
+    high_objects: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A paired comparison of two models on the same pictures.
+
+    Attributes:
+        pictures: number of pictures that both have.
+        difference: mean over pictures of second minus first.
+        low: lower end of its 95 % interval; NaN for a single picture.
+        high: its upper end.
+        p_value: two-sided; NaN for a single picture.
+    """
+
+    pictures: int
+    difference: float
+    low: float
+    high: float
+    p_value: float
+
+
+def estimate(values: Floats, pictures: Sequence[str], seed: int, resamples: int = RESAMPLES) -> list[Estimate]:
+    """Means over pictures and over objects of M metrics of n objects, with 95 % percentile intervals.
+
+    Args:
+        values: `(n, M)` metrics of the objects.
+        pictures: name of the picture of each object, n of them.
+        seed: seed of the resampling.
+        resamples: number of bootstrap resamples.
+
+    Returns:
+        One estimate per metric; all come from the same resamples.
+
+    Raises:
+        DataError: there is no object.
+    """
+    if len(values) == 0:
+        raise DataError("expected values of at least one object, got none; check the data set and --min-share")
+    sums, counts = _by_picture(values, pictures)
+    means, overall = sums / counts, sums.sum(axis=0) / counts.sum()
+    ends = _intervals(
+        np.hstack([means, sums]), np.hstack([np.ones_like(means), counts.repeat(sums.shape[1], 1)]), seed, resamples
+    )
+    metrics = sums.shape[1]
+    return [
+        Estimate(len(means), len(values), float(means[:, m].mean()), *ends[m], float(overall[m]), *ends[metrics + m])
+        for m in range(metrics)
+    ]
+
+
+def compare(first: dict[str, float], second: dict[str, float], seed: int, resamples: int = RESAMPLES) -> Comparison:
+    """Test by paired bootstrap whether two models differ, given each picture's mean.
+
+    The differences are resampled after moving their mean to 0; the p value is the share of resamples whose mean is at
+    least as far from 0 as the one observed, with one added to both counts (Davison & Hinkley 1997, equation 4.11).
+
+    Args:
+        first: picture name to value, the baseline.
+        second: the same of the other model; pictures that only one has are left out.
+        seed: seed of the resampling.
+        resamples: number of bootstrap resamples.
+
+    Raises:
+        DataError: the two have no picture in common.
+    """
+    shared = sorted(set(first) & set(second))
+    if not shared:
+        raise DataError("expected two models measured on the same pictures, got none in common; measure both again")
+    differences = np.array([second[name] - first[name] for name in shared])
+    observed = float(differences.mean())
+    low, high = _intervals(differences[:, None], np.ones((len(shared), 1)), seed, resamples)[0]
+    return Comparison(len(shared), observed, low, high, _p_value(differences, observed, seed, resamples))
+
+
+def _by_picture(values: Floats, pictures: Sequence[str]) -> tuple[Floats, Floats]:
+    """Sums `(m, M)` and counts `(m, 1)` of `(n, M)` object values over the m pictures, by name."""
+    names, index = np.unique(np.array(pictures, dtype=str), return_inverse=True)
+    sums = np.zeros((len(names), values.shape[1]))
+    np.add.at(sums, index, values)
+    return sums, np.bincount(index).astype(np.float64)[:, None]
+
+
+def _p_value(differences: Floats, observed: float, seed: int, resamples: int) -> float:
+    """Two-sided p value of the hypothesis that the mean difference is 0; NaN for a single picture."""
+    if len(differences) < 2:
+        return math.nan
+    centred = (differences - observed)[:, None]
+    draws = _ratios(centred, np.ones_like(centred), seed, resamples)
+    # The tolerance makes ties count as reached, though the two means are summed in different orders.
+    reached = np.abs(draws) >= abs(observed) - 1e-12
+    return float((1 + np.count_nonzero(reached)) / (1 + resamples))
+
+
+def _intervals(parts: Floats, wholes: Floats, seed: int, resamples: int) -> list[tuple[float, float]]:
+    """95 % percentile interval of each column's `sum(parts) / sum(wholes)`; NaN for a single picture."""
+    if len(parts) < 2:
+        return [(math.nan, math.nan)] * parts.shape[1]
+    ends = np.quantile(_ratios(parts, wholes, seed, resamples), [0.025, 0.975], axis=0)
+    return [(float(low), float(high)) for low, high in ends.T]
+
+
+def _ratios(parts: Floats, wholes: Floats, seed: int, resamples: int) -> Floats:
+    """`(resamples, M)`: each column's `sum(parts) / sum(wholes)` over pictures drawn with replacement."""
+    blocks = [(w @ parts) / (w @ wholes) for w in _weights(len(parts), seed, resamples)]
+    return np.concatenate(blocks)
+
+
+def _weights(pictures: int, seed: int, resamples: int) -> Iterator[Floats]:
+    """How often each picture is drawn in each resample: blocks of `(b, pictures)`, small enough for memory."""
+    rng = np.random.default_rng(seed)
+    for start in range(0, resamples, _BLOCK):
+        size = min(_BLOCK, resamples - start)
+        drawn = rng.integers(0, pictures, (size, pictures)) + np.arange(size)[:, None] * pictures
+        yield np.bincount(drawn.ravel(), minlength=size * pictures).reshape(size, pictures).astype(np.float64)

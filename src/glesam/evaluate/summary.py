@@ -1,0 +1,170 @@
+"""Rows summed up: one estimate per model, set, level and prompt, comparisons of models, and means over levels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from glesam.errors import DataError
+from glesam.evaluate.names import stable_seed
+from glesam.evaluate.rows import METRICS, Row
+from glesam.evaluate.statistics import Comparison, Estimate, compare, estimate
+
+
+class Cell(NamedTuple):
+    """What one number of a table is about."""
+
+    model: str
+    set: str
+    level: str
+    prompt: str
+
+
+@dataclass(frozen=True)
+class CellSummary:
+    """All that the rows of one cell say.
+
+    Attributes:
+        cell: model, set, level and prompt.
+        metrics: estimate by metric, see `rows.METRICS`.
+        sharpness: median over pictures of the variance of the Laplacian.
+        encode_seconds: median over pictures of the time of `set_image`.
+        decode_seconds: median over objects of the time of `predict` per object.
+    """
+
+    cell: Cell
+    metrics: dict[str, Estimate]
+    sharpness: float
+    encode_seconds: float
+    decode_seconds: float
+
+    @property
+    def iou(self) -> Estimate:
+        """Estimate of the IoU."""
+        return self.metrics["iou"]
+
+
+class ModelComparison(NamedTuple):
+    """Two models on the same pictures of one set at one level with one prompt; IoU, second minus first."""
+
+    set: str
+    level: str
+    prompt: str
+    first: str
+    second: str
+    result: Comparison
+
+
+class LevelMeans(NamedTuple):
+    """Means over sets as in table 5 of the paper; None where the run has no such level."""
+
+    model: str
+    prompt: str
+    degraded: float | None
+    clear: float | None
+    degraded_dice: float | None
+    clear_dice: float | None
+
+
+def by_cell(rows: Iterable[Row]) -> dict[Cell, list[Row]]:
+    """Rows by cell, in the order in which cells first come."""
+    cells: dict[Cell, list[Row]] = {}
+    for row in rows:
+        cells.setdefault(Cell(row.model, row.set, row.level, row.prompt), []).append(row)
+    return cells
+
+
+def summarise(rows: Iterable[Row], seed: int) -> list[CellSummary]:
+    """One summary per cell.
+
+    Args:
+        rows: rows of a run.
+        seed: the run's seed, for the intervals.
+
+    Raises:
+        DataError: there is no row.
+    """
+    cells = by_cell(rows)
+    if not cells:
+        raise DataError("expected rows of results, got none; run the benchmark first")
+    return [_summarise_cell(cell, members, seed) for cell, members in cells.items()]
+
+
+def compare_models(rows: Iterable[Row], seed: int) -> list[ModelComparison]:
+    """Compare every further model with the first one, per set, level and prompt, on the mean IoU of each picture."""
+    cells = {cell: _picture_ious(members) for cell, members in by_cell(rows).items()}
+    first = next(iter(cells)).model if cells else ""
+    found = []
+    for cell, values in cells.items():
+        baseline = cells.get(cell._replace(model=first))
+        if cell.model == first or baseline is None or not set(baseline) & set(values):
+            continue
+        result = compare(baseline, values, _bootstrap_seed(seed))
+        found.append(ModelComparison(cell.set, cell.level, cell.prompt, first, cell.model, result))
+    return found
+
+
+def level_means(summaries: list[CellSummary]) -> list[LevelMeans]:
+    """Mean over sets and levels of the degraded cells, and over sets of the clear ones, per model and prompt."""
+    means = []
+    for model, prompt in dict.fromkeys((s.cell.model, s.cell.prompt) for s in summaries):
+        mine = [s for s in summaries if (s.cell.model, s.cell.prompt) == (model, prompt)]
+        clear = [s for s in mine if s.cell.level == "clear"]
+        degraded = [s for s in mine if s.cell.level != "clear"]
+        values = [_mean(group, metric) for metric in ("iou", "dice") for group in (degraded, clear)]
+        means.append(LevelMeans(model, prompt, *values))
+    return means
+
+
+def flat(summary: CellSummary) -> dict[str, str | int | float]:
+    """A summary as one flat record, for CSV and JSON; an interval of a single picture is left empty."""
+    iou = summary.iou
+    record: dict[str, str | int | float] = {**summary.cell._asdict(), "pictures": iou.pictures, "objects": iou.objects}
+    for metric in METRICS:
+        value = summary.metrics[metric]
+        record |= {
+            metric: value.mean_pictures,
+            f"{metric}_low": value.low,
+            f"{metric}_high": value.high,
+            f"{metric}_objects": value.mean_objects,
+            f"{metric}_objects_low": value.low_objects,
+            f"{metric}_objects_high": value.high_objects,
+        }
+    record |= {"sharpness_median": summary.sharpness}
+    record |= {"encode_seconds_median": summary.encode_seconds, "decode_seconds_median": summary.decode_seconds}
+    return {key: "" if value != value else value for key, value in record.items()}
+
+
+def _summarise_cell(cell: Cell, rows: list[Row], seed: int) -> CellSummary:
+    """Estimates of all metrics, and medians of the rest."""
+    values = np.array([[getattr(row, name) for name in METRICS] for row in rows], float)
+    estimates = estimate(values, [row.image for row in rows], _bootstrap_seed(seed))
+    per_picture = {row.image: row for row in rows}.values()
+    return CellSummary(
+        cell,
+        dict(zip(METRICS, estimates, strict=True)),
+        float(np.median([row.sharpness for row in per_picture])),
+        float(np.median([row.encode_seconds for row in per_picture])),
+        float(np.median([row.decode_seconds for row in rows])),
+    )
+
+
+def _picture_ious(rows: list[Row]) -> dict[str, float]:
+    """Mean IoU over the objects of each picture."""
+    values: dict[str, list[float]] = {}
+    for row in rows:
+        values.setdefault(row.image, []).append(row.iou)
+    return {name: float(np.mean(ious)) for name, ious in values.items()}
+
+
+def _mean(summaries: list[CellSummary], metric: str) -> float | None:
+    """Mean of the cells' means over pictures; None for no cell."""
+    return float(np.mean([s.metrics[metric].mean_pictures for s in summaries])) if summaries else None
+
+
+def _bootstrap_seed(seed: int) -> int:
+    """Seed of all resampling of a run: equal draws for all cells make their intervals comparable."""
+    return stable_seed("bootstrap", seed)

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from glesam.errors import ConfigError
+from glesam.evaluate.model_specs import ModelSpec, fingerprint, parse_model, parse_models
+
+
+def test_the_setting_of_the_run_holds_where_a_model_says_nothing() -> None:
+    assert parse_model("compact", "off") == ModelSpec("compact", "off", "compact")
+    assert parse_model("compact@enhance=on", "off") == ModelSpec("compact", "on", "compact@enhance=on")
+    assert parse_model("runs/base@enhance=auto").name == "runs/base"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "expected a model NAME"),
+        ("@enhance=on", "expected a model NAME"),
+        ("compact@", "expected a model NAME"),
+        ("compact@enhnce=on", "expected a model NAME"),
+        ("compact@enhance=of", "did you mean off"),
+        ("compact@enhance", "expected enhance on, off or auto"),
+    ],
+)
+def test_malformed_models_are_refused(text: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_model(text)
+    assert message in str(caught.value)
+
+
+def test_lists() -> None:
+    specs = parse_models(["compact@enhance=off,compact@enhance=on", "sam-vit-b"], "auto")
+    assert [str(spec) for spec in specs] == ["compact@enhance=off", "compact@enhance=on", "sam-vit-b"]
+    with pytest.raises(ConfigError, match="different models"):
+        parse_models(["compact,compact@enhance=auto"], "auto")
+    with pytest.raises(ConfigError, match="at least one model"):
+        parse_models([","])
+    with pytest.raises(ConfigError, match="did you mean auto"):
+        parse_models(["compact"], "autoo")
+
+
+def test_fingerprint_follows_the_content(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors").write_bytes(b"1")
+    (tmp_path / "README.md").write_text("card")
+    spec = parse_model(str(tmp_path))
+    first = fingerprint(spec)
+    (tmp_path / "README.md").write_text("other card")
+    assert fingerprint(spec) == first
+    (tmp_path / "model.safetensors").write_bytes(b"2")
+    assert fingerprint(spec) != first
+    assert fingerprint(parse_model("someone/model")).startswith("someone/model, glesam")
