@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from glesam.cli import app, models
+from glesam.models.registry import model_info, presets
+from glesam.models.store import user_folder
+
+
+def call(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["models", *arguments], env={"COLUMNS": "200"})
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GLESAM_HOME", str(tmp_path))
+
+
+def test_table_has_a_row_for_every_preset(monkeypatch: pytest.MonkeyPatch) -> None:
+    from rich.console import Console
+
+    monkeypatch.setattr(models, "console", Console(width=200))
+    result = call()
+    assert result.exit_code == 0
+    rows = {line.split()[0]: line for line in result.stdout.splitlines() if line.strip()}
+    for preset in presets():
+        assert preset.family in rows[preset.name]
+        assert preset.source in rows[preset.name]
+    assert "375 MB" in rows["sam-vit-b"]  # 375 042 383 bytes, as published
+
+
+def test_path_of_a_model_that_is_here() -> None:
+    file = user_folder() / "sam_vit_b_01ec64.pth"
+    file.write_bytes(b"x" * 2_600_000)
+    result = call("path", "sam-vit-b")
+    assert (result.exit_code, result.stdout) == (0, f"{file}\n")
+    assert "3 MB" in models._size(model_info("sam-vit-b"))
+
+
+def test_path_of_a_model_that_is_not_here_says_where_to_get_it() -> None:
+    result = call("path", "sam-vit-h")
+    assert result.exit_code == 2
+    assert result.stderr.count("\n") == 1
+    assert "https://dl.fbaipublicfiles.com/segment_anything/sam_vit_h_4b8939.pth" in result.stderr
+    assert str(user_folder()) in result.stderr
+
+
+def test_unknown_name_is_wrong_use() -> None:
+    result = call("path", "sam-vit-bb")
+    assert result.exit_code == 2
+    assert "did you mean sam-vit-b" in result.stderr
