@@ -7,7 +7,8 @@ OUT ?= out
 .PHONY: demo test test-slow lint env clean
 
 demo: $(VENV)/.runtime
-	$(BIN)/python examples/demo.py --out $(OUT)
+	$(BIN)/glesam segment examples/photos/coffee.jpg --box 130,60,470,345 --point 530,140 --overlay --json --overwrite -o $(OUT)
+	@echo "Look at $(OUT)/coffee.overlay.png"
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -m "not slow" --cov=glesam --cov-report=term:skip-covered --cov-fail-under=85

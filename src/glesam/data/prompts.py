@@ -10,10 +10,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from glesam.models.base import PADDING_LABEL
+from glesam.models.base import CORNER_LABELS, PADDING_LABEL
 
 Bool = npt.NDArray[np.bool_]
-CORNER_LABELS = (2, 3)
 
 
 def random_points(region: Bool, count: int, rng: np.random.Generator) -> npt.NDArray[np.float32]:

@@ -17,6 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+CORNER_LABELS = (2, 3)
+"""Labels under which SAM's prompt encoder embeds the top left and the bottom right corner of a box."""
+
 PADDING_LABEL = -1
 """Label of a padded point; SAM's prompt encoders hold a learned "not a point" vector for it."""
 

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers.models.sam2.configuration_sam2 import Sam2MaskDecoderConfig, Sam2PromptEncoderConfig
@@ -21,7 +22,15 @@ from transformers.models.sam2.modeling_sam2 import Sam2PromptEncoder
 
 from glesam.errors import ModelError
 from glesam.files import atomic_path, write_text
-from glesam.models.base import Embedding, ImageGeometry, MaskOutput, PromptableModel, PromptTensors
+from glesam.models.base import (
+    CORNER_LABELS,
+    PADDING_LABEL,
+    Embedding,
+    ImageGeometry,
+    MaskOutput,
+    PromptableModel,
+    PromptTensors,
+)
 from glesam.models.decoder import CompactMaskDecoder
 from glesam.models.efficientnet import EfficientNetLite
 from glesam.models.neck import Neck
@@ -37,6 +46,8 @@ from glesam.models.store import (
 )
 
 STRIDE = 16
+_OUTSIDE = -10.0
+"""Logit of what a box rules out: certain, and within the range of the model's own answers."""
 _PIXEL_MEAN, _PIXEL_SCALE = 127.0, 128.0
 
 
@@ -50,6 +61,7 @@ class CompactConfig:
         attention_blocks: transformer blocks at stride 32.
         conv_blocks: convolutional blocks at stride 16.
         drop_path: stochastic depth of the neck in training.
+        prompt_slots: points that a prompt is filled up to with padding, box corners counted as two.
     """
 
     backbone: str = "lite2"
@@ -57,6 +69,7 @@ class CompactConfig:
     attention_blocks: int = 2
     conv_blocks: int = 2
     drop_path: float = 0.1
+    prompt_slots: int = 7
 
 
 class CompactEncoder(nn.Module):
@@ -119,6 +132,8 @@ class CompactModel(PromptableModel):
     def decode(self, embedding: Embedding, prompts: PromptTensors, multimask: bool = False) -> MaskOutput:
         """Decode `(B, N)` prompts; see `PromptableModel.decode`."""
         logits, iou = self.decode_all(embedding, prompts)
+        if prompts.boxes is not None:
+            logits = _keep_inside(logits, prompts.boxes.to(logits))
         chosen = slice(1, None) if multimask else slice(0, 1)
         return MaskOutput(logits[:, :, chosen].float(), iou[:, :, chosen].float())
 
@@ -147,15 +162,25 @@ class CompactModel(PromptableModel):
         return logits.view(batch, count, *logits.shape[1:]), iou.view(batch, count, -1)
 
     def _sparse(self, prompts: PromptTensors, origin: Tensor | None) -> Tensor:
-        """Embed points and boxes as `(B * N, T, 256)` tokens; none of both gives no token."""
-        points, labels, boxes = prompts.point_coords, prompts.point_labels, prompts.boxes
+        """Embed points and boxes as `(B * N, T, 256)` tokens.
+
+        Boxes become two corner points, and all prompts are filled up with padding points to the number that training
+        used: padding takes part in the attention, so that its amount must not change.
+        """
         batch, count = prompts.shape
-        if points is None and boxes is None:
-            return torch.zeros(batch * count, 0, 256, device=self.device, dtype=self.dtype)
+        coords = torch.zeros(batch, count, 0, 2, device=self.device)
+        labels = torch.zeros(batch, count, 0, dtype=torch.long, device=self.device)
+        if prompts.boxes is not None:
+            coords = prompts.boxes.view(batch, count, 2, 2).to(coords)
+            labels = torch.tensor(CORNER_LABELS, device=self.device).expand(batch, count, 2)
+        if prompts.point_coords is not None and prompts.point_labels is not None:
+            coords = torch.cat([coords, prompts.point_coords.to(coords)], dim=2)
+            labels = torch.cat([labels, prompts.point_labels], dim=2)
         if origin is not None:
-            points = None if points is None else points + origin
-            boxes = None if boxes is None else boxes + origin.repeat(2)
-        sparse, _ = self.prompt_encoder(points, labels, boxes, None)
+            coords = coords + origin
+        room = max(0, self.config.prompt_slots - coords.shape[2])
+        coords, labels = F.pad(coords, (0, 0, 0, room)), F.pad(labels, (0, room), value=PADDING_LABEL)
+        sparse, _ = self.prompt_encoder(coords, labels, None, None)
         tokens: Tensor = sparse.flatten(0, 1).to(self.dtype)
         return tokens
 
@@ -213,6 +238,20 @@ class CompactModel(PromptableModel):
         check_keys(model.state_dict(), state, str(folder))
         model.load_state_dict({k: v.float() for k, v in state.items()})
         return model.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def _keep_inside(logits: Tensor, boxes: Tensor, margin: float = 0.05) -> Tensor:
+    """Take away what lies outside the boxes, `(B, N, 4)` in input pixels, grown on each side by a share of their size.
+
+    The model's masks leak out of boxes where neighbours look alike. The margin leaves room for boxes drawn by hand.
+    """
+    stride = STRIDE // 4
+    ys, xs = (torch.arange(n, device=logits.device) * stride + (stride - 1) / 2 for n in logits.shape[-2:])
+    x0, y0, x1, y1 = boxes[..., None, None].unbind(dim=2)
+    spare_x, spare_y = margin * (x1 - x0), margin * (y1 - y0)
+    inside_x = (xs >= x0 - spare_x) & (xs <= x1 + spare_x)
+    inside_y = (ys[:, None] >= y0 - spare_y) & (ys[:, None] <= y1 + spare_y)
+    return torch.where((inside_x & inside_y)[:, :, None], logits, logits.clamp(max=_OUTSIDE))
 
 
 def _per_prompt(features: Tensor, batch: int, count: int) -> Tensor:
