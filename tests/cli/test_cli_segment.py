@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import os
@@ -297,6 +298,14 @@ def test_redirected_stdout_gets_one_photos_mask(command: list[str], photo: Make)
     assert files(path.parent) == ["a.jpg", "a.mask.png", "b.jpg", "b.mask.png"]
 
 
+def test_several_formats_go_beside_the_photo_wherever_stdout_goes(command: list[str], photo: Make) -> None:
+    path = photo("a.jpg")
+    words = [*command, str(path), "--point", "5,5", "--overlay", "--json"]
+    done = subprocess.run(words, capture_output=True, check=False)
+    assert (done.returncode, done.stdout) == (0, b""), done.stderr
+    assert files(path.parent) == ["a.jpg", "a.mask.json", "a.mask.png", "a.overlay.png"]
+
+
 def test_dev_null_does_not_swallow_the_mask(command: list[str], photo: Make) -> None:
     path = photo("a.jpg")
     done = subprocess.run([*command, str(path), "--point", "5,5"], stdout=subprocess.DEVNULL, check=False)
@@ -331,7 +340,9 @@ def test_a_real_interrupt_ends_with_130(command: list[str], photo: Make) -> None
         os.link(path, path.with_name(f"p{i:03}.png"))
     out = path.parents[1] / "out"
     words = [*command, str(path.parent / "*.png"), "--point", "5,5", "-o", str(out)]
-    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+    # Jobs in the background of a shell inherit a deaf ear for Ctrl-C; a person's terminal does not give them that.
+    hearing = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, preexec_fn=hearing)
     try:
         deadline = time.monotonic() + 120
         while not list(out.glob("*.mask.png")) and process.poll() is None and time.monotonic() < deadline:
