@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 from evaluate_helpers import make_folder
 
+from glesam.data.build_options import BuildConfig
+from glesam.data.build_sample import SampleBuilder
+from glesam.data.folder import FolderDataset
 from glesam.errors import ConfigError, DataError
 from glesam.evaluate.levels import CLEAR, parse_level
 from glesam.evaluate.sources import LqsegSource, choose, open_source, open_sources
@@ -57,6 +60,21 @@ def test_built_set_is_read_level_by_level(tmp_path: Path) -> None:
         assert (sample.image == value + 1).all()
         assert set(np.unique(sample.mask)) == {0, 7}
     assert (source.load("a", parse_level("robustseg:brightness:5"), 0, "test").image < 2).all()
+
+
+def test_on_the_fly_levels_equal_those_of_a_built_set(tmp_path: Path) -> None:
+    folder, out = make_folder(tmp_path / "toy", count=2), tmp_path / "out"
+    dataset = FolderDataset(folder)
+    builder = SampleBuilder(dataset, out, BuildConfig(seed=4))
+    for index in range(2):
+        assert builder(index).error is None
+    (out / "manifest.json").write_text("{}")
+    built, flying = open_source(str(out)), open_source(str(folder))
+    for level in ("clear", "lq1", "lq2", "lq3"):
+        for name in flying.names:
+            stored, made = (source.load(name, parse_level(level), 4, "test") for source in (built, flying))
+            np.testing.assert_array_equal(stored.image, made.image)
+            np.testing.assert_array_equal(stored.mask, made.mask)
 
 
 def test_built_sets_of_other_content_have_another_origin(tmp_path: Path) -> None:

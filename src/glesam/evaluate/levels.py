@@ -123,9 +123,17 @@ def apply(sample: Sample, level: Level, seed: int, recipe: str = "test") -> Samp
         return sample
     if recipe not in RECIPES:
         raise ConfigError(f"expected a recipe train or test, got {recipe!r}; {hint(recipe, RECIPES)}")
-    own_seed = stable_seed("degrade", sample.name, level, seed)
-    image, mask = _degrade(sample.image, sample.mask, level, own_seed, recipe)
+    image, mask = _degrade(sample.image, sample.mask, level, _own_seed(sample.name, level, seed), recipe)
     return replace(sample, image=image, mask=mask)
+
+
+def _own_seed(name: str, level: Level, seed: int) -> int:
+    """Seed of one picture at one level; for LQ levels that of the builder, so that a built set holds the same bytes."""
+    if level.family == "lq":
+        from glesam.data.build_sample import level_seed
+
+        return level_seed(name, level.severity, seed)
+    return stable_seed("degrade", name, level, seed)
 
 
 def _degrade(
