@@ -7,7 +7,7 @@ OUT ?= out
 .PHONY: demo test test-slow lint env clean
 
 demo: $(VENV)/.runtime
-	$(BIN)/glesam segment examples/photos/coffee.jpg --box 130,60,470,345 --point 530,140 --overlay --json --overwrite -o $(OUT)
+	$(BIN)/glesam segment examples/photos/coffee.jpg --box 75,15,470,385 --overlay --json --overwrite -o $(OUT)
 	@echo "Look at $(OUT)/coffee.overlay.png"
 
 test: $(VENV)/.dev
