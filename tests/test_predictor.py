@@ -141,9 +141,9 @@ def test_many_objects_are_decoded_in_bounded_chunks_in_order(model: HalfPlane, m
     p.set_image(photo())
     points = np.random.default_rng(1).uniform(3, 47, (150, 1, 2)).astype(np.float32)
     whole = p.predict(points=points)
-    assert [n for n, _ in model.decoded] == [64, 64, 22]
+    assert [n for n, _ in model.decoded] == [8] * 18 + [6]
     assert np.array_equal(whole.masks, [right_of(x, (48, 64)) for x in points[:, 0, 0]])
-    monkeypatch.setattr(predictor, "PROMPTS_PER_CHUNK", 7)
+    monkeypatch.setitem(predictor.PROMPTS_PER_CHUNK, "cpu", 31)
     monkeypatch.setattr(assembly, "RESTORE_FLOATS", 3 * (64 * 64 + 48 * 64))  # three masks at a time
     small = p.predict(points=points)
     assert np.array_equal(small.masks, whole.masks)

@@ -28,8 +28,16 @@ def test_table_has_a_row_for_every_preset(monkeypatch: pytest.MonkeyPatch) -> No
     rows = {line.split()[0]: line for line in result.stdout.splitlines() if line.strip()}
     for preset in presets():
         assert preset.family in rows[preset.name]
-        assert preset.source in rows[preset.name]
+        assert preset.licence in rows[preset.name]
     assert "375 MB" in rows["sam-vit-b"]  # 375 042 383 bytes, as published
+
+
+def test_names_are_whole_in_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    from rich.console import Console
+
+    monkeypatch.setattr(models, "console", Console(width=60))
+    words = call().stdout.split()
+    assert {preset.name for preset in presets()} <= set(words)
 
 
 def test_path_of_a_model_that_is_here() -> None:

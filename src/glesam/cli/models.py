@@ -23,11 +23,13 @@ def models(context: typer.Context) -> None:
 
     from glesam.models.registry import model_info, presets
 
-    table = Table("name", "family", "size", "here", "source", "licence of the weights", box=None)
+    table = Table("name", "family", "size", "here", "licence of the weights", box=None)
+    for column in table.columns[:-1]:
+        column.no_wrap = True  # a name must be whole, or it cannot be typed
     for preset in presets():
         info = model_info(preset.name)
         here = "no" if info.location is None else "yes"
-        table.add_row(preset.name, preset.family, _size(info), here, preset.source, preset.licence)
+        table.add_row(preset.name, preset.family, _size(info), here, preset.licence)
     console.print(table)
 
 

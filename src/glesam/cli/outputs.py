@@ -65,7 +65,7 @@ def plan(sources: Sequence[ImageSource], formats: Sequence[str], output: str | N
         sources: the pictures.
         formats: keys of `ENDINGS` besides the mask PNG.
         output: file, folder, `-` for standard output, or None: beside the picture, but to standard output if the
-            picture comes from stdin, or if standard output is redirected.
+            picture comes from stdin, or if standard output is redirected and one format will do.
         outright: one file or stdin was named; only then None may mean standard output.
 
     Raises:
@@ -83,7 +83,9 @@ def plan(sources: Sequence[ImageSource], formats: Sequence[str], output: str | N
 def _plan(sources: Sequence[ImageSource], formats: Sequence[str], output: str | None, outright: bool) -> list[Job]:
     """Tell standard output, files beside the pictures, one file and a folder apart."""
     from_stdin = any(source.path is None for source in sources)
-    if output == STDOUT or (output is None and outright and (from_stdin or is_redirected())):
+    # Several formats cannot share standard output; for them it is a log, in which the user did not ask for bytes.
+    fits_stdout = output is None and outright and (from_stdin or (len(formats) <= 1 and is_redirected()))
+    if output == STDOUT or fits_stdout:
         return [_to_stdout(sources, formats)]
     if output is None:
         if from_stdin:

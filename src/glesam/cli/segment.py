@@ -76,7 +76,7 @@ def segment(
             "--output",
             "-o",
             help="File (.png, .json, .geojson, .npz), folder, or - for stdout. Without it: beside the photo as "
-            "photo.mask.png; one photo goes to stdout if that is redirected.",
+            "photo.mask.png; one photo in one format goes to stdout if that is redirected.",
         ),
     ] = None,
     overlay: Annotated[bool, typer.Option("--overlay", help="Also write the photo with its masks drawn in.")] = False,
