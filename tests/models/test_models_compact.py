@@ -104,9 +104,30 @@ def test_boxes_are_corner_points_with_labels_two_and_three(model, embedding):
     box = torch.tensor([[[20.0, 30.0, 200.0, 300.0]]])
     corners = PromptTensors(box.view(1, 1, 2, 2), torch.tensor([[[2, 3]]]))
     with torch.inference_mode():
-        a = model.decode(embedding, PromptTensors(boxes=box)).low_res_logits
-        b = model.decode(embedding, corners).low_res_logits
+        a, b = (model.decode_all(embedding, p)[0] for p in (PromptTensors(boxes=box), corners))
     torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
+
+
+def test_masks_of_boxes_end_five_percent_outside_them(model, embedding):
+    box = torch.tensor([[[100.0, 200.0, 300.0, 280.0]]])
+    with torch.inference_mode():
+        free = model.decode_all(embedding, PromptTensors(boxes=box))[0][:, :, :1]
+        held = model.decode(embedding, PromptTensors(boxes=box)).low_res_logits
+    centres = torch.arange(128) * 4 + 1.5
+    inside_x, inside_y = (centres >= 90) & (centres <= 310), (centres >= 196) & (centres <= 284)
+    inside = (inside_y[:, None] & inside_x[None]).expand_as(free)
+    assert torch.equal(held[inside], free[inside])
+    assert (held[~inside] <= -10).all()
+
+
+def test_padding_points_change_nothing_up_to_the_slots(model, embedding):
+    short = points((100.0, 200.0))
+    padded = PromptTensors(
+        torch.cat([short.point_coords, torch.zeros(1, 1, 4, 2)], dim=2), torch.tensor([[[1, -1, -1, -1, -1]]])
+    )
+    with torch.inference_mode():
+        a, b = (model.decode(embedding, p).low_res_logits for p in (short, padded))
+    torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
 
 
 def test_mask_input_and_points_with_boxes_change_the_answer(model, embedding):
