@@ -6,6 +6,7 @@ That is what makes an interrupted run resume exactly: the stream starts again at
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -17,10 +18,25 @@ from torch.utils.data import Dataset
 from glesam.data.augment import ViewConfig, ids_and_areas, jitter_colour, paste_object, random_view
 from glesam.data.pack import PhotoPack
 from glesam.data.prompts import sample_prompt
-from glesam.train.config import BaseConfig, Phase
+from glesam.train.config import Phase
 
 Batch = dict[str, Tensor]
 _MIN_PIXELS = 100  # of an object in a view; smaller ones are a few cells of the mask, and a click on them is noise
+
+
+class ViewOptions(Protocol):
+    """The part of a stage's configuration that decides what its views and prompts look like; see `BaseConfig`."""
+
+    @property
+    def seed(self) -> int: ...  # noqa: D102
+    @property
+    def phases(self) -> tuple[Phase, ...]: ...  # noqa: D102
+    @property
+    def prompts(self) -> int: ...  # noqa: D102
+    @property
+    def slots(self) -> int: ...  # noqa: D102
+    @property
+    def paste(self) -> float: ...  # noqa: D102
 
 
 class TrainingBatches(Dataset[Batch]):
@@ -36,7 +52,7 @@ class TrainingBatches(Dataset[Batch]):
         rank: number of this process.
     """
 
-    def __init__(self, packs: Sequence[PhotoPack], shares: Sequence[float], config: BaseConfig, rank: int = 0) -> None:
+    def __init__(self, packs: Sequence[PhotoPack], shares: Sequence[float], config: ViewOptions, rank: int = 0) -> None:
         self.packs, self.config, self.rank = packs, config, rank
         self.shares = np.asarray(shares, np.float64) / float(np.sum(shares))
         self.ends = np.cumsum([phase.steps for phase in config.phases])

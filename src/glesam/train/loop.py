@@ -89,9 +89,14 @@ class Trainer:
         self.total, self.step = len(self.data), 0  # type: ignore[arg-type]
         self.optimizer = torch.optim.AdamW(stage.parameter_groups(), lr=stage.config.lr, betas=(0.9, 0.999), fused=True)
         self.factors = [group["lr"] / stage.config.lr for group in self.optimizer.param_groups]
-        self.ema = copy.deepcopy(stage.objective.model).eval().requires_grad_(False)  # type: ignore[union-attr]
+        model: nn.Module = stage.objective.model  # type: ignore[assignment]
+        frozen = {name: p for name, p in model.named_parameters() if not p.requires_grad}
+        self.frozen = frozenset(frozen)
+        # The average shares what never changes: a full-size prior is held once, and checkpoints leave it out.
+        self.ema = copy.deepcopy(model, {id(p): p for p in frozen.values()}).eval().requires_grad_(False)
         self._open(resume)
         self.objective, self.optimizer = self.accelerator.prepare(stage.objective, self.optimizer)
+        self.ema.to(self.accelerator.device)
 
     def _open(self, resume: bool) -> None:
         """Start a run folder, or read the checkpoint of the one that is there."""
@@ -115,10 +120,20 @@ class Trainer:
                 "resume with the run's config.json or choose another --out"
             )
         state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        self.stage.objective.model.load_state_dict(state["model"])  # type: ignore[union-attr]
-        self.ema.load_state_dict(state["ema"])
+        self._fill(self.stage.objective.model, state["model"])  # type: ignore[arg-type]
+        self._fill(self.ema, state["ema"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step = int(state["step"])
+
+    def _fill(self, model: nn.Module, state: dict[str, Tensor]) -> None:
+        """Load a checkpoint's weights; only frozen ones may be missing, as the stage makes them anew."""
+        missing, unexpected = model.load_state_dict(state, strict=False)
+        wrong = [*(set(missing) - self.frozen), *unexpected]
+        if wrong:
+            raise ConfigError(
+                f"expected a checkpoint of this model in {self.out}, got {len(wrong)} keys that do not fit, first "
+                f"{min(wrong)}; resume with the model that the run was started with"
+            )
 
     def run(self) -> dict[str, float]:
         """Train to the end; Ctrl-C saves first. Returns the last validation."""
@@ -191,8 +206,8 @@ class Trainer:
         model = self.accelerator.unwrap_model(self.objective).model
         state = {
             "step": self.step,
-            "model": model.state_dict(),
-            "ema": self.ema.state_dict(),
+            "model": {k: v for k, v in model.state_dict().items() if k not in self.frozen},
+            "ema": {k: v for k, v in self.ema.state_dict().items() if k not in self.frozen},
             "optimizer": self.optimizer.state_dict(),
         }
         with atomic_path(self.out / "last.pt") as temporary:
