@@ -1,0 +1,94 @@
+"""What the stages on a frozen model share: opening it, feeding it views, decay groups, digests of weights."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from glesam.models.base import PromptableModel
+from glesam.models.compact import CompactModel, to_pixel_values
+
+
+class FrozenPartsObjective(nn.Module):
+    """An objective whose `model` learns while its `frozen` modules stay in evaluation mode.
+
+    A frozen encoder in training mode would drop paths at random, and pairs would differ by more than their quality.
+    """
+
+    def __init__(self, model: nn.Module, **frozen: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self.frozen = nn.ModuleDict({name: module.eval().requires_grad_(False) for name, module in frozen.items()})
+
+    def train(self, mode: bool = True) -> FrozenPartsObjective:
+        """Set the mode of everything but the frozen modules."""
+        super().train(mode)
+        self.frozen.eval()
+        return self
+
+
+def open_frozen(name: str) -> PromptableModel:
+    """Load a model that is not to learn.
+
+    Args:
+        name: preset, folder, hub id or original checkpoint; see `load_model`.
+
+    Raises:
+        ModelError: unknown name, or missing or wrong weights.
+    """
+    from glesam.models.registry import load_model
+
+    model = load_model(name)
+    return model.requires_grad_(False).eval()
+
+
+def view_pixels(model: PromptableModel, views: Tensor) -> Tensor:
+    """Turn training views into a model's input.
+
+    Args:
+        model: the compact model takes views of any size that is a multiple of 32; others enlarge them to their own.
+        views: `(B, S, S, 3)` uint8 RGB, on any device.
+
+    Returns:
+        `(B, 3, S', S')` float32 pixel values on the device of the views.
+    """
+    images = views.cpu().numpy()
+    if isinstance(model, CompactModel):
+        return to_pixel_values(images).to(views.device)
+    return torch.cat([model.preprocess(image)[0] for image in images]).to(views.device)
+
+
+def decay_groups(modules: Iterable[nn.Module], lr: float, weight_decay: float) -> list[dict[str, Any]]:
+    """AdamW groups of all parameters that learn: weight decay on matrices and kernels only, not on embeddings.
+
+    Args:
+        modules: parameters that several of them share are taken once.
+        lr: learning rate of all groups.
+        weight_decay: decoupled weight decay.
+    """
+    groups: dict[bool, dict[int, nn.Parameter]] = {True: {}, False: {}}
+    for module in modules:
+        for layer in module.modules():
+            for parameter in layer.parameters(recurse=False):
+                if parameter.requires_grad:
+                    decays = parameter.ndim > 1 and not isinstance(layer, nn.Embedding)
+                    groups[decays][id(parameter)] = parameter
+    return [
+        {"params": list(parameters.values()), "lr": lr, "weight_decay": weight_decay if decays else 0.0}
+        for decays, parameters in groups.items()
+        if parameters
+    ]
+
+
+def state_digest(module: nn.Module) -> str:
+    """SHA-256 of names, shapes, types and bytes of a module's weights: equal if and only if the weights are."""
+    digest = hashlib.sha256()
+    for name, value in sorted(module.state_dict().items()):
+        plain = value.detach().cpu().contiguous()
+        digest.update(f"{name}:{tuple(plain.shape)}:{plain.dtype}".encode())
+        digest.update(plain.flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,193 @@
+"""Pairs of a clean and a degraded view of one photo, as a function of (seed, step, process).
+
+The whole photo is degraded at its own size, as photos are in use, and then both versions are cut by the same warp: so
+the padding stays clean, and blur and noise have the size relative to the frame that they have at inference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import Field
+
+from glesam.data.augment import ViewConfig, ids_and_areas, jitter_colour, paste_object, random_view
+from glesam.data.base import Sample
+from glesam.data.pack import PhotoPack
+from glesam.errors import ConfigError
+from glesam.evaluate.levels import Level, apply, parse_level, parse_levels
+from glesam.train.batches import _MIN_PIXELS, Batch, TrainingBatches
+from glesam.train.config import Phase, StageConfig
+
+Image = npt.NDArray[np.uint8]
+Ids = npt.NDArray[np.int32]
+Item = dict[str, npt.NDArray[np.generic]]
+
+WORST_LEVEL, WORST_SEVERITY = 3, 5
+_MAX_ID = 255  # views hold ids as uint8
+
+
+class PairConfig(StageConfig):
+    """What all stages on pairs need.
+
+    Attributes:
+        model: the segmentation model: preset, folder, hub id or original checkpoint.
+        image_size: side of the views in pixels; the compact model takes any multiple of 32.
+        batch_size: pairs a step and process.
+        steps: optimiser steps.
+        scale: range of a photo's size relative to its size at inference.
+        levels: share of each level of quality: `clear`, `lq1`, `lq2`, `lq3`, `real:KIND:SEVERITY` and so on; the kind
+            `all` stands for every kind that does not move pixels.
+        recipe: LQSeg recipe, "train" (on-line pairs of the paper) or "test".
+        native: range of the factor by which a photo is resized before it is degraded, so that one blur or one noise
+            comes in several sizes relative to the photo.
+        paste: chance that cut-outs of one to three other photos are pasted into the photo.
+        prompts: prompts a view; 0 for stages that need none.
+        slots: points a prompt at most.
+        cached_pairs: number of pairs whose latents are computed once and kept on disk; 0 computes them at each step.
+    """
+
+    model: str = "compact"
+    image_size: int = Field(default=512, multiple_of=32, gt=0)
+    batch_size: int = Field(default=8, gt=0)
+    steps: int = Field(default=2000, gt=0)
+    scale: tuple[float, float] = (0.7, 1.2)
+    levels: dict[str, float] = Field(
+        # After a share of clean pairs the official divisors 1, 2, 3 and 4, in shares 1 : 1 : 2 : 4; 3 counts as LQ-2.
+        default_factory=lambda: {"clear": 0.15, "lq1": 0.10625, "lq2": 0.31875, "lq3": 0.425}
+    )
+    recipe: Literal["train", "test"] = "train"
+    native: tuple[float, float] = (0.8, 1.3)
+    paste: float = 0.3
+    prompts: int = 0
+    slots: int = 7
+    cached_pairs: int = Field(default=0, ge=0)
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """The one phase of these stages."""
+        return (
+            Phase(image_size=self.image_size, batch_size=self.batch_size, steps=self.steps, scale=self.scale),
+        )  # fmt: skip
+
+
+class PairBatches(TrainingBatches):
+    """Item `step` is the batch of that step.
+
+    Besides what `TrainingBatches` gives (prompts and targets only where `config.prompts` is not 0), a batch holds
+    `pixels (B, S, S, 3)` uint8, the degraded views, `clean`, the same views of the clean photos, and `levels (B,)`
+    float32: 0 for clear, 1 to 3 for LQ-1 to LQ-3, three fifths of the severity for other kinds.
+
+    Raises:
+        ConfigError: a level is unknown or moves pixels, or the shares are not positive.
+    """
+
+    def __init__(self, packs: Sequence[PhotoPack], shares: Sequence[float], config: PairConfig, rank: int = 0) -> None:
+        super().__init__(packs, shares, config, rank)
+        self.pairs = config
+        self.levels, self.level_shares = level_table(config.levels)
+
+    def __getitem__(self, step: int) -> Batch:
+        """Make the batch of a step."""
+        cv2.setNumThreads(1)  # one thread a worker: the cores belong to the training process
+        rng = np.random.default_rng([self.pairs.seed, step, self.rank])
+        items = [self._pair(rng) for _ in range(self.pairs.batch_size)]
+        batch = {k: torch.from_numpy(np.stack([item[k] for item in items])) for k in items[0]}
+        room = max(0, ViewConfig().frame - self.pairs.image_size)
+        batch["origin"] = torch.from_numpy(rng.uniform(0, room + 1e-9, 2).astype(np.float32))
+        return batch
+
+    def _pair(self, rng: np.random.Generator) -> Item:
+        """Make one pair; where prompts are wanted, photos whose view shows no object are drawn again."""
+        config = self.pairs
+        while True:
+            photo, mask = self._scene(rng)
+            level = self.levels[int(rng.choice(len(self.levels), p=self.level_shares))]
+            sample = Sample("pair", photo, mask)
+            degraded = apply(sample, level, int(rng.integers(2**62)), config.recipe).image
+            # The same generator twice: both versions are cut by the same warp.
+            view, seed = ViewConfig(scale=config.scale), int(rng.integers(2**62))
+            clean, ids = random_view(photo, mask, config.image_size, view, np.random.default_rng(seed))
+            low, _ = random_view(degraded, mask, config.image_size, view, np.random.default_rng(seed))
+            item: Item = {"pixels": low, "clean": clean, "levels": np.asarray(severity(level), np.float32)}
+            objects, areas = ids_and_areas(ids)
+            objects = objects[areas >= _MIN_PIXELS]
+            if not config.prompts:
+                return item
+            if len(objects):
+                return {**item, **self._prompts(ids, objects, rng)}
+
+    def _scene(self, rng: np.random.Generator) -> tuple[Image, Ids]:
+        """Draw a photo, change its colours and size, and paste other objects in."""
+        photo, mask = self._photo(rng)
+        photo = jitter_colour(photo, rng)
+        factor = float(np.exp(rng.uniform(*np.log(self.pairs.native))))
+        size = (max(16, round(mask.shape[1] * factor)), max(16, round(mask.shape[0] * factor)))
+        method = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
+        photo = np.asarray(cv2.resize(photo, size, interpolation=method), np.uint8)
+        mask = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST).astype(np.int32)
+        if rng.random() < self.pairs.paste:
+            for _ in range(int(rng.integers(1, 4))):
+                photo, mask = _paste(photo, mask, *self._photo(rng), rng)
+        return photo, mask
+
+
+def level_table(shares: dict[str, float]) -> tuple[list[Level], npt.NDArray[np.float64]]:
+    """Read the shares of the levels; those of a word that stands for several levels are split evenly.
+
+    Raises:
+        ConfigError: a level is unknown or moves pixels, or the shares are not positive.
+    """
+    levels: list[Level] = []
+    weights: list[float] = []
+    for word, share in shares.items():
+        found = [parse_level(word)] if ":all:" not in word else [x for x in parse_levels([word]) if not _moves(x)]
+        moving = [str(level) for level in found if _moves(level)]
+        if moving:
+            raise ConfigError(
+                f"expected levels under which pixels keep their place, got {moving[0]}; a clean view is no target "
+                "for a view that moved"
+            )
+        levels += found
+        weights += [share / len(found)] * len(found)
+    if not levels or min(weights) < 0 or sum(weights) <= 0:
+        raise ConfigError(f"expected levels with shares of at least 0 and a positive sum, got {shares}; such as lq1: 1")
+    return levels, np.asarray(weights, np.float64) / sum(weights)
+
+
+def severity(level: Level) -> float:
+    """One scale for all kinds, 0 (clear) to 3 (as bad as LQ-3)."""
+    if level.family in ("clear", "lq"):
+        return float(level.severity)
+    return level.severity * WORST_LEVEL / WORST_SEVERITY
+
+
+def _moves(level: Level) -> bool:
+    """Whether a level displaces the content of a picture."""
+    if level.family not in ("real", "robustseg"):
+        return False
+    from glesam.degrade import real, robustseg
+
+    kinds = real.KINDS if level.family == "real" else robustseg.KINDS
+    return kinds[level.kind].moves_pixels
+
+
+def _paste(photo: Image, mask: Ids, source: Image, source_mask: Ids, rng: np.random.Generator) -> tuple[Image, Ids]:
+    """Paste a cut-out into a random square of a photo of any shape; it becomes a new id."""
+    side = min(mask.shape)
+    y, x = (int(rng.integers(0, n - side + 1)) for n in mask.shape)
+    window = np.s_[y : y + side, x : x + side]
+    inner = mask[window]
+    pasted, ids = paste_object(photo[window], inner, source, source_mask, rng)
+    fresh = int(mask.max()) + 1
+    if fresh > _MAX_ID:
+        return photo, mask
+    photo = photo.copy()
+    photo[window] = pasted
+    mask = mask.copy()
+    mask[window] = np.where(ids > inner.max(), fresh, ids)
+    return photo, mask

@@ -1,0 +1,89 @@
+"""Validation on clear and degraded photos: the same sets of photos for every stage, degraded by the test recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from glesam.data.base import Sample, SegmentationDataset
+from glesam.evaluate.levels import CLEAR, LQ_LEVELS, Level, apply
+from glesam.models.base import Embedding, ImageGeometry, MaskOutput, PromptableModel, PromptTensors
+
+LEVELS = (CLEAR, *(Level("lq", severity=n) for n in LQ_LEVELS))
+
+
+class DegradedSet:
+    """A data set at one level of quality; a photo's degradation depends on its name and the seed only."""
+
+    def __init__(self, data: SegmentationDataset, level: Level, seed: int) -> None:
+        self.data, self.level, self.seed = data, level, seed
+        self.name = f"{data.name} {level}"
+
+    @property
+    def names(self) -> list[str]:
+        """Names of all samples, sorted."""
+        return self.data.names
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        return len(self.data)
+
+    def __getitem__(self, index: int) -> Sample:
+        """Read and degrade one sample."""
+        return apply(self.data[index], self.level, self.seed)
+
+
+class EnhancedModel(PromptableModel):
+    """A promptable model whose `encode` enhances the latent; the whole path of `enhance="on"` as one module.
+
+    Args:
+        base: the segmentation model.
+        enhancer: latent to latent of the same shape; None leaves the latent as it is.
+    """
+
+    family: ClassVar[str] = "enhanced"
+
+    def __init__(self, base: PromptableModel, enhancer: nn.Module | None = None) -> None:
+        super().__init__()
+        self.base, self.enhancer = base, enhancer
+        self.image_size = base.image_size
+
+    def preprocess(self, image: npt.NDArray[np.uint8]) -> tuple[Tensor, ImageGeometry]:
+        """As the base model."""
+        return self.base.preprocess(image)
+
+    def encode(self, pixel_values: Tensor) -> Embedding:
+        """Encode `(B, 3, S, S)` pixel values and enhance the latent."""
+        embedding = self.base.encode(pixel_values)
+        return embedding if self.enhancer is None else embedding.with_latent(self.enhancer(embedding.latent))
+
+    def decode(self, embedding: Embedding, prompts: PromptTensors, multimask: bool = False) -> MaskOutput:
+        """As the base model."""
+        return self.base.decode(embedding, prompts, multimask)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Save the base model into `base` and the enhancer, where there is one, into `enhancer`."""
+        self.base.save_pretrained(Path(folder) / "base")
+        if self.enhancer is not None:
+            self.enhancer.save_pretrained(Path(folder) / "enhancer")  # type: ignore[operator]
+
+
+@torch.inference_mode()
+def level_latents(
+    model: PromptableModel, data: SegmentationDataset, count: int, seed: int
+) -> Iterator[tuple[list[Level], Tensor]]:
+    """Encode photos spread over a set at every level, as at inference.
+
+    Yields:
+        The levels, clear first, and the photo's latents `(levels, C, h, w)` in their order.
+    """
+    for index in np.linspace(0, len(data) - 1, min(count, len(data))).astype(int):
+        sample = data[int(index)]
+        pixels = torch.cat([model.preprocess(apply(sample, level, seed).image)[0] for level in LEVELS])
+        yield list(LEVELS), model.encode(pixels).latent.float()
