@@ -1,0 +1,114 @@
+"""A plain residual network in the U-Net's place: the baseline that says what the diffusion prior itself is worth."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from glesam.enhance.gle import check_latent
+from glesam.errors import ModelError
+from glesam.files import atomic_path, write_text
+from glesam.models.store import CONFIG_FILE, WEIGHTS_FILE, brief, check_keys, read_config, read_weights
+
+FAMILY = "residual-enhancer"
+
+
+class ResidualEnhancer(nn.Module):
+    """Latent to latent: a head, residual blocks of two 3 x 3 convolutions, and a tail that starts at zero.
+
+    At the start it is the identity. With the defaults it costs as many multiplications on a 32 x 32 latent as the
+    default prior's U-Net (`glesam.train.prior.PriorConfig`), all of them at the latent's own size.
+
+    Args:
+        channels: of the latent.
+        width: channels inside, a multiple of 8.
+        blocks: residual blocks.
+    """
+
+    def __init__(self, channels: int = 256, width: int = 96, blocks: int = 9) -> None:
+        super().__init__()
+        self.channels, self.width = channels, width
+        self.head = nn.Conv2d(channels, width, 3, padding=1)
+        self.blocks = nn.ModuleList(_Block(width) for _ in range(blocks))
+        self.tail = nn.Conv2d(width, channels, 3, padding=1)
+        nn.init.zeros_(self.tail.weight)
+        nn.init.zeros_(self.tail.bias)  # type: ignore[arg-type]
+
+    def forward(self, latent: Tensor) -> Tensor:
+        """Enhance `(B, channels, h, w)` latents of any size; shape and type stay.
+
+        Raises:
+            ModelError: the shape is another one.
+        """
+        check_latent(latent, self.channels)
+        hidden = self.head(latent.to(self.head.weight.dtype))
+        for block in self.blocks:
+            hidden = block(hidden)
+        change: Tensor = self.tail(hidden)
+        return latent + change.to(latent.dtype)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write `config.json` and `model.safetensors`."""
+        from safetensors.torch import save_file
+
+        with atomic_path(Path(folder) / WEIGHTS_FILE) as temporary:
+            save_file({key: value.detach().cpu().contiguous() for key, value in self.state_dict().items()}, temporary)
+        values = {"family": FAMILY, "channels": self.channels, "width": self.width, "blocks": len(self.blocks)}
+        write_text(Path(folder) / CONFIG_FILE, json.dumps(values, indent=2) + "\n")
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> ResidualEnhancer:
+        """Load what `save_pretrained` wrote, for evaluation.
+
+        Raises:
+            ModelError: a file is missing, corrupt, or does not fit.
+        """
+        config = read_config(folder)
+        if config.pop("family", None) != FAMILY:
+            raise ModelError(f"expected family {FAMILY!r} in {folder}/{CONFIG_FILE}, got another; check the folder")
+        try:
+            enhancer = cls(**config)
+        except (TypeError, ValueError) as error:
+            raise ModelError(f"expected the options of {FAMILY} in {folder}, got: {brief(error)}; save it") from error
+        state = read_weights(folder)
+        check_keys(enhancer.state_dict(), state, str(folder))
+        enhancer.load_state_dict(state)
+        return enhancer.eval()
+
+
+class _Block(nn.Module):
+    """Two convolutions behind group norms, with a shortcut."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = nn.GroupNorm(8, width), nn.GroupNorm(8, width)
+        self.conv1, self.conv2 = nn.Conv2d(width, width, 3, padding=1), nn.Conv2d(width, width, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(B, width, h, w)` to the same shape."""
+        y = self.conv1(F.silu(self.norm1(x)))
+        return x + torch.as_tensor(self.conv2(F.silu(self.norm2(y))))
+
+
+def load_enhancer(folder: str | Path) -> nn.Module:
+    """Load an enhancer of any kind by the family that its `config.json` names.
+
+    Raises:
+        ModelError: it is no enhancer's folder, or the folder is corrupt.
+    """
+    from glesam.enhance.gle import FAMILY as DIFFUSION_FAMILY
+    from glesam.enhance.gle import LatentEnhancer
+
+    family = read_config(folder).get("family")
+    if family == FAMILY:
+        return ResidualEnhancer.from_pretrained(folder)
+    if family == DIFFUSION_FAMILY:
+        return LatentEnhancer.from_pretrained(folder)
+    raise ModelError(
+        f"expected family {FAMILY!r} or {DIFFUSION_FAMILY!r} in {folder}/{CONFIG_FILE}, got {family!r}; "
+        "give a folder that `glesam train enhancer` saved"
+    )
