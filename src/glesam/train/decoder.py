@@ -1,0 +1,254 @@
+"""Stage 2: the mask decoder learns to read enhanced latents, on degraded and on clear photos.
+
+GleSAM (CVPR 2025), section 3.3, with points and boxes. All mask tokens and the IoU head stay in the loss: with Adam and
+weight decay alone, as in the official code, the multi-mask heads shrink to nothing. Training the encoder instead is the
+baseline that the paper leaves out.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from glesam.data.base import SegmentationDataset
+from glesam.data.pack import PhotoPack
+from glesam.enhance.decoder import mask_decoder, save_decoder
+from glesam.enhance.lora import adapted_layers, lora_parameters
+from glesam.enhance.residual import load_enhancer
+from glesam.errors import ConfigError
+from glesam.models.base import Embedding, PromptableModel, PromptTensors
+from glesam.models.compact import CompactModel
+from glesam.train.base import _corrective_click, validate
+from glesam.train.helpers import decay_groups, open_frozen, view_pixels
+from glesam.train.latents import Batch
+from glesam.train.losses import dice_loss, focal_loss, hard_iou, mask_losses
+from glesam.train.lq_pairs import PairBatches, PairConfig
+from glesam.train.lq_validation import LEVELS, DegradedSet, EnhancedModel
+
+Part = Literal["tokens", "decoder", "encoder", "enhancer"]
+TOKEN_PARTS = ("mask_tokens.", "iou_token.", "output_hypernetworks_mlps.", "iou_prediction_head.")
+"""Of the mask decoder, what "tokens" trains: the tokens, and the heads that read them."""
+_CORNERS = ("compact", "sam2")
+_ALL_SHARE = 0.1
+
+
+class DecoderConfig(PairConfig):
+    """Stage 2.
+
+    Attributes:
+        train: parts that learn: "tokens" (tokens and their heads), "decoder" (the whole mask decoder, the paper's
+            default), "encoder" (image encoder), "enhancer" (its adapters, or all of it where it has none).
+        enhancer: folder of an enhancer, or None for the base model's own latents.
+        loss: "dice-focal" (the paper) or "base", the base stage's cross-entropy and Dice.
+        encoder_lr: learning rate of encoder and enhancer relative to `lr`.
+        refine: chance that a step ends with a corrective click on the mask of its first answer.
+    """
+
+    train: tuple[Part, ...] = Field(default=("decoder",), min_length=1)
+    enhancer: str | None = None
+    loss: Literal["dice-focal", "base"] = "dice-focal"
+    encoder_lr: float = 0.2
+    refine: float = 0.1
+    prompts: int = 3
+    lr: float = 2e-4
+    weight_decay: float = 0.01
+
+
+class DecoderObjective(nn.Module):
+    """Mask losses on the degraded views of pairs.
+
+    Args:
+        model: base model and enhancer; what is frozen runs without gradients and in evaluation mode.
+        loss: see `DecoderConfig`.
+        refine: see `DecoderConfig`.
+    """
+
+    def __init__(self, model: EnhancedModel, loss: str, refine: float) -> None:
+        super().__init__()
+        self.model, self.refine = model, refine
+        self.losses = dice_focal_losses if loss == "dice-focal" else mask_losses
+
+    def train(self, mode: bool = True) -> DecoderObjective:
+        """Set the mode; an encoder or enhancer without anything to learn stays in evaluation mode."""
+        super().train(mode)
+        for part in (encoder_of(self.model.base), self.model.enhancer):
+            if part is not None and not _learns(part):
+                part.eval()
+        return self
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the losses; see `mask_losses` for the names."""
+        embedding = self.embed(view_pixels(self.model.base, batch["pixels"]))
+        targets = batch["targets"].flatten(0, 1).float() / 255
+        prompts = PromptTensors(*_to_frame(batch, self.model.base))
+        logits, iou = decode_all(self.model.base, embedding, prompts, batch["origin"])
+        losses = self._losses(logits, iou, targets)
+        if torch.rand(()).item() < self.refine and isinstance(self.model.base, CompactModel):
+            prompts = _corrective_click(batch, logits[:, :, 0].detach(), targets)
+            second = self._losses(*decode_all(self.model.base, embedding, prompts, batch["origin"]), targets)
+            losses["loss"] = losses["loss"] + second["loss"]
+            losses["iou_refined"] = second["iou"]
+        return losses
+
+    def embed(self, pixels: Tensor) -> Embedding:
+        """Encode and enhance, with gradients for the parts that learn."""
+        base, enhancer = self.model.base, self.model.enhancer
+        with torch.set_grad_enabled(_learns(encoder_of(base))):
+            embedding = base.encode(pixels)
+        if enhancer is None:
+            return embedding
+        with torch.set_grad_enabled(_learns(enhancer) or _learns(encoder_of(base))):
+            return embedding.with_latent(enhancer(embedding.latent))
+
+    def _losses(self, logits: Tensor, iou: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """Losses of all tokens; targets take the size of the logits where the model has its own."""
+        if logits.shape[-2:] != targets.shape[-2:]:
+            targets = F.interpolate(targets[None], logits.shape[-2:], mode="bilinear", align_corners=False)[0]
+        return self.losses(logits.flatten(0, 1), iou.flatten(0, 1), targets)
+
+
+class DecoderStage:
+    """Brings model, enhancer, pairs and validation to the training loop.
+
+    Args:
+        config: the configuration.
+        packs: photos to train on, in the order of `config.data`.
+        val: data set to validate on, or None.
+
+    Raises:
+        ModelError: unknown or unfit model or enhancer.
+        ConfigError: a part to train is not there, or the model cannot be trained with this stage.
+    """
+
+    name = "decoder"
+
+    def __init__(self, config: DecoderConfig, packs: list[PhotoPack], val: SegmentationDataset | None = None) -> None:
+        self.config, self.packs, self.val = config, packs, val
+        base = open_frozen(config.model)
+        if base.family not in _CORNERS:
+            raise ConfigError(
+                f"expected a model of {' or '.join(_CORNERS)} for this stage, got {base.family}: its prompt encoder "
+                "takes no boxes as corner points; train its enhancer instead"
+            )
+        enhancer = None if config.enhancer is None else load_enhancer(config.enhancer)
+        model = EnhancedModel(base, enhancer).requires_grad_(False)
+        self.trained = unfreeze(model, config.train)
+        self.objective = DecoderObjective(model, config.loss, config.refine)
+
+    def batches(self, rank: int) -> PairBatches:
+        """The stream of training batches of a process."""
+        return PairBatches(self.packs, list(self.config.data.values()), self.config, rank)
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Decoder at the full learning rate, encoder and enhancer at a share of it."""
+        c, model = self.config, self.objective.model
+        slow = [encoder_of(model.base), *([model.enhancer] if model.enhancer is not None else [])]
+        return [
+            *decay_groups([mask_decoder(model.base)], c.lr, c.weight_decay),
+            *decay_groups(slow, c.lr * c.encoder_lr, c.weight_decay),
+        ]
+
+    def validate(self, model: nn.Module) -> dict[str, float]:
+        """Mean IoU with three points and with the box, at each level: `points3_lq3` and so on."""
+        if self.val is None:
+            return {}
+        measured: dict[str, float] = {}
+        for level in LEVELS:
+            data = DegradedSet(self.val, level, self.config.seed)
+            scores = validate(cast(CompactModel, model), data, self.config.val_images, self.config.seed)
+            measured |= {f"{name}_{level}": value for name, value in scores.items()}
+        return measured
+
+    def save(self, model: nn.Module, folder: Path) -> None:
+        """Write what learnt: the decoder's changed tensors into `decoder`, the others whole under their own names."""
+        whole = cast(EnhancedModel, model)
+        if self.trained:
+            save_decoder(whole.base, folder / "decoder", self.trained)
+        if "encoder" in self.config.train:
+            whole.base.save_pretrained(folder / "model")
+        if "enhancer" in self.config.train and whole.enhancer is not None:
+            whole.enhancer.save_pretrained(folder / "enhancer")  # type: ignore[operator]
+
+
+def unfreeze(model: EnhancedModel, parts: tuple[Part, ...]) -> list[str]:
+    """Let parts of a frozen model learn; give the names of the mask decoder's tensors among them.
+
+    Raises:
+        ConfigError: the enhancer is to learn and there is none.
+    """
+    decoder = mask_decoder(model.base)
+    names = [name for name, _ in decoder.named_parameters()]
+    if "decoder" not in parts:
+        names = [name for name in names if name.startswith(TOKEN_PARTS)] if "tokens" in parts else []
+    for name, parameter in decoder.named_parameters():
+        parameter.requires_grad_(name in set(names))
+    if "encoder" in parts:
+        encoder_of(model.base).requires_grad_(True)
+    if "enhancer" in parts:
+        if model.enhancer is None:
+            raise ConfigError("expected an enhancer to train, got none; pass its folder as enhancer")
+        adapters = lora_parameters(model.enhancer) if adapted_layers(model.enhancer) else model.enhancer.parameters()
+        for parameter in adapters:
+            parameter.requires_grad_(True)
+    return names
+
+
+def encoder_of(model: PromptableModel) -> nn.Module:
+    """The image encoder of a model of any family."""
+    found = getattr(model, "encoder", None) or getattr(getattr(model, "model", None), "vision_encoder", None)
+    if not isinstance(found, nn.Module):
+        raise ConfigError(f"expected a model with an image encoder, got {type(model).__name__}; use compact or SAM 2")
+    return found
+
+
+def decode_all(
+    model: PromptableModel, embedding: Embedding, prompts: PromptTensors, origin: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Decode with all four mask tokens: `(B, N, 4, 4h, 4w)` logits, the single mask first, and `(B, N, 4)` IoU.
+
+    Args:
+        model: the compact model does it in one pass, others in two.
+        embedding: of B images.
+        prompts: B x N prompts in pixels of the encoded picture.
+        origin: `(2,)` where that picture lies in the frame; only the compact model takes parts of its frame.
+    """
+    if isinstance(model, CompactModel):
+        return model.decode_all(embedding, prompts, origin)
+    single, three = model.decode(embedding, prompts), model.decode(embedding, prompts, multimask=True)
+    logits = torch.cat([single.low_res_logits, three.low_res_logits], dim=2)
+    return logits, torch.cat([single.iou, three.iou], dim=2)
+
+
+def dice_focal_losses(logits: Tensor, iou_pred: Tensor, targets: Tensor) -> dict[str, Tensor]:
+    """Dice and focal loss in equal parts (GleSAM), of all four mask tokens.
+
+    Token 0 learns from every prompt, and so does the best of the candidates 1 to 3; a tenth of their loss is the mean
+    of all three, since a candidate that never wins would never learn (relaxed winner takes all, Rupprecht et al.,
+    ICCV 2017). The IoU head learns the actual IoU. Arguments and names are those of `mask_losses`.
+    """
+    target = targets.unsqueeze(1).expand_as(logits)
+    each = dice_loss(logits, target) + focal_loss(logits, target)
+    actual = hard_iou(logits.detach(), target)
+    single, three = each[:, 0].mean(), each[:, 1:]
+    candidates = (1 - _ALL_SHARE) * three.min(dim=1).values.mean() + _ALL_SHARE * three.mean()
+    head = F.mse_loss(iou_pred, actual)
+    loss = single + 0.5 * candidates + head
+    return {"loss": loss, "mask": single, "candidates": candidates, "iou_head": head, "iou": actual[:, 0].mean()}
+
+
+def _to_frame(batch: Batch, model: PromptableModel) -> tuple[Tensor, Tensor]:
+    """Points in the frame of the pixels that the model sees, with their labels."""
+    points = batch["points"]
+    if not isinstance(model, CompactModel):
+        points = points * (model.image_size / batch["pixels"].shape[1])
+    return points, batch["labels"]
+
+
+def _learns(module: nn.Module) -> bool:
+    """Whether any weight of a module learns."""
+    return any(parameter.requires_grad for parameter in module.parameters())
