@@ -1,0 +1,145 @@
+"""The gate: reads from a latent how degraded its photo is, so that clean photos skip the enhancer.
+
+A head of a few hundred thousand multiplications on the mean and deviation of each channel; the level is ordinal, 0
+(clear) to 3 (as bad as LQ-3).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from glesam.enhance.gle import check_latent
+from glesam.errors import ModelError
+from glesam.files import atomic_path, write_text
+from glesam.models.store import CONFIG_FILE, WEIGHTS_FILE, brief, check_keys, read_config, read_weights
+
+FAMILY = "degradation-gate"
+LEVELS = 3
+"""Levels above clear."""
+
+
+class DegradationGate(nn.Module):
+    """Predicts the level of degradation from a latent.
+
+    Each of three outputs is the log-odds that the photo is at least as bad as one level (ordinal regression, Frank and
+    Hall, ECML 2001); the level is the sum of the three probabilities.
+
+    Attributes:
+        threshold: photos of at least this level are enhanced; stored with the gate.
+        centre, spread: `(2 * channels,)` buffers, mean and deviation of the pooled features in training.
+
+    Args:
+        channels: of the latent.
+        hidden: width of the hidden layer.
+        threshold: level from which on a photo counts as degraded, above 0 and below 3.
+
+    Raises:
+        ModelError: impossible threshold.
+    """
+
+    centre: Tensor
+    spread: Tensor
+
+    def __init__(self, channels: int = 256, hidden: int = 64, threshold: float = 0.5) -> None:
+        super().__init__()
+        self.channels, self.hidden = channels, hidden
+        self.threshold = check_threshold(threshold)
+        self.register_buffer("centre", torch.zeros(2 * channels))
+        self.register_buffer("spread", torch.ones(2 * channels))
+        self.input, self.output = nn.Linear(2 * channels, hidden), nn.Linear(hidden, LEVELS)
+
+    def forward(self, latent: Tensor) -> bool:
+        """Whether one photo, `(1, channels, h, w)`, is degraded: its level reaches the threshold.
+
+        Raises:
+            ModelError: the shape is another one.
+        """
+        return self.level(latent) >= self.threshold
+
+    def odds(self, latent: Tensor) -> Tensor:
+        """Log-odds `(B, 3)` that each photo is at least LQ-1, LQ-2, LQ-3, for `(B, channels, h, w)` latents.
+
+        Raises:
+            ModelError: the shape is another one.
+        """
+        check_latent(latent, self.channels)
+        features = (pool(latent.to(self.centre.dtype)) - self.centre) / self.spread
+        odds: Tensor = self.output(F.gelu(self.input(features)))
+        return odds
+
+    @torch.no_grad()
+    def levels(self, latent: Tensor) -> Tensor:
+        """Level of each of `(B, channels, h, w)` latents: `(B,)` in 0 (clear) to 3."""
+        return self.odds(latent).sigmoid().sum(dim=1)
+
+    def level(self, latent: Tensor) -> float:
+        """Level of one photo, `(1, channels, h, w)`: 0 (clear) to 3 (as bad as LQ-3).
+
+        Raises:
+            ModelError: the shape is another one.
+        """
+        if len(latent) != 1:
+            raise ModelError(f"expected the latent of one photo, got {len(latent)}; use levels for several")
+        return float(self.levels(latent))
+
+    @torch.no_grad()
+    def fit_features(self, latent: Tensor) -> None:
+        """Take mean and deviation of the pooled features from `(B, channels, h, w)` latents, B at least 2."""
+        features = pool(latent)
+        self.centre.copy_(features.mean(dim=0))
+        self.spread.copy_(features.std(dim=0).clamp(min=1e-4))
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write `config.json` and `model.safetensors`."""
+        from safetensors.torch import save_file
+
+        with atomic_path(Path(folder) / WEIGHTS_FILE) as temporary:
+            save_file({key: value.detach().cpu().contiguous() for key, value in self.state_dict().items()}, temporary)
+        values = {
+            "family": FAMILY, "channels": self.channels, "hidden": self.hidden, "threshold": self.threshold
+        }  # fmt: skip
+        write_text(Path(folder) / CONFIG_FILE, json.dumps(values, indent=2) + "\n")
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> DegradationGate:
+        """Load what `save_pretrained` wrote, for evaluation; every key must be accounted for.
+
+        Raises:
+            ModelError: a file is missing, corrupt, or does not fit.
+        """
+        config = read_config(folder)
+        if config.pop("family", None) != FAMILY:
+            raise ModelError(f"expected family {FAMILY!r} in {folder}/{CONFIG_FILE}, got another; check the folder")
+        try:
+            gate = cls(**config)
+        except TypeError as error:
+            raise ModelError(f"expected a gate's options in {folder}, got: {brief(error)}; save it again") from error
+        state = read_weights(folder)
+        check_keys(gate.state_dict(), state, str(folder))
+        gate.load_state_dict(state)
+        return gate.eval()
+
+
+def pool(latent: Tensor) -> Tensor:
+    """Mean and standard deviation of each channel over the map: `(B, C, h, w)` to `(B, 2 C)`."""
+    flat = latent.flatten(2)
+    return torch.cat([flat.mean(dim=2), flat.std(dim=2, correction=0)], dim=1)
+
+
+def check_threshold(threshold: float) -> float:
+    """Give a usable threshold back.
+
+    Raises:
+        ModelError: it is not a number between 0 and 3, both excluded.
+    """
+    if isinstance(threshold, bool) or not isinstance(threshold, (int, float)) or not math.isfinite(threshold):
+        raise ModelError(f"expected a threshold between 0 and {LEVELS}, got {threshold!r}; the default is 0.5")
+    if not 0 < threshold < LEVELS:
+        raise ModelError(f"expected a threshold between 0 and {LEVELS}, got {threshold}; the default is 0.5")
+    return float(threshold)

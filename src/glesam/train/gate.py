@@ -1,0 +1,172 @@
+"""The gate's stage: from latents of clean and degraded views to the level of degradation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from glesam.data.base import SegmentationDataset
+from glesam.data.pack import PhotoPack
+from glesam.enhance.gate import LEVELS, DegradationGate
+from glesam.models.base import PromptableModel
+from glesam.train.helpers import FrozenPartsObjective, decay_groups, open_frozen
+from glesam.train.latents import Batch, Progress, pair_latents, pair_stream
+from glesam.train.lq_pairs import PairBatches, PairConfig
+from glesam.train.lq_validation import level_latents
+
+_HIGHEST_THRESHOLD = LEVELS - 0.5
+
+
+class GateConfig(PairConfig):
+    """The gate.
+
+    Attributes:
+        hidden: width of the hidden layer.
+        threshold: lowest level from which on a photo counts as degraded.
+        max_false_positive: share of clean training photos that may count as degraded; the threshold rises until it
+            holds.
+        fit_batches: batches whose latents give the features' scale and, clean ones, the threshold.
+    """
+
+    hidden: int = Field(default=64, gt=0)
+    threshold: float = Field(default=0.5, gt=0, lt=LEVELS)
+    max_false_positive: float = Field(default=0.02, ge=0, lt=1)
+    fit_batches: int = Field(default=16, gt=0)
+    scale: tuple[float, float] = (0.9, 1.1)
+    paste: float = 0.0
+    native: tuple[float, float] = (0.7, 1.4)
+    # The clean view of each pair is a sample too, so that a quarter of all samples is clean without these.
+    levels: dict[str, float] = Field(default_factory=lambda: {"lq1": 1.0, "lq2": 1.0, "lq3": 1.0})
+    lr: float = 2e-3
+    weight_decay: float = 0.01
+    ema: float = 0.99
+
+
+class GateObjective(FrozenPartsObjective):
+    """Ordinal regression of the level on both views of each pair.
+
+    Args:
+        gate: learns.
+        encoder: frozen segmentation model.
+    """
+
+    def __init__(self, gate: DegradationGate, encoder: PromptableModel) -> None:
+        super().__init__(gate, encoder=encoder)
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Return `loss`, the mean cross-entropy of the three questions, and `accuracy` of the rounded level."""
+        clean, degraded = pair_latents(cast(PromptableModel, self.frozen["encoder"]), batch)
+        levels = torch.cat([torch.zeros_like(batch["levels"]), batch["levels"]])
+        odds = cast(DegradationGate, self.model).odds(torch.cat([clean, degraded]))
+        each = F.binary_cross_entropy_with_logits(odds, ordinal_targets(levels), reduction="none").mean(dim=1)
+        # Clean views are as many as all levels together: each weighs a third, for a quarter of the whole.
+        weights = torch.cat([torch.full_like(batch["levels"], 1 / LEVELS), torch.ones_like(batch["levels"])])
+        right = (odds.detach().sigmoid().sum(dim=1).round() == levels.round()).float()
+        return {"loss": (each * weights).sum() / weights.sum(), "accuracy": right.mean()}
+
+
+class GateStage:
+    """Brings gate, frozen model and pairs to the training loop.
+
+    Args:
+        config: the configuration.
+        packs: photos to train on, in the order of `config.data`.
+        val: data set to validate on, or None.
+        cache: folder for cached latents; see `EnhancerStage`.
+        on_progress: called with (done, total) while latents are cached.
+
+    Raises:
+        ModelError: unknown or unfit model.
+        ConfigError: levels that cannot be paired.
+    """
+
+    name = "gate"
+
+    def __init__(
+        self,
+        config: GateConfig,
+        packs: list[PhotoPack],
+        val: SegmentationDataset | None = None,
+        cache: str | Path | None = None,
+        on_progress: Progress | None = None,
+    ) -> None:
+        self.config, self.packs, self.val = config, packs, val
+        self.cache, self.on_progress = cache, on_progress
+        self.encoder = open_frozen(config.model)
+        clean, degraded = self._fit_latents()
+        self._clean = clean
+        torch.manual_seed(config.seed)
+        gate = DegradationGate(clean.shape[1], config.hidden, config.threshold)
+        gate.fit_features(torch.cat([clean, degraded]))
+        self.objective = GateObjective(gate, self.encoder)
+
+    def batches(self, rank: int) -> Dataset[Batch]:
+        """The stream of training batches of a process."""
+        pairs = PairBatches(self.packs, list(self.config.data.values()), self.config, rank)
+        return pair_stream(self.encoder, pairs, self.cache, rank, self.on_progress)
+
+    @torch.no_grad()
+    def _fit_latents(self) -> tuple[Tensor, Tensor]:
+        """Clean and degraded latents of the first batches."""
+        stream = self.batches(0)
+        parts = [pair_latents(self.encoder, stream[step]) for step in range(self.config.fit_batches)]
+        return torch.cat([clean for clean, _ in parts]), torch.cat([degraded for _, degraded in parts])
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """All weights of the gate."""
+        return decay_groups([self.objective.model], self.config.lr, self.config.weight_decay)
+
+    def validate(self, model: nn.Module) -> dict[str, float]:
+        """Accuracy of the rounded level, and how often clear photos count as degraded and degraded ones as clear."""
+        gate = self._calibrated(model)
+        if self.val is None:
+            return {}
+        return gate_quality(gate, self.encoder, self.val, self.config.val_images, self.config.seed)
+
+    def save(self, model: nn.Module, folder: Path) -> None:
+        """Write the gate with its threshold."""
+        self._calibrated(model).save_pretrained(folder)
+
+    def _calibrated(self, model: nn.Module) -> DegradationGate:
+        """Set the threshold on clean training photos."""
+        gate = cast(DegradationGate, model).eval()
+        levels = gate.levels(self._clean.to(gate.centre.device)).cpu()
+        reached = float(torch.quantile(levels.double(), 1 - self.config.max_false_positive))
+        # A little above that photo's own level, which else would count as degraded.
+        gate.threshold = min(max(self.config.threshold, reached + 1e-3), _HIGHEST_THRESHOLD)
+        return gate
+
+
+def ordinal_targets(levels: Tensor) -> Tensor:
+    """`(B,)` levels in 0..3 to `(B, 3)` answers to "at least LQ-k?"; between two levels the answer is a share."""
+    steps = torch.arange(LEVELS, device=levels.device, dtype=levels.dtype)
+    return (levels[:, None] - steps).clamp(0, 1)
+
+
+@torch.inference_mode()
+def gate_quality(
+    gate: DegradationGate, encoder: PromptableModel, data: SegmentationDataset, count: int, seed: int
+) -> dict[str, float]:
+    """Measure a gate on photos at all levels.
+
+    Returns:
+        `accuracy` of the rounded level over four levels, `false_positive` (share of clear photos that count as
+        degraded), `missed_lq1` to `missed_lq3` (share of photos of that level that count as clear).
+    """
+    right: list[bool] = []
+    called: dict[str, list[bool]] = {}
+    for levels, latents in level_latents(encoder, data, count, seed):
+        for level, value in zip(levels, gate.levels(latents).tolist(), strict=True):
+            right.append(round(value) == level.severity)
+            called.setdefault(str(level), []).append(value >= gate.threshold)
+    if not right:
+        return {}
+    shares = {name: sum(values) / len(values) for name, values in called.items()}
+    missed = {f"missed_{name}": 1 - share for name, share in shares.items() if name != "clear"}
+    return {"accuracy": sum(right) / len(right), "false_positive": shares["clear"], **missed}
