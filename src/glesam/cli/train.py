@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -51,6 +53,206 @@ def base(
     options = read_config(BaseConfig, _stored(config, out, resume), given)
     packs, validation = _open_data(options.data, options.val, cache)
     _run(BaseStage(options, packs, validation), out, resume)
+
+
+Out = Annotated[Path, typer.Option(help="Run folder: checkpoints, logs and, at the end, what was trained.")]
+Config = Annotated[Path | None, typer.Option(help="JSON file of options; flags lie over it.")]
+Val = Annotated[str | None, typer.Option(help="Data-set folder to validate on, clear and at LQ-1 to LQ-3.")]
+Model = Annotated[str | None, typer.Option(help="Segmentation model: preset, folder or hub id.")]
+Cache = Annotated[Path, typer.Option(help="Folder for packed photos and latents; may be deleted at any time.")]
+Seed = Annotated[int | None, typer.Option(help="The only source of randomness.")]
+Rate = Annotated[float | None, typer.Option(help="Peak learning rate.")]
+Steps = Annotated[int | None, typer.Option(help="Optimiser steps.")]
+Pairs = Annotated[int | None, typer.Option(help="Encode this many pairs once and train on them; 0 encodes always.")]
+Workers = Annotated[int | None, typer.Option(help="Background processes that prepare batches.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, exactly.")]
+CACHE = Path("cache/packs")
+
+
+@app.command()
+@handle_errors
+def prior(
+    out: Out,
+    data: Data = None,
+    config: Config = None,
+    autoencoder_config: Annotated[Path | None, typer.Option(help="JSON file of options of the autoencoder.")] = None,
+    autoencoder: Annotated[
+        str | None, typer.Option(help="Folder of a trained autoencoder; else one is trained.")
+    ] = None,
+    cache: Cache = CACHE,
+    seed: Seed = None,
+    lr: Rate = None,
+    steps: Steps = None,
+    workers: Workers = None,
+    resume: Resume = False,
+) -> None:
+    """Train a small latent-diffusion prior on photos, from scratch: first its autoencoder, then its U-Net.
+
+    Look at OUT/autoencoder/reconstructions.png and OUT/samples.png. Masks are not used.
+    """
+    from glesam.train.autoencoder import AutoencoderConfig, AutoencoderStage
+    from glesam.train.config import read_config
+    from glesam.train.prior import PriorConfig, PriorStage
+
+    given: dict[str, Any] = {"seed": seed, "workers": workers, **_shares(data)}
+    options = read_config(PriorConfig, _stored(config, out, resume), {**given, "lr": lr, "steps": steps})
+    packs, _ = _open_data(options.data, None, cache)
+    if autoencoder is None:
+        first = out / "autoencoder"
+        stored = _stored(autoencoder_config, first, resume)
+        shared = {"data": options.data, "seed": options.seed, "workers": options.workers}
+        _run(AutoencoderStage(read_config(AutoencoderConfig, stored, shared), packs), first, resume)
+        autoencoder = str(first / "model")
+    _run(PriorStage(options, packs, autoencoder), out, resume)
+
+
+@app.command()
+@handle_errors
+def enhancer(
+    out: Out,
+    data: Data = None,
+    config: Config = None,
+    val: Val = None,
+    model: Model = None,
+    prior: Annotated[str | None, typer.Option(help='Folder or hub id of a diffusion prior, or "random".')] = None,
+    kind: Annotated[str | None, typer.Option(help='"unet" or, as a baseline, "residual-cnn".')] = None,
+    head: Annotated[
+        str | None, typer.Option(help='"cre": repeat the prior\'s head and tail; "new": draw new ones.')
+    ] = None,
+    adapt: Annotated[str | None, typer.Option(help='"lora": train adapters; "full": all weights.')] = None,
+    rank: Annotated[int | None, typer.Option(help="Rank of the adapters.")] = None,
+    targets: Annotated[str | None, typer.Option(help='Layers with adapters: "all" or "attention".')] = None,
+    timestep: Annotated[int | None, typer.Option(help="Schedule index of the one step.")] = None,
+    alignment_scale: Annotated[
+        str | None, typer.Option(help='Factor on the latent: a number, "measured" or "measured-sum".')
+    ] = None,
+    cache: Cache = CACHE,
+    cached_pairs: Pairs = None,
+    seed: Seed = None,
+    lr: Rate = None,
+    steps: Steps = None,
+    workers: Workers = None,
+    resume: Resume = False,
+) -> None:
+    """Stage 1: train the enhancer to turn latents of degraded photos into those of clean ones."""
+    from glesam.train.config import read_config
+    from glesam.train.enhancer import EnhancerConfig, EnhancerStage
+
+    given = {
+        **_pair_options(data, val, model, cached_pairs, seed, lr, steps, workers),
+        "prior": prior,
+        "kind": kind,
+        "head": head,
+        "adapt": adapt,
+        "rank": rank,
+        "targets": targets,
+        "timestep": timestep,
+        "alignment_scale": alignment_scale,
+    }
+    options = read_config(EnhancerConfig, _stored(config, out, resume), given)
+    packs, validation = _open_data(options.data, options.val, cache)
+    with _encoding() as show:
+        stage = EnhancerStage(options, packs, validation, cache, show)
+        stage.batches(0)
+    _run(stage, out, resume)
+
+
+@app.command()
+@handle_errors
+def decoder(
+    out: Out,
+    data: Data = None,
+    config: Config = None,
+    val: Val = None,
+    model: Model = None,
+    enhancer: Annotated[
+        str | None, typer.Option(help="Folder of a trained enhancer; else the latents stay raw.")
+    ] = None,
+    train: Annotated[
+        list[str] | None, typer.Option(help="Part that learns: tokens, decoder, encoder or enhancer. Repeatable.")
+    ] = None,
+    loss: Annotated[str | None, typer.Option(help='"dice-focal" or "base".')] = None,
+    cache: Cache = CACHE,
+    seed: Seed = None,
+    lr: Rate = None,
+    steps: Steps = None,
+    workers: Workers = None,
+    resume: Resume = False,
+) -> None:
+    """Stage 2: train the mask decoder on enhanced latents; or, as baselines, on raw ones, or the encoder."""
+    from glesam.train.config import read_config
+    from glesam.train.decoder import DecoderConfig, DecoderStage
+
+    given = _pair_options(data, val, model, None, seed, lr, steps, workers)
+    given |= {"enhancer": enhancer, "train": train or None, "loss": loss}
+    options = read_config(DecoderConfig, _stored(config, out, resume), given)
+    packs, validation = _open_data(options.data, options.val, cache)
+    _run(DecoderStage(options, packs, validation), out, resume)
+
+
+@app.command()
+@handle_errors
+def gate(
+    out: Out,
+    data: Data = None,
+    config: Config = None,
+    val: Val = None,
+    model: Model = None,
+    cache: Cache = CACHE,
+    cached_pairs: Pairs = None,
+    seed: Seed = None,
+    lr: Rate = None,
+    steps: Steps = None,
+    workers: Workers = None,
+    resume: Resume = False,
+) -> None:
+    """Train the gate, which tells degraded photos from clean ones, so that clean ones skip the enhancer."""
+    from glesam.train.config import read_config
+    from glesam.train.gate import GateConfig, GateStage
+
+    given = _pair_options(data, val, model, cached_pairs, seed, lr, steps, workers)
+    options = read_config(GateConfig, _stored(config, out, resume), given)
+    packs, validation = _open_data(options.data, options.val, cache)
+    with _encoding() as show:
+        stage = GateStage(options, packs, validation, cache, show)
+    _run(stage, out, resume)
+
+
+def _pair_options(
+    data: list[str] | None,
+    val: str | None,
+    model: str | None,
+    cached_pairs: int | None,
+    seed: int | None,
+    lr: float | None,
+    steps: int | None,
+    workers: int | None,
+) -> dict[str, Any]:
+    """The flags that all stages on pairs share."""
+    return {
+        "val": val,
+        "model": model,
+        "cached_pairs": cached_pairs,
+        "seed": seed,
+        "lr": lr,
+        "steps": steps,
+        "workers": workers,
+        **_shares(data),
+    }
+
+
+def _shares(data: list[str] | None) -> dict[str, Any]:
+    """The data flag as an option; none where it was not given."""
+    return {"data": dict(_share(item) for item in data)} if data else {}
+
+
+@contextmanager
+def _encoding() -> Iterator[Callable[[int, int], None]]:
+    """A progress bar for the one-off encoding of pairs; gives the function to call with (done, total)."""
+    from glesam.cli.common import progress
+
+    with progress(None, "encode pairs") as advance:
+        yield lambda done, total: advance(1, f"encode pairs {done}/{total}")
 
 
 def _stored(config: Path | None, out: Path, resume: bool) -> Path | None:

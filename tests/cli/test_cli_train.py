@@ -1,0 +1,94 @@
+"""`glesam train`: prior, enhancer, decoder and gate by the command line, each taking what the one before it left."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from glesam.cli.train import app
+from glesam.models.compact import CompactConfig, CompactModel
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """Folder with a data set of two photos and a tiny model of random weights."""
+    root = tmp_path_factory.mktemp("train")
+    rng = np.random.default_rng(0)
+    for part in ("images", "masks"):
+        (root / "data" / part).mkdir(parents=True)
+    for i in range(2):
+        mask = np.zeros((72, 96), np.uint8)
+        mask[20:50, 20 + 10 * i : 60] = 1
+        image = rng.integers(0, 120, (72, 96, 3)) + 100 * mask[..., None]
+        cv2.imwrite(str(root / "data" / "images" / f"{i}.png"), image.astype(np.uint8))
+        cv2.imwrite(str(root / "data" / "masks" / f"{i}.png"), mask)
+    torch.manual_seed(0)
+    CompactModel(CompactConfig("lite0", 64, attention_blocks=1, conv_blocks=1)).save_pretrained(root / "model")
+    return root
+
+
+def write(path, **values):
+    path.write_text(json.dumps(values))
+    return str(path)
+
+
+def train(root, verb, *arguments):
+    common = ["--data", str(root / "data"), "--cache", str(root / "cache"), "--workers", "0", "--seed", "1"]
+    result = CliRunner().invoke(app, [verb, "--out", str(root / verb), *common, *arguments])
+    assert result.exit_code == 0, result.output
+    return root / verb / "model"
+
+
+def test_the_stages_follow_each_other(root):
+    small = {"image_size": 64, "batch_size": 2}
+    autoencoder = write(root / "a.json", steps=1, channels=[8, 8, 8, 8], image_size=32, batch_size=2)
+    unet = {"channels": [16, 16], "attention": [False, True], "heads": 2, "embedding": 8, "sample_steps": 2}
+    options = write(root / "p.json", **small, **unet, samples=1)
+    prior = train(root, "prior", "--config", options, "--autoencoder-config", autoencoder, "--steps", "1")
+    assert (root / "prior" / "samples.png").is_file()
+    assert (root / "prior" / "autoencoder" / "reconstructions.png").is_file()
+    pairs = write(root / "e.json", **small, model=str(root / "model"), scale=[0.15, 0.2])
+    shared = ("--config", pairs, "--val", str(root / "data"), "--steps", "1")
+    enhancer = train(
+        root,
+        "enhancer",
+        *shared,
+        "--prior",
+        str(prior),
+        "--alignment-scale",
+        "2.5",
+        "--cached-pairs",
+        "4",
+        "--rank",
+        "2",
+    )
+    config = json.loads((enhancer / "config.json").read_text())
+    assert (config["alignment_scale"], config["timestep"]) == (2.5, 1)
+    assert len(list((root / "cache").glob("latents-*"))) == 1
+    decoder = train(root, "decoder", *shared, "--enhancer", str(enhancer), "--train", "tokens")
+    assert (decoder / "decoder" / "model.safetensors").is_file()
+    gate = train(root, "gate", *shared)
+    assert json.loads((gate / "config.json").read_text())["family"] == "degradation-gate"
+    again = CliRunner().invoke(app, ["gate", "--out", str(root / "gate"), "--resume", "--cache", str(root / "cache")])
+    assert again.exit_code == 0, again.output
+    logged = [json.loads(line) for line in (root / "gate" / "log.jsonl").read_text().splitlines()]
+    assert sum("loss" in line for line in logged) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["enhancer", "--timestep", "-1"], "timestep"),
+        (["enhancer", "--kind", "transformer"], "residual-cnn"),
+        (["decoder", "--train", "nothing"], "tokens"),
+        (["gate"], "pass --data"),
+    ],
+)
+def test_wrong_options_end_in_one_line(tmp_path, arguments, words):
+    result = CliRunner().invoke(app, [*arguments, "--out", str(tmp_path)])
+    assert result.exit_code == 2
+    assert words in result.output
+    assert len(result.output.strip().splitlines()) == 1
