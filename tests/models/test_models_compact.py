@@ -150,8 +150,8 @@ def test_origin_shifts_positions_as_a_crop_of_the_frame(model, embedding):
     full = model._grid_positions(torch.Size((32, 32)), None)
     part = model._grid_positions(torch.Size((16, 16)), torch.tensor([128.0, 64.0]))
     torch.testing.assert_close(part, full[..., 4:20, 8:24], atol=1e-5, rtol=1e-5)
-    near = model._sparse(points((10.0, 20.0)), torch.tensor([128.0, 64.0]))
-    far = model._sparse(points((138.0, 84.0)), None)
+    near = model._sparse(*model._points(points((10.0, 20.0))), torch.tensor([128.0, 64.0]))
+    far = model._sparse(*model._points(points((138.0, 84.0))), None)
     torch.testing.assert_close(near, far, atol=1e-5, rtol=1e-5)
 
 

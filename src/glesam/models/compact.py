@@ -6,7 +6,7 @@ It is bundled with the package, so that everything runs at once, offline, on a p
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -34,6 +34,7 @@ from glesam.models.base import (
 from glesam.models.decoder import CompactMaskDecoder
 from glesam.models.efficientnet import EfficientNetLite
 from glesam.models.neck import Neck
+from glesam.models.prompt_maps import PromptMaps
 from glesam.models.store import (
     CONFIG_FILE,
     DIGEST_KEY,
@@ -62,6 +63,7 @@ class CompactConfig:
         conv_blocks: convolutional blocks at stride 16.
         drop_path: stochastic depth of the neck in training.
         prompt_slots: points that a prompt is filled up to with padding, box corners counted as two.
+        prompt_maps: give boxes and clicks to the decoder as maps too; see `PromptMaps`.
     """
 
     backbone: str = "lite2"
@@ -70,6 +72,7 @@ class CompactConfig:
     conv_blocks: int = 2
     drop_path: float = 0.1
     prompt_slots: int = 7
+    prompt_maps: bool = False
 
 
 class CompactEncoder(nn.Module):
@@ -109,6 +112,7 @@ class CompactModel(PromptableModel):
             if isinstance(embedding, nn.Embedding):
                 nn.init.normal_(embedding.weight)
         self.mask_decoder = CompactMaskDecoder(Sam2MaskDecoderConfig())
+        self.prompt_maps = PromptMaps(256, 32) if self.config.prompt_maps else None
         self._positions: tuple[object, Tensor] | None = None
 
     def preprocess(self, image: npt.NDArray[np.uint8]) -> tuple[Tensor, ImageGeometry]:
@@ -151,22 +155,23 @@ class CompactModel(PromptableModel):
         prompts = prompts.map(lambda t: t.to(self.device))
         batch, count = prompts.shape
         origin = None if origin is None else origin.to(self.device)
-        sparse = self._sparse(prompts, origin)
+        coords, labels = self._points(prompts)
+        sparse = self._sparse(coords, labels, origin)
         latent, *skips = (_per_prompt(m, batch, count) for m in (embedding.latent, *embedding.skips))
         if prompts.mask_input is None:
             dense = self.prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1)
         else:
             dense = self.prompt_encoder.mask_embed(prompts.mask_input.flatten(0, 1).unsqueeze(1).to(latent.dtype))
+        if self.prompt_maps is not None:
+            size = (latent.shape[-2], latent.shape[-1])
+            coarse, fine = self.prompt_maps(coords.flatten(0, 1), labels.flatten(0, 1), size, STRIDE)
+            dense, skips[0] = dense + coarse, skips[0] + fine
         positions = self._grid_positions(latent.shape[-2:], origin)
         logits, iou = self.mask_decoder.decode_all(latent, positions, sparse, dense, (skips[0], skips[1]))
         return logits.view(batch, count, *logits.shape[1:]), iou.view(batch, count, -1)
 
-    def _sparse(self, prompts: PromptTensors, origin: Tensor | None) -> Tensor:
-        """Embed points and boxes as `(B * N, T, 256)` tokens.
-
-        Boxes become two corner points, and all prompts are filled up with padding points to the number that training
-        used: padding takes part in the attention, so that its amount must not change.
-        """
+    def _points(self, prompts: PromptTensors) -> tuple[Tensor, Tensor]:
+        """Points `(B, N, K, 2)` and labels `(B, N, K)` of prompts, boxes first, as two corner points."""
         batch, count = prompts.shape
         coords = torch.zeros(batch, count, 0, 2, device=self.device)
         labels = torch.zeros(batch, count, 0, dtype=torch.long, device=self.device)
@@ -176,6 +181,14 @@ class CompactModel(PromptableModel):
         if prompts.point_coords is not None and prompts.point_labels is not None:
             coords = torch.cat([coords, prompts.point_coords.to(coords)], dim=2)
             labels = torch.cat([labels, prompts.point_labels], dim=2)
+        return coords, labels
+
+    def _sparse(self, coords: Tensor, labels: Tensor, origin: Tensor | None) -> Tensor:
+        """Embed `(B, N, K, 2)` points as `(B * N, T, 256)` tokens.
+
+        All prompts are filled up with padding points to the number that training used: padding takes part in the
+        attention, so that its amount must not change.
+        """
         if origin is not None:
             coords = coords + origin
         room = max(0, self.config.prompt_slots - coords.shape[2])
@@ -197,6 +210,13 @@ class CompactModel(PromptableModel):
         centres = ((grid + 0.5) * STRIDE + origin) / self.image_size
         encoded: Tensor = self.prompt_encoder.shared_embedding(centres[None])
         return encoded.permute(0, 3, 1, 2).to(self.dtype)
+
+    def with_prompt_maps(self) -> CompactModel:
+        """Give a model prompt maps that it has not: zero at first, so that it answers as before; returns the model."""
+        if self.prompt_maps is None:
+            self.config = replace(self.config, prompt_maps=True)
+            self.prompt_maps = PromptMaps(256, 32).to(self.device, self.dtype)
+        return self
 
     def place(self, device: str | torch.device, dtype: torch.dtype) -> CompactModel:
         """Move to a device and floating type; positions stay in float32, since in bfloat16 clicks would move."""

@@ -59,19 +59,21 @@ def _round_channels(channels: float) -> int:
 
 
 class SameConv2d(nn.Conv2d):
-    """Convolution with TensorFlow's "same" padding for inputs whose sides are multiples of the stride."""
+    """Convolution with TensorFlow's "same" padding for inputs whose sides are multiples of the stride.
+
+    With a stride of 2 that padding is one smaller before than after, which no convolution takes. A kernel with a row
+    and a column of zeros before it makes it even, and saves copying the input into a padded one.
+    """
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
-        before = (kernel - stride) // 2
-        self.extra = (before, kernel - stride - before) if stride > 1 else None
-        padding = kernel // 2 if stride == 1 else 0
-        super().__init__(in_channels, out_channels, kernel, stride, padding, groups=groups)
+        super().__init__(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups)
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve `(B, C, H, W)`."""
-        if self.extra is not None:
-            x = F.pad(x, (*self.extra, *self.extra))
-        return super().forward(x)
+        if self.stride[0] == 1:
+            return super().forward(x)
+        kernel = F.pad(self.weight, (1, 0, 1, 0))
+        return F.conv2d(x, kernel, self.bias, self.stride, self.padding, groups=self.groups)
 
 
 class InvertedBottleneck(nn.Module):

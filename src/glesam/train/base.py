@@ -112,9 +112,9 @@ class BaseStage:
 def build_model(config: BaseConfig) -> CompactModel:
     """Make the model to train: from scratch, from ImageNet weights, or from a saved one; early layers frozen."""
     torch.manual_seed(config.seed)
-    model = CompactModel(CompactConfig(backbone=config.backbone, drop_path=config.drop_path))
+    model = CompactModel(CompactConfig(config.backbone, drop_path=config.drop_path, prompt_maps=True))
     if config.init is not None:
-        model = CompactModel.from_pretrained(config.init)
+        model = CompactModel.from_pretrained(config.init).with_prompt_maps()
     elif config.pretrained:
         from glesam.train.imagenet import pretrained_state
 

@@ -1,0 +1,85 @@
+"""Prompt maps against a brute-force drawing, and their zero start."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import tensor
+
+from glesam.models.base import PromptTensors
+from glesam.models.compact import CompactConfig, CompactModel
+from glesam.models.prompt_maps import PromptMaps, prompt_maps
+
+SIDE = 64
+
+
+def drawn(points, labels, cells, stride):
+    """The four maps, cell by cell and pixel by pixel."""
+    out = torch.zeros(4, cells, cells)
+    corners = {label: point for point, label in zip(points, labels, strict=True) if label in (2, 3)}
+    for row in range(cells):
+        for column in range(cells):
+            if corners:
+                (x0, y0), (x1, y1) = corners[2], corners[3]
+                pixels = [
+                    (x0 <= column * stride + i < x1) and (y0 <= row * stride + j < y1)
+                    for i in range(stride)
+                    for j in range(stride)
+                ]
+                out[0, row, column] = sum(pixels) / stride**2
+                out[1, row, column] = 1 - out[0, row, column]
+            for (x, y), label in zip(points, labels, strict=True):
+                if label in (0, 1):
+                    squared = ((column + 0.5) * stride - x) ** 2 + ((row + 0.5) * stride - y) ** 2
+                    out[3 - label, row, column] += math.exp(-squared / 128)
+    return out.clamp(max=1)
+
+
+coordinate = st.integers(0, SIDE)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    clicks=st.lists(st.tuples(coordinate, coordinate, st.sampled_from([0, 1])), max_size=3),
+    box=st.none() | st.tuples(coordinate, coordinate, coordinate, coordinate),
+    stride=st.sampled_from([4, 16]),
+)
+def test_maps_equal_a_drawing_pixel_by_pixel(clicks, box, stride):
+    points, labels = [(x, y) for x, y, _ in clicks], [label for *_, label in clicks]
+    if box is not None:
+        points += [(min(box[0], box[2]), min(box[1], box[3])), (max(box[0], box[2]), max(box[1], box[3]))]
+        labels += [2, 3]
+    padded = [*points, (0, 0)], [*labels, -1]
+    ours = prompt_maps(tensor([padded[0]]).float(), tensor([padded[1]]), (SIDE // stride,) * 2, stride)
+    torch.testing.assert_close(ours[0], drawn(points, labels, SIDE // stride, stride), atol=1e-5, rtol=0)
+
+
+def test_a_model_answers_as_before_until_its_maps_are_trained():
+    torch.manual_seed(0)
+    model = CompactModel(CompactConfig("lite0", image_size=64)).eval()
+    embedding = model.encode(torch.randn(1, 3, 64, 64))
+    prompt = PromptTensors(tensor([[[[20.0, 30.0]]]]), tensor([[[1]]]), tensor([[[4.0, 8.0, 40.0, 60.0]]]))
+    with torch.inference_mode():
+        before = model.decode_all(embedding, prompt)[0]
+        after = model.with_prompt_maps().decode_all(embedding, prompt)[0]
+        torch.testing.assert_close(after, before)
+        torch.nn.init.normal_(model.prompt_maps.fine.weight)
+        assert not torch.allclose(model.decode_all(embedding, prompt)[0], before)
+
+
+def test_a_model_with_maps_comes_back_from_its_folder(tmp_path):
+    model = CompactModel(CompactConfig("lite0", image_size=64, prompt_maps=True))
+    torch.nn.init.normal_(model.prompt_maps.coarse.weight)
+    model.save_pretrained(tmp_path)
+    again = CompactModel.from_pretrained(tmp_path)
+    assert again.config.prompt_maps
+    assert torch.equal(again.prompt_maps.coarse.weight, model.prompt_maps.coarse.weight)
+
+
+@pytest.mark.parametrize("size", [(2, 3), (4, 4)])
+def test_maps_have_the_strides_of_latent_and_of_the_finest_skip(size):
+    coarse, fine = PromptMaps(6, 5)(torch.zeros(2, 1, 2), torch.ones(2, 1), size, 16)
+    assert coarse.shape == (2, 6, *size)
+    assert fine.shape == (2, 5, 4 * size[0], 4 * size[1])
