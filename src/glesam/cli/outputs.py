@@ -28,7 +28,7 @@ ENDINGS = {
 }
 """Format to what its file's name ends in. Not plain `.json`: labelling tools keep theirs beside a photo."""
 
-OWN_OUTPUTS = tuple(f"*{ending}" for ending in ENDINGS.values())
+OWN_OUTPUTS = (*(f"*{ending}" for ending in ENDINGS.values()), "contact-sheet.jpg")
 """What a folder or a pattern must not take for a picture in the next run."""
 
 STDOUT = "-"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import functools
+import time
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -18,6 +20,8 @@ from glesam.cli.outputs import OWN_OUTPUTS, STDOUT, Job, names_one_file, plan, w
 from glesam.errors import GlesamError, PromptError
 
 if TYPE_CHECKING:
+    from glesam.cli.folder_mode import Book
+    from glesam.folders.ranks import Place
     from glesam.images import ImageSource
     from glesam.pixels import RGB
     from glesam.predictor import Predictor
@@ -85,20 +89,33 @@ def segment(
     npz: Annotated[bool, typer.Option("--npz", help="Also write all arrays, with low-resolution logits.")] = False,
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Go into sub-folders.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that are there already.")] = False,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Processes that work at once on many photos; each holds a model of its own.")
+    ] = 1,
 ) -> None:
     """Segment photos: each object named by a prompt becomes a mask.
 
     Writes a PNG with the number of the object at each pixel (0 outside), at the photo's size, and on request other
     formats beside it. To stdout goes one format only: the PNG, or the one asked for.
 
+    Of many photos with -o FOLDER also results.csv and contact-sheet.jpg. Under torchrun each job takes its share.
+
     Exit status: 0 done, 1 a photo failed (named; the others are done), 2 wrong use.
     """
+    from glesam.cli.folder_mode import book_of
+    from glesam.folders.ranks import from_environment
+
     wanted = Wanted.parse(point or [], box or [], prompts)
     flags = {"overlay": overlay, "json": json, "polygons": polygons, "npz": npz}
     sources, tally = _find(inputs, recursive)
     formats = [name for name, asked in flags.items() if asked]
     jobs = plan(sources, formats, output, outright=names_one_file(inputs)) if sources else []
-    _segment_all(_pending(jobs, overwrite, tally), wanted, (model, device, enhance.value), multimask, tally)
+    place = from_environment()
+    book = book_of(jobs, output, names_one_file(inputs), place)
+    with nullcontext() if book is None else book.open(tally):
+        pending = _pending(place.share(jobs), overwrite, tally)
+        make = functools.partial(_worker, place, wanted, (model, device, enhance.value), multimask, book)
+        _segment_all(pending, make, workers, tally)
     tally.report(output)
 
 
@@ -109,12 +126,14 @@ class Tally:
     done: int = 0
     skipped: int = 0
     errors: list[GlesamError] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
 
     def fail(self, name: str, error: GlesamError) -> None:
         """Count and name a picture that failed."""
         text = describe(error)
         warn(f"glesam: error: {text if name in text else f'{name}: {text}'}")
         self.errors.append(error)
+        self.failed[name] = text
 
     def report(self, output: str | None) -> None:
         """Sum up more than one picture on stderr, and leave with the status that fits.
@@ -213,30 +232,45 @@ def _pending(jobs: Sequence[Job], overwrite: bool, tally: Tally) -> list[Job]:
     return [job for job in pending if job.files]
 
 
-def _segment_all(
-    jobs: Sequence[Job], wanted: Wanted, model: tuple[str, str, str], multimask: bool, tally: Tally
-) -> None:
-    """Segment picture by picture; one that fails does not stop the others."""
+def _segment_all(jobs: Sequence[Job], make: Callable[[], Callable[[Job], str]], workers: int, tally: Tally) -> None:
+    """Segment picture by picture, in several processes if asked; one that fails does not stop the others."""
     if not jobs:
         return
-    from glesam.predictor import Predictor
+    from glesam.folders.pool import run
 
-    predictor = Predictor.from_pretrained(*model)
+    # Only this process has the stdin that a picture may come from.
+    count = 1 if any(job.source.path is None for job in jobs) else workers
     with progress(len(jobs), "segment") as advance:
-        for job in jobs:
-            with _counted(tally, job.source.name):
-                text = _segment_one(job, predictor, wanted.of(job.source), multimask)
+        for job, outcome in run(make, jobs, count):
+            if isinstance(outcome, GlesamError):
+                tally.fail(job.source.name, outcome)
+            else:
                 tally.done += 1
                 if len(jobs) == 1:
-                    warn(f"glesam: {text}")
+                    warn(f"glesam: {outcome}")
             advance()
 
 
-def _segment_one(job: Job, predictor: Predictor, prompts: Prompts, multimask: bool) -> str:
+def _worker(
+    place: Place, wanted: Wanted, model: tuple[str, str, str], multimask: bool, book: Book | None
+) -> Callable[[Job], str]:
+    """Load the model, in the process that will use it."""
+    from glesam.cli.folder_mode import device_of
+    from glesam.predictor import Predictor
+
+    name, device, enhance = model
+    predictor = Predictor.from_pretrained(name, device_of(device, place), enhance)
+    return functools.partial(_segment_one, predictor=predictor, wanted=wanted, multimask=multimask, book=book)
+
+
+def _segment_one(job: Job, predictor: Predictor, wanted: Wanted, multimask: bool, book: Book | None) -> str:
     """Read, segment, write; say it in one line."""
-    image = _read(job.source)
+    start = time.perf_counter()
+    prompts, image = wanted.of(job.source), _read(job.source)
     predictor.set_image(image, job.source.name)
     masks = predictor.predict(prompts, multimask=multimask)
+    if book is not None:
+        book.note(job, masks, time.perf_counter() - start)
     write(job, masks, image)
     scores = ", ".join(f"{score:.2f}" for score in masks.scores[:5]) + (", ..." if len(masks) > 5 else "")
     targets = ", ".join("stdout" if path is None else str(path) for path in job.files.values())

@@ -1,0 +1,113 @@
+"""What `glesam segment` adds for a folder: `results.csv`, a contact sheet, and sharing the work with other jobs."""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from glesam.cli.outputs import STDOUT, Job
+from glesam.errors import DataError
+from glesam.folders.journal import Journal
+from glesam.folders.ranks import Meeting, Place
+from glesam.folders.rows import Row
+
+if TYPE_CHECKING:
+    from glesam.cli.segment import Tally
+    from glesam.results import Masks
+
+
+class Book:
+    """Keeps the books of one folder of results.
+
+    Args:
+        folder: folder of the results.
+        jobs: all pictures, of all jobs that share the folder.
+        place: which of these jobs this is.
+    """
+
+    def __init__(self, folder: Path, jobs: Sequence[Job], place: Place) -> None:
+        self.folder, self.place = folder, place
+        names = Counter(job.source.name for job in jobs)
+        self._jobs = {_key(job, names): job for job in jobs}
+        self._names = {job.source.stem: name for name, job in self._jobs.items()}
+        self._meeting = Meeting(folder, place, list(self._jobs))
+        self._journal = Journal(folder, place.rank)
+
+    def note(self, job: Job, masks: Masks, seconds: float) -> None:
+        """Note a picture's rows; to be called before its outputs are written."""
+        from glesam.folders.rows import rows_of
+
+        name = self._names[job.source.stem]
+        self._journal.add(name, rows_of(masks, name, seconds))
+
+    @contextmanager
+    def open(self, tally: Tally) -> Iterator[None]:
+        """Do this job's share in the block; then, as the first of the jobs, wait for the others and sum up."""
+        with self._meeting.attend() if self.place.world > 1 else _alone():
+            yield
+        if self.place.rank == 0:
+            absent = self._meeting.wait_for_others()
+            if absent:
+                tally.fail("other jobs", _absent(absent, self.place.world))
+            self._sum_up(tally)
+
+    def _sum_up(self, tally: Tally) -> None:
+        """Write the table, and the sheet if there is anything new to see."""
+        from glesam.folders.sheet import SHEET, Entry, draw_sheet
+
+        finished = {name: job for name, job in self._jobs.items() if not job.missing(False)}
+        self._journal.merge(finished, functools.partial(self._recover, tally))
+        if tally.done or self.place.world > 1 or not (self.folder / SHEET).exists():
+            entries = [Entry(name, job.source.path, job.files.get("png")) for name, job in finished.items()]
+            draw_sheet(self.folder / SHEET, entries, tally.failed)
+
+    def _recover(self, tally: Tally, name: str) -> list[Row]:
+        """Rows from the outputs of a picture that was finished without a note."""
+        from glesam.folders.recover import rows_from_outputs
+
+        try:
+            return rows_from_outputs(name, self._jobs[name].files)
+        except DataError as error:
+            tally.fail(name, error)
+            return []
+
+
+def book_of(jobs: Sequence[Job], output: str | None, outright: bool, place: Place) -> Book | None:
+    """The book of a folder job, or None: one picture named outright, or results without a folder of their own."""
+    if outright or output in (None, STDOUT) or not jobs:
+        return None
+    folder = Path(str(output)).expanduser()
+    return Book(folder, jobs, place) if folder.is_dir() else None
+
+
+def device_of(device: str, place: Place) -> str:
+    """Each of several jobs on a machine has its own GPU."""
+    from glesam.predictor import pick_device
+
+    found = pick_device(device)
+    return f"cuda:{place.local_rank}" if found == "cuda" and place.world > 1 else found
+
+
+def _key(job: Job, names: Counter[str]) -> str:
+    """What the table calls a picture: its name, or its whole path where names meet."""
+    clash = names[job.source.name] > 1 and job.source.path is not None
+    return str(job.source.path) if clash else job.source.name
+
+
+def _absent(ranks: Sequence[int], world: int) -> DataError:
+    """The error for jobs that did not end."""
+    listed = ", ".join(map(str, ranks))
+    return DataError(
+        f"expected all {world} jobs to end, rank {listed} gave no sign for a while; start the same command again, what "
+        "is finished is skipped"
+    )
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """No other job needs to know."""
+    yield

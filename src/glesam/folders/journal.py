@@ -1,0 +1,93 @@
+"""What is known of finished pictures while a folder is under way, so that `results.csv` is complete after any stop.
+
+Each process appends to a part file of its own, `<out>/.results/<rank>-<process>.jsonl`: one JSON line a picture,
+written before the picture's outputs, so that finished outputs always have their line. The parts are merged into
+`results.csv` at the end and then removed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from glesam.folders.rows import RESULTS, Row, from_values, read_csv, write_csv
+
+PARTS = ".results"
+"""Folder of the part files; hidden, so that no listing of pictures goes into it."""
+
+
+@dataclass(frozen=True)
+class Journal:
+    """The part files of one folder of results.
+
+    Attributes:
+        folder: folder of the results.
+        rank: number of this job among those that share the folder.
+    """
+
+    folder: Path
+    rank: int = 0
+
+    def add(self, file: str, rows: Sequence[Row]) -> None:
+        """Note one picture; no object at all is a finding too.
+
+        Raises:
+            OSError: the part file cannot be written.
+        """
+        parts = self.folder / PARTS
+        parts.mkdir(parents=True, exist_ok=True)
+        line = json.dumps({"file": file, "rows": [asdict(row) for row in rows]}, allow_nan=False)
+        with (parts / f"{self.rank}-{os.getpid()}.jsonl").open("a", encoding="utf-8") as stream:
+            # The leading line end separates the record from one that a kill cut short.
+            stream.write(f"\n{line}\n")
+
+    def read(self) -> dict[str, list[Row]]:
+        """All that is noted, of all processes and ranks, by picture; a line cut short by a kill counts as absent."""
+        found: dict[str, list[Row]] = {}
+        parts = sorted((self.folder / PARTS).glob("*.jsonl"), key=lambda path: (path.stat().st_mtime_ns, path.name))
+        for part in parts:
+            for line in part.read_text("utf-8", errors="replace").splitlines():
+                record = _record(line)
+                if record is not None:
+                    found[record[0]] = record[1]
+        return found
+
+    def merge(self, files: Iterable[str], recover: Callable[[str], Sequence[Row]]) -> list[Row]:
+        """Write `results.csv` and remove the parts.
+
+        Args:
+            files: pictures of this job whose outputs are there, in the order that the table shall have.
+            recover: gives the rows of a picture that neither a part nor the former table knows.
+
+        Returns:
+            The table: pictures of this job, then what the former table held of others.
+
+        Raises:
+            DataError: there is a `results.csv` that is none.
+            OSError: the table cannot be written.
+        """
+        table = self.folder / RESULTS
+        former: dict[str, list[Row]] = {}
+        for row in read_csv(table) if table.exists() else []:
+            former.setdefault(row.file, []).append(row)
+        merged = {**former, **self.read()}
+        order = dict.fromkeys([*files, *former])
+        rows = [row for file in order for row in (merged[file] if file in merged else recover(file))]
+        write_csv(table, rows)
+        shutil.rmtree(self.folder / PARTS, ignore_errors=True)
+        return rows
+
+
+def _record(line: str) -> tuple[str, list[Row]] | None:
+    """Picture and rows of one line, or None for a line that is not whole."""
+    if not line.strip():
+        return None
+    try:
+        values = json.loads(line)
+        return str(values["file"]), [from_values(row) for row in values["rows"]]
+    except (ValueError, KeyError, TypeError):
+        return None

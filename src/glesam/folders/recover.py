@@ -1,0 +1,66 @@
+"""Rows of a picture that was finished earlier, from its outputs alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from glesam.errors import DataError, GlesamError
+from glesam.folders.rows import Row, rows_of
+from glesam.results import Masks
+from glesam.results_formats import PNG_KEY
+
+
+def rows_from_outputs(file: str, outputs: Mapping[str, Path | None]) -> list[Row]:
+    """Read the rows back; the time that the picture took is not known any more.
+
+    COCO JSON is exact. The mask PNG shows each pixel for one object only, so where objects overlap, box and area are
+    those of the part that is seen.
+
+    Args:
+        file: what the picture is called.
+        outputs: kind ("json", "png", ...) to file, as the command line plans them.
+
+    Raises:
+        DataError: no output from which rows can be read, or a damaged one.
+    """
+    readers = {"json": _from_json, "png": _from_png}
+    for kind, reader in readers.items():
+        path = outputs.get(kind)
+        if path is not None and path.exists():
+            try:
+                return rows_of(reader(path), file)
+            except (GlesamError, OSError, ValueError, KeyError, TypeError) as error:
+                raise DataError(f"expected results in {path}, cannot read them ({error}); delete that file") from error
+    raise DataError(f"expected a mask PNG or COCO JSON of {file}, found none; run again with --overwrite")
+
+
+def _from_json(path: Path) -> Masks:
+    """Masks of a COCO document of one picture."""
+    content: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    if not content["annotations"]:
+        picture = content["images"][0]
+        return _nothing((picture["height"], picture["width"]), content["info"])
+    return Masks.from_coco(content)
+
+
+def _from_png(path: Path) -> Masks:
+    """Masks of a PNG of ids, with the scores and facts that its text chunk holds."""
+    with Image.open(path) as image:
+        facts = json.loads(str(image.info[PNG_KEY]))
+        ids = np.asarray(image)
+    scores = np.array(facts["scores"], np.float32)
+    if not len(scores):
+        return _nothing((ids.shape[0], ids.shape[1]), facts["info"])
+    masks = np.stack([ids == number for number in range(1, len(scores) + 1)])
+    return Masks(masks, scores, name=facts["name"], info=facts["info"])
+
+
+def _nothing(size: tuple[int, int], info: dict[str, Any]) -> Masks:
+    """No mask at all, of a picture in which nothing was found."""
+    return Masks(np.zeros((0, *size), bool), np.zeros(0, np.float32), info=info)

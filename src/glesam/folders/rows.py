@@ -1,0 +1,130 @@
+"""`results.csv`: one row per object of a folder of pictures."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from glesam.errors import DataError
+from glesam.files import write_text
+
+if TYPE_CHECKING:
+    from glesam.results import Masks
+
+RESULTS = "results.csv"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One object of one picture.
+
+    Attributes:
+        file: what the picture is called in its folder.
+        object: number of the object, from 1; its value in the mask PNG.
+        score: predicted IoU.
+        bbox_x: left edge of the mask in pixels; `bbox_y` its upper edge.
+        bbox_y: see `bbox_x`.
+        bbox_width: width of the mask in pixels; 0 for an empty mask.
+        bbox_height: height of the mask in pixels.
+        area: pixels of the mask.
+        seconds: time for the whole picture, reading to mask; None when it is not known any more.
+        enhanced: whether the picture was enhanced; None when it is not known any more.
+    """
+
+    file: str
+    object: int
+    score: float
+    bbox_x: int
+    bbox_y: int
+    bbox_width: int
+    bbox_height: int
+    area: int
+    seconds: float | None = None
+    enhanced: bool | None = None
+
+
+COLUMNS = tuple(field.name for field in fields(Row))
+
+
+def rows_of(masks: Masks, file: str, seconds: float | None = None) -> list[Row]:
+    """The rows of one picture's masks.
+
+    Args:
+        masks: N masks; `info["enhanced"]` is taken over where it is there.
+        file: what the picture is called.
+        seconds: time that the picture took.
+    """
+    enhanced = masks.info.get("enhanced")
+    told = None if seconds is None else round(seconds, 4)
+    shapes = zip(masks.boxes.astype(int).tolist(), masks.areas.tolist(), masks.scores.tolist(), strict=True)
+    return [
+        Row(file, number, round(score, 6), x0, y0, x1 - x0, y1 - y0, area, told, enhanced)
+        for number, ((x0, y0, x1, y1), area, score) in enumerate(shapes, start=1)
+    ]
+
+
+def to_csv(rows: Iterable[Row]) -> str:
+    """Rows as CSV text (RFC 4180, lines end in LF): header, then one line a row; unknown values are empty."""
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(_texts(row) for row in rows)
+    return stream.getvalue()
+
+
+def write_csv(path: str | Path, rows: Iterable[Row]) -> None:
+    """Write rows to a file in one step.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    write_text(path, to_csv(rows))
+
+
+def read_csv(path: str | Path) -> list[Row]:
+    """Read what `write_csv` wrote.
+
+    Raises:
+        DataError: the file is no such table; names the line.
+        OSError: the file cannot be read.
+    """
+    with Path(path).open(encoding="utf-8", newline="") as stream:
+        reader = csv.DictReader(stream)
+        if tuple(reader.fieldnames or ()) != COLUMNS:
+            raise DataError(f"expected the columns {', '.join(COLUMNS)} in {path}, got others; move that file away")
+        return [_row(values, f"{path}, line {number}") for number, values in enumerate(reader, start=2)]
+
+
+def from_values(values: dict[str, Any]) -> Row:
+    """A row from plain values, as `dataclasses.asdict` gives them.
+
+    Raises:
+        TypeError: keys are missing or unknown.
+    """
+    return Row(**values)
+
+
+def _texts(row: Row) -> dict[str, Any]:
+    """Values as they stand in the file."""
+    values = {key: "" if value is None else value for key, value in asdict(row).items()}
+    return values | {"enhanced": str(values["enhanced"]).lower()}
+
+
+def _row(values: dict[str, Any], where: str) -> Row:
+    """A row from the texts of one line."""
+    try:
+        numbers = {key: int(values[key]) for key in COLUMNS[3:8]}
+        return Row(
+            values["file"],
+            int(values["object"]),
+            float(values["score"]),
+            **numbers,
+            seconds=float(values["seconds"]) if values["seconds"] else None,
+            enhanced={"true": True, "false": False, "": None}[values["enhanced"]],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"expected a row of results in {where}, got {error}; mend it or move the file away") from error

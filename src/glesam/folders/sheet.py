@@ -1,0 +1,79 @@
+"""The contact sheet of a folder job: pictures with their masks drawn in, failed ones first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from glesam.data.contact_sheet import Tile, write_contact_sheet
+from glesam.errors import ImageError
+from glesam.images import read
+
+SHEET = "contact-sheet.jpg"
+MOST_TILES = 48
+"""Eight rows of six: what one can take in at a glance. A larger folder shows every n-th picture."""
+
+_SIDE = 448
+"""Pixels of the longer side that are kept of a picture, twice a tile's: the sheet of any photos fits in memory."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One picture of the sheet.
+
+    Attributes:
+        name: what it is called.
+        path: the picture, or None when it cannot be read again.
+        mask: PNG of object ids, or None.
+    """
+
+    name: str
+    path: Path | None
+    mask: Path | None
+
+
+def draw_sheet(path: str | Path, entries: Sequence[Entry], failed: Mapping[str, str]) -> None:
+    """Draw pictures with their masks into one JPEG.
+
+    Args:
+        path: file of the sheet.
+        entries: finished pictures, in the order of the sheet; at most `MOST_TILES`, evenly spread, are drawn.
+        failed: name to reason of pictures that failed; they come first, in red.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    tiles = [Tile(name, None, None, reason) for name, reason in list(failed.items())[:MOST_TILES]]
+    tiles += [_tile(entry) for entry in _spread(entries, MOST_TILES - len(tiles))]
+    if tiles:
+        write_contact_sheet(path, tiles)
+
+
+def _spread(entries: Sequence[Entry], count: int) -> list[Entry]:
+    """At most `count` of the entries, evenly spread, in order."""
+    if len(entries) <= count:
+        return list(entries)
+    return [entries[index * len(entries) // count] for index in range(count)]
+
+
+def _tile(entry: Entry) -> Tile:
+    """Read a picture and its mask again, small."""
+    if entry.path is None:
+        return Tile(entry.name, None, None)
+    try:
+        image = read(entry.path)
+        ids = None if entry.mask is None else np.asarray(Image.open(entry.mask)).astype(np.int32)
+    except (ImageError, OSError) as error:
+        return Tile(entry.name, None, None, " ".join(str(error).split()))
+    height, width = image.shape[:2]
+    scale = min(1.0, _SIDE / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+    if ids is not None:
+        ids = np.asarray(cv2.resize(ids, size, interpolation=cv2.INTER_NEAREST), np.int32)
+    return Tile(entry.name, small, ids)
