@@ -27,6 +27,7 @@ VERBS: dict[str, Verb] = {
     "data": Verb("glesam.cli.data:app", "Look at data sets, and build degraded ones."),
     "evaluate": Verb("glesam.cli.evaluate:evaluate", "Measure models on a data set."),
     "train": Verb("glesam.cli.train:app", "Train a model on your own data."),
+    "serve": Verb("glesam.cli.serve:serve", "Serve the page and the HTTP API."),
 }
 
 _PLAIN: dict[str, Any] = {"add_completion": False, "pretty_exceptions_enable": False}

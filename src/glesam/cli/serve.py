@@ -1,0 +1,101 @@
+"""`glesam serve`: the HTTP API and the page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from glesam.cli.common import warn
+from glesam.cli.segment import Enhance
+from glesam.errors import ConfigError
+
+if TYPE_CHECKING:
+    from glesam.serve.settings import ServerSettings
+
+_MEGABYTE = 2**20
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on; other than this machine's own asks for a token.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8000,
+    model: Annotated[
+        str, typer.Option(help="Name (see 'glesam models'), folder of a saved model, hub id, or .pth/.pt file.")
+    ] = "compact",
+    device: Annotated[str, typer.Option(help="cpu, cuda, mps, or auto for the fastest there is.")] = "auto",
+    enhance: Annotated[
+        Enhance, typer.Option(help="Enhance degraded photos, for requests that do not say.")
+    ] = Enhance.auto,
+    token: Annotated[
+        str | None,
+        typer.Option(
+            envvar="GLESAM_TOKEN",
+            show_envvar=True,
+            help="Bearer token to ask for. Others on this machine can read options: better set the variable.",
+        ),
+    ] = None,
+    public_without_token: Annotated[
+        bool, typer.Option("--public-without-token", help="Let everybody who can reach --host use the server.")
+    ] = False,
+    threads: Annotated[int | None, typer.Option(help="CPU threads of one computation; all cores if left out.")] = None,
+    max_megabytes: Annotated[float, typer.Option(help="Largest picture file.")] = 20,
+    max_megapixels: Annotated[float, typer.Option(help="Largest picture.")] = 40,
+    max_objects: Annotated[int, typer.Option(help="Objects in one request.")] = 64,
+    timeout: Annotated[float, typer.Option(help="Seconds from a whole request to its answer.")] = 60,
+    queue: Annotated[int, typer.Option(help="Requests accepted at once; more are told to come again.")] = 64,
+    cache: Annotated[int, typer.Option(help="Photos whose embeddings are kept.")] = 16,
+) -> None:
+    """Serve the page and the HTTP API, on this machine alone unless told otherwise.
+
+    Stops on Ctrl-C or SIGTERM, after it has answered what it accepted. Exit status: 0 stopped, 2 wrong use.
+    """
+    _need_extra()
+    from glesam.serve.settings import ServerSettings
+
+    settings = ServerSettings(
+        model=model,
+        device=device,
+        enhance=enhance.value,
+        threads=threads,
+        host=host,
+        port=port,
+        token=token,
+        public_without_token=public_without_token,
+        max_bytes=int(max_megabytes * _MEGABYTE),
+        max_pixels=int(max_megapixels * 1_000_000),
+        max_objects=max_objects,
+        answer_seconds=timeout,
+        queue_length=queue,
+        cache_entries=cache,
+        store_bytes=max(256, int(3 * max_megabytes)) * _MEGABYTE,
+        upload_bytes=max(256, int(3 * max_megabytes)) * _MEGABYTE,
+    )
+    _run(settings)
+
+
+def _run(settings: ServerSettings) -> None:
+    """Serve, and say where."""
+    from glesam.serve.run import serve as run_server
+
+    def ready(address: str) -> None:
+        warn(f"glesam: {settings.model} at {address} (addresses: {address}/docs); stop with Ctrl-C")
+
+    run_server(settings, ready)
+
+
+def _need_extra() -> None:
+    """The server's packages are an extra.
+
+    Raises:
+        ConfigError: one is missing; says how to get them.
+    """
+    from importlib.util import find_spec
+
+    missing = [name for name in ("fastapi", "uvicorn") if find_spec(name) is None]
+    if missing:
+        raise ConfigError(
+            f"expected the packages of glesam serve, got none named {' and '.join(missing)}; "
+            "run: pip install 'glesam[serve]'"
+        )

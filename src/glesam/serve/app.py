@@ -1,0 +1,66 @@
+"""The application: settings and a model in, an ASGI application out."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI
+
+from glesam import __version__
+from glesam.serve import pages, refusals, routes
+from glesam.serve.guard import Guard
+from glesam.serve.metrics import Metrics
+from glesam.serve.service import Service
+from glesam.serve.settings import ServerSettings
+
+if TYPE_CHECKING:
+    from glesam.predictor import Predictor
+
+
+def create_app(settings: ServerSettings, predictor: Predictor | None = None) -> FastAPI:
+    """Make the server's application; the model is loaded here.
+
+    Args:
+        settings: see `ServerSettings`.
+        predictor: use this one's model, enhancer and gate instead of loading `settings.model`.
+
+    Raises:
+        ModelError: the model cannot be loaded, or has no enhancer and `enhance` is "on".
+        ConfigError: unknown `enhance` or `dtype`.
+    """
+    if settings.threads is not None:
+        import torch
+
+        torch.set_num_threads(settings.threads)
+    metrics = Metrics()
+    service = Service(settings, predictor or _load(settings), metrics)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        service.close()
+
+    app = FastAPI(
+        title="glesam",
+        version=__version__,
+        description="Segment anything in images of any quality.",
+        docs_url=None,  # the framework's own page of the addresses loads its scripts from the network
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    app.state.service = service
+    refusals.install(app)
+    app.include_router(routes.router)
+    pages.add_pages(app)
+    paths = [*app.openapi()["paths"], *pages.PATHS]
+    app.add_middleware(Guard, settings=settings, metrics=metrics, paths=paths)
+    return app
+
+
+def _load(settings: ServerSettings) -> Predictor:
+    """The predictor of the settings."""
+    from glesam.predictor import Predictor
+
+    return Predictor.from_pretrained(settings.model, settings.device, settings.enhance, settings.dtype)

@@ -1,0 +1,138 @@
+"""From requests to what the library takes, and from masks to JSON."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from glesam.errors import ImageError, PromptError
+from glesam.polygons import trace
+from glesam.prompts import Prompts
+from glesam.rle import encode as encode_rle
+from glesam.serve.refusals import RefusalError
+
+if TYPE_CHECKING:
+    from glesam.pixels import RGB
+    from glesam.prompts_file import ObjectPrompt
+    from glesam.results import Masks
+    from glesam.serve.settings import ServerSettings
+
+
+def decode_picture(data: bytes | str, settings: ServerSettings) -> tuple[str, bytes, RGB]:
+    """Decode a picture within the limits.
+
+    Args:
+        data: encoded bytes, or these in base64.
+        settings: `max_bytes` and `max_pixels`.
+
+    Returns:
+        Content hash, encoded bytes, `(H, W, 3)` uint8 RGB.
+
+    Raises:
+        ImageError: it is no picture, or has too many pixels.
+        RefusalError: 413, too many bytes.
+    """
+    from glesam.images import content_hash, read
+
+    content = _unpack(data) if isinstance(data, str) else data
+    if len(content) > settings.max_bytes:
+        raise RefusalError(
+            413, f"expected a picture of at most {settings.max_bytes} bytes, got {len(content)}; shrink it"
+        )
+    pixels = read(content, settings.max_pixels, name="the picture sent")
+    return content_hash(pixels), content, pixels
+
+
+def _unpack(text: str) -> bytes:
+    """Base64 to bytes."""
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise ImageError(
+            "expected image in base64 without prefix or line ends, got something else; encode the file's bytes"
+        ) from None
+
+
+def prompts_of(objects: list[ObjectPrompt], settings: ServerSettings) -> Prompts:
+    """Join the objects of a request; an error names the one at fault.
+
+    Raises:
+        PromptError: too many objects or points, or ones that do not fit together.
+    """
+    if len(objects) > settings.max_objects:
+        raise PromptError(
+            f"expected at most {settings.max_objects} objects, got {len(objects)}; send the others in another request"
+        )
+    for index, each in enumerate(objects):
+        _check(each, settings.max_points, index)
+    points = [each.points for each in objects]
+    boxes = [each.box for each in objects]
+    if not any(points):
+        return Prompts(boxes=boxes)
+    return Prompts(points, [each.labels for each in objects], boxes if any(boxes) else None)
+
+
+def _check(entry: ObjectPrompt, most: int, index: int) -> None:
+    """Check one object by itself."""
+    count = len(entry.points or ())
+    if count > most:
+        raise PromptError(f"object {index}: expected at most {most} points, got {count}; leave some out")
+    points, labels = [None if each is None else [each] for each in (entry.points, entry.labels)]
+    try:
+        Prompts(points, labels, entry.box)
+    except PromptError as error:
+        raise PromptError(f"object {index}: {error}") from None
+
+
+def answer_objects(masks: Masks, form: str) -> list[dict[str, Any]]:
+    """Each object of a prediction as JSON values.
+
+    Args:
+        masks: of N objects.
+        form: "rle", "polygons" or "png".
+    """
+    objects = _masks(masks.masks, masks.scores, form)
+    if masks.candidates is not None and masks.candidate_scores is not None:
+        for each, inside, scores in zip(objects, masks.candidates, masks.candidate_scores, strict=True):
+            each["candidates"] = _masks(inside, scores, form)
+    return objects
+
+
+def _masks(inside: npt.NDArray[np.bool_], scores: npt.NDArray[np.float32], form: str) -> list[dict[str, Any]]:
+    """`(N, H, W)` masks with `(N,)` scores."""
+    from glesam.results import Masks
+
+    masks = Masks(inside, scores)
+    rows = zip(inside, scores, masks.boxes.tolist(), masks.areas.tolist(), strict=True)
+    return [
+        {
+            "score": float(str(score)),
+            "bbox": [x0, y0, x1 - x0, y1 - y0],
+            "area": area,
+            form: mask_json(mask, form),
+        }
+        for mask, score, (x0, y0, x1, y1), area in rows
+    ]
+
+
+def mask_json(mask: npt.NDArray[np.bool_], form: str) -> Any:
+    """One `(H, W)` mask as COCO RLE, as rings of points, or as a PNG of 0 and 255 in base64."""
+    if form == "rle":
+        return encode_rle(mask)
+    if form == "polygons":
+        return [ring.tolist() for ring in trace(mask)]
+    return base64.b64encode(png(mask.astype(np.uint8) * 255)).decode("ascii")
+
+
+def png(pixels: npt.NDArray[np.uint8]) -> bytes:
+    """`(H, W)` or `(H, W, 3)` uint8 as PNG; quick rather than small, as it goes to a machine nearby."""
+    from PIL import Image
+
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "PNG", compress_level=1)
+    return stream.getvalue()

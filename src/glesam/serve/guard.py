@@ -1,0 +1,214 @@
+"""What stands before every request: who may ask, how much may come and how fast, and what browsers may do with answers.
+
+A body is read whole, within its limits, before anything is queued for it: a slow client costs memory, never a worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import time
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from glesam.serve.metrics import Metrics
+from glesam.serve.refusals import RefusalError, overloaded
+from glesam.serve.settings import LOCAL_NAMES, ServerSettings
+
+SECURITY_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
+        "font-src 'self'; manifest-src 'self'; worker-src 'self'; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+EMBED_PATH = "/v1/embed"
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_SPARE = 4
+"""A refused body of up to this many times the limit is read and thrown away, so that its client reads the refusal."""
+
+
+class _GoneError(Exception):
+    """The client went away."""
+
+
+class Guard:
+    """ASGI middleware around the whole application.
+
+    Args:
+        app: what comes after.
+        settings: limits, host and token.
+        metrics: counts every request, refused ones too.
+        paths: known addresses, used as labels; others are counted together.
+    """
+
+    def __init__(self, app: ASGIApp, settings: ServerSettings, metrics: Metrics, paths: Iterable[str]) -> None:
+        self._app, self._settings, self._metrics = app, settings, metrics
+        self._paths = frozenset(paths)
+        self._expected = None if settings.token is None else f"Bearer {settings.token}".encode()
+        self.held_bytes = 0
+        metrics.add("glesam_body_bytes", "gauge", "Bodies in memory.", lambda: [("", self.held_bytes)])
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Check, read, pass on, and count."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        start, status = time.perf_counter(), 500
+
+        async def noted(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                for name, value in SECURITY_HEADERS.items():
+                    headers.setdefault(name, value)
+                headers.setdefault("Cache-Control", "no-store" if scope["path"].startswith("/v1") else "no-cache")
+            await send(message)
+
+        try:
+            await self._handle(scope, receive, noted)
+        except _GoneError:
+            status = 499  # nobody is left to answer; nginx's number for it
+        finally:
+            method = scope["method"] if scope["method"] in _METHODS else "other"
+            self._metrics.observe(self._label(scope["path"]), method, status, time.perf_counter() - start)
+
+    async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse, or pass on with the body in hand."""
+        headers = Headers(scope=scope)
+        try:
+            self._check_host(headers)
+            self._check_token(scope["path"], headers)
+            self._check_length(scope["path"], headers)
+        except RefusalError as refusal:
+            await self._drain(headers, receive)
+            await refusal.response()(scope, receive, send)
+            return
+        body = bytearray()
+        try:
+            if scope["method"] not in ("GET", "HEAD"):
+                await self._read(scope["path"], receive, body)
+            await self._app(scope, _replay(bytes(body), receive), send)
+        except RefusalError as refusal:
+            await refusal.response()(scope, receive, send)
+        finally:
+            self.held_bytes -= len(body)
+
+    def _check_host(self, headers: Headers) -> None:
+        """Without a token, a local server answers to local names only: a foreign page cannot rebind its name to it."""
+        settings = self._settings
+        if settings.token is not None or not settings.is_local:
+            return
+        name = _host_name(headers.get("host", ""))
+        if name not in (*LOCAL_NAMES, settings.host):
+            raise RefusalError(
+                403, "expected a request to localhost, got one to another name; to serve others set a token"
+            )
+
+    def _check_token(self, path: str, headers: Headers) -> None:
+        """The page, its files, `/docs` and `/healthz` hold no secrets; all else asks for the token."""
+        if self._expected is None or not path.startswith(("/v1", "/metrics")):
+            return
+        given = headers.get("authorization", "").encode("utf-8", "replace")
+        if not hmac.compare_digest(given, self._expected):
+            text = "expected the header 'Authorization: Bearer TOKEN' with the server's token, got none or a wrong one"
+            raise RefusalError(401, f"{text}; ask who runs it", {"WWW-Authenticate": "Bearer"})
+
+    def _limit(self, path: str) -> int:
+        """Bytes that a body may have."""
+        return self._settings.max_bytes if path == EMBED_PATH else self._settings.max_body
+
+    def _check_length(self, path: str, headers: Headers) -> None:
+        """Refuse a body that says itself that it is too long."""
+        given = headers.get("content-length", "")
+        if given.isdigit() and int(given) > self._limit(path):
+            raise self._too_long(path)
+
+    def _too_long(self, path: str) -> RefusalError:
+        """The refusal of a long body."""
+        return RefusalError(413, f"expected at most {self._limit(path)} bytes, got more; shrink the picture")
+
+    async def _read(self, path: str, receive: Receive, body: bytearray) -> None:
+        """Read a whole body in time, and count its bytes as long as it is held."""
+        seconds = self._settings.read_seconds
+        try:
+            await asyncio.wait_for(self._collect(path, receive, body), seconds)
+        except asyncio.TimeoutError:
+            raise RefusalError(
+                408, f"expected the whole request within {seconds:g} seconds, got part of it; send it faster",
+                {"Connection": "close"},
+            ) from None  # fmt: skip
+        if path != EMBED_PATH and sum(map(body.count, b",[{")) > self._settings.max_values:
+            raise RefusalError(
+                413, f"expected at most {self._settings.max_values} values in JSON, got more; ask for less"
+            )
+
+    async def _collect(self, path: str, receive: Receive, body: bytearray) -> None:
+        """Chunk by chunk."""
+        more = True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise _GoneError
+            chunk = message.get("body", b"")
+            body += chunk
+            self.held_bytes += len(chunk)
+            if self.held_bytes > self._settings.upload_bytes:
+                raise overloaded("expected fewer pictures at once, got more than the memory set aside for them; retry")
+            if len(body) > self._limit(path):
+                raise self._too_long(path)
+            more = message.get("more_body", False)
+
+    async def _drain(self, headers: Headers, receive: Receive) -> None:
+        """Throw a body away, unless its client waits to be told to send it."""
+        if "expect" in headers:
+            return
+        try:
+            await asyncio.wait_for(_skip(receive, _SPARE * self._settings.max_body), self._settings.read_seconds)
+        except asyncio.TimeoutError:
+            return
+
+    def _label(self, path: str) -> str:
+        """A path as a label; anybody can ask for any path, and each label is kept."""
+        if path.startswith("/static/"):
+            return "/static"
+        return path if path in self._paths else "other"
+
+
+def _host_name(host: str) -> str:
+    """The name in a `Host` header, in lower case and without port; empty where it is malformed."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
+
+
+async def _skip(receive: Receive, limit: int) -> None:
+    """Read up to a limit and keep nothing."""
+    seen, more = 0, True
+    while more and seen <= limit:
+        message = await receive()
+        seen += len(message.get("body", b""))
+        more = message.get("more_body", False)
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """Give the body that was read, then whatever follows."""
+    given = False
+
+    async def replayed() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replayed

@@ -1,0 +1,110 @@
+"""The addresses under `/v1`, `/healthz` and `/metrics`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
+
+from glesam.serve import schemas
+from glesam.serve.service import Service
+
+router = APIRouter()
+
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    status: {"model": schemas.ErrorAnswer, "description": text}
+    for status, text in {
+        400: "The request cannot be read.",
+        401: "The token is missing or wrong.",
+        404: "The id is unknown: embed the picture (again).",
+        408: "The body did not arrive in time.",
+        413: "Too many bytes.",
+        422: "The picture or the prompts are not as expected.",
+        503: "Too many requests at once; come again after the seconds in Retry-After.",
+        504: "The work took longer than the server's limit.",
+    }.items()
+}
+_ENCODED = {"schema": {"type": "string", "format": "binary"}}
+_RAW_BODY = {"requestBody": {"required": True, "content": {"application/octet-stream": _ENCODED, "image/*": _ENCODED}}}
+_PNG: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The degraded picture.", "content": {"image/png": _ENCODED}}
+}
+
+
+def _service(request: Request) -> Service:
+    """The one service of the application."""
+    service: Service = request.app.state.service
+    return service
+
+
+@router.get("/healthz", response_model=schemas.HealthAnswer, summary="Whether the server is there")
+async def healthz() -> JSONResponse:
+    """Answer as soon as the model is loaded."""
+    return JSONResponse({"status": "ok"})
+
+
+@router.get("/metrics", response_class=PlainTextResponse, summary="Counters for Prometheus")
+async def metrics(request: Request) -> PlainTextResponse:
+    """Counts, latencies, queues and caches."""
+    return PlainTextResponse(_service(request).metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+@router.get("/v1/models", response_model=schemas.ModelsAnswer, summary="The model and the limits")
+async def models(request: Request) -> JSONResponse:
+    """Say which model answers, whether it has an enhancer, and how large requests may be."""
+    service = _service(request)
+    predictor, settings = service.predictor, service.settings
+    row = {"name": predictor.name, "family": predictor.model.family, "loaded": True}
+    row["image_size"] = predictor.model.image_size
+    return JSONResponse(
+        {
+            "models": [row],
+            "default": predictor.name,
+            "enhancer": predictor.enhancer is not None,
+            "gate": predictor.gate is not None,
+            "enhance": settings.enhance,
+            "limits": settings.limits,
+        }
+    )
+
+
+@router.post(
+    "/v1/embed",
+    response_model=schemas.EmbedAnswer,
+    responses=_ERRORS,
+    openapi_extra=_RAW_BODY,
+    summary="Embed a picture",
+)
+async def embed(request: Request) -> JSONResponse:
+    """Take the bytes of a picture; its id saves sending and embedding it again."""
+    return JSONResponse(await _service(request).embed(await request.body()))
+
+
+@router.post(
+    "/v1/segment", response_model=schemas.SegmentAnswer, responses=_ERRORS, summary="Segment what prompts point at"
+)
+async def segment(request: Request, body: schemas.SegmentRequest) -> JSONResponse:
+    """Give one mask for each object, in pixels of the picture."""
+    return JSONResponse(await _service(request).segment(body))
+
+
+@router.post("/v1/everything", response_model=schemas.EverythingAnswer, responses=_ERRORS, summary="Segment everything")
+async def everything(request: Request, body: schemas.EverythingRequest) -> JSONResponse:
+    """Find all objects without prompts."""
+    return JSONResponse(await _service(request).everything(body))
+
+
+@router.post("/v1/degrade", response_class=Response, responses={**_ERRORS, **_PNG}, summary="Make a picture worse")
+async def degrade(request: Request, body: schemas.DegradeRequest) -> Response:
+    """Degrade a picture; the header `X-Picture-Id` holds an id of the result, which need not be sent again."""
+    key, content = await _service(request).degrade(body)
+    return Response(content, media_type="image/png", headers={"X-Picture-Id": key})
+
+
+@router.get("/v1/degradations", response_model=schemas.DegradationsAnswer, summary="The kinds of degradation")
+async def degradations() -> JSONResponse:
+    """List what `/v1/degrade` takes."""
+    from glesam.degrade import lqseg, real, robustseg
+
+    return JSONResponse({"levels": list(lqseg.LEVELS), "kinds": [*robustseg.KINDS, *real.KINDS]})

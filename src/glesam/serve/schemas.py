@@ -1,0 +1,128 @@
+"""What requests and answers look like; unknown keys are refused, so that a slip is not overlooked."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from glesam.prompts_file import ObjectPrompt
+
+Enhance = Literal["on", "off", "auto"]
+MaskFormat = Literal["rle", "polygons", "png"]
+Id = Annotated[str, Field(max_length=64, description="As `POST /v1/embed` gave it.")]
+Base64 = Annotated[str, Field(description="An encoded picture in base64; no address is ever fetched.")]
+Mode = Annotated[Enhance | None, Field(description="Whether the enhancer is used; the server's own mode if left out.")]
+
+
+class PictureRequest(BaseModel):
+    """A picture: either its id or itself."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    id: Id | None = None
+    image: Base64 | None = None
+
+
+class SegmentRequest(PictureRequest):
+    """Which objects of which picture."""
+
+    objects: Annotated[list[ObjectPrompt], Field(min_length=1)]
+    multimask: Annotated[bool, Field(description="Give three candidates for each object too.")] = False
+    enhance: Mode = None
+    format: MaskFormat = "rle"
+
+
+class EverythingRequest(PictureRequest):
+    """A picture whose every object is wanted."""
+
+    enhance: Mode = None
+    points_per_side: Annotated[int, Field(ge=1, description="Points of the grid along each side.")] = 32
+    format: MaskFormat = "rle"
+
+
+class DegradeRequest(PictureRequest):
+    """A picture to be made worse: an LQSeg level, or a kind with its severity."""
+
+    level: Literal[1, 2, 3] | None = None
+    kind: Annotated[str, Field(max_length=64)] | None = None
+    severity: Annotated[int, Field(ge=1, le=5)] | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+
+
+class ErrorAnswer(BaseModel):
+    """Any answer that is not 2xx."""
+
+    error: Annotated[str, Field(description="What was expected, what came, and the cure, in one line.")]
+
+
+class HealthAnswer(BaseModel):
+    """The server is there."""
+
+    status: Literal["ok"]
+
+
+class EmbedAnswer(BaseModel):
+    """An embedded picture."""
+
+    id: Annotated[str, Field(description="Hash of the pixels: the same picture has the same id.")]
+    width: int
+    height: int
+    degraded: Annotated[bool | None, Field(description="What the gate says; null where it was not asked.")]
+    milliseconds: float
+
+
+class MaskAnswer(BaseModel):
+    """One mask, in one of three forms."""
+
+    score: Annotated[float, Field(description="Predicted IoU.")]
+    bbox: Annotated[list[float], Field(description="x, y, width, height in pixels.")]
+    area: int
+    rle: Annotated[dict[str, Any], Field(description="COCO RLE: size [height, width], counts as text.")] | None = None
+    polygons: (
+        Annotated[list[list[list[float]]], Field(description="Rings of [x, y]; a hole turns the other way.")] | None
+    ) = None
+    png: Annotated[str, Field(description="8-bit grey PNG of 0 and 255 in base64.")] | None = None
+
+
+class ObjectAnswer(MaskAnswer):
+    """The best mask of one object."""
+
+    candidates: list[MaskAnswer] | None = None
+
+
+class SegmentAnswer(BaseModel):
+    """Masks in the order of the objects asked for."""
+
+    width: int
+    height: int
+    enhanced: bool
+    milliseconds: float
+    objects: list[ObjectAnswer]
+
+
+class EverythingAnswer(BaseModel):
+    """All objects, with the keys of segment-anything, and one of `segmentation` (RLE), `polygons` and `png`."""
+
+    width: int
+    height: int
+    milliseconds: float
+    objects: list[dict[str, Any]]
+
+
+class DegradationsAnswer(BaseModel):
+    """What `POST /v1/degrade` takes."""
+
+    levels: list[int]
+    kinds: list[str]
+
+
+class ModelsAnswer(BaseModel):
+    """The model, and the limits of a request."""
+
+    models: list[dict[str, Any]]
+    default: str
+    enhancer: bool
+    gate: bool
+    enhance: Enhance
+    limits: dict[str, float]

@@ -1,0 +1,296 @@
+"""The work behind the addresses: which lane does what, and what is remembered in between."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from glesam.errors import ConfigError, PromptError
+from glesam.serve.encoding import answer_objects, decode_picture, png, prompts_of
+from glesam.serve.lanes import Lane
+from glesam.serve.metrics import Metrics, resident_bytes
+from glesam.serve.pictures import AbsentEmbeddingError, EmbeddingCache, PictureStore, StoredPicture, VerdictGate
+from glesam.serve.refusals import RefusalError, overloaded
+
+if TYPE_CHECKING:
+    from glesam.pixels import RGB
+    from glesam.predictor import Predictor
+    from glesam.prompts import Prompts
+    from glesam.serve.schemas import DegradeRequest, EverythingRequest, PictureRequest, SegmentRequest
+    from glesam.serve.settings import ServerSettings
+
+T = TypeVar("T")
+
+QUICK_OBJECTS = 8
+"""Objects up to which a request counts as a click; the decoder takes as many at once on a CPU."""
+
+QUICK_MASK_PIXELS = 2**26
+"""Pixels of masks up to which a request counts as a click."""
+
+_ROOMS, _LONG_SHARE, _LONG_ENTRIES = 4, 4, 2
+"""Decoded pictures that wait for a lane; the part of the queue that long work may fill; pictures it keeps embedded."""
+
+
+@dataclass
+class Bench:
+    """A lane with embeddings of its own, since predictors are not thread-safe.
+
+    Attributes:
+        lane: one thread.
+        cache: touched by that thread alone.
+        room: places for decoded pictures, which are large, before the lane.
+    """
+
+    lane: Lane
+    cache: EmbeddingCache
+    room: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_ROOMS))
+
+
+class Service:
+    """Answers requests whose bodies are there; made before the event loop, used on it.
+
+    Args:
+        settings: limits.
+        predictor: its model, enhancer and gate are used.
+        metrics: gets gauges of queues and caches.
+    """
+
+    def __init__(self, settings: ServerSettings, predictor: Predictor, metrics: Metrics) -> None:
+        self.settings, self.predictor, self.metrics = settings, predictor, metrics
+        self.store = PictureStore(settings.store_bytes)
+        length, part = settings.queue_length, max(1, settings.queue_length // _LONG_SHARE)
+        self._quick = Bench(Lane("model", length), EmbeddingCache(predictor, settings.cache_entries, settings.dtype))
+        self._long = Bench(Lane("long", part), EmbeddingCache(predictor, _LONG_ENTRIES, settings.dtype))
+        self._decoder, self._degrader = Lane("decode", length, threads=2), Lane("degrade", part)
+        self.lanes = (self._quick.lane, self._long.lane, self._decoder, self._degrader)
+        self.active = self.refused = 0
+        self._add_gauges()
+
+    def close(self) -> None:
+        """Finish what was accepted."""
+        for lane in self.lanes:
+            lane.close()
+
+    async def embed(self, data: bytes) -> dict[str, Any]:
+        """Embed a picture; see `EmbedAnswer`."""
+        start = time.perf_counter()
+        with self._accepted() as deadline:
+            async with self._room(self._quick, deadline):
+                key, pixels = await self._receive(data, deadline)
+                degraded = await self._run(self._quick, key, pixels, self.settings.enhance, _degraded, deadline)
+        height, width = pixels.shape[:2]
+        return {"id": key, "width": width, "height": height, "degraded": degraded, "milliseconds": _since(start)}
+
+    async def segment(self, request: SegmentRequest) -> dict[str, Any]:
+        """Segment objects; see `SegmentAnswer`."""
+        start = time.perf_counter()
+        prompts = prompts_of(request.objects, self.settings)
+
+        def choose(size: tuple[int, int]) -> Bench:
+            prompts.check(size)
+            return self._bench(len(prompts), 4 if request.multimask else 1, size)
+
+        job = partial(_segment, prompts=prompts, multimask=request.multimask, form=request.format)
+        answer = await self._answer(request, choose, request.enhance, job)
+        return {**answer, "milliseconds": _since(start)}
+
+    async def everything(self, request: EverythingRequest) -> dict[str, Any]:
+        """Segment everything; see `EverythingAnswer`."""
+        start = time.perf_counter()
+        most = self.settings.max_points_per_side
+        if request.points_per_side > most:
+            raise PromptError(f"expected at most {most} points_per_side, got {request.points_per_side}; ask for fewer")
+        job = partial(_everything, points_per_side=request.points_per_side, form=request.format)
+        answer = await self._answer(request, lambda _: self._long, request.enhance, job)
+        return {**answer, "milliseconds": _since(start)}
+
+    async def degrade(self, request: DegradeRequest) -> tuple[str, bytes]:
+        """Make a picture worse: id and PNG of the result, which is remembered like one that was sent."""
+        make = _degradation(request)
+        with self._accepted() as deadline:
+            data = self._source(request)
+
+            def job() -> tuple[str, bytes, RGB]:
+                _, _, pixels = decode_picture(data, self.settings)
+                worse = make(pixels)
+                return _key(worse), png(worse), worse
+
+            key, content, worse = await self._degrader.run(job, deadline)
+        if len(content) <= self.settings.store_bytes:
+            self.store.put(key, StoredPicture(content, (worse.shape[0], worse.shape[1])))
+        return key, content
+
+    async def _answer(
+        self,
+        request: PictureRequest,
+        choose: Callable[[tuple[int, int]], Bench],
+        enhance: str | None,
+        job: Callable[[Predictor], T],
+    ) -> T:
+        """Find or take the picture of a request, and do the job on it."""
+        mode = enhance or self.settings.enhance
+        with self._accepted() as deadline:
+            source = self._source(request)
+            if request.id is not None:
+                key, size = request.id, self.store.get(request.id).size
+                return await self._on_stored(choose(size), key, mode, job, deadline)
+            async with self._room(self._quick, deadline):
+                key, pixels = await self._receive(source, deadline)
+                bench = choose((pixels.shape[0], pixels.shape[1]))
+                if bench is self._quick:
+                    return await self._run(bench, key, pixels, mode, job, deadline)
+                del pixels  # long work waits without them
+            return await self._on_stored(bench, key, mode, job, deadline)
+
+    async def _on_stored(self, bench: Bench, key: str, mode: str, job: Callable[[Predictor], T], deadline: float) -> T:
+        """Do a job on a picture that was sent before, whose embedding may have been dropped."""
+        stored = self.store.get(key)
+        if key in bench.cache:
+            try:
+                return await self._run(bench, key, None, mode, job, deadline)
+            except AbsentEmbeddingError:
+                pass  # it was dropped while the job waited
+        async with self._room(bench, deadline):
+            decoded = await self._decoder.run(partial(decode_picture, stored.data, self.settings), deadline)
+            return await self._run(bench, key, decoded[2], mode, job, deadline)
+
+    async def _run(
+        self, bench: Bench, key: str, pixels: RGB | None, mode: str, job: Callable[[Predictor], T], deadline: float
+    ) -> T:
+        """Do a job in a bench's lane."""
+        return await bench.lane.run(lambda: job(bench.cache.get(key, pixels, mode)), deadline)
+
+    async def _receive(self, data: bytes | str, deadline: float) -> tuple[str, RGB]:
+        """Decode a new picture and remember it."""
+        key, content, pixels = await self._decoder.run(partial(decode_picture, data, self.settings), deadline)
+        self.store.put(key, StoredPicture(content, (pixels.shape[0], pixels.shape[1])))
+        return key, pixels
+
+    def _source(self, request: PictureRequest) -> bytes | str:
+        """The picture that a request is about: bytes of a known one, or what was sent.
+
+        Raises:
+            PromptError: neither or both are given.
+            RefusalError: 404, the id is unknown.
+        """
+        if (request.id is None) == (request.image is None):
+            got = "none" if request.id is None else "both"
+            raise PromptError(
+                f"expected id or image, got {got}; give the id of an embedded picture or a picture in base64"
+            )
+        return self.store.get(request.id).data if request.id is not None else request.image or ""
+
+    def _bench(self, count: int, layers: int, size: tuple[int, int]) -> Bench:
+        """Where objects are segmented: clicks do not wait behind large requests."""
+        pixels, most = count * layers * size[0] * size[1], self.settings.max_mask_pixels
+        if pixels > most:
+            raise PromptError(f"expected masks of at most {most} pixels together, got {pixels}; ask for fewer objects")
+        return self._quick if count <= QUICK_OBJECTS and pixels <= QUICK_MASK_PIXELS else self._long
+
+    @contextmanager
+    def _accepted(self) -> Iterator[float]:
+        """Take a request on, unless there are too many; gives the time when its answer is due."""
+        if self.active >= self.settings.queue_length:
+            self.refused += 1
+            wait = max(lane.wait_seconds for lane in self.lanes)
+            raise overloaded(f"expected at most {self.settings.queue_length} requests at once, got more; retry", wait)
+        self.active += 1
+        try:
+            yield asyncio.get_running_loop().time() + self.settings.answer_seconds
+        finally:
+            self.active -= 1
+
+    @asynccontextmanager
+    async def _room(self, bench: Bench, deadline: float) -> AsyncIterator[None]:
+        """A place for a decoded picture."""
+        left = deadline - asyncio.get_running_loop().time()
+        try:
+            await asyncio.wait_for(bench.room.acquire(), max(0.0, left))
+        except asyncio.TimeoutError:
+            raise overloaded("expected to begin in time, got too many pictures before this one; retry") from None
+        try:
+            yield
+        finally:
+            bench.room.release()
+
+    def _add_gauges(self) -> None:
+        """Queues and caches for `/metrics`."""
+        add, caches = self.metrics.add, {"model": self._quick.cache, "long": self._long.cache}
+        add("glesam_active_requests", "gauge", "Requests accepted and not answered.", lambda: [("", self.active)])
+        add("glesam_refused_total", "counter", "Requests refused for want of room.", lambda: [("", self.refused)])
+        queues = [(f'lane="{lane.name}"', lane) for lane in self.lanes]
+        add("glesam_queue_jobs", "gauge", "Jobs waiting or running.", lambda: [(k, v.pending) for k, v in queues])
+        add("glesam_store_bytes", "gauge", "Encoded pictures.", lambda: [("", self.store.total_bytes)])
+        add("glesam_store_pictures", "gauge", "Pictures whose id is known.", lambda: [("", len(self.store))])
+        labelled = [(f'lane="{name}"', cache) for name, cache in caches.items()]
+        add("glesam_cache_entries", "gauge", "Embedded pictures.", lambda: [(k, len(c)) for k, c in labelled])
+        for name in ("hits", "misses", "evictions"):
+            read = partial(_read_counts, labelled, name)
+            add(f"glesam_cache_{name}_total", "counter", f"Embedding cache: {name}.", read)
+        add("process_resident_memory_bytes", "gauge", "Resident memory.", resident_bytes)
+
+
+def _read_counts(caches: list[tuple[str, EmbeddingCache]], name: str) -> list[tuple[str, float]]:
+    """One counter of each cache."""
+    return [(labels, getattr(cache, name)) for labels, cache in caches]
+
+
+def _degraded(predictor: Predictor) -> bool | None:
+    """What the gate said of a predictor's picture."""
+    return predictor.gate.degraded if isinstance(predictor.gate, VerdictGate) else None
+
+
+def _segment(predictor: Predictor, prompts: Prompts, multimask: bool, form: str) -> dict[str, Any]:
+    """Predict, and encode at once: masks are large, and only one answer's are to be in memory."""
+    masks = predictor.predict(prompts, multimask=multimask)
+    height, width = masks.size
+    objects = answer_objects(masks, form)
+    return {"width": width, "height": height, "enhanced": bool(masks.info["enhanced"]), "objects": objects}
+
+
+def _everything(predictor: Predictor, points_per_side: int, form: str) -> dict[str, Any]:
+    """Segment without prompts."""
+    generate = getattr(predictor, "generate", None)
+    if generate is None:
+        raise RefusalError(501, "expected everything mode in this version, got one without; upgrade glesam")
+    return {"objects": generate(points_per_side=points_per_side), "form": form}
+
+
+def _degradation(request: DegradeRequest) -> Callable[[RGB], RGB]:
+    """The function that degrades as asked.
+
+    Raises:
+        ConfigError: not one of level and kind, a severity beside a level, or an unknown kind.
+    """
+    from glesam.degrade import lqseg, real, robustseg
+
+    level, kind, severity, seed = request.level, request.kind, request.severity, request.seed
+    if (level is None) == (kind is None):
+        got = "none" if level is None else "both"
+        raise ConfigError(f"expected level or kind, got {got}; give a level of 1 to 3, or a kind with its severity")
+    if level is not None:
+        if severity is not None:
+            raise ConfigError("expected a severity beside a kind, got one beside a level; leave it out")
+        return lambda image: lqseg.degrade(image, level, seed)
+    from glesam.degrade.kind import find
+
+    row = find({**robustseg.KINDS, **real.KINDS}, kind or "")
+    module = robustseg if row.name in robustseg.KINDS else real
+    return lambda image: module.degrade(image, row.name, severity or 3, seed)
+
+
+def _key(pixels: RGB) -> str:
+    """Content hash of a picture."""
+    from glesam.images import content_hash
+
+    return content_hash(pixels)
+
+
+def _since(start: float) -> float:
+    """Milliseconds since a moment."""
+    return round(1000 * (time.perf_counter() - start), 2)
