@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from glesam import assembly, predictor
 from glesam.errors import ConfigError, GlesamError, ImageError, ModelError, PromptError
 from glesam.models.base import Embedding, ImageGeometry, MaskOutput, PromptableModel, PromptTensors
+from glesam.models.store import state_digest
 from glesam.predictor import Predictor
 from glesam.prompts import Prompts
 
@@ -114,7 +115,8 @@ def test_result_carries_scores_logits_name_and_info(model: HalfPlane, tmp_path: 
     assert masks.scores == pytest.approx([10 / 7 % 1, 30 / 7 % 1])
     assert masks.logits.shape == (2, 16, 16)
     assert masks.logits[1, 3] == pytest.approx((np.arange(16) + 0.5) * 4 - 30)
-    assert (masks.name, masks.info) == ("cat.png", {"model": "half-plane", "enhanced": False})
+    weights = state_digest(model)[:16]
+    assert (masks.name, masks.info) == ("cat.png", {"model": "half-plane", "enhanced": False, "weights": weights})
     assert masks.candidates is None
     p.set_image(photo(), name="mine")
     assert p.predict(points=[[1, 1]]).name == "mine"

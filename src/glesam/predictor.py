@@ -10,7 +10,6 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,10 @@ from torch import Tensor
 
 from glesam import images
 from glesam.assembly import MaskAssembly
+from glesam.encoded import Encoded, in_float32, row
+from glesam.enhance.restoration import Restoration
 from glesam.errors import ConfigError, ImageError, ModelError, PromptError
-from glesam.models.base import Embedding, ImageGeometry, PromptableModel
+from glesam.models.base import Embedding, ImageGeometry, MaskOutput, PromptableModel, PromptTensors
 from glesam.prompts import Prompts
 from glesam.results import Masks
 
@@ -38,23 +39,6 @@ PROMPTS_PER_GPU_CHUNK = 64
 """As many as SAM's automatic mask generator takes at once."""
 
 
-@dataclass
-class _Encoded:
-    """What is kept of a picture: never its pixels.
-
-    Attributes:
-        geometry: how it lies in the model's square.
-        raw: the encoder's embedding, batch of one.
-        enhanced: the same with the enhanced latent, once it was asked for.
-        degraded: what the gate said, once it was asked.
-    """
-
-    geometry: ImageGeometry
-    raw: Embedding
-    enhanced: Embedding | None = None
-    degraded: bool | None = None
-
-
 class Predictor:
     """Segments what prompts point at, in pictures that are encoded once.
 
@@ -69,7 +53,8 @@ class Predictor:
         model: any model of the family; it is put into evaluation mode.
         enhance: "on", "off" (exactly the base model) or "auto" (the gate decides for each picture; without an enhancer
             the base model, without a gate every picture is enhanced).
-        enhancer: latent `(1, 256, h, w)` to latent of the same shape.
+        enhancer: latent `(1, 256, h, w)` to latent of the same shape; or a whole `Restoration` with its own gate, tuned
+            decoder and rules by level.
         gate: latent `(1, 256, h, w)` to whether the picture is degraded.
         cache_size: number of pictures whose embeddings are kept, at least 1.
         dtype: "bfloat16" encodes and enhances under autocast. Prompts and decoder, which cost little, keep the weights'
@@ -85,7 +70,7 @@ class Predictor:
         self,
         model: PromptableModel,
         enhance: str = "auto",
-        enhancer: Callable[[Tensor], Tensor] | None = None,
+        enhancer: Callable[[Tensor], Tensor] | Restoration | None = None,
         gate: Callable[[Tensor], bool] | None = None,
         cache_size: int = 3,
         *,
@@ -96,12 +81,14 @@ class Predictor:
             raise ConfigError(f"expected a cache_size of at least 1, got {cache_size}; the default is 3")
         self.model = model.eval()
         self.enhancer, self.gate = enhancer, gate
+        self._restoration = Restoration.of(enhancer, gate)
+        self._digest: str | None = None
         self.enhance = enhance
         self.name = name or model.family
         self._autocast = _dtype(dtype) is torch.bfloat16
         self._cache_size = cache_size
-        self._cache: OrderedDict[str, _Encoded] = OrderedDict()
-        self._current: _Encoded | None = None
+        self._cache: OrderedDict[str, Encoded] = OrderedDict()
+        self._current: Encoded | None = None
         self._current_name: str | None = None
 
     @classmethod
@@ -111,6 +98,7 @@ class Predictor:
         device: str = "cpu",
         enhance: str = "auto",
         dtype: str = "float32",
+        enhancer: str | os.PathLike[str] | None = None,
     ) -> Predictor:
         """Load a model by preset name, folder, hub id or original checkpoint.
 
@@ -119,16 +107,24 @@ class Predictor:
             device: "cpu", "cuda", "mps", or "auto" for the first of cuda, mps, cpu that is there.
             enhance: see the class.
             dtype: "float32" or "bfloat16", see the class. The weights are kept in float32 in both.
+            enhancer: folder of an enhancer that was made for this model (`glesam train bundle`); without it `compact`
+                has the one that ships with the package, other models none.
 
         Raises:
-            ModelError: unknown name, missing weights, no such device, or `enhance="on"` without an enhancer.
+            ModelError: unknown name, missing weights, no such device, an enhancer that is corrupt or made for another
+                model, or `enhance="on"` without an enhancer.
             ConfigError: unknown `enhance` or `dtype`.
         """
-        from glesam.models.registry import load_model
+        from glesam.models.registry import bundled_enhancer, load_model
 
         _mode(enhance), _dtype(dtype)  # a slip in these shall not cost loading a model first
         model = load_model(os.fspath(name), device=pick_device(device))
-        return cls(model, enhance, dtype=dtype, name=str(name))
+        folder = bundled_enhancer(name) if enhancer is None else Path(enhancer)
+        if folder is None:
+            return cls(model, enhance, dtype=dtype, name=str(name))
+        from glesam.enhance.bundle import load_bundle
+
+        return cls(model, enhance, load_bundle(folder, model), dtype=dtype, name=str(name))
 
     @property
     def enhance(self) -> str:
@@ -137,7 +133,7 @@ class Predictor:
 
     @enhance.setter
     def enhance(self, mode: str) -> None:
-        if _mode(mode) == "on" and self.enhancer is None:
+        if _mode(mode) == "on" and self._restoration is None:
             raise ModelError(
                 'expected a model with an enhancer for enhance="on", got one without; use enhance="auto" or "off", or '
                 "a model that was trained with one"
@@ -245,18 +241,18 @@ class Predictor:
     def reset(self) -> None:
         """Forget the current picture and all embeddings."""
         self._cache.clear()
-        self._current = None
+        self._current = self._digest = None
 
-    def _picture(self) -> _Encoded:
+    def _picture(self) -> Encoded:
         """The current picture."""
         if self._current is None:
             raise ImageError("expected a picture to segment, got none; call set_image(image) first")
         return self._current
 
     @torch.inference_mode()
-    def _encode(self, sources: Sequence[images.ImageInput]) -> list[_Encoded]:
+    def _encode(self, sources: Sequence[images.ImageInput]) -> list[Encoded]:
         """Read pictures, and encode together those that are not in the cache, each once."""
-        found: dict[str, _Encoded] = {}
+        found: dict[str, Encoded] = {}
         fresh: dict[str, tuple[Tensor, ImageGeometry]] = {}
         keys = []
         for source in sources:
@@ -272,18 +268,19 @@ class Predictor:
             self._remember(key, found[key])
         return [found[key] for key in keys]
 
-    def _encode_fresh(self, fresh: dict[str, tuple[Tensor, ImageGeometry]]) -> dict[str, _Encoded]:
+    def _encode_fresh(self, fresh: dict[str, tuple[Tensor, ImageGeometry]]) -> dict[str, Encoded]:
         """Run the encoder on one batch, and give each picture its own part of it."""
         with self._precision():
             embedding = self.model.encode(torch.cat([pixels for pixels, _ in fresh.values()]))
         if self._autocast:
-            embedding = Embedding(embedding.latent.float(), tuple(skip.float() for skip in embedding.skips))
+            embedding = in_float32(embedding)
+        keeps = self._restoration is not None and self._restoration.needs_pixels
         return {
-            key: _Encoded(geometry, _row(embedding, index, len(fresh)))
-            for index, (key, (_, geometry)) in enumerate(fresh.items())
+            key: Encoded(geometry, row(embedding, index, len(fresh)), pixels=pixels if keeps else None)
+            for index, (key, (pixels, geometry)) in enumerate(fresh.items())
         }
 
-    def _remember(self, key: str, encoded: _Encoded) -> None:
+    def _remember(self, key: str, encoded: Encoded) -> None:
         """Put a picture at the young end of the cache, and let the oldest go."""
         self._cache[key] = encoded
         self._cache.move_to_end(key)
@@ -295,31 +292,45 @@ class Predictor:
         return torch.autocast(self.model.device.type, torch.bfloat16, enabled=self._autocast)
 
     @torch.inference_mode()
-    def _embedding(self, encoded: _Encoded) -> Embedding:
+    def _embedding(self, encoded: Encoded) -> Embedding:
         """The raw or the enhanced embedding of a picture, as `enhance` says now."""
-        if self.enhancer is None or not self._wants_enhancing(encoded):
+        restoration = self._restoration
+        if restoration is None or not self._wants_enhancing(encoded, restoration):
             return encoded.raw
         if encoded.enhanced is None:
+            level = None if encoded.verdict is None else encoded.verdict[1]
             with self._precision():
-                latent = self.enhancer(encoded.raw.latent)
-            if latent.shape != encoded.raw.latent.shape:
-                raise ModelError(
-                    f"expected an enhanced latent of shape {tuple(encoded.raw.latent.shape)}, got "
-                    f"{tuple(latent.shape)}; use an enhancer that was made for this model"
-                )
-            encoded.enhanced = encoded.raw.with_latent(latent.to(encoded.raw.latent.dtype))
+                restored = restoration.restore(self.model, encoded.raw, level, encoded.pixels)
+            encoded.enhanced = in_float32(restored) if self._autocast else restored
         return encoded.enhanced
 
-    def _wants_enhancing(self, encoded: _Encoded) -> bool:
-        """Whether the picture is to be enhanced; asks the gate once for each picture."""
-        if self._enhance != "auto" or self.gate is None:
-            return self._enhance != "off"
-        if encoded.degraded is None:
-            encoded.degraded = bool(self.gate(encoded.raw.latent))
-        return encoded.degraded
+    def _wants_enhancing(self, encoded: Encoded, restoration: Restoration) -> bool:
+        """Whether the picture is to be enhanced; asks the gate once for each picture, and only where it matters."""
+        if self._enhance == "off":
+            return False
+        if encoded.verdict is None and (self._enhance == "auto" or restoration.needs_level):
+            encoded.verdict = restoration.judge(encoded.raw.latent)
+        return self._enhance == "on" or encoded.verdict is None or encoded.verdict[0]
+
+    def _decode(self, embedding: Embedding, encoded: Encoded, prompts: PromptTensors, multimask: bool) -> MaskOutput:
+        """Decode with the base model; a restored embedding as its restoration says."""
+        if embedding is encoded.raw or self._restoration is None:
+            return self.model.decode(embedding, prompts, multimask)
+        return self._restoration.decode(self.model, embedding, prompts, multimask)
+
+    def _info(self, enhanced: bool) -> dict[str, Any]:
+        """What results say of their making; `weights` is the digest of the base model and, if used, the enhancer's."""
+        if self._digest is None:
+            from glesam.models.store import state_digest
+
+            self._digest = state_digest(self.model)
+        digests = [self._digest[:16]]
+        if enhanced and self._restoration is not None and self._restoration.weights is not None:
+            digests.append(self._restoration.weights[:16])
+        return {"model": self.name, "enhanced": enhanced, "weights": "+".join(digests)}
 
     @torch.inference_mode()
-    def _predict(self, encoded: _Encoded, prompts: Prompts, multimask: bool, name: str | None) -> Masks:
+    def _predict(self, encoded: Encoded, prompts: Prompts, multimask: bool, name: str | None) -> Masks:
         """Decode all objects, group by group and chunk by chunk."""
         geometry, count = encoded.geometry, len(prompts)
         embedding = self._embedding(encoded)
@@ -329,10 +340,10 @@ class Predictor:
             tensors = group.to_tensors(geometry, self.model.device)
             for start in range(0, len(indices), step):
                 chunk = slice(start, start + step)
-                output = self.model.decode(embedding, tensors.map(lambda t, c=chunk: t[:, c]), multimask)
+                part = tensors.map(lambda t, c=chunk: t[:, c])
+                output = self._decode(embedding, encoded, part, multimask)
                 answer.put(indices[chunk], output.low_res_logits[0], output.iou[0], geometry)
-        info = {"model": self.name, "enhanced": embedding is not encoded.raw}
-        return answer.masks(name, info)
+        return answer.masks(name, self._info(embedding is not encoded.raw))
 
 
 def pick_device(device: str) -> str:
@@ -342,13 +353,6 @@ def pick_device(device: str) -> str:
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
-
-
-def _row(embedding: Embedding, index: int, count: int) -> Embedding:
-    """One picture of a batch; copied, so that a kept picture does not keep the whole batch in memory."""
-    if count == 1:
-        return embedding
-    return Embedding(embedding.latent[index, None].clone(), tuple(s[index, None].clone() for s in embedding.skips))
 
 
 def _name(image: images.ImageInput) -> str | None:

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TypeVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from glesam.errors import ModelError
 from glesam.files import atomic_path, write_text
@@ -62,19 +62,32 @@ def with_decoder(model: Model, folder: str | Path) -> Model:
             f"expected a tuned decoder for {model.family} in {folder}, got {config.get('family')!r} for "
             f"{config.get('base')!r}; train one with `glesam train decoder`"
         )
-    decoder = mask_decoder(model)
-    own = {id(tensor) for tensor in (*decoder.parameters(), *decoder.buffers())}
+    names = list(config.get("tensors", []))
+    return with_decoder_state(model, read_weights(folder), names, str(folder))
+
+
+def with_decoder_state(model: Model, state: dict[str, Tensor], names: list[str], source: str) -> Model:
+    """Give a model with some of its mask decoder's tensors replaced; see `with_decoder`.
+
+    Args:
+        model: left unchanged.
+        state: the tensors, by their names within the decoder.
+        names: all that the state must hold, no more and no less.
+        source: where they come from, for error messages.
+
+    Raises:
+        ModelError: names or shapes do not fit.
+    """
+    own = {id(tensor) for part in (mask_decoder(model),) for tensor in (*part.parameters(), *part.buffers())}
     shared = {id(t): t for t in (*model.parameters(), *model.buffers()) if id(t) not in own}
     tuned = copy.deepcopy(model, shared)
     target = mask_decoder(tuned)
-    names = set(config.get("tensors", []))
     expected = target.state_dict()
-    unknown = sorted(names - set(expected))
+    unknown = sorted(set(names) - set(expected))
     if unknown:
         raise ModelError(
-            f"expected tensors of the mask decoder in {folder}, got {unknown[0]}; use the model that it was tuned for"
+            f"expected tensors of the mask decoder in {source}, got {unknown[0]}; use the model that it was tuned for"
         )
-    state = read_weights(folder)
-    check_keys({name: expected[name] for name in names}, state, str(folder))
+    check_keys({name: expected[name] for name in names}, state, source)
     target.load_state_dict({name: value.to(expected[name].dtype) for name, value in state.items()}, strict=False)
     return tuned.eval()

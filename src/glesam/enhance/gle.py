@@ -24,7 +24,7 @@ from glesam.enhance.priors import (
     load_schedule,
     read_text_embedding,
 )
-from glesam.enhance.schedule import NoiseSchedule, noise_from_velocity, predict_x0
+from glesam.enhance.schedule import NoiseSchedule, alphas_cumprod, noise_from_velocity, predict_x0
 from glesam.errors import ModelError
 from glesam.files import atomic_path, write_text
 
@@ -91,11 +91,22 @@ class LatentEnhancer(nn.Module):
         """Down-scaling of the U-Net: height and width are padded to multiples of it."""
         return int(2**self.unet.num_upsamplers)
 
-    def forward(self, latent: Tensor) -> Tensor:
+    def at(self, timestep: int) -> LatentEnhancer:
+        """The same enhancer, U-Net shared, at another schedule index.
+
+        Raises:
+            ModelError: the index is not on the schedule.
+        """
+        other = LatentEnhancer(self.unet, self.text_embedding, timestep, self.alignment_scale, self.schedule)
+        other.prior = self.prior
+        return other.train(self.training)
+
+    def forward(self, latent: Tensor, timesteps: Tensor | None = None) -> Tensor:
         """Enhance latents.
 
         Args:
             latent: `(B, channels, h, w)` float, any batch size, height and width.
+            timesteps: `(B,)` int64 schedule indices, one for each latent; None is the enhancer's own for all.
 
         Returns:
             The enhanced latents, of the same shape and type. Differentiable.
@@ -105,16 +116,17 @@ class LatentEnhancer(nn.Module):
         """
         check_latent(latent, self.channels)
         scaled = latent * self.alignment_scale
-        noise = self._predict(scaled)
+        share = self.alpha_bar if timesteps is None else alphas_cumprod(self.schedule).to(latent.device)[timesteps]
+        noise = self._predict(scaled, self.timestep if timesteps is None else timesteps)
         if self.schedule.prediction_type == "v_prediction":
-            noise = noise_from_velocity(scaled, noise, self.alpha_bar)
-        return predict_x0(scaled, noise, self.alpha_bar) / self.alignment_scale
+            noise = noise_from_velocity(scaled, noise, share)
+        return predict_x0(scaled, noise, share) / self.alignment_scale
 
-    def _predict(self, scaled: Tensor) -> Tensor:
+    def _predict(self, scaled: Tensor, timestep: int | Tensor) -> Tensor:
         """Run the U-Net on scaled latents, padded to its stride; the padding is cut off again."""
         padded = pad_to_stride(scaled, self.stride).to(self.unet.dtype)
         text = self.text_embedding.to(padded.dtype).expand(len(padded), -1, -1)
-        predicted: Tensor = self.unet(padded, self.timestep, encoder_hidden_states=text).sample
+        predicted: Tensor = self.unet(padded, timestep, encoder_hidden_states=text).sample
         return predicted[..., : scaled.shape[-2], : scaled.shape[-1]]
 
     def save_pretrained(self, folder: str | Path, with_prior: bool = True) -> None:

@@ -93,7 +93,7 @@ def convert(state: Mapping[str, Tensor], source: str) -> Converted:
         return Converted(SamPromptable, sam_config(state, source), renamed)
     if SAM2_MARK in state:
         renamed = rename(state, tables.SAM2_RULES, tables.SAM2_IGNORED, source)
-        return Converted(Sam2Promptable, sam2_config(state, source), _stack(renamed, source))
+        return Converted(Sam2Promptable, sam2_config(state, source), stack_tables(renamed, source))
     raise ModelError(
         f"expected the key {SAM_MARK} (SAM) or {SAM2_MARK} (SAM 2) in {source}, got {len(state)} other keys "
         f"({', '.join(list(state)[:3])}, ...); give an original SAM or SAM 2 file, or a folder that glesam saved"
@@ -128,8 +128,12 @@ def rename(
     return renamed
 
 
-def _stack(state: dict[str, Tensor], source: str) -> dict[str, Tensor]:
-    """Join the tables that transformers holds as one."""
+def stack_tables(state: dict[str, Tensor], source: str) -> dict[str, Tensor]:
+    """Join the tables that transformers holds as one, as `rename` left them.
+
+    Raises:
+        ModelError: a part is missing.
+    """
     for target, parts in tables.SAM2_STACKED.items():
         missing = [part for part in parts if part not in state]
         if missing:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from glesam.errors import ModelError
 from glesam.files import sha256
-from glesam.models.store import WEIGHTS_FILE, brief, fetch_folder, read_config, user_folder, verify_seal
+from glesam.models.store import CONFIG_FILE, WEIGHTS_FILE, brief, fetch_folder, read_config, user_folder, verify_seal
 
 if TYPE_CHECKING:
     import torch
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 COMPACT_FOLDER = Path(__file__).parent / "weights" / "compact"
 """The model that ships inside the package."""
+
+COMPACT_ENHANCER_FOLDER = COMPACT_FOLDER.parent / "compact-enhancer"
+"""Its enhancer."""
 
 FAMILIES = {
     "compact": ("glesam.models.compact", "CompactModel"),
@@ -154,6 +158,12 @@ def model_info(name: str) -> ModelInfo:
         return ModelInfo(preset, None, preset.size)
     file = location / WEIGHTS_FILE if location.is_dir() else location
     return ModelInfo(preset, location, file.stat().st_size)
+
+
+def bundled_enhancer(name: str | os.PathLike[str]) -> Path | None:
+    """Folder of the enhancer that ships with a preset; None for every model without one."""
+    found = str(name) == "compact" and (COMPACT_ENHANCER_FOLDER / CONFIG_FILE).is_file()
+    return COMPACT_ENHANCER_FOLDER if found else None
 
 
 def load_model(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -11,7 +12,7 @@ from glesam.errors import ModelError
 from glesam.files import sha256, write_text
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -114,6 +115,18 @@ def seal(folder: str | Path) -> str:
     config = {**read_config(folder), DIGEST_KEY: digest}
     write_text(Path(folder) / CONFIG_FILE, json.dumps(config, indent=2) + "\n")
     return digest
+
+
+def state_digest(module: nn.Module) -> str:
+    """SHA-256 of names, shapes, types and bytes of a module's weights: equal if and only if the weights are."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name, value in sorted(module.state_dict().items()):
+        plain = value.detach().cpu().contiguous()
+        digest.update(f"{name}:{tuple(plain.shape)}:{plain.dtype}".encode())
+        digest.update(plain.flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def brief(error: BaseException) -> str:

@@ -1,8 +1,7 @@
-"""What the stages on a frozen model share: opening it, feeding it views, decay groups, digests of weights."""
+"""What the stages on a frozen model share: opening it, feeding it views, decay groups."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 
 from glesam.models.base import PromptableModel
 from glesam.models.compact import CompactModel, to_pixel_values
+from glesam.models.store import state_digest as state_digest
 
 
 class FrozenPartsObjective(nn.Module):
@@ -82,13 +82,3 @@ def decay_groups(modules: Iterable[nn.Module], lr: float, weight_decay: float) -
         for decays, parameters in groups.items()
         if parameters
     ]
-
-
-def state_digest(module: nn.Module) -> str:
-    """SHA-256 of names, shapes, types and bytes of a module's weights: equal if and only if the weights are."""
-    digest = hashlib.sha256()
-    for name, value in sorted(module.state_dict().items()):
-        plain = value.detach().cpu().contiguous()
-        digest.update(f"{name}:{tuple(plain.shape)}:{plain.dtype}".encode())
-        digest.update(plain.flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()

@@ -1,0 +1,235 @@
+"""A saved enhancer: one folder with everything that restores the embeddings of one base model.
+
+```
+config.json            the base model (family, size, digest of its weights), rules by level, digest of every file
+enhancer/              latent enhancer, of any kind that `load_enhancer` knows     at least one of these
+decoder/               tuned mask decoder                                          four, or a rule with
+gate/                  level of degradation                                        an image size
+skips/                 what becomes of the skips; without it they stay raw
+```
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from glesam.enhance.decoder import save_decoder, with_decoder, with_decoder_state
+from glesam.enhance.folding import fold
+from glesam.enhance.gate import DegradationGate
+from glesam.enhance.gle import LatentEnhancer
+from glesam.enhance.lora import adapted_layers, merge_lora
+from glesam.enhance.residual import load_enhancer
+from glesam.enhance.restoration import Enhance, LevelRule, Restoration
+from glesam.enhance.skips import SkipAdapter
+from glesam.errors import ModelError
+from glesam.files import sha256, write_text
+from glesam.models.base import PromptableModel
+from glesam.models.store import CONFIG_FILE, brief, read_config, state_digest
+
+FAMILY = "enhancer-bundle"
+FORMAT = 1
+PARTS = ("enhancer", "decoder", "gate", "skips")
+_KEYS = {"family", "format", "base", "parts", "rules", "files"}
+_RESIZABLE = ("compact",)
+_SIZE_STEP = 32
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Where the parts of a new bundle come from: folders that the training stages saved.
+
+    Attributes:
+        enhancer: folder of stage 1.
+        decoder: folder of stage 2, or an official `.pth` file.
+        gate: folder of the gate's stage.
+        skips: folder of a skip adapter.
+    """
+
+    enhancer: Path | None = None
+    decoder: Path | None = None
+    gate: Path | None = None
+    skips: Path | None = None
+
+
+def write_bundle(
+    folder: str | Path,
+    model: PromptableModel,
+    parts: Parts,
+    rules: Sequence[LevelRule] = (),
+    half: bool = False,
+) -> Path:
+    """Put parts together for one base model; each is loaded strictly first.
+
+    Args:
+        folder: made if it is not there; `config.json` is written last.
+        model: the base model in float32, as the parts were trained on it.
+        parts: where they come from.
+        rules: how the level of degradation decides; see `LevelRule`.
+        half: store float16, adapters merged, for small files.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ModelError: nothing to put together, or a part does not fit the model or the rules.
+    """
+    folder = Path(folder)
+    rules = tuple(rules)
+    _check_content([name for name in PARTS if getattr(parts, name)], rules, model)
+    if parts.enhancer is not None:
+        _save_enhancer(load_enhancer(parts.enhancer), folder / "enhancer", half)
+    if parts.decoder is not None:
+        _save_decoder(model, parts.decoder, folder / "decoder", half)
+    if parts.gate is not None:
+        DegradationGate.from_pretrained(parts.gate).save_pretrained(folder / "gate")
+    if parts.skips is not None:
+        SkipAdapter.from_pretrained(parts.skips).save_pretrained(folder / "skips")
+    base = {"family": model.family, "image_size": model.image_size, "sha256": state_digest(model)}
+    chosen = [name for name in PARTS if getattr(parts, name)]
+    files = [path for name in chosen for path in sorted((folder / name).iterdir())]
+    values = {
+        "family": FAMILY,
+        "format": FORMAT,
+        "base": base,
+        "parts": chosen,
+        "rules": [asdict(rule) for rule in rules],
+        "files": {path.relative_to(folder).as_posix(): sha256(path) for path in files},
+    }
+    write_text(folder / CONFIG_FILE, json.dumps(values, indent=2) + "\n")
+    load_bundle(folder, model)  # a bundle that cannot be used is found out now, not by its user
+    return folder
+
+
+def load_bundle(folder: str | Path, model: PromptableModel) -> Restoration:
+    """Load a bundle for a base model, folded for inference, on the model's device.
+
+    Raises:
+        ModelError: a file is missing, corrupt, or unknown, or the bundle was made for another base model.
+    """
+    folder = Path(folder)
+    config = _read(folder)
+    rules = _rules(config["rules"], folder)
+    _check_content(config["parts"], rules, model)
+    _check_base(config["base"], model, folder)
+    _check_files(folder, config["files"])
+    parts = set(config["parts"])
+    gate = DegradationGate.from_pretrained(folder / "gate").to(model.device) if "gate" in parts else None
+    skips = SkipAdapter.from_pretrained(folder / "skips").to(model.device) if "skips" in parts else None
+    enhancers = _enhancers(folder / "enhancer", rules, model) if "enhancer" in parts else {}
+    return Restoration(
+        enhancer=enhancers.get(None),
+        gate=gate,
+        skips=skips,
+        decoder=with_decoder(model, folder / "decoder") if "decoder" in parts else None,
+        rules=rules,
+        at_timestep={t: enhancer for t, enhancer in enhancers.items() if t is not None},
+        weights=sha256(folder / CONFIG_FILE),
+    )
+
+
+def _save_enhancer(enhancer: nn.Module, folder: Path, half: bool) -> None:
+    """Save an enhancer again; a prior that only its name stands for stays a name unless the file is to be small."""
+    if isinstance(enhancer, LatentEnhancer):
+        if half and adapted_layers(enhancer.unet):
+            merge_lora(enhancer.unet)
+        (enhancer.half() if half else enhancer).save_pretrained(folder, with_prior=half or enhancer.prior is None)
+        return
+    (enhancer.half() if half else enhancer).save_pretrained(folder)  # type: ignore[operator]
+
+
+def _save_decoder(model: PromptableModel, source: Path, folder: Path, half: bool) -> None:
+    """Save the tensors that a tuned decoder changes."""
+    if source.is_file():
+        from glesam.enhance.official import read_official_decoder
+
+        state = read_official_decoder(source, model)
+        names = sorted(state)
+        tuned = with_decoder_state(model, state, names, str(source))
+    else:
+        tuned, names = with_decoder(model, source), list(read_config(source)["tensors"])
+    save_decoder(tuned, folder, names, half)
+
+
+def _enhancers(folder: Path, rules: Sequence[LevelRule], model: PromptableModel) -> dict[int | None, Enhance]:
+    """The enhancer as it is (key None), and at every timestep that the rules name."""
+    enhancer = load_enhancer(folder).float()
+    timesteps = {rule.timestep for rule in rules if rule.timestep is not None}
+    if not isinstance(enhancer, LatentEnhancer):
+        if timesteps:
+            raise ModelError(f"expected a diffusion enhancer for rules with timesteps, got another kind in {folder}")
+        return {None: enhancer.requires_grad_(False).to(model.device)}
+    found: dict[int | None, Enhance] = {None: fold(enhancer).to(model.device)}
+    for timestep in timesteps:
+        found[timestep] = fold(enhancer.at(timestep)).to(model.device)
+    return found
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    """Read and check `config.json`."""
+    config = read_config(folder)
+    if config.get("family") != FAMILY:
+        raise ModelError(
+            f"expected an enhancer's folder (family {FAMILY!r}) in {folder}, got family {config.get('family')!r}; "
+            "put trained parts together with `glesam train bundle`"
+        )
+    if set(config) != _KEYS or config["format"] != FORMAT:
+        raise ModelError(
+            f"expected {sorted(_KEYS)} of format {FORMAT} in {folder}/{CONFIG_FILE}, got others; save again"
+        )
+    strangers = sorted(set(config["parts"]) - set(PARTS))
+    if strangers:
+        raise ModelError(f"expected parts of {', '.join(PARTS)} in {folder}/{CONFIG_FILE}, got {strangers[0]!r}")
+    return config
+
+
+def _rules(values: list[dict[str, Any]], folder: Path) -> tuple[LevelRule, ...]:
+    """Rules from JSON."""
+    try:
+        return tuple(LevelRule(**value) for value in values)
+    except TypeError as error:
+        raise ModelError(
+            f"expected rules by level in {folder}/{CONFIG_FILE}, got: {brief(error)}; save again"
+        ) from error
+
+
+def _check_content(parts: Sequence[str], rules: Sequence[LevelRule], model: PromptableModel) -> None:
+    """See that there is something to do, and that the model can do it."""
+    sizes = [rule.image_size for rule in rules if rule.image_size is not None]
+    if not set(parts) - {"gate"} and not sizes:
+        raise ModelError("expected an enhancer, a decoder, skips or an image size, got none; add a part")
+    if sizes and model.family not in _RESIZABLE:
+        raise ModelError(f"expected a compact model for rules with an image size, got {model.family}; leave it out")
+    wrong = [size for size in sizes if size % _SIZE_STEP or not _SIZE_STEP <= size <= model.image_size]
+    if wrong:
+        raise ModelError(
+            f"expected image sizes that are multiples of {_SIZE_STEP} up to {model.image_size}, got {wrong[0]}"
+        )
+
+
+def _check_base(base: dict[str, Any], model: PromptableModel, folder: Path) -> None:
+    """Compare the base model with the one that the bundle was made for."""
+    found = {"family": model.family, "image_size": model.image_size}
+    wanted = {key: base.get(key) for key in found}
+    if wanted != found:
+        raise ModelError(f"expected a base model of {wanted} for {folder}, got {found}; use the model it was made for")
+    digest = state_digest(model)
+    if digest != base.get("sha256"):
+        raise ModelError(
+            f"expected the base model with digest {str(base.get('sha256'))[:16]} for {folder}, got {digest[:16]}: "
+            "other weights of the same family; use the model it was made for, in float32"
+        )
+
+
+def _check_files(folder: Path, files: dict[str, str]) -> None:
+    """Compare every file with its digest."""
+    for name, digest in files.items():
+        path = folder / name
+        found = sha256(path) if path.is_file() else "no such file"
+        if found != digest:
+            raise ModelError(f"expected {path} with SHA-256 {digest}, got {found}; copy or train the enhancer again")

@@ -1,0 +1,195 @@
+"""All that is done for a degraded photo between encoder and masks: enhancer, skips, tuned decoder, chosen by level.
+
+One object that the predictor asks; without it the predictor is the base model, bit for bit.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from glesam.enhance.skips import SkipAdapter
+from glesam.errors import ModelError
+from glesam.models.base import Embedding, MaskOutput, PromptableModel, PromptTensors
+
+Enhance = Callable[[Tensor], Tensor]
+MAX_STRENGTH = 2.0
+MASK_STRIDE = 4
+"""Pixels of the model's input for each cell of the logits."""
+
+
+@dataclass(frozen=True)
+class LevelRule:
+    """How photos from a level of degradation on are treated.
+
+    Attributes:
+        above: lowest level on the gate's scale, 0 (clear) to 3.
+        timestep: schedule index of the one step; None is the enhancer's own.
+        strength: share of the enhancer's change that is applied, 1 for all of it.
+        image_size: side in pixels of the square that the photo is encoded in anew; None keeps the first encoding. A
+            second encoding of a smaller square comes on top of the first, which the gate has read: at half the side it
+            adds about a quarter of the encoder's time.
+    """
+
+    above: float = 0.0
+    timestep: int | None = None
+    strength: float = 1.0
+    image_size: int | None = None
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.above) and self.above >= 0 and 0 <= self.strength <= MAX_STRENGTH):
+            raise ModelError(
+                f"expected a level of at least 0 and a strength of 0 to {MAX_STRENGTH:g}, got {asdict(self)}; "
+                "correct the rule"
+            )
+
+
+class Restoration:
+    """Turns the embedding of a degraded photo into one that the decoder reads better.
+
+    Args:
+        enhancer: latent `(1, C, h, w)` to latent of the same shape; None leaves latents as they are.
+        gate: latent to whether the photo is degraded; a `DegradationGate` also tells its level. None: all photos are.
+        skips: changes the skips; None leaves them raw.
+        decoder: model with a tuned mask decoder for restored embeddings; None uses the base model's.
+        rules: by level, lowest first; the last one whose `above` the level reaches holds. Empty: one for all.
+        at_timestep: the enhancer at the timesteps that rules name.
+        weights: digest of all parts, for the results' `info`.
+
+    Raises:
+        ModelError: the rules are not in order, name a timestep without an enhancer for it, or need a gate that tells
+            levels and there is none.
+    """
+
+    def __init__(
+        self,
+        enhancer: Enhance | None = None,
+        gate: Callable[[Tensor], bool] | None = None,
+        skips: SkipAdapter | None = None,
+        decoder: PromptableModel | None = None,
+        rules: Sequence[LevelRule] = (),
+        at_timestep: Mapping[int, Enhance] | None = None,
+        weights: str | None = None,
+    ) -> None:
+        self.enhancer, self.gate, self.skips, self.decoder = enhancer, gate, skips, decoder
+        self.rules, self.at_timestep, self.weights = tuple(rules) or (LevelRule(),), dict(at_timestep or {}), weights
+        if any(a.above >= b.above for a, b in itertools.pairwise(self.rules)) or self.rules[0].above != 0:
+            raise ModelError(f"expected rules from level 0 upwards, got {[r.above for r in self.rules]}; sort them")
+        unknown = {r.timestep for r in self.rules if r.timestep is not None} - set(self.at_timestep)
+        if unknown:
+            raise ModelError(f"expected an enhancer for each timestep of the rules, got none for {sorted(unknown)}")
+        if self.needs_level and not hasattr(gate, "level"):
+            raise ModelError("expected a gate with rules by level or attenuated skips, got none; add a trained gate")
+
+    @classmethod
+    def of(
+        cls, enhancer: Enhance | Restoration | None, gate: Callable[[Tensor], bool] | None = None
+    ) -> Restoration | None:
+        """One object for all that restores; None for the base model alone."""
+        return enhancer if enhancer is None or isinstance(enhancer, Restoration) else cls(enhancer, gate)
+
+    @property
+    def needs_level(self) -> bool:
+        """Whether the level decides more than if the photo is restored at all."""
+        return len(self.rules) > 1 or (self.skips is not None and self.skips.kind == "attenuate")
+
+    @property
+    def needs_pixels(self) -> bool:
+        """Whether some photos are encoded anew at another size."""
+        return any(rule.image_size is not None for rule in self.rules)
+
+    def judge(self, latent: Tensor) -> tuple[bool, float | None]:
+        """Ask the gate whether one photo is degraded, and how much; None where the gate tells no level."""
+        if self.gate is None:
+            return True, None
+        if hasattr(self.gate, "level"):
+            gate: Any = self.gate
+            level = float(gate.level(latent))
+            return level >= gate.threshold, level
+        return bool(self.gate(latent)), None
+
+    def rule(self, level: float | None) -> LevelRule:
+        """The rule for a level."""
+        return self.rules[0] if level is None else [r for r in self.rules if r.above <= level][-1]
+
+    def restore(
+        self, model: PromptableModel, embedding: Embedding, level: float | None = None, pixels: Tensor | None = None
+    ) -> Embedding:
+        """Restore the embedding of one photo.
+
+        Args:
+            model: the base model, for a second encoding.
+            embedding: what it made of the photo.
+            level: what the gate said.
+            pixels: `(1, 3, S, S)` model input; needed where `needs_pixels`.
+
+        Raises:
+            ModelError: the enhancer gives another shape, or pixels or level are missing.
+        """
+        rule = self.rule(level)
+        if rule.image_size is not None:
+            if pixels is None:
+                raise ModelError("expected the photo's pixels for a rule with an image size, got none; pass them")
+            embedding = model.encode(shrink(pixels, rule.image_size))
+        latent = self._enhance(embedding.latent, rule)
+        restored = embedding.with_latent(latent)
+        if self.skips is None:
+            return restored
+        return self.skips(restored, None if level is None else latent.new_tensor([level]))  # type: ignore[no-any-return]
+
+    def _enhance(self, latent: Tensor, rule: LevelRule) -> Tensor:
+        """Run the enhancer that a rule names, as strongly as it says."""
+        enhancer = self.enhancer if rule.timestep is None else self.at_timestep[rule.timestep]
+        if enhancer is None:
+            return latent
+        enhanced = enhancer(latent)
+        if enhanced.shape != latent.shape:
+            raise ModelError(
+                f"expected an enhanced latent of shape {tuple(latent.shape)}, got {tuple(enhanced.shape)}; use an "
+                "enhancer that was made for this model"
+            )
+        return enhanced if rule.strength == 1.0 else torch.lerp(latent, enhanced, rule.strength)
+
+    def decode(
+        self, model: PromptableModel, embedding: Embedding, prompts: PromptTensors, multimask: bool = False
+    ) -> MaskOutput:
+        """Decode prompts, given in pixels of the model's usual square, on a restored embedding.
+
+        Logits have the usual size, whatever size the photo was encoded at, so that masks, geometry and mask inputs
+        stay those of the base model.
+        """
+        side, usual = 4 * embedding.latent.shape[-1], model.image_size // MASK_STRIDE
+        decoder = model if self.decoder is None else self.decoder
+        if side == usual:
+            return decoder.decode(embedding, prompts, multimask)
+        output = decoder.decode(embedding, _scaled(prompts, side / usual, side), multimask)
+        logits = _resized(output.low_res_logits.flatten(0, 1), usual).unflatten(0, output.iou.shape[:2])
+        return replace(output, low_res_logits=logits)
+
+
+def shrink(pixels: Tensor, size: int) -> Tensor:
+    """Bring `(B, 3, S, S)` model input to `(B, 3, size, size)`, with a filter against aliasing."""
+    return F.interpolate(pixels, (size, size), mode="bilinear", align_corners=False, antialias=True)
+
+
+def _scaled(prompts: PromptTensors, factor: float, side: int) -> PromptTensors:
+    """Prompts of the usual square in a smaller one whose mask inputs have `side` cells."""
+    masks = prompts.mask_input
+    return PromptTensors(
+        None if prompts.point_coords is None else prompts.point_coords * factor,
+        prompts.point_labels,
+        None if prompts.boxes is None else prompts.boxes * factor,
+        None if masks is None else _resized(masks, side),
+    )
+
+
+def _resized(maps: Tensor, side: int) -> Tensor:
+    """`(B, N, h, w)` logits at `(B, N, side, side)`."""
+    return F.interpolate(maps.float(), (side, side), mode="bilinear", align_corners=False)
