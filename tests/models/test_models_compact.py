@@ -111,7 +111,7 @@ def test_boxes_are_corner_points_with_labels_two_and_three(model, embedding):
 def test_masks_of_boxes_end_five_percent_outside_them(model, embedding):
     box = torch.tensor([[[100.0, 200.0, 300.0, 280.0]]])
     with torch.inference_mode():
-        free = model.decode_all(embedding, PromptTensors(boxes=box))[0][:, :, :1]
+        free = model.decode_all(embedding, PromptTensors(boxes=box), masks=slice(0, 1))[0]
         held = model.decode(embedding, PromptTensors(boxes=box)).low_res_logits
     centres = torch.arange(128) * 4 + 1.5
     inside_x, inside_y = (centres >= 90) & (centres <= 310), (centres >= 196) & (centres <= 284)

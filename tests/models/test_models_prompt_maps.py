@@ -52,8 +52,10 @@ def test_maps_equal_a_drawing_pixel_by_pixel(clicks, box, stride):
         points += [(min(box[0], box[2]), min(box[1], box[3])), (max(box[0], box[2]), max(box[1], box[3]))]
         labels += [2, 3]
     padded = [*points, (0, 0)], [*labels, -1]
-    ours = prompt_maps(tensor([padded[0]]).float(), tensor([padded[1]]), (SIDE // stride,) * 2, stride)
-    torch.testing.assert_close(ours[0], drawn(points, labels, SIDE // stride, stride), atol=1e-5, rtol=0)
+    ours, other = prompt_maps(tensor([padded[0]]).float(), tensor([padded[1]]), (SIDE, SIDE), (stride, 8))
+    for maps, side in ((ours, stride), (other, 8)):
+        truth = drawn(points, labels, SIDE // side, side)
+        torch.testing.assert_close(maps[0].permute(2, 0, 1), truth, atol=1e-5, rtol=0)
 
 
 def test_a_model_answers_as_before_until_its_maps_are_trained():
@@ -80,6 +82,42 @@ def test_a_model_with_maps_comes_back_from_its_folder(tmp_path):
 
 @pytest.mark.parametrize("size", [(2, 3), (4, 4)])
 def test_maps_have_the_strides_of_latent_and_of_the_finest_skip(size):
-    coarse, fine = PromptMaps(6, 5)(torch.zeros(2, 1, 2), torch.ones(2, 1), size, 16)
-    assert coarse.shape == (2, 6, *size)
-    assert fine.shape == (2, 5, 4 * size[0], 4 * size[1])
+    maps = PromptMaps(6, 5)
+    torch.nn.init.normal_(maps.fine.weight)
+    prompts = maps(torch.full((2, 1, 2), 5.0), torch.ones(2, 1), size, 16)
+    assert prompts.add(torch.zeros(2, size[0] * size[1], 6)).shape == (2, size[0] * size[1], 6)
+    finest = torch.randn(2, 5, 4 * size[0], 4 * size[1])
+    (field,) = prompt_maps(torch.full((2, 1, 2), 5.0), torch.ones(2, 1), (16 * size[0], 16 * size[1]), (4,))
+    added = torch.nn.functional.conv2d(field.permute(0, 3, 1, 2), maps.fine.weight)
+    torch.testing.assert_close(prompts.add_fine(finest), finest + added, atol=1e-5, rtol=1e-5)
+
+
+def test_learning_and_inference_agree():
+    """The path with gradients is transformers' own transformer; the one without takes the prompt maps another way."""
+    torch.manual_seed(0)
+    model = CompactModel(CompactConfig("lite0", image_size=64, prompt_maps=True)).eval()
+    for projection in (model.prompt_maps.coarse, model.prompt_maps.fine):
+        torch.nn.init.normal_(projection.weight)
+    with torch.no_grad():
+        embedding = model.encode(torch.randn(1, 3, 64, 64))
+    points, labels = torch.rand(1, 3, 5, 2) * 64, torch.randint(-1, 2, (1, 3, 5))
+    boxes = tensor([[[4.0, 8.0, 40.0, 60.0]]]).expand(1, 3, 4)
+    for prompt in (PromptTensors(points, labels), PromptTensors(points, labels, boxes)):
+        learnt = model.decode_all(embedding, prompt)
+        with torch.no_grad():
+            inferred = model.decode_all(embedding, prompt)
+        for ours, reference in zip(inferred, learnt, strict=True):
+            torch.testing.assert_close(ours, reference.detach(), atol=1e-4, rtol=1e-4)
+
+
+def test_inference_follows_changed_weights_and_pictures():
+    torch.manual_seed(0)
+    model = CompactModel(CompactConfig("lite0", image_size=64)).eval()
+    prompt = PromptTensors(tensor([[[[20.0, 30.0]]]]), tensor([[[1]]]))
+    for change in range(3):
+        with torch.no_grad():
+            if change:
+                model.mask_decoder.transformer.layers[1].cross_attn_token_to_image.k_proj.weight.mul_(1.5)
+            embedding = model.encode(torch.randn(1, 3, 64, 64))
+            inferred = model.decode_all(embedding, prompt)[0]
+        torch.testing.assert_close(inferred, model.decode_all(embedding, prompt)[0].detach(), atol=1e-4, rtol=1e-4)

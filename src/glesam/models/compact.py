@@ -135,39 +135,43 @@ class CompactModel(PromptableModel):
 
     def decode(self, embedding: Embedding, prompts: PromptTensors, multimask: bool = False) -> MaskOutput:
         """Decode `(B, N)` prompts; see `PromptableModel.decode`."""
-        logits, iou = self.decode_all(embedding, prompts)
+        logits, iou = self.decode_all(embedding, prompts, masks=slice(1, 4) if multimask else slice(0, 1))
         if prompts.boxes is not None:
             logits = _keep_inside(logits, prompts.boxes.to(logits))
-        chosen = slice(1, None) if multimask else slice(0, 1)
-        return MaskOutput(logits[:, :, chosen].float(), iou[:, :, chosen].float())
+        return MaskOutput(logits.float(), iou.float())
 
     def decode_all(
-        self, embedding: Embedding, prompts: PromptTensors, origin: Tensor | None = None
+        self,
+        embedding: Embedding,
+        prompts: PromptTensors,
+        origin: Tensor | None = None,
+        masks: slice = slice(0, 4),
     ) -> tuple[Tensor, Tensor]:
-        """Decode with all four mask tokens: `(B, N, 4, 4h, 4w)` logits and `(B, N, 4)` predicted IoU.
+        """Decode with several of the four mask tokens: `(B, N, K, 4h, 4w)` logits and `(B, N, K)` predicted IoU.
 
         Args:
             embedding: of B images, or of one that all prompts share.
             prompts: B x N prompts in pixels of the encoded picture.
             origin: `(2,)` pixels, where the encoded picture lies within the S x S frame. Training on crops smaller than
                 S moves them about the frame, so that distances and places mean the same at every size.
+            masks: which of the masks, index 0 the single mask and 1 to 3 the candidates.
         """
         prompts = prompts.map(lambda t: t.to(self.device))
         batch, count = prompts.shape
         origin = None if origin is None else origin.to(self.device)
         coords, labels = self._points(prompts)
         sparse = self._sparse(coords, labels, origin)
-        latent, *skips = (_per_prompt(m, batch, count) for m in (embedding.latent, *embedding.skips))
+        latent, *skips = (_per_prompt(m, count) for m in (embedding.latent, *embedding.skips))
         if prompts.mask_input is None:
             dense = self.prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1)
         else:
             dense = self.prompt_encoder.mask_embed(prompts.mask_input.flatten(0, 1).unsqueeze(1).to(latent.dtype))
+        size = (latent.shape[-2], latent.shape[-1])
+        drawn = None
         if self.prompt_maps is not None:
-            size = (latent.shape[-2], latent.shape[-1])
-            coarse, fine = self.prompt_maps(coords.flatten(0, 1), labels.flatten(0, 1), size, STRIDE)
-            dense, skips[0] = dense + coarse, skips[0] + fine
+            drawn = self.prompt_maps(coords.flatten(0, 1), labels.flatten(0, 1), size, STRIDE)
         positions = self._grid_positions(latent.shape[-2:], origin)
-        logits, iou = self.mask_decoder.decode_all(latent, positions, sparse, dense, (skips[0], skips[1]))
+        logits, iou = self.mask_decoder.decode_all(latent, positions, sparse, dense, (skips[0], skips[1]), drawn, masks)
         return logits.view(batch, count, *logits.shape[1:]), iou.view(batch, count, -1)
 
     def _points(self, prompts: PromptTensors) -> tuple[Tensor, Tensor]:
@@ -274,11 +278,9 @@ def _keep_inside(logits: Tensor, boxes: Tensor, margin: float = 0.05) -> Tensor:
     return torch.where((inside_x & inside_y)[:, :, None], logits, logits.clamp(max=_OUTSIDE))
 
 
-def _per_prompt(features: Tensor, batch: int, count: int) -> Tensor:
-    """Give each of `batch * count` prompts its image's map; a map that all share is not copied."""
-    if features.shape[0] == 1:
-        return features.expand(batch * count, -1, -1, -1)
-    return features.repeat_interleave(count, dim=0)
+def _per_prompt(features: Tensor, count: int) -> Tensor:
+    """Give each of `count` prompts a picture its picture's map; a map that all share stays one."""
+    return features if features.shape[0] == 1 else features.repeat_interleave(count, dim=0)
 
 
 def to_pixel_values(images: npt.NDArray[np.uint8]) -> Tensor:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 from transformers.models.sam2.configuration_sam2 import Sam2MaskDecoderConfig
 from transformers.models.sam2.modeling_sam2 import Sam2Attention, Sam2MaskDecoder
+
+from glesam.models.prompt_maps import DrawnPrompts
+from glesam.models.two_way import FastTwoWay
 
 
 class CompactMaskDecoder(Sam2MaskDecoder):  # type: ignore[misc]
@@ -22,32 +26,88 @@ class CompactMaskDecoder(Sam2MaskDecoder):  # type: ignore[misc]
         super().__init__(config)
         del self.conv_s0, self.conv_s1, self.obj_score_token, self.pred_obj_score_head
         _initialise(self)
+        self._fast: FastTwoWay | None = None
+        self._fast_for: Tensor | None = None
+        self._image: tuple[weakref.ref[Tensor], Tensor, Tensor] | None = None
 
     def decode_all(
-        self, latent: Tensor, positions: Tensor, sparse: Tensor, dense: Tensor, skips: tuple[Tensor, Tensor]
+        self,
+        latent: Tensor,
+        positions: Tensor,
+        sparse: Tensor,
+        dense: Tensor,
+        skips: tuple[Tensor, Tensor],
+        drawn: DrawnPrompts | None = None,
+        masks: slice = slice(0, 4),
     ) -> tuple[Tensor, Tensor]:
-        """Decode one prompt for each latent of the batch.
+        """Decode M prompts.
 
         Args:
-            latent: `(M, 256, h, w)`, one for each prompt.
-            positions: `(1 or M, 256, h, w)` positional encoding of the grid.
+            latent: `(M, 256, h, w)`, one for each prompt, or `(1, 256, h, w)` for all.
+            positions: `(1, 256, h, w)` positional encoding of the grid.
             sparse: `(M, T, 256)` prompt tokens.
             dense: `(M or 1, 256, h or 1, w or 1)` mask prompt.
-            skips: `(M, 32, 4h, 4w)` and `(M, 64, 2h, 2w)`.
+            skips: `(M or 1, 32, 4h, 4w)` and `(M or 1, 64, 2h, 2w)`.
+            drawn: the prompts as maps.
+            masks: which of the masks; index 0 is the single mask, 1 to 3 the candidates.
 
         Returns:
-            `(M, 4, 4h, 4w)` logits and `(M, 4)` predicted IoU; index 0 is the single mask, 1 to 3 the candidates.
+            `(M, K, 4h, 4w)` logits and `(M, K)` predicted IoU of the K masks.
         """
-        count, channels, h, w = latent.shape
+        count, (channels, h, w) = sparse.shape[0], latent.shape[1:]
         tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight]).expand(count, -1, -1)
-        tokens = torch.cat([tokens, sparse], dim=1).unsqueeze(1)
-        tokens, image = self.transformer(tokens, latent + dense, positions.expand(count, -1, -1, -1), None)
-        image = image.squeeze(1).transpose(1, 2).reshape(count, channels, h, w)
+        tokens = torch.cat([tokens, sparse], dim=1)
+        transform = self._learn if torch.is_grad_enabled() else self._infer
+        tokens, image = transform(tokens, latent, positions, dense, drawn, 1 + masks.stop)
+        # Tokens by channels is the channels-last layout already; the other way costs a copy and slower convolutions.
+        image = image.reshape(count, h, w, channels).permute(0, 3, 1, 2)
         up = self.activation(self.upscale_layer_norm(self.upscale_conv1(image) + skips[1]))
-        up = self.activation(self.upscale_conv2(up) + skips[0])
-        weights = [mlp(tokens[:, 0, 1 + i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)]
-        logits = torch.einsum("mtc,mchw->mthw", torch.stack(weights, dim=1), up)
-        return logits, cast(Tensor, self.iou_prediction_head(tokens[:, 0, 0]))
+        up = self.upscale_conv2(up) + skips[0]
+        up = self.activation(up if drawn is None else drawn.add_fine(up))
+        weights = [self.output_hypernetworks_mlps[i](tokens[:, 1 + i]) for i in range(*masks.indices(4))]
+        pixels = up.permute(0, 2, 3, 1).flatten(1, 2)
+        logits = (torch.stack(weights, dim=1) @ pixels.transpose(1, 2)).view(count, -1, 4 * h, 4 * w)
+        return logits, cast(Tensor, self.iou_prediction_head(tokens[:, 0])[:, masks])
+
+    def _learn(
+        self, tokens: Tensor, latent: Tensor, positions: Tensor, dense: Tensor, drawn: DrawnPrompts | None, outputs: int
+    ) -> tuple[Tensor, Tensor]:
+        """The two-way transformer as transformers has it: `(M, T, 256)` tokens and `(M, L, 256)` image tokens."""
+        count, image = tokens.shape[0], latent + dense
+        image, positions = image.expand(count, -1, -1, -1), positions.expand(count, -1, -1, -1)
+        if drawn is not None:
+            image = drawn.add(_tokens(image)).transpose(1, 2).view(image.shape)
+        tokens, image = self.transformer(tokens.unsqueeze(1), image, positions, None)
+        return tokens[:, 0, :outputs], image.squeeze(1)
+
+    def _infer(
+        self, tokens: Tensor, latent: Tensor, positions: Tensor, dense: Tensor, drawn: DrawnPrompts | None, outputs: int
+    ) -> tuple[Tensor, Tensor]:
+        """The same without what can be known before the prompt; see `FastTwoWay`."""
+        if self._fast is None or self._fast.state != self._fast.fingerprint() or self._fast_for is not positions:
+            self._fast, self._fast_for = FastTwoWay(self.transformer, _tokens(positions)[0]), positions
+            self._image = None
+        fast = self._fast
+        keys, first = self._project(fast, latent, dense)
+        if drawn is not None:
+            keys, first = drawn.add(keys), drawn.add_projected(first, fast.layers[0].weight)
+        count = tokens.shape[0]
+        return fast(tokens, keys.expand(count, -1, -1), first.expand(count, -1, -1), outputs)
+
+    def _project(self, fast: FastTwoWay, latent: Tensor, dense: Tensor) -> tuple[Tensor, Tensor]:
+        """Image tokens and their first projections; those of the last picture without a mask prompt are kept."""
+        if latent.shape[0] > 1 or dense.numel() > dense.shape[1]:
+            keys = _tokens(latent + dense)
+            return keys, fast.project(keys)
+        if self._image is None or self._image[0]() is not latent:
+            keys = _tokens(latent + dense)
+            self._image = weakref.ref(latent), keys, fast.project(keys)
+        return self._image[1:]
+
+
+def _tokens(maps: Tensor) -> Tensor:
+    """`(M, C, h, w)` to `(M, h * w, C)`."""
+    return maps.flatten(2).transpose(1, 2)
 
 
 def _initialise(decoder: nn.Module) -> None:
