@@ -103,6 +103,21 @@ def answer_objects(masks: Masks, form: str) -> list[dict[str, Any]]:
     return objects
 
 
+def answer_everything(masks: Masks, form: str) -> list[dict[str, Any]]:
+    """Each object of everything mode as JSON values: the library's COCO annotations, with another form where wished.
+
+    Args:
+        masks: as `Predictor.generate` gives them.
+        form: "rle" leaves `segmentation`; "polygons" and "png" take its place under their own name.
+    """
+    objects = masks.to_coco()
+    if form != "rle":
+        for index, each in enumerate(objects):
+            del each["segmentation"]
+            each[form] = mask_json(masks.mask(index), form)
+    return objects
+
+
 def _masks(inside: npt.NDArray[np.bool_], scores: npt.NDArray[np.float32], form: str) -> list[dict[str, Any]]:
     """`(N, H, W)` masks with `(N,)` scores."""
     from glesam.results import Masks

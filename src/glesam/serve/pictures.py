@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from torch import Tensor, nn
+
+from glesam.predictor import Predictor
 from glesam.serve.refusals import RefusalError
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from glesam.pixels import RGB
-    from glesam.predictor import Predictor
 
 
 @dataclass(frozen=True)
@@ -68,49 +69,89 @@ class PictureStore:
         return self._pictures[key]
 
 
-@dataclass
-class VerdictGate:
-    """A gate that remembers what it said of the one picture it was asked about."""
-
-    gate: Callable[[Tensor], bool]
-    degraded: bool | None = None
-
-    def __call__(self, latent: Tensor) -> bool:
-        """Ask the gate."""
-        self.degraded = bool(self.gate(latent))
-        return self.degraded
-
-
 class AbsentEmbeddingError(Exception):
     """The embedding is not in the cache, and there are no pixels to make it from."""
 
 
-class EmbeddingCache:
-    """Embeddings of the last pictures, as one predictor each; they share one model.
+class KeyedPredictor(Predictor):
+    """A predictor that goes back to an embedded picture by its content hash, without pixels."""
 
-    A predictor is not thread-safe, so a cache belongs to one lane's thread; only `in` may be asked from elsewhere.
+    @classmethod
+    def like(cls, base: Predictor, cache_size: int, dtype: str) -> KeyedPredictor:
+        """Make one with the weights of another, whose modules it does not share.
+
+        Modules may keep state from call to call, such as the projections of the last picture, so that each thread needs
+        its own; weights are never written, and are shared.
+        """
+        parts = (base.model, base.enhancer, base.gate)
+        model, enhancer, gate = copy.deepcopy(parts, {id(tensor): tensor for tensor in _tensors(parts)})
+        return cls(model, base.enhance, enhancer, gate, cache_size, dtype=dtype, name=base.name)
+
+    @property
+    def embedded(self) -> int:
+        """Number of pictures in the cache."""
+        return len(self._cache)
+
+    @property
+    def degraded(self) -> bool | None:
+        """What the gate said of the current picture; None where it was not asked."""
+        verdict = self._picture().verdict
+        return None if verdict is None else verdict[0]
+
+    def has(self, key: str) -> bool:
+        """Whether a picture is in the cache; may be asked from any thread."""
+        return key in self._cache
+
+    def recall(self, key: str) -> bool:
+        """Make a picture of the cache the current one, without its pixels; False if it is not there."""
+        encoded = self._cache.get(key)
+        if encoded is None:
+            return False
+        self._remember(key, encoded)
+        self._current, self._current_name, self._pixels = encoded, None, None
+        return True
+
+
+def _tensors(parts: Iterable[Any]) -> Iterator[Tensor]:
+    """Weights and buffers of modules, and of modules that plain objects and dictionaries hold."""
+    for part in parts:
+        if isinstance(part, nn.Module):
+            yield from part.parameters()
+            yield from part.buffers()
+        elif isinstance(part, Mapping):
+            yield from _tensors(part.values())
+        elif hasattr(part, "__dict__") and not isinstance(part, type):
+            yield from _tensors(vars(part).values())
+
+
+class EmbeddingCache:
+    """Embeddings of the last pictures; belongs to one lane's thread, only `in` may be asked from elsewhere.
 
     Args:
-        base: its model, enhancer and gate are used, its own pictures are not.
+        base: its weights are used.
         entries: pictures kept.
         dtype: as `Predictor` takes it.
     """
 
     def __init__(self, base: Predictor, entries: int, dtype: str = "float32") -> None:
-        self._base, self._entries, self._dtype = base, entries, dtype
-        self._predictors: OrderedDict[str, Predictor] = OrderedDict()
-        self.hits = self.misses = self.evictions = 0
+        self._predictor = KeyedPredictor.like(base, entries, dtype)
+        self.hits = self.misses = 0
 
     def __contains__(self, key: str) -> bool:
         """Whether a picture is embedded."""
-        return key in self._predictors
+        return self._predictor.has(key)
 
     def __len__(self) -> int:
         """Number of pictures."""
-        return len(self._predictors)
+        return self._predictor.embedded
 
-    def get(self, key: str, pixels: RGB | None, enhance: str) -> Predictor:
-        """The predictor whose current picture this is; encodes it where needed.
+    @property
+    def evictions(self) -> int:
+        """Embeddings that were dropped."""
+        return self.misses - len(self)
+
+    def get(self, key: str, pixels: RGB | None, enhance: str) -> KeyedPredictor:
+        """The predictor with this picture as its current one; encodes it where needed.
 
         Args:
             key: content hash.
@@ -121,27 +162,13 @@ class EmbeddingCache:
             AbsentEmbeddingError: not in the cache, and no pixels.
             ModelError: the model has no enhancer and `enhance` is "on".
         """
-        predictor = self._predictors.get(key)
-        if predictor is not None:
+        predictor = self._predictor
+        predictor.enhance = enhance
+        if predictor.recall(key):
             self.hits += 1
-            predictor.enhance = enhance
-            self._predictors.move_to_end(key)
             return predictor
         if pixels is None:
             raise AbsentEmbeddingError
-        return self._encode(key, pixels, enhance)
-
-    def _encode(self, key: str, pixels: RGB, enhance: str) -> Predictor:
-        """Embed a picture and let the oldest go."""
-        from glesam.predictor import Predictor
-
+        predictor.set_image(pixels)
         self.misses += 1
-        base = self._base
-        gate = None if base.gate is None else VerdictGate(base.gate)
-        predictor = Predictor(base.model, enhance, base.enhancer, gate, 1, dtype=self._dtype, name=base.name)
-        predictor.set_image(pixels, key)
-        self._predictors[key] = predictor
-        while len(self._predictors) > self._entries:
-            self._predictors.popitem(last=False)
-            self.evictions += 1
         return predictor

@@ -62,7 +62,7 @@ async def models(request: Request) -> JSONResponse:
             "models": [row],
             "default": predictor.name,
             "enhancer": predictor.enhancer is not None,
-            "gate": predictor.gate is not None,
+            "gate": predictor.gate is not None or getattr(predictor.enhancer, "gate", None) is not None,
             "enhance": settings.enhance,
             "limits": settings.limits,
         }

@@ -37,7 +37,9 @@ class EverythingRequest(PictureRequest):
     """A picture whose every object is wanted."""
 
     enhance: Mode = None
-    points_per_side: Annotated[int, Field(ge=1, description="Points of the grid along each side.")] = 32
+    points_per_side: Annotated[
+        int | None, Field(ge=1, description="Points of the grid along each side; the library's number if left out.")
+    ] = None
     format: MaskFormat = "rle"
 
 
@@ -106,6 +108,7 @@ class EverythingAnswer(BaseModel):
 
     width: int
     height: int
+    enhanced: bool
     milliseconds: float
     objects: list[dict[str, Any]]
 

@@ -11,11 +11,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from glesam.errors import ConfigError, PromptError
-from glesam.serve.encoding import answer_objects, decode_picture, png, prompts_of
+from glesam.serve.encoding import answer_everything, answer_objects, decode_picture, png, prompts_of
 from glesam.serve.lanes import Lane
 from glesam.serve.metrics import Metrics, resident_bytes
-from glesam.serve.pictures import AbsentEmbeddingError, EmbeddingCache, PictureStore, StoredPicture, VerdictGate
-from glesam.serve.refusals import RefusalError, overloaded
+from glesam.serve.pictures import AbsentEmbeddingError, EmbeddingCache, KeyedPredictor, PictureStore, StoredPicture
+from glesam.serve.refusals import overloaded
 
 if TYPE_CHECKING:
     from glesam.pixels import RGB
@@ -68,7 +68,7 @@ class Service:
         self._long = Bench(Lane("long", part), EmbeddingCache(predictor, _LONG_ENTRIES, settings.dtype))
         self._decoder, self._degrader = Lane("decode", length, threads=2), Lane("degrade", part)
         self.lanes = (self._quick.lane, self._long.lane, self._decoder, self._degrader)
-        self.active = self.refused = 0
+        self.active = 0
         self._add_gauges()
 
     def close(self) -> None:
@@ -103,7 +103,7 @@ class Service:
         """Segment everything; see `EverythingAnswer`."""
         start = time.perf_counter()
         most = self.settings.max_points_per_side
-        if request.points_per_side > most:
+        if (request.points_per_side or 0) > most:
             raise PromptError(f"expected at most {most} points_per_side, got {request.points_per_side}; ask for fewer")
         job = partial(_everything, points_per_side=request.points_per_side, form=request.format)
         answer = await self._answer(request, lambda _: self._long, request.enhance, job)
@@ -130,7 +130,7 @@ class Service:
         request: PictureRequest,
         choose: Callable[[tuple[int, int]], Bench],
         enhance: str | None,
-        job: Callable[[Predictor], T],
+        job: Callable[[KeyedPredictor], T],
     ) -> T:
         """Find or take the picture of a request, and do the job on it."""
         mode = enhance or self.settings.enhance
@@ -147,7 +147,9 @@ class Service:
                 del pixels  # long work waits without them
             return await self._on_stored(bench, key, mode, job, deadline)
 
-    async def _on_stored(self, bench: Bench, key: str, mode: str, job: Callable[[Predictor], T], deadline: float) -> T:
+    async def _on_stored(
+        self, bench: Bench, key: str, mode: str, job: Callable[[KeyedPredictor], T], deadline: float
+    ) -> T:
         """Do a job on a picture that was sent before, whose embedding may have been dropped."""
         stored = self.store.get(key)
         if key in bench.cache:
@@ -160,7 +162,7 @@ class Service:
             return await self._run(bench, key, decoded[2], mode, job, deadline)
 
     async def _run(
-        self, bench: Bench, key: str, pixels: RGB | None, mode: str, job: Callable[[Predictor], T], deadline: float
+        self, bench: Bench, key: str, pixels: RGB | None, mode: str, job: Callable[[KeyedPredictor], T], deadline: float
     ) -> T:
         """Do a job in a bench's lane."""
         return await bench.lane.run(lambda: job(bench.cache.get(key, pixels, mode)), deadline)
@@ -196,7 +198,6 @@ class Service:
     def _accepted(self) -> Iterator[float]:
         """Take a request on, unless there are too many; gives the time when its answer is due."""
         if self.active >= self.settings.queue_length:
-            self.refused += 1
             wait = max(lane.wait_seconds for lane in self.lanes)
             raise overloaded(f"expected at most {self.settings.queue_length} requests at once, got more; retry", wait)
         self.active += 1
@@ -222,7 +223,6 @@ class Service:
         """Queues and caches for `/metrics`."""
         add, caches = self.metrics.add, {"model": self._quick.cache, "long": self._long.cache}
         add("glesam_active_requests", "gauge", "Requests accepted and not answered.", lambda: [("", self.active)])
-        add("glesam_refused_total", "counter", "Requests refused for want of room.", lambda: [("", self.refused)])
         queues = [(f'lane="{lane.name}"', lane) for lane in self.lanes]
         add("glesam_queue_jobs", "gauge", "Jobs waiting or running.", lambda: [(k, v.pending) for k, v in queues])
         add("glesam_store_bytes", "gauge", "Encoded pictures.", lambda: [("", self.store.total_bytes)])
@@ -240,9 +240,9 @@ def _read_counts(caches: list[tuple[str, EmbeddingCache]], name: str) -> list[tu
     return [(labels, getattr(cache, name)) for labels, cache in caches]
 
 
-def _degraded(predictor: Predictor) -> bool | None:
+def _degraded(predictor: KeyedPredictor) -> bool | None:
     """What the gate said of a predictor's picture."""
-    return predictor.gate.degraded if isinstance(predictor.gate, VerdictGate) else None
+    return predictor.degraded
 
 
 def _segment(predictor: Predictor, prompts: Prompts, multimask: bool, form: str) -> dict[str, Any]:
@@ -253,12 +253,12 @@ def _segment(predictor: Predictor, prompts: Prompts, multimask: bool, form: str)
     return {"width": width, "height": height, "enhanced": bool(masks.info["enhanced"]), "objects": objects}
 
 
-def _everything(predictor: Predictor, points_per_side: int, form: str) -> dict[str, Any]:
-    """Segment without prompts."""
-    generate = getattr(predictor, "generate", None)
-    if generate is None:
-        raise RefusalError(501, "expected everything mode in this version, got one without; upgrade glesam")
-    return {"objects": generate(points_per_side=points_per_side), "form": form}
+def _everything(predictor: Predictor, points_per_side: int | None, form: str) -> dict[str, Any]:
+    """Segment without prompts, and encode at once."""
+    masks = predictor.generate() if points_per_side is None else predictor.generate(points_per_side=points_per_side)
+    height, width = masks.size
+    enhanced = bool(masks.info["enhanced"])
+    return {"width": width, "height": height, "enhanced": enhanced, "objects": answer_everything(masks, form)}
 
 
 def _degradation(request: DegradeRequest) -> Callable[[RGB], RGB]:
