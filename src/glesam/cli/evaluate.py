@@ -32,7 +32,8 @@ def evaluate(
         typer.Option(help="clear, lq1, lq2, lq3, robustseg:KIND:1-5, real:KIND:1-5; KIND may be all. Default: clear."),
     ] = None,
     models: Annotated[
-        str, typer.Option(help="Names, folders or hub ids; NAME@enhance=on|off|auto sets the enhancer of one.")
+        str,
+        typer.Option(help="Names, folders or hub ids; NAME+FOLDER gives one an enhancer, @enhance=on|off|auto a mode."),
     ] = "compact",
     prompts: Annotated[
         str | None, typer.Option(help="points:K, points:1..10, box, noisy-box:0.2. Default: points:3,box.")

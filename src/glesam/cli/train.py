@@ -169,8 +169,12 @@ def decoder(
         str | None, typer.Option(help="Folder of a trained enhancer; else the latents stay raw.")
     ] = None,
     train: Annotated[
-        list[str] | None, typer.Option(help="Part that learns: tokens, decoder, encoder or enhancer. Repeatable.")
+        list[str] | None, typer.Option(help="Part that learns: tokens, decoder, encoder, enhancer, skips. Repeatable.")
     ] = None,
+    skips: Annotated[
+        str | None, typer.Option(help='"raw", or to learn: "attenuate" (with a gate) or "branch".')
+    ] = None,
+    gate: Annotated[str | None, typer.Option(help="Folder of a trained gate.")] = None,
     loss: Annotated[str | None, typer.Option(help='"dice-focal" or "base".')] = None,
     cache: Cache = CACHE,
     seed: Seed = None,
@@ -184,7 +188,7 @@ def decoder(
     from glesam.train.decoder import DecoderConfig, DecoderStage
 
     given = _pair_options(data, val, model, None, seed, lr, steps, workers)
-    given |= {"enhancer": enhancer, "train": train or None, "loss": loss}
+    given |= {"enhancer": enhancer, "train": train or None, "loss": loss, "skips": skips, "gate": gate}
     options = read_config(DecoderConfig, _stored(config, out, resume), given)
     packs, validation = _open_data(options.data, options.val, cache)
     _run(DecoderStage(options, packs, validation), out, resume)
@@ -216,6 +220,37 @@ def gate(
     with _encoding() as show:
         stage = GateStage(options, packs, validation, cache, show)
     _run(stage, out, resume)
+
+
+@app.command()
+@handle_errors
+def bundle(
+    out: Annotated[Path, typer.Option(help="Folder of the new enhancer.")],
+    model: Annotated[str, typer.Option(help="Segmentation model that the parts were trained on.")] = "compact",
+    enhancer: Annotated[Path | None, typer.Option(help="Folder that `train enhancer` saved.")] = None,
+    decoder: Annotated[
+        Path | None, typer.Option(help="Folder that `train decoder` saved, or an official .pth file.")
+    ] = None,
+    gate: Annotated[Path | None, typer.Option(help="Folder that `train gate` saved.")] = None,
+    skips: Annotated[Path | None, typer.Option(help="Folder of a skip adapter that `train decoder` saved.")] = None,
+    rules: Annotated[
+        Path | None,
+        typer.Option(help='JSON list of rules by level, such as [{"above": 0}, {"above": 1.5, "image_size": 256}].'),
+    ] = None,
+    half: Annotated[bool, typer.Option("--half", help="Merge adapters and store float16: small files.")] = False,
+) -> None:
+    """Put trained parts together into one enhancer folder for one model, to be used with --enhancer."""
+    from glesam.enhance.bundle import Parts, read_rules, write_bundle
+    from glesam.models.registry import load_model
+
+    table = () if rules is None else read_rules(rules)
+    write_bundle(out, load_model(model), Parts(enhancer, decoder, gate, skips), table, half)
+    warn(f"enhancer in {out}: {_megabytes(out):.1f} MB")
+
+
+def _megabytes(folder: Path) -> float:
+    """Size of all files of a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
 
 
 def _pair_options(

@@ -188,13 +188,28 @@ def _read(folder: Path) -> dict[str, Any]:
     return config
 
 
-def _rules(values: list[dict[str, Any]], folder: Path) -> tuple[LevelRule, ...]:
+def read_rules(path: str | Path) -> tuple[LevelRule, ...]:
+    """Read rules by level from a JSON list.
+
+    Raises:
+        ModelError: the file is missing, no JSON list, or holds other keys than a `LevelRule` has.
+    """
+    try:
+        values = json.loads(Path(path).read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"expected a JSON list of rules in {path}, got {brief(error)}; check the file") from error
+    if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
+        raise ModelError(f'expected a JSON list of rules in {path}, such as [{{"above": 0}}], got another JSON value')
+    return _rules(values, Path(path))
+
+
+def _rules(values: list[dict[str, Any]], source: Path) -> tuple[LevelRule, ...]:
     """Rules from JSON."""
     try:
         return tuple(LevelRule(**value) for value in values)
     except TypeError as error:
         raise ModelError(
-            f"expected rules by level in {folder}/{CONFIG_FILE}, got: {brief(error)}; save again"
+            f"expected rules by level in {source}, got: {brief(error)}; see LevelRule for the keys"
         ) from error
 
 

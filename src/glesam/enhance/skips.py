@@ -71,11 +71,8 @@ class SkipAdapter(nn.Module):
         if levels is None:
             raise ModelError("expected levels of degradation to attenuate skips, got none; add a gate")
         scaled = (levels.to(embedding.latent) / LEVELS).clamp(0, 1)[:, None]
-        factors = [torch.exp(-F.relu(slope) * scaled)[..., None, None] for slope in self._slopes()]
+        factors = [torch.exp(-slope * scaled)[..., None, None] for slope in self.slopes]
         return Embedding(embedding.latent, tuple(s * f for s, f in zip(embedding.skips, factors, strict=True)))
-
-    def _slopes(self) -> list[Tensor]:
-        return list(self.slopes)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write `config.json` and `model.safetensors`."""

@@ -277,7 +277,9 @@ def _samples(config: BenchmarkConfig, part: Part, names: list[str]) -> Iterator[
 
 def _stamp(config: BenchmarkConfig, part: Part, names: list[str], digest: str) -> dict[str, Any]:
     """All that acts on the rows of a part."""
+    enhancer = {} if part.model.enhancer is None else {"enhancer": part.model.enhancer}
     return {
+        **enhancer,
         "format": FORMAT,
         "model": part.model.name,
         "enhance": part.model.enhance,

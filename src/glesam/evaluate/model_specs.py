@@ -1,10 +1,10 @@
-"""Which models to measure: `NAME[@enhance=on|off|auto]`, so that base and enhanced stand side by side in one run."""
+"""Which models to measure: `NAME[+ENHANCER][@enhance=on|off|auto]`, for base and enhanced side by side."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ import numpy.typing as npt
 from glesam.errors import ConfigError, ModelError
 from glesam.evaluate.names import hint
 from glesam.files import sha256
+from glesam.models.registry import bundled_enhancer
 
 ENHANCE = ("on", "off", "auto")
 _WEIGHTS = frozenset({".safetensors", ".json", ".pth", ".pt"})
@@ -53,11 +54,13 @@ class ModelSpec:
         name: preset, folder or hub id.
         enhance: `on`, `off` or `auto`.
         label: name in tables; the text that the user gave.
+        enhancer: folder of an enhancer for the model; None for the one that it ships with, if any.
     """
 
     name: str
     enhance: str
     label: str
+    enhancer: str | None = None
 
     def __str__(self) -> str:
         """Return the name in tables."""
@@ -68,14 +71,16 @@ LoadPredictor = Callable[[ModelSpec], PromptPredictor]
 
 
 def parse_model(text: str, enhance: str = "auto") -> ModelSpec:
-    """Read `NAME[@enhance=on|off|auto]`.
+    """Read `NAME[+ENHANCER][@enhance=on|off|auto]`, such as `compact+runs/mine/bundle@enhance=on`.
+
+    A name that exists as a file or folder is never split at its `+`.
 
     Args:
         text: the model; what has no `@enhance=` takes the setting of the run.
         enhance: the setting of the run.
 
     Raises:
-        ConfigError: no name, an unknown setting, or an unknown value of it.
+        ConfigError: no name, no enhancer after `+`, an unknown setting, or an unknown value of it.
     """
     name, sign, option = text.strip().partition("@")
     key, _, value = option.partition("=")
@@ -88,7 +93,12 @@ def parse_model(text: str, enhance: str = "auto") -> ModelSpec:
         raise ConfigError(
             f"expected enhance on, off or auto, got {value!r} for the model {name}; {hint(value, ENHANCE)}"
         )
-    return ModelSpec(name, value, text.strip())
+    if Path(name).exists() or "+" not in name:
+        return ModelSpec(name, value, text.strip())
+    model, _, enhancer = name.partition("+")
+    if not model or not enhancer:
+        raise ConfigError(f"expected a model NAME+ENHANCER, got {text!r}; such as compact+runs/mine/bundle")
+    return ModelSpec(model, value, text.strip(), enhancer)
 
 
 def parse_models(texts: Iterable[str], enhance: str = "auto") -> tuple[ModelSpec, ...]:
@@ -101,8 +111,8 @@ def parse_models(texts: Iterable[str], enhance: str = "auto") -> tuple[ModelSpec
     specs = list(dict.fromkeys(parse_model(word, enhance) for word in words))
     if not specs:
         raise ConfigError("expected at least one model, got none; such as --models compact")
-    meant = [(spec.name, spec.enhance) for spec in specs]
-    twice = next((spec.label for spec in specs if meant.count((spec.name, spec.enhance)) > 1), None)
+    meant = [replace(spec, label="") for spec in specs]
+    twice = next((spec.label for spec, one in zip(specs, meant, strict=True) if meant.count(one) > 1), None)
     if twice is not None:
         raise ConfigError(f"expected different models, got {twice} twice in other words; leave one out")
     return tuple(specs)
@@ -114,19 +124,28 @@ def predictor_loader(device: str | None = None) -> LoadPredictor:
     def load(spec: ModelSpec) -> PromptPredictor:
         from glesam.predictor import Predictor
 
-        options = {} if device is None else {"device": device}
-        return Predictor.from_pretrained(spec.name, enhance=spec.enhance, **options)
+        options: dict[str, str] = {} if device is None else {"device": device}
+        return Predictor.from_pretrained(spec.name, enhance=spec.enhance, enhancer=spec.enhancer, **options)
 
     return load
 
 
 def fingerprint(spec: ModelSpec) -> str:
-    """What tells two versions of a model apart: a digest of its files where they are on this machine, else its name."""
-    location = _location(spec.name)
+    """What tells versions of a model and its enhancer apart: a digest of their files on this machine, else a name."""
+    own = _fingerprint(spec.name)
+    enhancer = spec.enhancer or bundled_enhancer(spec.name)
+    if enhancer is None or spec.enhance == "off":
+        return own
+    return hashlib.sha256(f"{own} {_fingerprint(str(enhancer))}".encode()).hexdigest()[:16]
+
+
+def _fingerprint(name: str) -> str:
+    """Digest of what a name stands for."""
+    location = _location(name)
     if location is None:
         from glesam import __version__
 
-        return f"{spec.name}, glesam {__version__}"
+        return f"{name}, glesam {__version__}"
     files = [location] if location.is_file() else sorted(p for p in location.rglob("*") if p.suffix in _WEIGHTS)
     text = "\n".join(f"{path.name} {sha256(path)}" for path in files)
     return hashlib.sha256(text.encode("utf-8")).hexdigest()[:16]

@@ -18,8 +18,10 @@ from torch import Tensor, nn
 from glesam.data.base import SegmentationDataset
 from glesam.data.pack import PhotoPack
 from glesam.enhance.decoder import mask_decoder, save_decoder
+from glesam.enhance.gate import DegradationGate
 from glesam.enhance.lora import adapted_layers, lora_parameters
 from glesam.enhance.residual import load_enhancer
+from glesam.enhance.skips import SkipAdapter
 from glesam.errors import ConfigError
 from glesam.models.base import Embedding, PromptableModel, PromptTensors
 from glesam.models.compact import CompactModel
@@ -30,7 +32,7 @@ from glesam.train.losses import dice_loss, focal_loss, hard_iou, mask_losses
 from glesam.train.lq_pairs import PairBatches, PairConfig
 from glesam.train.lq_validation import LEVELS, DegradedSet, EnhancedModel
 
-Part = Literal["tokens", "decoder", "encoder", "enhancer"]
+Part = Literal["tokens", "decoder", "encoder", "enhancer", "skips"]
 TOKEN_PARTS = ("mask_tokens.", "iou_token.", "output_hypernetworks_mlps.", "iou_prediction_head.")
 """Of the mask decoder, what "tokens" trains: the tokens, and the heads that read them."""
 _CORNERS = ("compact", "sam2")
@@ -42,8 +44,10 @@ class DecoderConfig(PairConfig):
 
     Attributes:
         train: parts that learn: "tokens" (tokens and their heads), "decoder" (the whole mask decoder, the paper's
-            default), "encoder" (image encoder), "enhancer" (its adapters, or all of it where it has none).
+            default), "encoder" (image encoder), "enhancer" (its adapters, or all of it where it has none), "skips".
         enhancer: folder of an enhancer, or None for the base model's own latents.
+        skips: "raw", "attenuate" or "branch"; what is not raw is made new and learns, whatever `train` says.
+        gate: folder of a gate, whose levels attenuate the skips.
         loss: "dice-focal" (the paper) or "base", the base stage's cross-entropy and Dice.
         encoder_lr: learning rate of encoder and enhancer relative to `lr`.
         refine: chance that a step ends with a corrective click on the mask of its first answer.
@@ -51,6 +55,8 @@ class DecoderConfig(PairConfig):
 
     train: tuple[Part, ...] = Field(default=("decoder",), min_length=1)
     enhancer: str | None = None
+    skips: Literal["raw", "attenuate", "branch"] = "raw"
+    gate: str | None = None
     loss: Literal["dice-focal", "base"] = "dice-focal"
     encoder_lr: float = 0.2
     refine: float = 0.1
@@ -76,7 +82,7 @@ class DecoderObjective(nn.Module):
     def train(self, mode: bool = True) -> DecoderObjective:
         """Set the mode; an encoder or enhancer without anything to learn stays in evaluation mode."""
         super().train(mode)
-        for part in (encoder_of(self.model.base), self.model.enhancer):
+        for part in (encoder_of(self.model.base), self.model.enhancer, self.model.gate):
             if part is not None and not _learns(part):
                 part.eval()
         return self
@@ -100,10 +106,9 @@ class DecoderObjective(nn.Module):
         base, enhancer = self.model.base, self.model.enhancer
         with torch.set_grad_enabled(_learns(encoder_of(base))):
             embedding = base.encode(pixels)
-        if enhancer is None:
-            return embedding
-        with torch.set_grad_enabled(_learns(enhancer) or _learns(encoder_of(base))):
-            return embedding.with_latent(enhancer(embedding.latent))
+        parts = [part for part in (encoder_of(base), enhancer, self.model.skips) if part is not None]
+        with torch.set_grad_enabled(any(_learns(part) for part in parts)):
+            return self.model.restore(embedding)
 
     def _losses(self, logits: Tensor, iou: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """Losses of all tokens; targets take the size of the logits where the model has its own."""
@@ -136,7 +141,8 @@ class DecoderStage:
                 "takes no boxes as corner points; train its enhancer instead"
             )
         enhancer = None if config.enhancer is None else load_enhancer(config.enhancer)
-        model = EnhancedModel(base, enhancer).requires_grad_(False)
+        skips, gate = _new_skips(config, base)
+        model = EnhancedModel(base, enhancer, skips, gate).requires_grad_(False)
         self.trained = unfreeze(model, config.train)
         self.objective = DecoderObjective(model, config.loss, config.refine)
 
@@ -147,9 +153,10 @@ class DecoderStage:
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Decoder at the full learning rate, encoder and enhancer at a share of it."""
         c, model = self.config, self.objective.model
+        own = [] if model.skips is None else [model.skips]
         slow = [encoder_of(model.base), *([model.enhancer] if model.enhancer is not None else [])]
         return [
-            *decay_groups([mask_decoder(model.base)], c.lr, c.weight_decay),
+            *decay_groups([mask_decoder(model.base), *own], c.lr, c.weight_decay),
             *decay_groups(slow, c.lr * c.encoder_lr, c.weight_decay),
         ]
 
@@ -169,17 +176,38 @@ class DecoderStage:
         whole = cast(EnhancedModel, model)
         if self.trained:
             save_decoder(whole.base, folder / "decoder", self.trained)
+        if whole.skips is not None:
+            whole.skips.save_pretrained(folder / "skips")
         if "encoder" in self.config.train:
             whole.base.save_pretrained(folder / "model")
         if "enhancer" in self.config.train and whole.enhancer is not None:
             whole.enhancer.save_pretrained(folder / "enhancer")  # type: ignore[operator]
 
 
+def _new_skips(config: DecoderConfig, base: PromptableModel) -> tuple[SkipAdapter | None, DegradationGate | None]:
+    """The skip adapter that a configuration asks for, fresh, and the gate that it needs.
+
+    Raises:
+        ConfigError: attenuated skips without a gate.
+    """
+    if config.skips == "raw":
+        return None, None
+    if config.skips == "attenuate" and config.gate is None:
+        raise ConfigError("expected a gate to attenuate skips by its level, got none; pass its folder as gate")
+    with torch.inference_mode():
+        embedding = base.encode(torch.zeros(1, 3, base.image_size, base.image_size))
+    torch.manual_seed(config.seed)
+    channels = tuple(skip.shape[1] for skip in embedding.skips)
+    adapter = SkipAdapter(config.skips, embedding.latent.shape[1], channels)
+    gate = DegradationGate.from_pretrained(config.gate) if config.skips == "attenuate" and config.gate else None
+    return adapter, gate
+
+
 def unfreeze(model: EnhancedModel, parts: tuple[Part, ...]) -> list[str]:
     """Let parts of a frozen model learn; give the names of the mask decoder's tensors among them.
 
     Raises:
-        ConfigError: the enhancer is to learn and there is none.
+        ConfigError: the enhancer or the skips are to learn and there are none.
     """
     decoder = mask_decoder(model.base)
     names = [name for name, _ in decoder.named_parameters()]
@@ -189,6 +217,10 @@ def unfreeze(model: EnhancedModel, parts: tuple[Part, ...]) -> list[str]:
         parameter.requires_grad_(name in set(names))
     if "encoder" in parts:
         encoder_of(model.base).requires_grad_(True)
+    if model.skips is not None:
+        model.skips.requires_grad_(True)
+    elif "skips" in parts:
+        raise ConfigError('expected skips to train, got raw ones; set skips to "attenuate" or "branch"')
     if "enhancer" in parts:
         if model.enhancer is None:
             raise ConfigError("expected an enhancer to train, got none; pass its folder as enhancer")

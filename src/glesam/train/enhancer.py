@@ -22,6 +22,7 @@ from glesam.enhance.lora import ALL_TARGETS, ATTENTION_TARGETS, attach_lora
 from glesam.enhance.priors import load_prior, load_schedule
 from glesam.enhance.residual import ResidualEnhancer
 from glesam.enhance.schedule import NoiseSchedule
+from glesam.errors import ConfigError
 from glesam.models.base import PromptableModel
 from glesam.train.helpers import FrozenPartsObjective, decay_groups, open_frozen
 from glesam.train.latents import Batch, Progress, latent_statistics, pair_latents, pair_stream
@@ -49,6 +50,8 @@ class EnhancerConfig(PairConfig):
         lora_alpha: the adapters' output is multiplied by `lora_alpha / rank`.
         targets: "all" layers (the official code) or "attention" (the paper).
         timestep: schedule index of the one step: 1 (the official scripts) is a correction, 999 the paper's T.
+        level_timesteps: schedule index for clear, LQ-1, LQ-2 and LQ-3 photos in place of the one `timestep`; in use,
+            rules by the gate's level name them (`enhance.restoration.LevelRule`).
         alignment_scale: factor on the latent; "measured" brings its standard deviation to the prior's, "measured-sum"
             that of the sum over the groups of four channels, which is what the expanded prior sees.
         measured_photos: clean views for the measurement.
@@ -65,6 +68,7 @@ class EnhancerConfig(PairConfig):
     lora_alpha: float = Field(default=8, gt=0)
     targets: Literal["all", "attention"] = "all"
     timestep: int = Field(default=1, ge=0)
+    level_timesteps: tuple[int, int, int, int] | None = None
     alignment_scale: float | Literal["measured", "measured-sum"] = "measured"
     measured_photos: int = Field(default=32, gt=0)
     scaled_loss: bool = False
@@ -82,16 +86,23 @@ class EnhancerObjective(FrozenPartsObjective):
         enhancer: learns.
         encoder: frozen segmentation model.
         loss_scale: the loss is that of latents multiplied by this.
+        level_timesteps: schedule index by level; see `EnhancerConfig`.
     """
 
-    def __init__(self, enhancer: nn.Module, encoder: PromptableModel, loss_scale: float = 1.0) -> None:
+    def __init__(
+        self,
+        enhancer: nn.Module,
+        encoder: PromptableModel,
+        loss_scale: float = 1.0,
+        level_timesteps: tuple[int, ...] | None = None,
+    ) -> None:
         super().__init__(enhancer, encoder=encoder)
-        self.loss_scale = loss_scale
+        self.loss_scale, self.level_timesteps = loss_scale, level_timesteps
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Return `loss`, `mse` (unscaled) and `ratio`, the error relative to leaving the latents as they are."""
         clean, degraded = pair_latents(cast(PromptableModel, self.frozen["encoder"]), batch)
-        mse = F.mse_loss(self.model(degraded), clean)
+        mse = F.mse_loss(enhance(self.model, degraded, batch["levels"], self.level_timesteps), clean)
         before = F.mse_loss(degraded, clean)
         ratio = mse.detach() / before if before > 0 else torch.ones_like(before)
         return {"loss": mse * self.loss_scale**2, "mse": mse.detach(), "ratio": ratio}
@@ -128,7 +139,8 @@ class EnhancerStage:
         statistics = latent_statistics(self.encoder, self._pairs(0), self._photos_to_measure())
         scale = alignment_scale(config, statistics)
         enhancer = build_enhancer(config, int(statistics["channels"]), scale)
-        self.objective = EnhancerObjective(enhancer, self.encoder, scale if config.scaled_loss else 1.0)
+        loss_scale = scale if config.scaled_loss else 1.0
+        self.objective = EnhancerObjective(enhancer, self.encoder, loss_scale, config.level_timesteps)
 
     def _pairs(self, rank: int) -> PairBatches:
         return PairBatches(self.packs, list(self.config.data.values()), self.config, rank)
@@ -150,7 +162,8 @@ class EnhancerStage:
         if self.val is None:
             return {}
         model.eval()
-        return enhancement(model, self.encoder, self.val, self.config.val_images, self.config.seed)
+        c = self.config
+        return enhancement(model, self.encoder, self.val, c.val_images, c.seed, c.level_timesteps)
 
     def save(self, model: nn.Module, folder: Path) -> None:
         """Write the enhancer with everything that it needs."""
@@ -176,7 +189,10 @@ def build_enhancer(config: EnhancerConfig, channels: int, scale: float) -> nn.Mo
 
     Raises:
         ModelError: the prior is missing or does not fit.
+        ConfigError: timesteps by level for a network without any.
     """
+    if config.kind == "residual-cnn" and config.level_timesteps is not None:
+        raise ConfigError('expected kind "unet" with level_timesteps, got "residual-cnn"; leave one of them out')
     if config.kind == "residual-cnn":
         torch.manual_seed(config.seed)
         return ResidualEnhancer(channels, config.width, config.blocks)
@@ -237,9 +253,22 @@ def _targets(unet: nn.Module, config: EnhancerConfig) -> Literal["all", "attenti
     return tuple(end for end in kept if any(name.endswith(f".{end}") for name in layers))
 
 
+def enhance(enhancer: nn.Module, latents: Tensor, levels: Tensor, table: tuple[int, ...] | None) -> Tensor:
+    """Enhance `(B, C, h, w)` latents of photos at `(B,)` levels, at the timesteps that a table gives their levels."""
+    if table is None:
+        return torch.as_tensor(enhancer(latents))
+    nearest = levels.round().long().clamp(0, len(table) - 1)
+    return torch.as_tensor(enhancer(latents, torch.tensor(table, device=latents.device)[nearest]))
+
+
 @torch.inference_mode()
 def enhancement(
-    enhancer: nn.Module, encoder: PromptableModel, data: SegmentationDataset, count: int, seed: int
+    enhancer: nn.Module,
+    encoder: PromptableModel,
+    data: SegmentationDataset,
+    count: int,
+    seed: int,
+    table: tuple[int, ...] | None = None,
 ) -> dict[str, float]:
     """How much nearer to the clean latent the enhancer brings degraded ones.
 
@@ -251,7 +280,8 @@ def enhancement(
     spread: list[float] = []
     for levels, latents in level_latents(encoder, data, count, seed):
         clean = latents[:1]
-        after = (enhancer(latents) - clean).square().flatten(1).mean(dim=1).tolist()
+        severities = torch.tensor([float(level.severity) for level in levels], device=latents.device)
+        after = (enhance(enhancer, latents, severities, table) - clean).square().flatten(1).mean(dim=1).tolist()
         before = (latents - clean).square().flatten(1).mean(dim=1).tolist()
         spread.append(float(clean.var()))
         for level, a, b in zip(levels, after, before, strict=True):

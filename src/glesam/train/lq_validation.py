@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from glesam.data.base import Sample, SegmentationDataset
+from glesam.enhance.gate import DegradationGate
+from glesam.enhance.skips import SkipAdapter
 from glesam.evaluate.levels import CLEAR, LQ_LEVELS, Level, apply
 from glesam.models.base import Embedding, ImageGeometry, MaskOutput, PromptableModel, PromptTensors
 
@@ -40,18 +42,26 @@ class DegradedSet:
 
 
 class EnhancedModel(PromptableModel):
-    """A promptable model whose `encode` enhances the latent; the whole path of `enhance="on"` as one module.
+    """A promptable model whose `encode` restores the embedding; the whole path of `enhance="on"` as one module.
 
     Args:
         base: the segmentation model.
         enhancer: latent to latent of the same shape; None leaves the latent as it is.
+        skips: changes the skips; None leaves them raw.
+        gate: tells levels to a skip adapter that needs them.
     """
 
     family: ClassVar[str] = "enhanced"
 
-    def __init__(self, base: PromptableModel, enhancer: nn.Module | None = None) -> None:
+    def __init__(
+        self,
+        base: PromptableModel,
+        enhancer: nn.Module | None = None,
+        skips: SkipAdapter | None = None,
+        gate: DegradationGate | None = None,
+    ) -> None:
         super().__init__()
-        self.base, self.enhancer = base, enhancer
+        self.base, self.enhancer, self.skips, self.gate = base, enhancer, skips, gate
         self.image_size = base.image_size
 
     def preprocess(self, image: npt.NDArray[np.uint8]) -> tuple[Tensor, ImageGeometry]:
@@ -59,9 +69,16 @@ class EnhancedModel(PromptableModel):
         return self.base.preprocess(image)
 
     def encode(self, pixel_values: Tensor) -> Embedding:
-        """Encode `(B, 3, S, S)` pixel values and enhance the latent."""
-        embedding = self.base.encode(pixel_values)
-        return embedding if self.enhancer is None else embedding.with_latent(self.enhancer(embedding.latent))
+        """Encode `(B, 3, S, S)` pixel values, enhance the latent and restore the skips."""
+        return self.restore(self.base.encode(pixel_values))
+
+    def restore(self, embedding: Embedding) -> Embedding:
+        """Enhance the latent and restore the skips of an embedding."""
+        levels = None if self.gate is None else self.gate.levels(embedding.latent)
+        if self.enhancer is not None:
+            embedding = embedding.with_latent(self.enhancer(embedding.latent))
+        restored: Embedding = embedding if self.skips is None else self.skips(embedding, levels)
+        return restored
 
     def decode(self, embedding: Embedding, prompts: PromptTensors, multimask: bool = False) -> MaskOutput:
         """As the base model."""

@@ -1,0 +1,329 @@
+"""Bundles: what goes in comes out, for the right base model only; off is the base; each part acts where it should."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "train"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
+from models_tiny import sam2_tiny, sam_tiny
+from train_tiny import tiny_model, tiny_prior
+
+from glesam.enhance.bundle import Parts, load_bundle, read_rules, write_bundle
+from glesam.enhance.decoder import mask_decoder, save_decoder
+from glesam.enhance.gate import DegradationGate
+from glesam.enhance.residual import ResidualEnhancer
+from glesam.enhance.restoration import LevelRule, Restoration
+from glesam.enhance.skips import SkipAdapter
+from glesam.errors import ModelError
+from glesam.evaluate.model_specs import fingerprint, parse_model, predictor_loader
+from glesam.models.base import Embedding, ImageGeometry, MaskOutput, PromptableModel, PromptTensors
+from glesam.models.compact import CompactModel
+from glesam.models.sam import SamPromptable
+from glesam.models.sam2 import Sam2Promptable
+from glesam.predictor import Predictor
+from glesam.train.enhancer import EnhancerConfig, build_enhancer
+
+
+def photo():
+    return np.random.default_rng(0).integers(0, 255, (48, 64, 3), dtype=np.uint8)
+
+
+def masks_of(predictor, **prompt):
+    predictor.set_image(photo())
+    return predictor.predict(**(prompt or {"points": [[[20, 20]], [[40, 30]]]}))
+
+
+def changed_decoder(model, folder):
+    """A decoder that differs from the base model's in all four heads."""
+    decoder = mask_decoder(model)
+    before = {k: v.clone() for k, v in decoder.state_dict().items()}
+    names = [k for k in before if k.startswith("output_hypernetworks_mlps")]
+    with torch.no_grad():
+        for name, value in decoder.named_parameters():
+            if name in names:
+                value.mul_(1.5)
+    save_decoder(model, folder, names)
+    decoder.load_state_dict(before)
+    return folder
+
+
+def gate_at(folder, level, threshold=0.5, channels=256):
+    """A gate that says the same of every photo: equal odds for each of the three questions."""
+    gate = DegradationGate(channels, hidden=4, threshold=threshold)
+    for parameter in gate.parameters():
+        torch.nn.init.zeros_(parameter)
+    share = torch.tensor(level / 3).clamp(1e-4, 1 - 1e-4)
+    gate.output.bias.data.fill_(torch.logit(share))
+    gate.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Folder with a base model, a U-Net enhancer with adapters, a residual one, a decoder, gates and a skip branch."""
+    root = tmp_path_factory.mktemp("bundle")
+    base = CompactModel.from_pretrained(tiny_model(root / "base"))
+    network = ResidualEnhancer(256, 8, 1)
+    torch.nn.init.normal_(network.tail.weight, std=0.5, generator=torch.Generator().manual_seed(0))
+    network.save_pretrained(root / "residual")
+    unet = build_enhancer(EnhancerConfig(prior=str(tiny_prior(root / "prior")), rank=2, timestep=200), 256, 1.0)
+    with torch.no_grad():
+        for name, parameter in unet.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(std=0.05, generator=torch.Generator().manual_seed(1))
+    unet.save_pretrained(root / "unet")
+    changed_decoder(base, root / "decoder")
+    gate_at(root / "clear", 0.0)
+    gate_at(root / "bad", 2.4)
+    branch = SkipAdapter("branch")
+    for one in branch.branches:
+        torch.nn.init.normal_(one.narrow.weight, std=0.5, generator=torch.Generator().manual_seed(2))
+    branch.save_pretrained(root / "branch")
+    attenuate = SkipAdapter("attenuate")
+    for slope in attenuate.slopes:
+        torch.nn.init.constant_(slope, 2.0)
+    attenuate.save_pretrained(root / "attenuate")
+    return root, base
+
+
+def bundle(made, folder, rules=(), half=False, **parts):
+    root, base = made
+    return write_bundle(folder, base, Parts(**{name: root / part for name, part in parts.items()}), rules, half)
+
+
+@pytest.mark.parametrize("kind", ["unet", "residual"])
+def test_everything_comes_back_and_off_is_the_base_bit_for_bit(made, tmp_path, kind):
+    root, base = made
+    folder = bundle(made, tmp_path / "b", enhancer=kind, decoder="decoder", gate="bad", skips="branch")
+    plain = masks_of(Predictor(base))
+    off = Predictor.from_pretrained(root / "base", enhance="off", enhancer=folder)
+    assert masks_of(off).logits.tobytes() == plain.logits.tobytes()
+    assert masks_of(off).scores.tobytes() == plain.scores.tobytes()
+    off.enhance = "on"
+    on = masks_of(off)
+    assert not np.allclose(on.logits, plain.logits)
+    off.enhance = "auto"
+    assert masks_of(off).logits.tobytes() == on.logits.tobytes()
+    base_digest, enhancer_digest = on.info["weights"].split("+")
+    assert plain.info["weights"] == base_digest
+    assert len(enhancer_digest) == 16
+    clean = Predictor.from_pretrained(
+        root / "base", enhancer=bundle(made, tmp_path / "c", enhancer=kind, decoder="decoder", gate="clear")
+    )
+    assert masks_of(clean).logits.tobytes() == plain.logits.tobytes()
+    assert masks_of(clean).info["enhanced"] is False
+
+
+def test_each_part_does_what_its_pieces_do_by_hand(made, tmp_path):
+    from glesam.enhance.decoder import with_decoder
+    from glesam.enhance.residual import load_enhancer
+
+    root, base = made
+    folder = bundle(made, tmp_path / "b", enhancer="unet", decoder="decoder", skips="branch")
+    restoration = load_bundle(folder, base)
+    with torch.inference_mode():
+        raw = base.encode(base.preprocess(photo())[0])
+        latent = load_enhancer(root / "unet")(raw.latent)
+        expected = SkipAdapter.from_pretrained(root / "branch")(raw.with_latent(latent), None)
+        got = restoration.restore(base, raw)
+    torch.testing.assert_close(got.latent, latent, rtol=0, atol=1e-4)
+    for ours, theirs in zip(got.skips, expected.skips, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-3)
+    tuned = Predictor(with_decoder(base, root / "decoder"), "on", load_enhancer(root / "unet"))
+    ours = masks_of(
+        Predictor(base, "on", load_bundle(bundle(made, tmp_path / "d", enhancer="unet", decoder="decoder"), base))
+    )
+    np.testing.assert_allclose(ours.logits, masks_of(tuned).logits, atol=1e-3)
+
+
+def test_a_decoder_alone_is_used_only_when_enhanced(made, tmp_path):
+    _, base = made
+    p = Predictor(base, "off", load_bundle(bundle(made, tmp_path / "b", decoder="decoder"), base))
+    off = masks_of(p).logits
+    p.enhance = "on"
+    assert not np.array_equal(masks_of(p).logits, off)
+    assert np.array_equal(off, masks_of(Predictor(base)).logits)
+
+
+def test_half_precision_is_small_and_near(made, tmp_path):
+    _, base = made
+    whole, half = (bundle(made, tmp_path / str(h), half=h, enhancer="unet", decoder="decoder") for h in (False, True))
+    sizes = [sum(f.stat().st_size for f in folder.rglob("*.safetensors")) for folder in (whole, half)]
+    assert sizes[1] < 0.55 * sizes[0]
+    a, b = (masks_of(Predictor(base, "on", load_bundle(folder, base))).logits for folder in (whole, half))
+    assert np.abs(a - b).max() < 0.02 * np.abs(a).max()
+
+
+def test_level_chooses_strength_and_timestep(made, tmp_path):
+    from glesam.enhance.residual import load_enhancer
+
+    root, base = made
+    rules = (LevelRule(0, timestep=1), LevelRule(1, strength=0.5), LevelRule(2, timestep=400))
+    for level, gate in ((0.0, "g0"), (1.5, "g1"), (2.5, "g2")):
+        gate_at(root / gate, level)
+        restoration = load_bundle(bundle(made, tmp_path / gate, rules, enhancer="unet", gate=gate), base)
+        latent = torch.randn(1, 256, 4, 4, generator=torch.Generator().manual_seed(3))
+        told = restoration.judge(latent)[1]
+        assert told == pytest.approx(level, abs=0.01)
+        with torch.inference_mode():
+            unet = load_enhancer(root / "unet")
+            expected = {0.0: unet.at(1)(latent), 1.5: (latent + unet(latent)) / 2, 2.5: unet.at(400)(latent)}[level]
+            got = restoration.restore(base, base.encode(torch.zeros(1, 3, 64, 64)).with_latent(latent), told).latent
+        torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-3)
+
+
+class Border(PromptableModel):
+    """Everything right of an object's point; logits are linear in x, in cells of 4 pixels of whatever it encoded."""
+
+    family, image_size = "border", 128
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+        self.sides = []
+
+    def preprocess(self, image):
+        return torch.zeros(1, 3, 128, 128), ImageGeometry(image.shape[:2], (128, 128), 128)
+
+    def encode(self, pixel_values):
+        self.sides.append(pixel_values.shape[-1])
+        return Embedding(torch.zeros(1, 256, pixel_values.shape[-1] // 16, pixel_values.shape[-1] // 16))
+
+    def decode(self, embedding, prompts, multimask=False):
+        side = 4 * embedding.latent.shape[-1]
+        if prompts.mask_input is not None:
+            assert prompts.mask_input.shape[-1] == side
+        corner = prompts.boxes[..., 0] if prompts.point_coords is None else prompts.point_coords[:, :, 0, 0]
+        logits = (torch.arange(side) + 0.5) * 4 - corner[..., None]
+        return MaskOutput(logits[:, :, None, None].expand(-1, -1, 1, side, -1), torch.ones(*corner.shape, 1))
+
+    def save_pretrained(self, folder):
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("prompt", [{"points": [[52.0, 20.0]]}, {"boxes": [[52.0, 3.0, 90.0, 60.0]]}])
+def test_a_smaller_square_keeps_the_places_of_prompts_and_masks(prompt):
+    model = Border()
+    p = Predictor(model, "on", Restoration(rules=(LevelRule(0, image_size=64),)))
+    masks = masks_of(p, **prompt)
+    assert model.sides == [128, 64]
+    assert masks.logits.shape == (1, 32, 32)
+    assert masks.masks[0, :, 53:].all()
+    assert not masks.masks[0, :, :51].any()
+    assert np.array_equal(p.predict(**prompt, mask_input=masks.logits).masks, masks.masks)
+    p.enhance = "off"
+    assert masks_of(p, **prompt).logits.tobytes() == masks_of(Predictor(model), **prompt).logits.tobytes()
+
+
+def test_a_smaller_square_of_the_compact_model_is_what_its_parts_give(made, tmp_path):
+    _, base = made
+    restoration = load_bundle(bundle(made, tmp_path / "b", (LevelRule(0, image_size=32),)), base)
+    pixels, geometry = base.preprocess(photo())
+    with torch.inference_mode():
+        small = base.encode(torch.nn.functional.interpolate(pixels, (32, 32), mode="bilinear", antialias=True))
+        embedding = restoration.restore(base, base.encode(pixels), None, pixels)
+        torch.testing.assert_close(embedding.latent, small.latent)
+        points, labels = torch.tensor([[[[20.0, 30.0]]]]), torch.ones(1, 1, 1, dtype=torch.long)
+        expected = base.decode(small, PromptTensors(points / 2, labels)).low_res_logits
+        got = restoration.decode(base, embedding, PromptTensors(points, labels)).low_res_logits
+    assert got.shape == (1, 1, 1, 16, 16)
+    torch.testing.assert_close(got[0], torch.nn.functional.interpolate(expected[0], (16, 16), mode="bilinear"))
+    assert geometry.image_size == 64
+
+
+def test_the_wrong_base_is_refused(made, tmp_path):
+    root, _ = made
+    folder = bundle(made, tmp_path / "b", enhancer="residual")
+    other = CompactModel.from_pretrained(root / "base")
+    with torch.no_grad():
+        other.encoder.skip4.bias.add_(1e-3)
+    with pytest.raises(ModelError, match="other weights of the same family"):
+        load_bundle(folder, other)
+    with pytest.raises(ModelError, match="'family': 'sam'"):
+        load_bundle(folder, SamPromptable(sam_tiny()))
+
+
+def test_broken_folders_are_refused(made, tmp_path):
+    root, base = made
+    with pytest.raises(ModelError, match="glesam train bundle"):
+        load_bundle(root / "residual", base)
+    with pytest.raises(ModelError, match=r"config\.json"):
+        load_bundle(tmp_path, base)
+    folder = bundle(made, tmp_path / "b", enhancer="residual")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "parts": ["enhancers"]}))
+    with pytest.raises(ModelError, match="'enhancers'"):
+        load_bundle(folder, base)
+    (folder / "config.json").write_text(json.dumps({**config, "rules": [{"below": 1}]}))
+    with pytest.raises(ModelError, match="below"):
+        load_bundle(folder, base)
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "enhancer" / "model.safetensors").write_bytes(b"x")
+    with pytest.raises(ModelError, match="SHA-256"):
+        load_bundle(folder, base)
+
+
+@pytest.mark.parametrize(
+    ("parts", "rules", "message"),
+    [
+        ({}, (), "got none; add a part"),
+        ({"gate": "clear"}, (), "got none; add a part"),
+        ({"enhancer": "residual"}, (LevelRule(0), LevelRule(1)), "expected a gate"),
+        ({"skips": "attenuate"}, (), "expected a gate"),
+        ({"enhancer": "residual"}, (LevelRule(0, timestep=1),), "diffusion enhancer"),
+        ({"enhancer": "residual"}, (LevelRule(0, image_size=48),), "multiples of 32"),
+        ({"enhancer": "residual"}, (LevelRule(1),), "from level 0"),
+    ],
+)
+def test_parts_that_make_no_sense_are_refused(made, tmp_path, parts, rules, message):
+    with pytest.raises(ModelError, match=message):
+        bundle(made, tmp_path / "b", rules, **parts)
+
+
+def test_rules_file(tmp_path):
+    path = tmp_path / "rules.json"
+    path.write_text('[{"above": 0}, {"above": 1.5, "image_size": 256, "strength": 0.5}]')
+    assert read_rules(path) == (LevelRule(0), LevelRule(1.5, None, 0.5, 256))
+    for text, message in (("{}", "JSON list"), ("[1]", "JSON list"), ('[{"abov": 1}]', "abov"), ("x", "JSON list")):
+        path.write_text(text)
+        with pytest.raises(ModelError, match=message):
+            read_rules(path)
+    with pytest.raises(ModelError, match="strength of 0 to 2"):
+        LevelRule(0, strength=3)
+
+
+@pytest.mark.parametrize(("wrapper", "build"), [(SamPromptable, sam_tiny), (Sam2Promptable, sam2_tiny)])
+def test_sam_and_sam2_take_a_bundle_with_decoder(tmp_path, wrapper, build):
+    base = wrapper(build())
+    base.save_pretrained(tmp_path / "base")
+    channels = base.encode(torch.zeros(1, 3, base.image_size, base.image_size)).latent.shape[1]
+    network = ResidualEnhancer(channels, 8, 1)
+    torch.nn.init.normal_(network.tail.weight, std=0.5)
+    network.save_pretrained(tmp_path / "enhancer")
+    gate_at(tmp_path / "gate", 2.0, channels=channels)
+    parts = Parts(tmp_path / "enhancer", changed_decoder(base, tmp_path / "decoder"), tmp_path / "gate")
+    folder = write_bundle(tmp_path / "b", base, parts)
+    p = Predictor.from_pretrained(tmp_path / "base", enhancer=folder)
+    enhanced = masks_of(p)
+    p.enhance = "off"
+    plain = masks_of(Predictor.from_pretrained(tmp_path / "base"))
+    assert masks_of(p).logits.tobytes() == plain.logits.tobytes()
+    assert not np.allclose(enhanced.logits, plain.logits)
+    with pytest.raises(ModelError, match="compact model"):
+        write_bundle(tmp_path / "c", base, parts, (LevelRule(0, image_size=256),))
+
+
+def test_evaluate_takes_model_plus_enhancer(made, tmp_path):
+    root, base = made
+    folder = bundle(made, tmp_path / "b", enhancer="residual", gate="bad")
+    spec = parse_model(f"{root / 'base'}+{folder}@enhance=on")
+    assert (spec.name, spec.enhancer, spec.enhance) == (str(root / "base"), str(folder), "on")
+    got = masks_of(predictor_loader("cpu")(spec))
+    assert got.logits.tobytes() == masks_of(Predictor(base, "on", load_bundle(folder, base))).logits.tobytes()
+    off = parse_model(f"{root / 'base'}+{folder}@enhance=off")
+    assert fingerprint(off) == fingerprint(parse_model(str(root / "base"))) != fingerprint(spec)
