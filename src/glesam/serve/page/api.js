@@ -1,0 +1,79 @@
+// The server's HTTP API. Every failure becomes an ApiError with one sentence that a person can read.
+
+const RETRIES = 4;
+const LONGEST_WAIT_SECONDS = 5;
+const TOKEN_KEY = 'glesam-token';
+
+export class ApiError extends Error {
+  constructor(message, status) {
+    super(message);
+    this.status = status;
+  }
+}
+
+let token = sessionStorage.getItem(TOKEN_KEY) ?? '';
+
+/** Keep the bearer token for this tab; it goes with its closing. */
+export function setToken(value) {
+  token = value.trim();
+  sessionStorage.setItem(TOKEN_KEY, token);
+}
+
+async function sentence(response) {
+  try {
+    const content = await response.json();
+    if (typeof content.error === 'string') return content.error;
+  } catch {
+    // An answer without JSON, from a proxy perhaps: its status has to say it.
+  }
+  return `the server answered ${response.status} ${response.statusText}`.trim();
+}
+
+const pause = (seconds) => new Promise((done) => setTimeout(done, seconds * 1000));
+
+async function send(path, options) {
+  const headers = { ...options.headers, ...(token ? { Authorization: `Bearer ${token}` } : {}) };
+  try {
+    return await fetch(path, { ...options, headers });
+  } catch (error) {
+    if (error.name === 'AbortError') throw error;
+    throw new ApiError('The server does not answer: see that glesam serve is still running, then try again.', 0);
+  }
+}
+
+/** Send a request; while the server is overloaded (503) wait as long as it asks for, a few times. */
+async function request(path, options = {}) {
+  for (let attempt = 0; ; attempt++) {
+    const response = await send(path, options);
+    if (response.ok) return response;
+    if (response.status !== 503 || attempt >= RETRIES) throw new ApiError(await sentence(response), response.status);
+    const wanted = Number(response.headers.get('Retry-After')) || 1;
+    await pause(Math.min(wanted, LONGEST_WAIT_SECONDS));
+    options.signal?.throwIfAborted();
+  }
+}
+
+async function json(path, body, signal) {
+  const headers = { 'Content-Type': 'application/json' };
+  return request(path, { method: 'POST', headers, body: JSON.stringify(body), signal });
+}
+
+export const models = async () => (await request('v1/models')).json();
+
+export const degradations = async () => (await request('v1/degradations')).json();
+
+/** Bytes of a picture to {id, width, height, degraded, milliseconds}. */
+export async function embed(blob, signal) {
+  const headers = { 'Content-Type': blob.type.startsWith('image/') ? blob.type : 'application/octet-stream' };
+  return (await request('v1/embed', { method: 'POST', headers, body: blob, signal })).json();
+}
+
+export const segment = async (body, signal) => (await json('v1/segment', { format: 'rle', ...body }, signal)).json();
+
+export const everything = async (body, signal) => (await json('v1/everything', { format: 'rle', ...body }, signal)).json();
+
+/** A worse picture: {blob, id}, a PNG that the server knows by its id already. */
+export async function degrade(body, signal) {
+  const response = await json('v1/degrade', body, signal);
+  return { blob: await response.blob(), id: response.headers.get('X-Picture-Id') };
+}

@@ -1,0 +1,175 @@
+// Mouse, pen and fingers on the stage: click for a point, drag for a box, wheel or two fingers to zoom and pan.
+
+import { foundAt } from './draw.js';
+import { keepFound } from './photos.js';
+import { addPoint, setBox } from './prompts.js';
+import { report } from './session.js';
+import { set, state } from './state.js';
+
+const SLOP = { mouse: 4, pen: 6, touch: 10 };
+const LONG_PRESS_MS = 550;
+const MIN_BOX_PIXELS = 2;
+const WHEEL_SPEED = 0.0016;
+
+/** Listen on the canvas; timing.click is called with the time of each click that may give a mask. */
+export function listen(canvas, view, timing) {
+  const fingers = new Map(); // pointers that are down: id → {x, y}
+  let gesture = null; // {id, start, button, at, panning, moved}
+  let press = 0;
+
+  const place = (event) => {
+    const box = canvas.getBoundingClientRect();
+    return [event.clientX - box.left, event.clientY - box.top];
+  };
+
+  canvas.addEventListener('pointerdown', (event) => {
+    if (!state.picture) return;
+    const at = place(event);
+    fingers.set(event.pointerId, at);
+    canvas.setPointerCapture(event.pointerId);
+    clearTimeout(press);
+    if (fingers.size > 1) {
+      gesture = null; // two fingers zoom and pan
+      set({ drag: null });
+      return;
+    }
+    const panning = event.button === 1 || state.panning === true;
+    gesture = { id: event.pointerId, start: at, button: event.button, panning, moved: false, type: event.pointerType };
+    if (event.pointerType === 'touch') press = setTimeout(() => longPress(event), LONG_PRESS_MS);
+    set({ cursor: null, corner: null });
+  });
+
+  function longPress(event) {
+    if (!gesture || gesture.moved) return;
+    const at = view.toImage(...gesture.start);
+    gesture = null;
+    click(at, 0, event);
+  }
+
+  canvas.addEventListener('pointermove', (event) => {
+    const at = place(event);
+    if (fingers.size === 2 && fingers.has(event.pointerId)) pinch(event.pointerId, at);
+    else if (gesture?.id === event.pointerId) move(at, event);
+    else if (state.everything) set({ hover: view.holds(view.toImage(...at)) ? foundAt(view.toImage(...at)) : null });
+  });
+
+  function pinch(id, at) {
+    const before = fingers.get(id);
+    const other = [...fingers].find(([key]) => key !== id)[1];
+    const distance = (a, b) => Math.hypot(a[0] - b[0], a[1] - b[1]);
+    view.pan((at[0] - before[0]) / 2, (at[1] - before[1]) / 2);
+    view.zoom(distance(at, other) / Math.max(distance(before, other), 1), (at[0] + other[0]) / 2, (at[1] + other[1]) / 2);
+    fingers.set(id, at);
+    set({});
+  }
+
+  function move(at, event) {
+    const slop = SLOP[gesture.type] ?? SLOP.mouse;
+    gesture.moved ||= Math.hypot(at[0] - gesture.start[0], at[1] - gesture.start[1]) > slop;
+    if (!gesture.moved) return;
+    clearTimeout(press);
+    if (gesture.panning) {
+      view.pan(event.movementX, event.movementY);
+      set({});
+    } else if (gesture.button === 0 && !state.everything) {
+      const [from, to] = [gesture.start, at].map((each) => view.clamp(view.toImage(...each)));
+      set({ drag: [...from, ...to] });
+    }
+  }
+
+  canvas.addEventListener('pointerup', (event) => {
+    clearTimeout(press);
+    fingers.delete(event.pointerId);
+    if (gesture?.id !== event.pointerId) return;
+    const done = gesture;
+    const { drag } = state;
+    gesture = null;
+    set({ drag: null });
+    if (done.panning) return;
+    if (drag) box(drag, event);
+    else if (!done.moved) click(view.toImage(...done.start), done.button === 2 ? 0 : state.tool, event);
+  });
+
+  canvas.addEventListener('pointercancel', (event) => {
+    clearTimeout(press);
+    fingers.delete(event.pointerId);
+    gesture = null;
+    set({ drag: null });
+  });
+
+  function box([x0, y0, x1, y1], event) {
+    if (Math.abs(x1 - x0) < MIN_BOX_PIXELS || Math.abs(y1 - y0) < MIN_BOX_PIXELS) return;
+    timing.click(event.timeStamp);
+    setBox([x0, y0, x1, y1]);
+  }
+
+  function click(at, label, event) {
+    if (!view.holds(at)) return;
+    if (state.everything) {
+      const index = foundAt(at);
+      if (index !== null) keepFound([index]);
+      return;
+    }
+    timing.click(event.timeStamp);
+    addPoint(at, label);
+  }
+
+  canvas.addEventListener('pointerleave', () => set({ hover: null }));
+  canvas.addEventListener('contextmenu', (event) => event.preventDefault());
+  canvas.addEventListener(
+    'wheel',
+    (event) => {
+      if (!state.picture) return;
+      event.preventDefault();
+      const lines = event.deltaMode === WheelEvent.DOM_DELTA_LINE ? 16 : 1;
+      view.zoom(Math.exp(-event.deltaY * lines * WHEEL_SPEED * (event.ctrlKey ? 5 : 1)), ...place(event));
+      set({});
+    },
+    { passive: false },
+  );
+}
+
+/** The handle between the two sides. */
+export function listenToSlider(handle, stage) {
+  const put = (share) => set({ slider: Math.min(Math.max(share, 0), 1) });
+  handle.addEventListener('pointerdown', (event) => {
+    handle.setPointerCapture(event.pointerId);
+    event.preventDefault();
+    handle.focus();
+  });
+  handle.addEventListener('pointermove', (event) => {
+    if (!handle.hasPointerCapture(event.pointerId)) return;
+    const box = stage.getBoundingClientRect();
+    put((event.clientX - box.left) / box.width);
+  });
+  handle.addEventListener('keydown', (event) => {
+    const steps = { ArrowLeft: -0.02, ArrowRight: 0.02, PageDown: -0.1, PageUp: 0.1, Home: -1, End: 1 };
+    if (!(event.key in steps)) return;
+    event.preventDefault();
+    event.stopPropagation();
+    put(state.slider + steps[event.key]);
+  });
+}
+
+/** Photos that are dropped anywhere or pasted. */
+export function listenForPhotos(open) {
+  const first = (transfer) => [...(transfer?.files ?? [])][0];
+  const has = (transfer) => [...(transfer?.types ?? [])].includes('Files');
+  const mark = (on) => document.body.classList.toggle('dropping', on);
+  window.addEventListener('dragover', (event) => {
+    event.preventDefault();
+    mark(has(event.dataTransfer));
+  });
+  window.addEventListener('dragleave', (event) => event.relatedTarget === null && mark(false));
+  window.addEventListener('drop', (event) => {
+    event.preventDefault();
+    mark(false);
+    const file = first(event.dataTransfer);
+    if (file) open(file);
+    else report(new Error('expected a photo file, got something else; drag a file from your computer'));
+  });
+  window.addEventListener('paste', (event) => {
+    const file = first(event.clipboardData);
+    if (file) open(file);
+  });
+}

@@ -1,0 +1,121 @@
+// What a person points at: objects with points and boxes, one of them active, and undo for all of it.
+
+import { COLOURS, activeObject, set, state } from './state.js';
+
+const LONGEST_HISTORY = 200;
+let past = [];
+let future = [];
+let nextId = 1;
+
+const snapshot = () => ({ objects: state.objects, active: state.active });
+
+export const canUndo = () => past.length > 0;
+export const canRedo = () => future.length > 0;
+
+/** Change objects so that it can be undone. */
+function commit(objects, active = state.active) {
+  past = [...past.slice(-LONGEST_HISTORY + 1), snapshot()];
+  future = [];
+  set({ objects, active, message: null });
+}
+
+function step(from, to) {
+  const wanted = from.pop();
+  if (!wanted) return;
+  to.push(snapshot());
+  set({ ...wanted, message: null });
+}
+
+export const undo = () => step(past, future);
+export const redo = () => step(future, past);
+
+/** Begin anew, with nothing to undo: for a new photo. */
+export function reset() {
+  past = [];
+  future = [];
+  nextId = 1;
+  set({ objects: [], active: null, everything: null, hover: null, drag: null, corner: null, cursor: null });
+}
+
+function fresh(values = {}) {
+  const id = nextId++;
+  const colour = COLOURS[(id - 1) % COLOURS.length];
+  return { id, colour, points: [], labels: [], box: null, choice: null, fixed: null, ...values };
+}
+
+/** Put new prompts into the active object; there is one as soon as somebody points. */
+function prompt(change) {
+  const object = activeObject() ?? fresh();
+  const changedObject = { ...object, choice: null, fixed: null, ...change(object) };
+  const others = state.objects.filter((each) => each.id !== object.id);
+  const place = state.objects.findIndex((each) => each.id === object.id);
+  others.splice(place < 0 ? others.length : place, 0, changedObject);
+  commit(others, object.id);
+}
+
+const rounded = (values) => values.map((value) => Math.round(value * 10) / 10);
+
+/** Add a point: label 1 foreground, 0 background. */
+export function addPoint(point, label) {
+  prompt((object) => ({ points: [...object.points, rounded(point)], labels: [...object.labels, label] }));
+}
+
+/** Give the object its box, in place of an earlier one. */
+export function setBox([x0, y0, x1, y1]) {
+  const box = rounded([Math.min(x0, x1), Math.min(y0, y1), Math.max(x0, x1), Math.max(y0, y1)]);
+  prompt(() => ({ box }));
+}
+
+/** The server needs something to look for: a foreground point or a box. */
+export const isUsable = (object) => object.box !== null || object.labels.includes(1);
+
+/** Begin the next object, unless the active one is still empty. */
+export function nextObject() {
+  const object = activeObject();
+  if (object && !object.points.length && !object.box) return;
+  const made = fresh();
+  commit([...state.objects, made], made.id);
+}
+
+export function select(id) {
+  set({ active: id });
+}
+
+/** Go to the object before or after the active one. */
+export function selectBy(offset) {
+  if (!state.objects.length) return;
+  const place = state.objects.findIndex((object) => object.id === state.active);
+  select(state.objects[(place + offset + state.objects.length) % state.objects.length].id);
+}
+
+export function remove(id) {
+  const place = state.objects.findIndex((object) => object.id === id);
+  if (place < 0) return;
+  const objects = state.objects.filter((object) => object.id !== id);
+  const active = id === state.active ? (objects[Math.min(place, objects.length - 1)]?.id ?? null) : state.active;
+  commit(objects, active);
+}
+
+export function clear() {
+  if (state.objects.length) commit([], null);
+}
+
+/** Take one of the three candidates for the active object; null leaves it to the model. */
+export function choose(choice) {
+  const object = activeObject();
+  if (!object || !isUsable(object) || object.fixed) return;
+  commit(state.objects.map((each) => (each.id === object.id ? { ...each, choice } : each)));
+}
+
+/**
+ * Take masks of everything mode as objects. Each keeps its mask on the picture it was found on; elsewhere, and as soon
+ * as somebody adds to it, its point and box stand for it.
+ */
+export function take(found, where) {
+  const made = found.map(({ mask, score, point }) => {
+    const box = [mask.x, mask.y, mask.x + mask.w, mask.y + mask.h];
+    return fresh({ points: [point], labels: [1], box, fixed: { where, mask, score } });
+  });
+  const kept = state.objects.filter((object) => object.points.length || object.box);
+  commit([...kept, ...made], made[made.length - 1].id);
+}

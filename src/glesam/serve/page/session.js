@@ -1,0 +1,184 @@
+// Between prompts and server: what masks the state asks for, which of them are missing, and their requests.
+// Answers are kept under what was asked, so that a late one never shows for newer prompts and undo costs no request.
+
+import { ApiError, embed, segment } from './api.js';
+import { isUsable } from './prompts.js';
+import { decode } from './rle.js';
+import { activeObject, changed, hasEnhancer, mainMode, say, set, state } from './state.js';
+
+const KEPT_ANSWERS = 300;
+const answers = new Map(); // key → {mask, score, candidates, enhanced}
+const underway = new Map(); // key → the batch it is asked in
+const failed = new Set(); // keys that the server refused; asked again after the next change of prompts
+const lastShown = new Map(); // object and side → mask, shown until the answer to newer prompts is there
+
+/** The views of the picture that are shown: {name, picture, enhance}; the first one counts. */
+export function sides() {
+  if (!state.picture) return [];
+  const main = { name: 'main', picture: state.picture, enhance: mainMode() };
+  const without = { name: 'without', picture: state.picture, enhance: 'off' };
+  const clean = { name: 'clean', picture: state.original, enhance: 'off' };
+  const list = [main];
+  if (state.view === 'compare' && hasEnhancer()) list.push(without);
+  if (state.picture !== state.original) list.push(clean);
+  return list;
+}
+
+/** One click may mean a part or the whole: then the best of three is taken; with more prompts the single mask is. */
+const isAmbiguous = (object) => object.points.length === 1 && !object.box;
+
+const wantsThree = (object) => object.choice !== null || isAmbiguous(object);
+
+function promptsOf(object) {
+  return {
+    ...(object.points.length ? { points: object.points, labels: object.labels } : {}),
+    ...(object.box ? { box: object.box } : {}),
+  };
+}
+
+const keyOf = (object, side, three) => `${side.picture.id}|${side.enhance}|${three}|${JSON.stringify(promptsOf(object))}`;
+
+export const placeOf = (side) => `${side.picture.id}|${side.enhance}`;
+
+const isFixed = (object, side) => object.fixed !== null && object.fixed.where === placeOf(side);
+
+/** The mask of an object on a side: {mask, score, enhanced, fresh}, or null. Not fresh: of earlier prompts. */
+export function resultOf(object, side) {
+  if (isFixed(object, side)) return { ...object.fixed, enhanced: side.enhance === 'on', fresh: true };
+  if (!isUsable(object)) return null;
+  const answer = answers.get(keyOf(object, side, wantsThree(object)));
+  const slot = `${object.id}|${side.name}`;
+  if (!answer) return lastShown.has(slot) ? { ...lastShown.get(slot), fresh: false } : null;
+  const shown = object.choice === null ? answer : { ...answer.candidates[object.choice], enhanced: answer.enhanced };
+  lastShown.set(slot, shown);
+  return { ...shown, fresh: true };
+}
+
+/** The three candidates of the active object: [{mask, score}], or null while there are none. */
+export function candidates() {
+  const [side] = sides();
+  const object = activeObject();
+  if (!side || !object || !isUsable(object) || isFixed(object, side)) return null;
+  return answers.get(keyOf(object, side, true))?.candidates ?? null;
+}
+
+/**
+ * Everything that the state asks for, what matters most first: the masks that count, the other side, the candidates,
+ * the masks of the clean photo. In a stage the same picture, mode and number of masks go into one request.
+ */
+function stages() {
+  const [main, ...others] = sides();
+  if (!main) return [];
+  const without = others.filter((side) => side.name === 'without');
+  const clean = others.filter((side) => side.name === 'clean');
+  const all = (list) => list.flatMap((side) => state.objects.map((object) => ({ object, side, three: wantsThree(object) })));
+  const object = activeObject();
+  const three = object ? [{ object, side: main, three: true }] : [];
+  return [all([main]), all(without), three, all(clean)].map(batches);
+}
+
+function batches(wishes) {
+  const made = new Map();
+  for (const { object, side, three } of wishes) {
+    if (side.picture.id === null || isFixed(object, side) || !isUsable(object)) continue;
+    const name = `${placeOf(side)}|${three}`;
+    if (!made.has(name)) made.set(name, { side, three, objects: new Map() });
+    made.get(name).objects.set(keyOf(object, side, three), object);
+  }
+  return [...made.values()];
+}
+
+/** Ask for what is missing, stage by stage, and give up requests that nobody waits for any more. */
+export function sync() {
+  const wanted = stages();
+  const keys = new Set(wanted.flat().flatMap((batch) => [...batch.objects.keys()]));
+  for (const batch of new Set(underway.values())) {
+    if (![...batch.objects.keys()].some((key) => keys.has(key))) batch.controller.abort();
+  }
+  for (const key of failed) if (!keys.has(key)) failed.delete(key);
+  for (const stage of wanted) {
+    stage.forEach(askMissing);
+    if (stage.some((batch) => [...batch.objects.keys()].some((key) => underway.has(key)))) break;
+  }
+}
+
+function askMissing({ side, three, objects }) {
+  const isMissing = (key) => !answers.has(key) && !underway.has(key) && !failed.has(key);
+  const missing = [...objects].filter(([key]) => isMissing(key));
+  const most = mostObjects(side.picture, three);
+  for (let start = 0; start < missing.length; start += most) {
+    run({ side, three, objects: new Map(missing.slice(start, start + most)), controller: new AbortController() });
+  }
+}
+
+/** How many objects one request may hold, by the server's own limits. */
+function mostObjects({ width, height }, three) {
+  const { max_objects: count = 64, max_mask_pixels: pixels = Infinity } = state.server?.limits ?? {};
+  return Math.max(1, Math.min(count, Math.floor(pixels / (width * height * (three ? 4 : 1)))));
+}
+
+async function run(batch) {
+  for (const key of batch.objects.keys()) underway.set(key, batch);
+  try {
+    keep(batch, await ask(batch));
+  } catch (error) {
+    if (error.name !== 'AbortError') {
+      for (const key of batch.objects.keys()) failed.add(key);
+      report(error);
+    }
+  } finally {
+    for (const [key, each] of underway) if (each === batch) underway.delete(key);
+    changed();
+  }
+}
+
+/** Ask; if the server has let the picture go meanwhile, give it again. */
+async function ask({ side, three, objects, controller }) {
+  const prompts = [...objects.values()].map(promptsOf);
+  return withPicture(side.picture, (id) => {
+    const body = { id, objects: prompts, multimask: three, enhance: side.enhance };
+    return segment(body, controller.signal);
+  });
+}
+
+/** Do something with a picture's id, embedding it again when the server does not know it any more. */
+export async function withPicture(picture, work) {
+  try {
+    return await work(picture.id);
+  } catch (error) {
+    if (!(error instanceof ApiError) || error.status !== 404) throw error;
+    await embed(picture.blob);
+    return work(picture.id);
+  }
+}
+
+function keep(batch, answer) {
+  [...batch.objects.keys()].forEach((key, index) => {
+    const { rle, score, candidates: three } = answer.objects[index];
+    const list = three?.map((each) => ({ mask: decode(each.rle), score: each.score })) ?? null;
+    answers.set(key, { mask: decode(rle), score, enhanced: answer.enhanced, candidates: list });
+  });
+  for (const key of answers.keys()) {
+    if (answers.size <= KEPT_ANSWERS) break;
+    answers.delete(key);
+  }
+}
+
+/** Show an error where one looks; ask for a token when that is what is missing. */
+export function report(error) {
+  if (error.name === 'AbortError') return;
+  if (error instanceof ApiError && error.status === 401) set({ locked: true });
+  else say(error.message, 'error');
+}
+
+/** Ask again for what was refused: after a token was given. */
+export function retry() {
+  failed.clear();
+  changed();
+}
+
+/** Forget the masks of earlier prompts: for a new photo. */
+export function forget() {
+  lastShown.clear();
+  failed.clear();
+}
