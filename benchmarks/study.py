@@ -1,0 +1,186 @@
+"""The study of issue questions (a) to (l): train and measure every variant, then one table with intervals.
+
+```
+python benchmarks/study.py                      # what is there, what is missing, and the commands
+python benchmarks/study.py --run e-full d       # do what these variants need (all: --run all); stopped runs go on
+python benchmarks/study.py --table              # only the table, from what has been measured
+python benchmarks/study.py --quick --run d      # a smoke test: two steps of each training, two photos
+```
+
+Gap closed: `(variant - base on LQ) / (base on clear - base on LQ)`, on the same photos. Differences are tested by
+paired bootstrap over photos.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from glesam.evaluate.names import stable_seed
+from glesam.evaluate.rows import Row, from_csv
+from glesam.evaluate.statistics import compare
+from glesam.files import write_text
+from study_plan import VARIANTS, Plan, Task, Variant
+
+SETS = ("ecssd=data/val/ecssd", "coco_mini=data/val/coco_mini")
+CLEAR = "clear"
+
+
+def picture_means(rows: Iterable[Row], cell: tuple[str, str, str]) -> dict[str, float]:
+    """Mean IoU of each photo of one (set, level, prompt)."""
+    values: dict[str, list[float]] = {}
+    for row in rows:
+        if (row.set, row.level, row.prompt) == cell:
+            values.setdefault(row.image, []).append(row.iou)
+    return {name: sum(ious) / len(ious) for name, ious in values.items()}
+
+
+def gap_closed(base: dict[str, float], variant: dict[str, float], clear: dict[str, float]) -> float | None:
+    """Share of what degradation costs the base model that a variant wins back; None where nothing was lost."""
+    shared = sorted(set(base) & set(variant) & set(clear))
+    if not shared:
+        return None
+    mean = [sum(values[name] for name in shared) / len(shared) for values in (base, variant, clear)]
+    return (mean[1] - mean[0]) / (mean[2] - mean[0]) if mean[2] > mean[0] else None
+
+
+def table(measured: dict[str, list[Row]], titles: dict[str, str], seed: int = 0) -> str:
+    """All variants in Markdown: one table for each data set and prompt.
+
+    Args:
+        measured: rows by variant; the first is the base.
+        titles: what each variant is.
+        seed: of the bootstrap.
+    """
+    base_rows = next(iter(measured.values()))
+    cells = list(dict.fromkeys((row.set, row.prompt) for row in base_rows))
+    levels = list(dict.fromkeys(row.level for row in base_rows))
+    parts = []
+    for name, prompt in cells:
+        head = ["variant", "", *levels, "gap closed"]
+        lines = [f"## {name}, {prompt}", "", f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+        bases = {level: picture_means(base_rows, (name, level, prompt)) for level in levels}
+        for key, rows in measured.items():
+            mine = {level: picture_means(rows, (name, level, prompt)) for level in levels}
+            texts = [_cell(bases[level], mine[level], key, seed) for level in levels]
+            lines.append(f"| {key} | {titles[key]} | {' | '.join(texts)} | {_gaps(bases, mine, levels)} |")
+        parts.append("\n".join(lines))
+    note = "IoU, mean over photos (difference from the base, 95 % interval, p of the paired bootstrap)."
+    return f"# Study\n\n{note} Gap closed: by level, in the order of the columns.\n\n" + "\n\n".join(parts) + "\n"
+
+
+def _cell(base: dict[str, float], mine: dict[str, float], key: str, seed: int) -> str:
+    """One number with its difference from the base."""
+    if not mine:
+        return "–"
+    mean = f"{sum(mine.values()) / len(mine):.4f}"
+    if mine == base:
+        return mean
+    found = compare(base, mine, stable_seed("study", seed))
+    return f"{mean} ({found.difference:+.4f}, {found.low:+.4f} to {found.high:+.4f}, p {found.p_value:.3f})"
+
+
+def _gaps(base: dict[str, dict[str, float]], mine: dict[str, dict[str, float]], levels: list[str]) -> str:
+    """Gap closed at each degraded level."""
+    if CLEAR not in base:
+        return "–"
+    gaps = [gap_closed(base[level], mine[level], base[CLEAR]) for level in levels if level != CLEAR]
+    return ", ".join("–" if gap is None else f"{100 * gap:.0f} %" for gap in gaps)
+
+
+def is_done(task: Task) -> bool:
+    """Whether a task's result is there."""
+    return task.done.is_file()
+
+
+def prepare(plan: Plan, variant: Variant) -> None:
+    """Write the rules file that a variant's bundle names."""
+    if variant.rules:
+        write_text(plan.out / "rules" / f"{variant.key}.json", variant.rules + "\n")
+
+
+def run(plan: Plan, chosen: Iterable[Variant]) -> None:
+    """Do what is missing, in order; a command that fails ends the run, which a second call takes up again."""
+    for variant in chosen:
+        prepare(plan, variant)
+        for task in plan.tasks(variant):
+            if is_done(task):
+                continue
+            print(f"== {task.name}\n{shlex.join(task.arguments)}", flush=True)
+            subprocess.run(task.arguments, check=True)
+            if not task.done.is_file():
+                task.done.touch()  # trainings leave folders of several kinds; this says that all was saved
+
+
+def report(plan: Plan, chosen: Iterable[Variant]) -> None:
+    """Say what is missing and with which command it is made."""
+    seen: set[str] = set()
+    for variant in chosen:
+        tasks = list(plan.tasks(variant))
+        missing = [task for task in tasks if not is_done(task)]
+        print(f"{variant.key}: {'measured' if not missing else f'{len(missing)} of {len(tasks)} steps missing'}")
+        for task in missing:
+            if task.name not in seen:
+                print(f"    {shlex.join(task.arguments)}")
+            seen.add(task.name)
+
+
+def write_table(plan: Plan, chosen: Iterable[Variant]) -> Path | None:
+    """Write `table.md` from the variants that have been measured; the base must be among them."""
+    done = [variant for variant in chosen if plan.rows(variant).is_file()]
+    if not done or done[0] != VARIANTS[0]:
+        return None
+    text = table({v.key: from_csv(plan.rows(v)) for v in done}, {v.key: v.title for v in done})
+    write_text(plan.out / "table.md", text)
+    return plan.out / "table.md"
+
+
+def parse(arguments: list[str] | None = None) -> tuple[argparse.Namespace, Plan, list[Variant]]:
+    """Read the options."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", nargs="+", metavar="VARIANT", help="train and measure these, or all")
+    parser.add_argument("--table", action="store_true", help="write the table only")
+    parser.add_argument("--quick", action="store_true", help="two steps of each training, two photos of each set")
+    parser.add_argument("--out", type=Path, default=None, help="folder of all runs; runs/study, or runs/study-quick")
+    parser.add_argument("--configs", type=Path, default=Path("configs/study"))
+    parser.add_argument("--model", default="compact")
+    parser.add_argument("--prior", type=Path, help="folder of a trained prior; else one is trained")
+    parser.add_argument("--data", action="append", metavar="NAME=FOLDER", help=f"to measure on; default {SETS}")
+    parser.add_argument("--levels", default="clear,lq1,lq2,lq3")
+    parser.add_argument("--limit", type=int, help="photos of each set")
+    options = parser.parse_args(arguments)
+    known = {variant.key: variant for variant in VARIANTS}
+    unknown = [key for key in options.run or [] if key not in {*known, "all"}]
+    if unknown:
+        parser.error(f"expected variants of {', '.join(known)}, or all; got {unknown[0]}")
+    wanted = list(known) if not options.run or "all" in options.run else list(dict.fromkeys(["a", *options.run]))
+    plan = Plan(
+        out=options.out or Path("runs/study-quick" if options.quick else "runs/study"),
+        configs=options.configs,
+        model=options.model,
+        prior=options.prior,
+        data=tuple(options.data or SETS),
+        levels=options.levels,
+        limit=2 if options.quick and options.limit is None else options.limit,
+        quick=options.quick,
+    )
+    return options, plan, [known[key] for key in known if key in wanted]
+
+
+def main() -> None:
+    """Report, run, or write the table."""
+    options, plan, chosen = parse()
+    if options.run:
+        run(plan, chosen)
+    elif not options.table:
+        report(plan, chosen)
+    path = write_table(plan, list(VARIANTS))
+    print(f"table: {path}" if path else "no table yet: measure the base first (--run a)", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

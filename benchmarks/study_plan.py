@@ -1,0 +1,220 @@
+"""What the study measures: the variants (a) to (l), and the commands that train and measure each.
+
+A task is one command and the file that it leaves; a variant is the tasks that lead to one enhancer folder or model.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+GLESAM = (sys.executable, "-m", "glesam")
+Flags = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One command.
+
+    Attributes:
+        name: what it makes, such as `enhancer/default`.
+        command: arguments after `glesam`.
+        done: file that is there when it has ended.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    done: Path
+
+    @property
+    def arguments(self) -> list[str]:
+        """The whole command."""
+        return [*GLESAM, *self.command]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One row of the table.
+
+    Attributes:
+        key: letter of the question and a word, such as `e-full`.
+        title: what it is, in the table.
+        enhancer: name in `ENHANCERS`, or None.
+        decoder: flags of `train decoder` for a decoder of its own, or None.
+        gate: the gate decides (`enhance=auto`); else every photo is enhanced.
+        rules: rules by level, as JSON.
+        base: train the encoder instead: the variant is a model of its own.
+    """
+
+    key: str
+    title: str
+    enhancer: str | None = None
+    decoder: Flags | None = None
+    gate: bool = False
+    rules: str = ""
+    base: bool = False
+
+
+ENHANCERS: dict[str, Flags] = {
+    "default": (),
+    "random-prior": ("--prior", "random"),
+    "gamma-1": ("--alignment-scale", "1"),
+    "gamma-3": ("--alignment-scale", "3"),
+    "gamma-5": ("--alignment-scale", "5"),
+    "gamma-10": ("--alignment-scale", "10"),
+    "gamma-measured": ("--alignment-scale", "measured"),
+    "new-ends": ("--head", "new"),
+    "step-999": ("--timestep", "999"),
+    "rank-4": ("--rank", "4"),
+    "rank-16": ("--rank", "16"),
+    "attention-only": ("--targets", "attention"),
+    "full": ("--adapt", "full"),
+    "residual": ("--kind", "residual-cnn"),
+    "paper": ("--timestep", "999", "--alignment-scale", "5", "--targets", "attention"),
+}
+"""Flags of `train enhancer` over the study's configuration; the default is schedule index 1, rank 8, all layers."""
+
+_SMALL = '[{"above": 0, "image_size": 256}]'
+_BY_LEVEL = '[{"above": 0}, {"above": 0.5, "image_size": 384}, {"above": 1.5, "image_size": 256}]'
+_STRENGTH = '[{"above": 0, "strength": 0.5}, {"above": 1.5, "strength": 1.0}]'
+TOKENS, FULL = ("--train", "tokens"), ("--train", "decoder")
+
+VARIANTS = (
+    Variant("a", "base"),
+    Variant("b-tokens", "base, decoder tokens tuned on LQ", decoder=TOKENS),
+    Variant("b-full", "base, whole decoder tuned on LQ", decoder=FULL),
+    Variant("c", "base, encoder tuned on LQ", decoder=("--train", "encoder"), base=True),
+    Variant("c-both", "base, encoder and decoder tuned on LQ", decoder=("--train", "encoder", *FULL), base=True),
+    Variant("d", "enhancer only", "default"),
+    Variant("e-tokens", "enhancer, decoder tokens tuned", "default", TOKENS),
+    Variant("e-full", "enhancer, whole decoder tuned", "default", FULL),
+    Variant("e-joint", "enhancer and whole decoder tuned together", "default", ("--train", "enhancer", *FULL)),
+    Variant("f", "as e-full, random prior", "random-prior", FULL),
+    *(Variant(f"g-{n}", f"enhancer only, scale {n}", f"gamma-{n}") for n in ("1", "3", "5", "10", "measured")),
+    Variant("h", "enhancer only, new head and tail", "new-ends"),
+    Variant("i", "enhancer only, schedule index 999", "step-999"),
+    Variant("j-4", "enhancer only, rank 4", "rank-4"),
+    Variant("j-16", "enhancer only, rank 16", "rank-16"),
+    Variant("j-attention", "enhancer only, adapters on attention alone", "attention-only"),
+    Variant("j-all-weights", "enhancer only, all weights trained", "full"),
+    Variant("k", "residual CNN of the same cost, only", "residual"),
+    Variant("k-full", "residual CNN, whole decoder tuned", "residual", FULL),
+    Variant("l", "no enhancer, 256-pixel input for every photo", rules=_SMALL),
+    Variant("l-gate", "no enhancer, gate chooses the input size", gate=True, rules=_BY_LEVEL),
+    Variant("l-both", "e-full, gate chooses the input size too", "default", FULL, gate=True, rules=_BY_LEVEL),
+    Variant("m-gate", "e-full behind the gate", "default", FULL, gate=True),
+    Variant("m-strength", "e-full, strength by the gate's level", "default", FULL, gate=True, rules=_STRENGTH),
+    Variant("n-branch", "e-full, skips restored by a branch", "default", (*FULL, "--skips", "branch")),
+    Variant("n-attenuate", "e-full, skips attenuated by level", "default", (*FULL, "--skips", "attenuate"), gate=True),
+    Variant("paper", "the paper: index 999, scale 5, attention only, whole decoder", "paper", FULL),
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Where things are and how much is measured.
+
+    Attributes:
+        out: folder of all runs, reports and the table.
+        configs: folder with `prior.json`, `autoencoder.json`, `enhancer.json`, `decoder.json` and `gate.json`.
+        model: base model.
+        prior: folder of a trained prior; without it one is trained.
+        data: data sets to measure on, `NAME=FOLDER`.
+        levels: levels of quality.
+        limit: photos of each set; None for all.
+        quick: two steps of each training, on a random prior and nothing cached.
+    """
+
+    out: Path
+    configs: Path
+    model: str = "compact"
+    prior: Path | None = None
+    data: tuple[str, ...] = ()
+    levels: str = "clear,lq1,lq2,lq3"
+    limit: int | None = None
+    quick: bool = False
+
+    def tasks(self, variant: Variant) -> Iterator[Task]:
+        """Everything that a variant needs, in order."""
+        if variant.enhancer is not None:
+            yield from self._enhancer(variant.enhancer)
+        if variant.gate or "attenuate" in (variant.decoder or ()):
+            yield self._train("gate", "gate", ())
+        if variant.decoder is not None:
+            yield self._decoder(variant)
+        if not variant.base and variant != VARIANTS[0]:
+            yield self._bundle(variant)
+        yield self._evaluate(variant)
+
+    def spec(self, variant: Variant) -> str:
+        """The variant as `glesam evaluate` takes it."""
+        if variant == VARIANTS[0]:
+            return f"{self.model}@enhance=off"
+        if variant.base:
+            return f"{self._run(variant, 'decoder') / 'model' / 'model'}@enhance=off"
+        return f"{self.model}+{self.out / 'bundles' / variant.key}@enhance={'auto' if variant.gate else 'on'}"
+
+    def rows(self, variant: Variant) -> Path:
+        """CSV of a variant's objects."""
+        return self.out / "evaluation" / variant.key / "per_object.csv"
+
+    def _run(self, variant: Variant, stage: str) -> Path:
+        """Run folder of a variant's stage 2; equal flags on equal enhancers are trained once."""
+        words = [variant.enhancer or "raw", *(word.removeprefix("--") for word in variant.decoder or ())]
+        return self.out / stage / "-".join(words)
+
+    def _enhancer(self, name: str) -> Iterator[Task]:
+        flags = ENHANCERS[name]
+        if "--prior" not in flags and "residual-cnn" not in flags and not self.quick:
+            if self.prior is None:
+                first = ("--autoencoder-config", str(self.configs / "autoencoder.json"))
+                yield self._train("prior", "prior", first, model=False)
+            flags = (*flags, "--prior", str(self.prior or self.out / "prior" / "model"))
+        yield self._train("enhancer", f"enhancer/{name}", flags)
+
+    def _decoder(self, variant: Variant) -> Task:
+        flags = variant.decoder or ()
+        if variant.enhancer is not None:
+            flags = (*flags, "--enhancer", str(self.out / "enhancer" / variant.enhancer / "model"))
+        if "attenuate" in flags:
+            flags = (*flags, "--gate", str(self.out / "gate" / "model"))
+        return self._train("decoder", str(self._run(variant, "decoder").relative_to(self.out)), flags)
+
+    def _train(self, stage: str, run: str, flags: Flags, model: bool = True) -> Task:
+        out = self.out / run
+        named = ("--model", self.model) if model else ()
+        command = ("train", stage, "--config", str(self.configs / f"{stage}.json"), "--out", str(out))
+        # A run that was stopped goes on; one that was never begun begins.
+        quick: Flags = ()
+        if self.quick:
+            quick = ("--steps", "2", *(("--cached-pairs", "0") if stage in ("enhancer", "gate") else ()))
+        return Task(run, (*command, "--resume", *named, *flags, *quick), out / "done")
+
+    def _bundle(self, variant: Variant) -> Task:
+        folder = self.out / "bundles" / variant.key
+        flags: list[str] = ["train", "bundle", "--out", str(folder), "--model", self.model]
+        stage2 = self._run(variant, "decoder") / "model"
+        learnt = variant.decoder or ()
+        if variant.enhancer is not None:
+            joint = "enhancer" in learnt
+            stage1 = self.out / "enhancer" / variant.enhancer / "model"
+            flags += ["--enhancer", str(stage2 / "enhancer" if joint else stage1)]
+        if variant.decoder is not None:
+            flags += ["--decoder", str(stage2 / "decoder")]
+        if "--skips" in learnt:
+            flags += ["--skips", str(stage2 / "skips")]
+        if variant.gate:
+            flags += ["--gate", str(self.out / "gate" / "model")]
+        if variant.rules:
+            flags += ["--rules", str(self.out / "rules" / f"{variant.key}.json")]
+        return Task(f"bundles/{variant.key}", tuple(flags), folder / "config.json")
+
+    def _evaluate(self, variant: Variant) -> Task:
+        out = self.rows(variant).parent
+        limit = () if self.limit is None else ("--limit", str(self.limit))
+        data = tuple(word for entry in self.data for word in ("--data", entry))
+        command = ("evaluate", *data, "--levels", self.levels, "--prompts", "points:3,box", "--models")
+        flags = ("--out", str(out), "--no-figures", "--overwrite", *limit)
+        return Task(f"evaluation/{variant.key}", (*command, self.spec(variant), *flags), self.rows(variant))

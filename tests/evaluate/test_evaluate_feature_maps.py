@@ -1,0 +1,39 @@
+"""Feature maps against the latents that they show."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage.data
+import torch
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "train"))
+from train_tiny import tiny_model
+
+from glesam.enhance.restoration import LevelRule, Restoration
+from glesam.errors import ConfigError
+from glesam.evaluate.feature_maps import draw_feature_maps, feature_row
+from glesam.models.compact import CompactModel
+
+
+def test_maps_are_means_over_channels_without_the_padding(tmp_path):
+    model = CompactModel.from_pretrained(tiny_model(tmp_path / "m", 128))
+    clean = skimage.data.coffee()[::4, ::4]
+    degraded = (clean // 2).astype(np.uint8)
+    row = feature_row(model, Restoration(lambda latent: latent + 1.5), clean, degraded, "coffee")
+    with torch.inference_mode():
+        latents = [model.encode(model.preprocess(image)[0]).latent[0].numpy() for image in (clean, degraded)]
+    height = round(8 * clean.shape[0] / clean.shape[1])
+    for ours, theirs in zip(row.maps, (latents[0], latents[1], latents[1] + 1.5), strict=True):
+        assert ours.shape == (height, 8)
+        np.testing.assert_allclose(ours, theirs.mean(axis=0)[:height], atol=1e-4)
+    difference = (latents[1] - latents[0])[:, :height]
+    assert row.errors == pytest.approx([np.sqrt((d**2).mean()) for d in (difference, difference + 1.5)], rel=1e-4)
+    path = draw_feature_maps([row, row], tmp_path / "maps.png")
+    assert Image.open(path).size[0] > 1000
+    with pytest.raises(ConfigError, match="one size"):
+        feature_row(model, Restoration(), clean, degraded[:-1], "x")
+    with pytest.raises(ConfigError, match="drop sizes"):
+        feature_row(model, Restoration(rules=(LevelRule(0, image_size=64),)), clean, degraded, "x")
