@@ -10,6 +10,7 @@ from torch import tensor
 
 from glesam.models.base import PromptTensors
 from glesam.models.compact import CompactConfig, CompactModel
+from glesam.models.nesting import nest, unnest
 from glesam.models.prompt_maps import PromptMaps, prompt_maps
 
 SIDE = 64
@@ -87,9 +88,10 @@ def test_maps_have_the_strides_of_latent_and_of_the_finest_skip(size):
     prompts = maps(torch.full((2, 1, 2), 5.0), torch.ones(2, 1), size, 16)
     assert prompts.add(torch.zeros(2, size[0] * size[1], 6)).shape == (2, size[0] * size[1], 6)
     finest = torch.randn(2, 5, 4 * size[0], 4 * size[1])
+    nested = prompts.add_fine(nest(finest, size)).transpose(1, 2)
     (field,) = prompt_maps(torch.full((2, 1, 2), 5.0), torch.ones(2, 1), (16 * size[0], 16 * size[1]), (4,))
     added = torch.nn.functional.conv2d(field.permute(0, 3, 1, 2), maps.fine.weight)
-    torch.testing.assert_close(prompts.add_fine(finest), finest + added, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(unnest(nested, size), finest + added, atol=1e-5, rtol=1e-5)
 
 
 def test_learning_and_inference_agree():

@@ -6,10 +6,12 @@ import weakref
 from typing import cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers.models.sam2.configuration_sam2 import Sam2MaskDecoderConfig
 from transformers.models.sam2.modeling_sam2 import Sam2Attention, Sam2MaskDecoder
 
+from glesam.models.nesting import nest, unnest
 from glesam.models.prompt_maps import DrawnPrompts
 from glesam.models.two_way import FastTwoWay
 
@@ -28,6 +30,7 @@ class CompactMaskDecoder(Sam2MaskDecoder):  # type: ignore[misc]
         _initialise(self)
         self._fast: FastTwoWay | None = None
         self._fast_for: Tensor | None = None
+        self._skips: tuple[weakref.ref[Tensor], object, tuple[Tensor, Tensor]] | None = None
         self._image: tuple[weakref.ref[Tensor], Tensor, Tensor] | None = None
 
     def decode_all(
@@ -54,20 +57,49 @@ class CompactMaskDecoder(Sam2MaskDecoder):  # type: ignore[misc]
         Returns:
             `(M, K, 4h, 4w)` logits and `(M, K)` predicted IoU of the K masks.
         """
-        count, (channels, h, w) = sparse.shape[0], latent.shape[1:]
+        count, (h, w) = sparse.shape[0], latent.shape[2:]
         tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight]).expand(count, -1, -1)
         tokens = torch.cat([tokens, sparse], dim=1)
         transform = self._learn if torch.is_grad_enabled() else self._infer
         tokens, image = transform(tokens, latent, positions, dense, drawn, 1 + masks.stop)
-        # Tokens by channels is the channels-last layout already; the other way costs a copy and slower convolutions.
-        image = image.reshape(count, h, w, channels).permute(0, 3, 1, 2)
-        up = self.activation(self.upscale_layer_norm(self.upscale_conv1(image) + skips[1]))
-        up = self.upscale_conv2(up) + skips[0]
-        up = self.activation(up if drawn is None else drawn.add_fine(up))
         weights = [self.output_hypernetworks_mlps[i](tokens[:, 1 + i]) for i in range(*masks.indices(4))]
-        pixels = up.permute(0, 2, 3, 1).flatten(1, 2)
-        logits = (torch.stack(weights, dim=1) @ pixels.transpose(1, 2)).view(count, -1, 4 * h, 4 * w)
+        pixels = self._upscale(image, *self._nested(skips, (h, w)))
+        pixels = self.activation(pixels if drawn is None else drawn.add_fine(pixels))
+        logits = torch.stack(weights, dim=1) @ pixels.transpose(1, 2)
+        logits = unnest(logits, (h, w))
         return logits, cast(Tensor, self.iou_prediction_head(tokens[:, 0])[:, masks])
+
+    def _upscale(self, image: Tensor, skip8: Tensor, skip4: Tensor) -> Tensor:
+        """Four times finer, from `(M, L, 256)` cells to `(M, L * 16, 32)` pixels in the order of `nest`.
+
+        A transposed convolution whose kernel is its stride is one product for each cell, and all that follows works on
+        single pixels. So pixels stay with their cell, nothing is moved in memory, and the products add the skips.
+        """
+        count, cells, _ = image.shape
+        norm = self.upscale_layer_norm
+        up = _expand(self.upscale_conv1, image, skip8).view(count, 4 * cells, -1)
+        up = self.activation(F.layer_norm(up, norm.normalized_shape, norm.weight, norm.bias, norm.eps))
+        return _expand(self.upscale_conv2, up, skip4).view(count, 16 * cells, -1)
+
+    def _nested(self, skips: tuple[Tensor, Tensor], size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """Skips with the biases of the convolutions that they are added to; those of the last picture are kept.
+
+        Returns:
+            `(M, h * w, 4 * 64)` and `(M, h * w * 4, 4 * 32)`.
+        """
+        convolutions = (self.upscale_conv1, self.upscale_conv2)
+        state = tuple((c.bias.data_ptr(), c.bias._version) for c in convolutions)
+        if (
+            not torch.is_grad_enabled()
+            and self._skips is not None
+            and self._skips[:2] == (weakref.ref(skips[0]), state)
+        ):
+            return self._skips[2]
+        cells = size[0] * size[1]
+        nested = [nest(skip, size) + c.bias for c, skip in zip(convolutions, skips[::-1], strict=True)]
+        result = nested[0].reshape(-1, cells, 4 * nested[0].shape[-1]), nested[1].reshape(-1, 4 * cells, 128)
+        self._skips = None if torch.is_grad_enabled() else (weakref.ref(skips[0]), state, result)
+        return result
 
     def _learn(
         self, tokens: Tensor, latent: Tensor, positions: Tensor, dense: Tensor, drawn: DrawnPrompts | None, outputs: int
@@ -103,6 +135,12 @@ class CompactMaskDecoder(Sam2MaskDecoder):  # type: ignore[misc]
             keys = _tokens(latent + dense)
             self._image = weakref.ref(latent), keys, fast.project(keys)
         return self._image[1:]
+
+
+def _expand(convolution: nn.ConvTranspose2d, x: Tensor, skip: Tensor) -> Tensor:
+    """2 x 2 transposed convolution of `(M, L, C)` cells, added to `(M or 1, L, 4 * C')`, which has its bias."""
+    weight = convolution.weight.permute(0, 2, 3, 1).flatten(1)
+    return torch.baddbmm(skip.expand(x.shape[0], -1, -1), x, weight.expand(x.shape[0], -1, -1))
 
 
 def _tokens(maps: Tensor) -> Tensor:

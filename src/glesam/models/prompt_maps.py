@@ -13,10 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from glesam.models.base import CORNER_LABELS
+from glesam.models.nesting import nest
 
 CHANNELS = 4
 """Within the box, outside of it (both zero without a box), clicks inside the object, clicks outside."""
 _REACH = 8.0  # pixels of the input: standard deviation of a click, half a cell of the latent
+
+_NOTHING = 1e-6
+"""What a click is worth far away: 0, since products of smaller numbers are denormal, which processors do slowly."""
 
 
 def prompt_maps(coords: Tensor, labels: Tensor, size: tuple[int, int], strides: tuple[int, ...]) -> list[Tensor]:
@@ -60,6 +64,7 @@ def _profiles(values: Tensor, labels: Tensor, length: int, strides: tuple[int, .
     low, high = ((values * (labels == kind)).sum(dim=1, keepdim=True) for kind in CORNER_LABELS)
     overlap = (torch.minimum(high, starts + sides) - torch.maximum(low, starts)).clamp(min=0) / sides
     near = torch.exp(((values[..., None] - (starts + sides / 2)) / _REACH).square() * -0.5)
+    near = (near - _NOTHING).clamp(min=0)
     return torch.cat([overlap[:, None], near], dim=1)
 
 
@@ -69,7 +74,7 @@ class DrawnPrompts:
 
     Attributes:
         coarse: `(M, h * w, 4)` maps at the latent's stride.
-        fine: `(M, 16 * h * w, 4)` maps at a quarter of it.
+        fine: `(M, 16 * h * w, 4)` maps at a quarter of it, in the order of `nest`.
         coarse_weight: `(4, C)`, projection to the latent's channels.
         fine_weight: `(4, C')`, projection to the channels of the finest map.
     """
@@ -87,11 +92,9 @@ class DrawnPrompts:
         """Add to `(M or 1, h * w, D)` what a layer `weight` `(C, D)` makes of the coarse maps."""
         return _add(projected, self.coarse, self.coarse_weight @ weight)
 
-    def add_fine(self, finest: Tensor) -> Tensor:
-        """Add the fine maps to `(M, C', 4h, 4w)`."""
-        count, channels, height, width = finest.shape
-        tokens = finest.permute(0, 2, 3, 1).reshape(count, height * width, channels)
-        return _add(tokens, self.fine, self.fine_weight).view(count, height, width, channels).permute(0, 3, 1, 2)
+    def add_fine(self, pixels: Tensor) -> Tensor:
+        """Add the fine maps to `(M, 16 * h * w, C')` pixels."""
+        return _add(pixels, self.fine, self.fine_weight)
 
 
 def _add(tokens: Tensor, maps: Tensor, weight: Tensor) -> Tensor:
@@ -119,4 +122,5 @@ class PromptMaps(nn.Module):
         coarse, fine = prompt_maps(coords, labels, pixels, (stride, stride // 4))
         weights = [projection.weight.flatten(1).t() for projection in (self.coarse, self.fine)]
         dtype = weights[0].dtype
-        return DrawnPrompts(coarse.flatten(1, 2).to(dtype), fine.flatten(1, 2).to(dtype), *weights)
+        fine = nest(fine.permute(0, 3, 1, 2), size)
+        return DrawnPrompts(coarse.flatten(1, 2).to(dtype), fine.to(dtype), *weights)
