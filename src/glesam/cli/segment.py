@@ -39,7 +39,10 @@ class Enhance(str, Enum):
 def segment(
     inputs: Annotated[
         list[str],
-        typer.Argument(help="Photos, folders, patterns such as 'photos/*.jpg', or - for stdin.", metavar="INPUT..."),
+        typer.Argument(
+            help="Photos, folders, patterns such as 'photos/*.jpg', - for stdin; or one clip, or camera:0.",
+            metavar="INPUT...",
+        ),
     ],
     point: Annotated[
         list[str] | None,
@@ -74,6 +77,10 @@ def segment(
     enhance: Annotated[
         Enhance, typer.Option(help="Enhance degraded photos: always, never, or as the model sees fit.")
     ] = Enhance.auto,
+    enhancer: Annotated[
+        Path | None,
+        typer.Option(help="Folder of an enhancer made for the model, see 'glesam train bundle'.", metavar="FOLDER"),
+    ] = None,
     output: Annotated[
         str | None,
         typer.Option(
@@ -92,6 +99,10 @@ def segment(
     workers: Annotated[
         int, typer.Option(min=1, help="Processes that work at once on many photos; each holds a model of its own.")
     ] = 1,
+    frame: Annotated[int, typer.Option(min=0, help="Clips: the frame, from 0, that the prompts are on.")] = 0,
+    max_frames: Annotated[
+        int | None, typer.Option(min=1, help="Clips and cameras: end after so many frames with results.")
+    ] = None,
 ) -> None:
     """Segment photos: each object named by a prompt becomes a mask.
 
@@ -103,18 +114,23 @@ def segment(
     Exit status: 0 done, 1 a photo failed (named; the others are done), 2 wrong use.
     """
     from glesam.cli.folder_mode import book_of
+    from glesam.cli.video_mode import ClipOptions, asks_for_video, segment_clip
     from glesam.folders.ranks import from_environment
 
     wanted = Wanted.parse(point or [], box or [], prompts)
     flags = {"overlay": overlay, "json": json, "polygons": polygons, "npz": npz}
-    sources, tally = _find(inputs, recursive)
     formats = [name for name, asked in flags.items() if asked]
+    if asks_for_video(inputs):
+        facts = (model, device, enhance.value, enhancer)
+        segment_clip(inputs[0], wanted, ClipOptions(facts, multimask, output, formats, overwrite, frame, max_frames))
+        return
+    sources, tally = _find(inputs, recursive)
     jobs = plan(sources, formats, output, outright=names_one_file(inputs)) if sources else []
     place = from_environment()
     book = book_of(jobs, output, names_one_file(inputs), place)
     with nullcontext() if book is None else book.open(tally):
         pending = _pending(place.share(jobs), overwrite, tally)
-        make = functools.partial(_worker, place, wanted, (model, device, enhance.value), multimask, book)
+        make = functools.partial(_worker, place, wanted, (model, device, enhance.value, enhancer), multimask, book)
         _segment_all(pending, make, workers, tally)
     tally.report(output)
 
@@ -252,14 +268,14 @@ def _segment_all(jobs: Sequence[Job], make: Callable[[], Callable[[Job], str]], 
 
 
 def _worker(
-    place: Place, wanted: Wanted, model: tuple[str, str, str], multimask: bool, book: Book | None
+    place: Place, wanted: Wanted, model: tuple[str, str, str, Path | None], multimask: bool, book: Book | None
 ) -> Callable[[Job], str]:
     """Load the model, in the process that will use it."""
     from glesam.cli.folder_mode import device_of
     from glesam.predictor import Predictor
 
-    name, device, enhance = model
-    predictor = Predictor.from_pretrained(name, device_of(device, place), enhance)
+    name, device, enhance, enhancer = model
+    predictor = Predictor.from_pretrained(name, device_of(device, place), enhance, enhancer=enhancer)
     return functools.partial(_segment_one, predictor=predictor, wanted=wanted, multimask=multimask, book=book)
 
 

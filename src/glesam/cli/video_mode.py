@@ -1,0 +1,114 @@
+"""What `glesam segment` does with a clip or a camera."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from glesam.cli.common import progress, warn
+from glesam.errors import ConfigError
+
+if TYPE_CHECKING:
+    from glesam.cli.segment import Wanted
+    from glesam.video.frames import VideoSource
+    from glesam.video.run import ClipOutputs
+
+_FORMATS = ("overlay", "json")
+
+
+@dataclass(frozen=True)
+class ClipOptions:
+    """Options of the command that concern clips.
+
+    Attributes:
+        model: name, device, enhancing mode, and folder of an enhancer or None.
+        multimask: three candidates on the prompts' frame.
+        output: folder, or None for the clip's own.
+        formats: what was asked for, of `outputs.ENDINGS`.
+        overwrite: begin anew.
+        frame: number of the prompts' frame.
+        max_frames: frames to do, or None.
+    """
+
+    model: tuple[str, str, str, Path | None]
+    multimask: bool
+    output: str | None
+    formats: Sequence[str]
+    overwrite: bool
+    frame: int
+    max_frames: int | None
+
+
+def asks_for_video(inputs: Sequence[str]) -> bool:
+    """Whether the inputs are a clip or a camera.
+
+    Raises:
+        ConfigError: a clip among other inputs.
+    """
+    from glesam.video.frames import is_video
+
+    clips = [item for item in inputs if is_video(item)]
+    if clips and len(inputs) > 1:
+        raise ConfigError(f"expected one clip or camera a call, got {len(inputs)} inputs; call once for {clips[0]}")
+    return bool(clips)
+
+
+def segment_clip(item: str, wanted: Wanted, options: ClipOptions) -> None:
+    """Carry the prompts' objects through a clip, and say in one line what came of it.
+
+    Raises:
+        ConfigError: a format that clips do not have, or an output that is no folder.
+        GlesamError: see `glesam.video.run.segment_video`.
+    """
+    from glesam.images import ImageSource
+    from glesam.video.choose import load_tracker
+    from glesam.video.frames import open_video
+    from glesam.video.journal import is_complete
+    from glesam.video.run import ClipTask, segment_video
+
+    source = open_video(item)
+    outputs = _outputs(source, options)
+    if is_complete(outputs.journal) and not options.overwrite and not source.is_camera:
+        warn(f"glesam: skipped, {outputs.journal} is complete; --overwrite begins anew")
+        return
+    path = None if source.is_camera else Path(str(source.place))
+    prompts = wanted.of(ImageSource(source.name, source.name, path))
+    name, device, enhance, enhancer = options.model
+    tracker = load_tracker(name, device, enhance, options.multimask, enhancer=enhancer)
+    info = {"model": name, "enhance": enhance, "tracker": tracker.kind, "multimask": options.multimask}
+    if enhancer is not None:
+        info["enhancer"] = str(enhancer)
+    task = ClipTask(source, prompts, options.frame, options.max_frames, info)
+    total = options.max_frames or (None if source.count is None else max(1, source.count - options.frame))
+    with progress(total, "segment") as advance:
+        report = segment_video(task, tracker, outputs, overwrite=options.overwrite, on_frame=lambda _: advance())
+    speed = report.done / max(report.seconds, 1e-9)
+    warn(
+        f"glesam: {source.name}: {report.frames} frames, {len(prompts)} objects, all seen in {report.seen} of "
+        f"{report.done}, {speed:.1f} frames a second -> {outputs.journal.parent}"
+    )
+
+
+def _outputs(source: VideoSource, options: ClipOptions) -> ClipOutputs:
+    """Files of a clip: the journal always; PNGs unless another format was asked for."""
+    from glesam.video.run import ClipOutputs
+
+    unknown = [name for name in options.formats if name not in _FORMATS]
+    if unknown:
+        raise ConfigError(f"expected --overlay or --json for a clip, got --{unknown[0]}; leave it out")
+    beside = Path() if source.is_camera else Path(str(source.place)).parent
+    folder = beside if options.output is None else Path(options.output).expanduser()
+    if options.output == "-" or (folder.exists() and not folder.is_dir()) or folder.suffix:
+        raise ConfigError(f"expected -o as a folder for a clip, got {options.output}; name a folder")
+    stem = source.name.replace(":", "-") if source.is_camera else Path(source.name).stem
+    paths: Mapping[str, Path] = {
+        "overlay": folder / f"{stem}.overlay.mp4",
+        "json": folder / f"{stem}.mask.json",
+    }
+    return ClipOutputs(
+        folder / f"{stem}.mask.jsonl",
+        None if options.formats else folder / f"{stem}.masks",
+        *(paths[name] if name in options.formats else None for name in _FORMATS),
+    )

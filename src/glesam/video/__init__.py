@@ -1,0 +1,1 @@
+"""Clips and cameras: frames streamed one by one, objects carried from frame to frame."""

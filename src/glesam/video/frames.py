@@ -1,0 +1,125 @@
+"""Frames of a clip or a camera, one at a time, through OpenCV."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from glesam.errors import ImageError
+from glesam.pixels import RGB
+
+SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".ogv"})
+"""Names that are taken for a clip, in lower case."""
+
+_CAMERA = re.compile(r"camera:(\d+)")
+
+
+@dataclass(frozen=True)
+class VideoSource:
+    """A clip or a camera that has given its first frame.
+
+    Attributes:
+        name: the file's name, or `camera:N`.
+        place: what OpenCV opens: a path, or the camera's number.
+        width: of every frame, in pixels.
+        height: of every frame, in pixels.
+        fps: frames per second as the source says; 25 where it says nothing sensible.
+        count: number of frames as the source says, which may be wrong; None when it does not say.
+    """
+
+    name: str
+    place: str | int
+    width: int
+    height: int
+    fps: float
+    count: int | None
+
+    @property
+    def is_camera(self) -> bool:
+        """Whether frames that have passed are gone."""
+        return isinstance(self.place, int)
+
+    def frames(self, start: int = 0) -> Iterator[tuple[int, RGB]]:
+        """Read frame after frame; one is in memory at a time.
+
+        Args:
+            start: first frame to give. Those before are decoded and dropped, since seeking is exact in few formats.
+
+        Yields:
+            Number of the frame, from 0, and its `(H, W, 3)` uint8 RGB pixels.
+
+        Raises:
+            ImageError: the source cannot be opened, or a frame has another size than the first.
+        """
+        import cv2
+
+        with _opened(self.place, self.name) as capture:
+            index = 0
+            while index < start and capture.grab():
+                index += 1
+            while index >= start:
+                found, pixels = capture.read()
+                if not found:
+                    return
+                if pixels.shape[:2] != (self.height, self.width):
+                    raise ImageError(
+                        f"expected frames of {self.width}x{self.height} in {self.name}, got "
+                        f"{pixels.shape[1]}x{pixels.shape[0]} at frame {index}; convert the clip to one size"
+                    )
+                yield index, np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)
+                index += 1
+
+
+def is_video(text: str) -> bool:
+    """Whether an input names a clip, by its suffix, or a camera, as `camera:0`."""
+    return bool(_CAMERA.fullmatch(text)) or (Path(text).suffix.lower() in SUFFIXES and not Path(text).is_dir())
+
+
+def open_video(text: str | os.PathLike[str]) -> VideoSource:
+    """Look at a clip or a camera.
+
+    Args:
+        text: path of a clip, or `camera:N` for the N-th camera, from 0.
+
+    Raises:
+        ImageError: there is no such file or camera, or it gives no frame.
+    """
+    import cv2
+
+    camera = _CAMERA.fullmatch(os.fspath(text))
+    path = Path(text).expanduser()
+    if camera is None and not path.is_file():
+        raise ImageError(f"expected a clip, found no file {text}; check the path, or name a camera as camera:0")
+    place: str | int = int(camera[1]) if camera else str(path)
+    name = str(text) if camera else path.name
+    with _opened(place, name) as capture:
+        found, pixels = capture.read()
+        if not found:
+            raise ImageError(f"expected frames in {name}, got none; check that it plays, or convert it to MP4")
+        fps, count = float(capture.get(cv2.CAP_PROP_FPS)), int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+    usable = fps if 0.1 <= fps <= 1000 else 25.0
+    return VideoSource(name, place, pixels.shape[1], pixels.shape[0], usable, count if count > 0 else None)
+
+
+@contextmanager
+def _opened(place: str | int, name: str) -> Iterator[Any]:
+    """A capture that is released in the end."""
+    # FFmpeg would print its own remarks on damaged clips; read once, when OpenCV first opens a clip.
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    import cv2
+
+    capture = cv2.VideoCapture(place)
+    try:
+        if not capture.isOpened():
+            kind = "a camera that is connected and free" if isinstance(place, int) else "a clip that OpenCV can open"
+            raise ImageError(f"expected {kind}, cannot open {name}; check it, or convert the clip to MP4")
+        yield capture
+    finally:
+        capture.release()

@@ -1,0 +1,174 @@
+"""The journal of a clip: one JSON line a frame, and beside it the tracker's memory, so that a killed run goes on.
+
+`<clip>.mask.jsonl` is itself a result. Its first line says what was asked of what; the last, once all is done, that it
+is complete. Every few frames the tracker's state goes to `.<clip>.mask.state`, with the length that the journal had
+then: what a kill left behind it is cut off, and the run goes on from there as if nothing had happened.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import torch
+
+from glesam import rle
+from glesam.errors import ConfigError, DataError
+from glesam.files import atomic_path
+from glesam.results import Masks
+
+CHECKPOINT_FRAMES = 25
+"""Frames between two states: a second of a clip, of which at most one is done again after a kill."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where a run may go on.
+
+    Attributes:
+        frame: next frame to do.
+        length: bytes of the journal before it.
+        state: what the tracker remembers.
+    """
+
+    frame: int
+    length: int
+    state: dict[str, Any]
+
+
+class ClipJournal:
+    """Reads and writes the journal of one clip.
+
+    Args:
+        path: file of the journal.
+        header: what was asked of what, as JSON values; a journal of anything else is not gone on with.
+    """
+
+    def __init__(self, path: str | Path, header: dict[str, Any]) -> None:
+        self.path, self._header = Path(path), json.loads(json.dumps(header))
+        self._memory = self.path.with_name(f".{self.path.stem}.state")
+        self._stream: IO[bytes] | None = None
+
+    def begin(self, overwrite: bool) -> Checkpoint | None:
+        """Open the journal, behind the last checkpoint if there is one.
+
+        Raises:
+            ConfigError: the journal is of other prompts, another model or another clip.
+            OSError: it cannot be written.
+        """
+        checkpoint = None if overwrite else self._checkpoint()
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if checkpoint is None:
+            self._memory.unlink(missing_ok=True)
+            self._stream = self.path.open("wb")
+            self._write(self._header)
+            return None
+        os.truncate(self.path, checkpoint.length)
+        self._stream = self.path.open("ab")
+        return checkpoint
+
+    def add(self, frame: int, seconds: float, masks: Masks) -> None:
+        """Write one frame's masks.
+
+        Args:
+            frame: number of the frame.
+            seconds: its time in the clip.
+            masks: N masks; an empty one is an object that is not seen.
+        """
+        self._write({"frame": frame, "time": round(seconds, 4), "annotations": annotations(masks)})
+
+    def save(self, frame: int, state: dict[str, Any]) -> None:
+        """Make `frame` the one from which a killed run goes on."""
+        if self._stream is None:
+            return
+        self._stream.flush()
+        os.fsync(self._stream.fileno())
+        content = {"frame": frame, "length": self._stream.tell(), "state": state}
+        with atomic_path(self._memory) as temporary:
+            torch.save(content, temporary)
+
+    def finish(self, frames: int) -> None:
+        """Say that the clip is done, and forget the tracker's state."""
+        self._write({"end": frames})
+        self.close()
+        self._memory.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Close the file; the run may go on later."""
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+
+    def flush(self) -> None:
+        """Let readers see all that was written."""
+        if self._stream is not None:
+            self._stream.flush()
+
+    def _write(self, value: dict[str, Any]) -> None:
+        if self._stream is not None:
+            self._stream.write(json.dumps(value, separators=(",", ":"), allow_nan=False).encode() + b"\n")
+
+    def _checkpoint(self) -> Checkpoint | None:
+        """The last checkpoint of a journal of the same header, or None to begin anew."""
+        if not self._memory.exists() or not self.path.exists():
+            return None
+        with self.path.open("rb") as stream:
+            first = stream.readline()
+        if first.rstrip(b"\n") != json.dumps(self._header, separators=(",", ":"), allow_nan=False).encode():
+            raise ConfigError(
+                f"expected {self.path} to be of the same clip, prompts and model, it is of others; finish it with "
+                "those, choose another -o, or give --overwrite"
+            )
+        content = torch.load(self._memory, map_location="cpu", weights_only=True)
+        return Checkpoint(content["frame"], content["length"], content["state"])
+
+
+def annotations(masks: Masks) -> list[dict[str, Any]]:
+    """COCO annotations of one frame, without the keys that belong to a whole document; `id` is the object's."""
+    keys = ("id", "segmentation", "bbox", "area", "score")
+    return [{key: entry[key] for key in keys} for entry in masks.to_coco()]
+
+
+def read_frames(path: str | Path) -> Iterator[tuple[int, float, list[dict[str, Any]]]]:
+    """Read a journal frame by frame; one is in memory at a time.
+
+    Yields:
+        Number of the frame, its time in seconds, and its annotations.
+
+    Raises:
+        DataError: a line that is no record, except the last, which a kill may have cut short.
+    """
+    with Path(path).open("rb") as stream:
+        for number, line in enumerate(stream, start=1):
+            if not line.endswith(b"\n"):
+                return
+            try:
+                record = json.loads(line)
+                if "frame" not in record or "annotations" not in record:
+                    continue
+                yield record["frame"], record["time"], record["annotations"]
+            except (ValueError, KeyError, TypeError) as error:
+                raise DataError(f"expected a frame in {path}, line {number}, got {error}; delete that file") from error
+
+
+def is_complete(path: str | Path) -> bool:
+    """Whether a journal's run came to the end of its clip."""
+    file = Path(path)
+    if not file.exists():
+        return False
+    with file.open("rb") as stream:
+        stream.seek(max(0, file.stat().st_size - 64))
+        return b'{"end":' in stream.read().splitlines()[-1]
+
+
+def to_masks(entries: list[dict[str, Any]], size: tuple[int, int]) -> Masks:
+    """Annotations of one frame of `(H, W)` as masks."""
+    if not entries:
+        return Masks(np.zeros((0, *size), bool), np.zeros(0, np.float32))
+    masks = np.stack([rle.decode(entry["segmentation"]) for entry in entries])
+    return Masks(masks, np.array([entry["score"] for entry in entries], np.float32))

@@ -1,0 +1,217 @@
+"""From a clip and prompts on one of its frames to files: streamed, resumable, safe to stop."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from glesam.errors import ImageError
+from glesam.pixels import RGB
+from glesam.prompts import Prompts
+from glesam.results import Masks
+from glesam.video.frames import VideoSource
+from glesam.video.journal import CHECKPOINT_FRAMES, Checkpoint, ClipJournal, read_frames, to_masks
+from glesam.video.tracker import Tracker
+from glesam.video.writers import OverlayVideo, overlay_video, write_coco, write_mask
+
+
+@dataclass(frozen=True)
+class ClipOutputs:
+    """Where results go.
+
+    Attributes:
+        journal: JSON lines, always written.
+        masks: folder of PNGs, or None.
+        overlay: MP4, or None.
+        coco: COCO document, or None.
+    """
+
+    journal: Path
+    masks: Path | None = None
+    overlay: Path | None = None
+    coco: Path | None = None
+
+
+@dataclass(frozen=True)
+class ClipTask:
+    """What is asked.
+
+    Attributes:
+        source: the clip or camera.
+        prompts: points and boxes on one frame.
+        frame: number of that frame; objects are carried forward from it.
+        max_frames: frames to do from there on; to the end when None.
+        info: facts for the outputs, such as the model's name; a run goes on only under the same.
+    """
+
+    source: VideoSource
+    prompts: Prompts
+    frame: int = 0
+    max_frames: int | None = None
+    info: dict[str, Any] = field(default_factory=dict)
+
+    def header(self) -> dict[str, Any]:
+        """What a journal must be of to be gone on with."""
+        arrays = {name: getattr(self.prompts, name) for name in ("points", "labels", "boxes")}
+        # NaN, an object without a box, is no JSON.
+        prompts = {
+            name: None if array is None else [str(value) for value in array.ravel().tolist()]
+            for name, array in arrays.items()
+        }
+        video = {"name": self.source.name, "width": self.source.width, "height": self.source.height}
+        return {"video": video, "frame": self.frame, "prompts": prompts, "info": self.info}
+
+
+@dataclass(frozen=True)
+class ClipReport:
+    """What a run did.
+
+    Attributes:
+        frames: frames with results, those of earlier runs included.
+        done: frames of this run.
+        seen: frames of this run in which every object was seen.
+        seconds: time of this run.
+    """
+
+    frames: int
+    done: int
+    seen: int
+    seconds: float
+
+
+def segment_video(
+    task: ClipTask,
+    tracker: Tracker,
+    outputs: ClipOutputs,
+    *,
+    overwrite: bool = False,
+    on_frame: Callable[[int], None] | None = None,
+) -> ClipReport:
+    """Carry objects through a clip and write what was asked for.
+
+    A run that was stopped or killed goes on where its last checkpoint lies; its results are those of one run. A
+    camera's run begins anew each time, and Ctrl-C is its proper end.
+
+    Args:
+        task: clip and prompts.
+        tracker: carries the objects.
+        outputs: where results go.
+        overwrite: begin anew.
+        on_frame: called with the number of each frame that is done.
+
+    Raises:
+        ImageError: the clip cannot be read, is shorter than the prompts' frame, or an output cannot be written.
+        PromptError: the prompts do not fit the frame.
+        ConfigError: the unfinished journal is of another task.
+        KeyboardInterrupt: Ctrl-C in a clip, after a checkpoint.
+    """
+    journal = ClipJournal(outputs.journal, task.header())
+    checkpoint = journal.begin(overwrite or task.source.is_camera)
+    try:
+        with _deferred_interrupt() as stop:
+            return _Run(task, tracker, outputs, journal, on_frame).work(checkpoint, stop)
+    finally:
+        journal.close()
+
+
+class _Run:
+    """One pass over the frames."""
+
+    def __init__(
+        self,
+        task: ClipTask,
+        tracker: Tracker,
+        outputs: ClipOutputs,
+        journal: ClipJournal,
+        on_frame: Callable[[int], None] | None,
+    ) -> None:
+        self._task, self._tracker, self._outputs, self._journal = task, tracker, outputs, journal
+        self._on_frame = on_frame or (lambda _: None)
+        self._done = self._seen = 0
+
+    def work(self, checkpoint: Checkpoint | None, stop: threading.Event) -> ClipReport:
+        """Go through the frames; finish the outputs, unless a clip's run was stopped."""
+        start, source, prompted = time.perf_counter(), self._task.source, self._task.frame
+        if checkpoint is not None:
+            self._tracker.restore(checkpoint.state)
+        with ExitStack() as stack:
+            path = self._outputs.overlay
+            overlay = None if path is None else stack.enter_context(overlay_video(path, source))
+            following = self._frames(prompted if checkpoint is None else checkpoint.frame, overlay, stop)
+            if following == prompted:
+                raise ImageError(
+                    f"expected a frame {prompted} in {source.name}, it ends before; choose an earlier --frame"
+                )
+            if stop.is_set() and not source.is_camera:
+                self._journal.save(following, self._tracker.state())
+                raise KeyboardInterrupt
+        self._journal.finish(following - prompted)
+        if self._outputs.coco is not None:
+            write_coco(self._outputs.coco, self._outputs.journal, source, self._task.info)
+        return ClipReport(following - prompted, self._done, self._seen, time.perf_counter() - start)
+
+    def _frames(self, first: int, overlay: OverlayVideo | None, stop: threading.Event) -> int:
+        """Do frame after frame from `first` on, and draw those before it again; gives the number after the last."""
+        following, limit = first, self._task.max_frames
+        end = None if limit is None else self._task.frame + limit
+        drawn = self._drawn_again() if overlay is not None and first > self._task.frame else iter(())
+        for index, image in self._task.source.frames(0 if overlay is not None else first):
+            if stop.is_set() or index == end:
+                break
+            masks = self._one(index, image) if index >= first else next(drawn, None) if self._had(index) else None
+            if overlay is not None:
+                overlay.add(image, masks)
+            if index >= first:
+                following = index + 1
+                if (following - self._task.frame) % CHECKPOINT_FRAMES == 0 and not self._task.source.is_camera:
+                    self._journal.save(following, self._tracker.state())
+        return following
+
+    def _had(self, index: int) -> bool:
+        """Whether an earlier run gave masks for a frame that it did."""
+        return index >= self._task.frame
+
+    def _one(self, index: int, image: RGB) -> Masks:
+        """Segment one frame and write its files."""
+        first = index == self._task.frame
+        masks = self._tracker.start(image, self._task.prompts) if first else self._tracker.step(image)
+        if self._outputs.masks is not None:
+            write_mask(self._outputs.masks, index, masks)
+        self._journal.add(index, index / self._task.source.fps, masks)
+        self._done += 1
+        self._seen += bool(masks.areas.all())
+        self._on_frame(index)
+        return masks
+
+    def _drawn_again(self) -> Iterator[Masks]:
+        """Masks of the frames that earlier runs did."""
+        size = (self._task.source.height, self._task.source.width)
+        for _, _, entries in read_frames(self._journal.path):
+            yield to_masks(entries, size)
+
+
+@contextmanager
+def _deferred_interrupt() -> Iterator[threading.Event]:
+    """Let the first Ctrl-C end the run between two frames; a second one ends it at once."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop  # only the main thread hears signals
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def hear(number: int, frame: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    signal.signal(signal.SIGINT, hear)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,110 @@
+"""What comes out of a clip: a video with the masks drawn in, a PNG of ids for each frame, one COCO document."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import cv2
+import numpy as np
+
+from glesam.errors import ImageError
+from glesam.files import atomic_path, write_bytes
+from glesam.pixels import RGB
+from glesam.results import Masks
+from glesam.video.frames import VideoSource
+from glesam.video.journal import read_frames
+
+
+class OverlayVideo:
+    """Writes frames with their masks drawn in; made by `overlay_video`."""
+
+    def __init__(self, writer: Any) -> None:
+        self._writer = writer
+
+    def add(self, frame: RGB, masks: Masks | None) -> None:
+        """Add one frame, `(H, W, 3)` uint8 RGB; without masks as it is."""
+        drawn = frame if masks is None else np.asarray(masks.overlay(frame))
+        self._writer.write(cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))
+
+
+@contextmanager
+def overlay_video(path: str | Path, source: VideoSource) -> Iterator[OverlayVideo]:
+    """Write an MP4 (MPEG-4 part 2) that appears under its name when the block ends well.
+
+    Args:
+        path: file that ends in `.mp4`.
+        source: gives size and frames per second.
+
+    Raises:
+        ImageError: OpenCV cannot write it.
+    """
+    with atomic_path(path) as temporary:
+        code = cv2.VideoWriter.fourcc(*"mp4v")
+        writer = cv2.VideoWriter(str(temporary), code, source.fps, (source.width, source.height))
+        if not writer.isOpened():
+            raise ImageError(f"expected to write {path}, OpenCV cannot; choose another folder, or leave --overlay out")
+        try:
+            yield OverlayVideo(writer)
+        finally:
+            writer.release()
+
+
+def write_mask(folder: str | Path, frame: int, masks: Masks) -> None:
+    """Write a frame's ids as `folder/000123.png`, in one step."""
+    write_bytes(Path(folder) / f"{frame:06}.png", masks.encode(".png"))
+
+
+def write_coco(path: str | Path, journal: str | Path, source: VideoSource, info: dict[str, Any]) -> None:
+    """Write a journal as one COCO document, frame by frame, so that its length does not matter.
+
+    Besides COCO's own keys: `videos`; `video_id` and `frame_index` of each image; `track_id` of each annotation, the
+    number of the object. Objects that are not seen in a frame have no annotation there.
+
+    Raises:
+        DataError: the journal is damaged.
+        OSError: the file cannot be written.
+    """
+    video = {"id": 1, "name": source.name, "width": source.width, "height": source.height, "fps": source.fps}
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
+        head = {"info": info, "videos": [video], "categories": [{"id": 1, "name": "object"}]}
+        stream.write(json.dumps(head, allow_nan=False)[:-1])
+        _list(stream, "images", _images(journal, source))
+        _list(stream, "annotations", _annotations(journal))
+        stream.write("}\n")
+
+
+def _list(stream: IO[str], name: str, values: Iterable[dict[str, Any]]) -> None:
+    """Write a member of a JSON object that is a list, one value a line."""
+    stream.write(f', "{name}": [')
+    for index, value in enumerate(values):
+        stream.write(("," if index else "") + "\n" + json.dumps(value, allow_nan=False))
+    stream.write("]")
+
+
+def _images(journal: str | Path, source: VideoSource) -> Iterator[dict[str, Any]]:
+    """One image a frame."""
+    for frame, seconds, _ in read_frames(journal):
+        yield {
+            "id": frame + 1,
+            "video_id": 1,
+            "frame_index": frame,
+            "time": seconds,
+            "file_name": f"{frame:06}.png",
+            "width": source.width,
+            "height": source.height,
+        }
+
+
+def _annotations(journal: str | Path) -> Iterator[dict[str, Any]]:
+    """One annotation an object and frame, numbered through the clip."""
+    number = 0
+    for frame, _, entries in read_frames(journal):
+        for entry in entries:
+            if entry["area"]:
+                number += 1
+                facts = {"image_id": frame + 1, "video_id": 1, "track_id": entry["id"], "category_id": 1, "iscrowd": 0}
+                yield {**entry, **facts, "id": number}

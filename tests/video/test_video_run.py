@@ -1,0 +1,265 @@
+"""Clips of known truth through frames, tracking by masks, writers and the resumable run."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools import mask as coco_mask
+from video_tiny import ColourOracle
+
+from glesam.errors import ConfigError, ImageError, PromptError
+from glesam.prompts import Prompts
+from glesam.video.frames import VideoSource, is_video, open_video
+from glesam.video.journal import is_complete, read_frames, to_masks
+from glesam.video.propagate import MaskPropagation, Settings
+from glesam.video.run import ClipOutputs, ClipTask, segment_video
+from glesam.video.synthetic import SyntheticClip
+
+CLIP = SyntheticClip(320, 180, period=120)
+FRAMES = 70
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("clip") / "two shapes.mp4"
+    CLIP.write(path, FRAMES)
+    return path
+
+
+@pytest.fixture(scope="module")
+def prompts() -> Prompts:
+    return Prompts(boxes=[CLIP.box(0, 0), CLIP.box(1, 0)])
+
+
+def tracker() -> MaskPropagation:
+    return MaskPropagation(ColourOracle())  # type: ignore[arg-type]
+
+
+def outputs(folder: Path) -> ClipOutputs:
+    return ClipOutputs(folder / "c.mask.jsonl", folder / "c.masks", folder / "c.overlay.mp4", folder / "c.mask.json")
+
+
+def frame_count(path: Path) -> int:
+    return sum(1 for _ in open_video(path).frames())
+
+
+def iou(one: np.ndarray, other: np.ndarray) -> float:
+    return float((one & other).sum() / max(1, (one | other).sum()))
+
+
+class Killed(BaseException):
+    """Stands for a kill: no handler of the program knows it."""
+
+
+# --- frames
+
+
+def test_names_of_clips() -> None:
+    assert is_video("a/b.MP4")
+    assert is_video("camera:12")
+    assert not is_video("a.jpg")
+    assert not is_video("camera:")
+    assert not is_video("-")
+
+
+def test_frames_are_those_of_the_clip_and_start_is_exact(clip: Path) -> None:
+    source = open_video(clip)
+    assert (source.width, source.height, source.fps, source.count) == (320, 180, 25.0, FRAMES)
+    frames = dict(source.frames())
+    assert list(frames) == list(range(FRAMES))
+    for index in (0, 33):
+        # MPEG-4 loses something, but not as much as a frame or two swapped channels would.
+        assert np.abs(frames[index].astype(int) - CLIP.frame(index)[0]).mean() < 6
+    later = dict(source.frames(33))
+    assert list(later) == list(range(33, FRAMES))
+    assert np.array_equal(later[50], frames[50])
+    assert list(source.frames(FRAMES + 5)) == []
+
+
+def test_what_is_no_clip_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="found no file"):
+        open_video(tmp_path / "none.mp4")
+    fake = tmp_path / "fake.mp4"
+    fake.write_bytes(b"no clip" * 100)
+    with pytest.raises(ImageError, match=r"fake\.mp4"):
+        open_video(fake)
+    with pytest.raises(ImageError, match="camera:97"):
+        open_video("camera:97")
+
+
+# --- tracking by masks
+
+
+def test_objects_are_followed_lost_behind_the_pillar_and_found_again() -> None:
+    carrier, hidden, seen = tracker(), [0, 0], [[], []]
+    carrier.start(CLIP.frame(0)[0], Prompts(boxes=[CLIP.box(0, 0), CLIP.box(1, 0)]))
+    for index in range(1, 160):
+        frame, truth = CLIP.frame(index)
+        masks = carrier.step(frame).masks
+        for number in range(2):
+            if not truth[number].any():
+                hidden[number] += 1
+                assert not masks[number].any(), f"object {number} is hidden in frame {index}"
+            elif truth[number].sum() > 500:
+                seen[number].append(iou(masks[number], truth[number]))
+    assert min(hidden) > 3, "the test needs frames in which each object is hidden"
+    for number in range(2):
+        assert np.mean(seen[number]) > 0.75
+        assert np.mean(seen[number][-20:]) > 0.75, "the object was not found again"
+
+
+def test_one_pass_of_the_encoder_a_frame() -> None:
+    carrier = tracker()
+    carrier.start(CLIP.frame(0)[0], Prompts(boxes=[CLIP.box(0, 0)]))
+    for index in range(1, 6):
+        carrier.step(CLIP.frame(index)[0])
+    assert carrier.predictor.calls == 6  # type: ignore[attr-defined]
+
+
+def test_unbelieved_answers_are_empty() -> None:
+    carrier = MaskPropagation(ColourOracle(), settings=Settings(least_score=0.95))  # type: ignore[arg-type]
+    carrier.start(CLIP.frame(0)[0], Prompts(boxes=[CLIP.box(0, 0)]))
+    assert not carrier.step(CLIP.frame(1)[0]).masks.any()
+    with pytest.raises(PromptError, match="start"):
+        tracker().step(CLIP.frame(0)[0])
+
+
+# --- the run
+
+
+@pytest.fixture(scope="module")
+def whole(clip: Path, prompts: Prompts, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("whole")
+    report = segment_video(ClipTask(open_video(clip), prompts), tracker(), outputs(folder))
+    assert (report.frames, report.done) == (FRAMES, FRAMES)
+    return folder
+
+
+def test_all_outputs_agree_with_the_truth(whole: Path) -> None:
+    assert is_complete(whole / "c.mask.jsonl")
+    names = sorted(path.name for path in whole.iterdir())
+    assert names == ["c.mask.json", "c.mask.jsonl", "c.masks", "c.overlay.mp4"]
+    truth = CLIP.frame(5)[1]
+    ids = np.asarray(Image.open(whole / "c.masks" / "000005.png"))
+    assert iou(ids == 1, truth[0]) > 0.75
+    assert iou(ids == 2, truth[1]) > 0.75
+    document = json.loads((whole / "c.mask.json").read_text())
+    assert len(document["images"]) == FRAMES
+    image = next(entry for entry in document["images"] if entry["frame_index"] == 5)
+    entries = [entry for entry in document["annotations"] if entry["image_id"] == image["id"]]
+    for entry in entries:
+        assert np.array_equal(coco_mask.decode(entry["segmentation"]).astype(bool), ids == entry["track_id"])
+    assert [entry["track_id"] for entry in entries] == [1, 2]
+    assert len({entry["id"] for entry in document["annotations"]}) == len(document["annotations"])
+    frames = dict(open_video(whole / "c.overlay.mp4").frames())
+    assert len(frames) == FRAMES
+    changed = np.abs(frames[5].astype(int) - CLIP.frame(5)[0]).mean(axis=2)
+    assert changed[truth[0]].mean() > 4 * changed[~truth.any(axis=0)].mean()
+
+
+def test_a_killed_run_goes_on_to_the_same_results(clip: Path, prompts: Prompts, whole: Path, tmp_path: Path) -> None:
+    def kill(index: int) -> None:
+        if index == 37:
+            raise Killed
+
+    task = ClipTask(open_video(clip), prompts)
+    with pytest.raises(Killed):
+        segment_video(task, tracker(), outputs(tmp_path), on_frame=kill)
+    assert not is_complete(tmp_path / "c.mask.jsonl")
+    assert not list(tmp_path.glob("*.mp4")), "an unfinished video must not bear its name"
+    with (tmp_path / "c.mask.jsonl").open("ab") as stream:
+        stream.write(b'{"frame": 38, "ti')  # as a kill in the middle of a line leaves it
+    report = segment_video(task, tracker(), outputs(tmp_path))
+    assert (report.frames, report.done) == (FRAMES, FRAMES - 25)
+    for name in ("c.mask.jsonl", "c.mask.json", "c.masks/000036.png", "c.masks/000069.png"):
+        assert (tmp_path / name).read_bytes() == (whole / name).read_bytes(), name
+    for one, other in zip(
+        open_video(tmp_path / "c.overlay.mp4").frames(), open_video(whole / "c.overlay.mp4").frames(), strict=True
+    ):
+        assert np.array_equal(one[1], other[1])
+    assert not list(tmp_path.glob(".*")), "nothing hidden is left"
+
+
+def test_ctrl_c_ends_between_frames_and_goes_on_there(clip: Path, prompts: Prompts, tmp_path: Path) -> None:
+    def stop(index: int) -> None:
+        if index == 10:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    task, places = ClipTask(open_video(clip), prompts, max_frames=30), ClipOutputs(tmp_path / "c.mask.jsonl")
+    with pytest.raises(KeyboardInterrupt):
+        segment_video(task, tracker(), places, on_frame=stop)
+    assert signal.getsignal(signal.SIGINT) is before
+    report = segment_video(task, tracker(), places)
+    assert (report.frames, report.done) == (30, 19)
+    assert [frame for frame, _, _ in read_frames(tmp_path / "c.mask.jsonl")] == list(range(30))
+
+
+def test_a_later_frame_may_hold_the_prompts(clip: Path, tmp_path: Path) -> None:
+    task = ClipTask(open_video(clip), Prompts(boxes=[CLIP.box(0, 8)]), frame=8, max_frames=4)
+    segment_video(task, tracker(), outputs(tmp_path))
+    found = list(read_frames(tmp_path / "c.mask.jsonl"))
+    assert [frame for frame, _, _ in found] == [8, 9, 10, 11]
+    assert found[1][1] == pytest.approx(9 / 25)
+    assert iou(to_masks(found[3][2], (180, 320)).masks[0], CLIP.frame(11)[1][0]) > 0.75
+    assert frame_count(tmp_path / "c.overlay.mp4") == 12
+    late = ClipTask(open_video(clip), Prompts(boxes=[[1, 1, 9, 9]]), frame=FRAMES)
+    with pytest.raises(ImageError, match="ends before"):
+        segment_video(late, tracker(), ClipOutputs(tmp_path / "late.jsonl"))
+
+
+def test_an_unfinished_run_of_other_prompts_is_not_gone_on_with(clip: Path, prompts: Prompts, tmp_path: Path) -> None:
+    def kill(index: int) -> None:
+        if index == 30:
+            raise Killed
+
+    places = ClipOutputs(tmp_path / "c.mask.jsonl")
+    with pytest.raises(Killed):
+        segment_video(ClipTask(open_video(clip), prompts), tracker(), places, on_frame=kill)
+    other = ClipTask(open_video(clip), Prompts(boxes=[CLIP.box(1, 0)]), max_frames=3)
+    with pytest.raises(ConfigError, match="--overwrite"):
+        segment_video(other, tracker(), places)
+    assert segment_video(other, tracker(), places, overwrite=True).frames == 3
+
+
+class Camera:
+    """A capture that gives the synthetic clip for ever."""
+
+    def __init__(self, place: Any) -> None:
+        self.index = -1
+
+    def isOpened(self) -> bool:  # noqa: N802
+        return True
+
+    def read(self) -> tuple[bool, Any]:
+        self.index += 1
+        return True, cv2.cvtColor(CLIP.frame(self.index)[0], cv2.COLOR_RGB2BGR)
+
+    def get(self, what: int) -> float:
+        return -1.0 if what == cv2.CAP_PROP_FRAME_COUNT else 0.0
+
+    def release(self) -> None:
+        pass
+
+
+def test_a_camera_ends_properly_with_ctrl_c(monkeypatch: pytest.MonkeyPatch, prompts: Prompts, tmp_path: Path) -> None:
+    def stop(index: int) -> None:
+        if index == 6:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(cv2, "VideoCapture", Camera)
+    source = open_video("camera:0")
+    assert source == VideoSource("camera:0", 0, 320, 180, 25.0, None)
+    report = segment_video(ClipTask(source, prompts), tracker(), outputs(tmp_path), on_frame=stop)
+    monkeypatch.undo()
+    assert report.frames == 7
+    assert is_complete(tmp_path / "c.mask.jsonl")
+    assert frame_count(tmp_path / "c.overlay.mp4") == 7
