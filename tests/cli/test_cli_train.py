@@ -8,6 +8,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from glesam.cli import app as glesam
 from glesam.cli.train import app
 from glesam.models.compact import CompactConfig, CompactModel
 
@@ -72,6 +73,42 @@ def test_the_stages_follow_each_other(root):
     assert (decoder / "decoder" / "model.safetensors").is_file()
     gate = train(root, "gate", *shared)
     assert json.loads((gate / "config.json").read_text())["family"] == "degradation-gate"
+    sizes = root / "rules.json"
+    sizes.write_text('[{"above": 0}, {"above": 2, "image_size": 32}]')
+    parts = [
+        "--enhancer",
+        str(enhancer),
+        "--decoder",
+        str(decoder / "decoder"),
+        "--gate",
+        str(gate),
+        "--rules",
+        str(sizes),
+    ]
+    made = CliRunner().invoke(
+        app, ["bundle", "--out", str(root / "bundle"), "--model", str(root / "model"), *parts, "--half"]
+    )
+    assert made.exit_code == 0, made.output
+    photo = root / "data" / "images" / "0.png"
+    seen = [
+        "segment",
+        str(photo),
+        "--point",
+        "40,30",
+        "--model",
+        str(root / "model"),
+        "--json",
+        "-o",
+        str(root / "out.json"),
+    ]
+    used = CliRunner().invoke(glesam, [*seen, "--enhancer", str(root / "bundle"), "--enhance", "on"])
+    assert used.exit_code == 0, used.output
+    info = json.loads((root / "out.json").read_text())["info"]
+    assert info["enhanced"] is True
+    assert "+" in info["weights"]
+    refused = CliRunner().invoke(glesam, [*seen, "--enhancer", str(enhancer), "--overwrite"])
+    assert refused.exit_code == 2
+    assert "glesam train bundle" in refused.output
     again = CliRunner().invoke(app, ["gate", "--out", str(root / "gate"), "--resume", "--cache", str(root / "cache")])
     assert again.exit_code == 0, again.output
     logged = [json.loads(line) for line in (root / "gate" / "log.jsonl").read_text().splitlines()]

@@ -170,8 +170,8 @@ class Restoration:
         if side == usual:
             return decoder.decode(embedding, prompts, multimask)
         output = decoder.decode(embedding, _scaled(prompts, side / usual, side), multimask)
-        logits = _resized(output.low_res_logits.flatten(0, 1), usual).unflatten(0, output.iou.shape[:2])
-        return replace(output, low_res_logits=logits)
+        logits = _resized(output.low_res_logits.flatten(0, 1), usual)
+        return replace(output, low_res_logits=logits.reshape(*output.iou.shape, usual, usual))
 
 
 def shrink(pixels: Tensor, size: int) -> Tensor:

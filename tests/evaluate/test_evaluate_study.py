@@ -1,0 +1,151 @@
+"""The study's plan and table: commands that exist, nothing trained twice, numbers against hand-made rows."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from glesam.cli import load_verb
+from glesam.enhance.bundle import read_rules
+from glesam.evaluate.rows import Row, to_csv
+from glesam.train.autoencoder import AutoencoderConfig
+from glesam.train.config import read_config
+from glesam.train.decoder import DecoderConfig
+from glesam.train.enhancer import EnhancerConfig
+from glesam.train.gate import GateConfig
+from glesam.train.prior import PriorConfig
+
+ROOT = Path(__file__).parents[2]
+KINDS = {
+    "autoencoder": AutoencoderConfig,
+    "prior": PriorConfig,
+    "enhancer": EnhancerConfig,
+    "decoder": DecoderConfig,
+    "gate": GateConfig,
+}
+
+
+@pytest.fixture(scope="module")
+def study() -> Any:
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    try:
+        spec = importlib.util.spec_from_file_location("study", ROOT / "benchmarks" / "study.py")
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(ROOT / "benchmarks"))
+    return module
+
+
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("folder", ["configs/study/{}.json", "configs/compact-{}.json"])
+def test_configurations_are_valid_and_train_on_the_same_sets(name: str, folder: str) -> None:
+    config = read_config(KINDS[name], ROOT / folder.format(name), {})
+    base = json.loads((ROOT / "configs" / "compact-base-continued.json").read_text())
+    assert set(config.data) <= set(base["data"])
+
+
+def flags_of(command: tuple[str, ...]) -> set[str]:
+    return {word for word in command if word.startswith("--")}
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_every_command_has_the_flags_that_it_is_given(study: Any, tmp_path: Path, quick: bool) -> None:
+    plan = study.Plan(tmp_path, ROOT / "configs" / "study", data=("x=y",), limit=3, quick=quick)
+    train, evaluate = load_verb("train"), load_verb("evaluate")
+    options = {name: {o for p in verb.params for o in p.opts} for name, verb in train.commands.items()}
+    known = options | {"evaluate": {o for p in evaluate.params for o in (*p.opts, *p.secondary_opts)}}
+    for variant in study.VARIANTS:
+        for task in plan.tasks(variant):
+            name = task.command[1] if task.command[0] == "train" else "evaluate"
+            assert flags_of(task.command) <= known[name], task.name
+
+
+def test_each_part_comes_before_what_uses_it_and_is_made_once(study: Any, tmp_path: Path) -> None:
+    plan = study.Plan(tmp_path, ROOT / "configs" / "study")
+    assert len({variant.key for variant in study.VARIANTS}) == len(study.VARIANTS)
+    assert {variant.key[0] for variant in study.VARIANTS} >= set("abcdefghijkl")
+    commands: dict[str, tuple[str, ...]] = {}
+    for variant in study.VARIANTS:
+        made: set[str] = set()
+        for task in plan.tasks(variant):
+            used = [word for word in task.command if word.startswith(str(tmp_path)) and "--out" not in word]
+            own = task.command[task.command.index("--out") + 1]
+            for path in used:
+                if path != own and "rules" not in path:
+                    assert any(path.startswith(each) for each in made), (task.name, path)
+            made.add(own)
+            assert commands.setdefault(task.name, task.command) == task.command
+    trainings = [name for name, command in commands.items() if command[0] == "train" and command[1] != "bundle"]
+    assert len(trainings) == len(set(trainings))
+    for variant in study.VARIANTS:
+        if variant.rules:
+            study.prepare(plan, variant)
+            assert read_rules(tmp_path / "rules" / f"{variant.key}.json")
+
+
+def test_a_finished_task_is_not_run_again(study: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = study.Plan(tmp_path, ROOT / "configs" / "study")
+    variant = next(v for v in study.VARIANTS if v.key == "e-full")
+    ran: list[list[str]] = []
+
+    def pretend(arguments: list[str], check: bool) -> None:
+        ran.append(arguments)
+        out = Path(arguments[arguments.index("--out") + 1])
+        out.mkdir(parents=True, exist_ok=True)
+
+    monkeypatch.setattr(study.subprocess, "run", pretend)
+    study.run(plan, [variant])
+    assert len(ran) == len(list(plan.tasks(variant)))
+    study.run(plan, [variant])
+    assert len(ran) == len(list(plan.tasks(variant)))
+
+
+def rows(model: str, ious: dict[str, list[float]]) -> list[Row]:
+    return [
+        Row(model, "set", level, "box", f"{i}.png", 1, 0.1, iou, 0, 0, 0, 0, 0, 0, 0)
+        for level, values in ious.items()
+        for i, iou in enumerate(values)
+    ]
+
+
+def test_table_gives_means_differences_and_the_gap_closed(study: Any) -> None:
+    base = rows("a", {"clear": [0.9, 0.8, 0.7], "lq3": [0.6, 0.5, 0.4]})
+    better = rows("b", {"clear": [0.9, 0.8, 0.7], "lq3": [0.8, 0.7, 0.55]})
+    text = study.table({"a": base, "e": better}, {"a": "base", "e": "enhanced"})
+    assert "| a | base | 0.8000 | 0.5000 | 0 % |" in text
+    # (0.6833 - 0.5) / (0.8 - 0.5) = 61 %
+    line = next(line for line in text.splitlines() if line.startswith("| e |"))
+    assert "0.8000 | 0.6833 (+0.1833, " in line
+    assert line.endswith("| 61 % |")
+    assert study.gap_closed({"x": 0.5}, {"x": 0.6}, {"x": 0.4}) is None
+    assert study.gap_closed({"x": 0.5}, {"y": 0.6}, {"x": 0.7}) is None
+    assert study.gap_closed({"x": 0.4}, {"x": 0.3}, {"x": 0.6}) == pytest.approx(-0.5)
+
+
+def test_table_is_written_from_what_is_there(study: Any, tmp_path: Path) -> None:
+    plan = study.Plan(tmp_path, ROOT / "configs" / "study")
+    base, second = study.VARIANTS[:2]
+    assert study.write_table(plan, [base, second]) is None
+    for variant in (base, second):
+        plan.rows(variant).parent.mkdir(parents=True)
+        plan.rows(variant).write_text(to_csv(rows(variant.key, {"clear": [0.9, 0.8], "lq1": [0.7, 0.6]})))
+    text = study.write_table(plan, [base, second, study.VARIANTS[2]]).read_text()
+    assert f"| {second.key} | {second.title} | 0.8500 | 0.6500 | 0 % |" in text
+
+
+def test_options(study: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    options, plan, chosen = study.parse(["--quick", "--run", "d"])
+    assert [variant.key for variant in chosen] == ["a", "d"]
+    assert (plan.limit, plan.quick, plan.out) == (2, True, Path("runs/study-quick"))
+    assert options.run == ["d"]
+    with pytest.raises(SystemExit):
+        study.parse(["--run", "zz"])
+    assert "expected variants of a, " in capsys.readouterr().err
