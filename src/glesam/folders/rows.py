@@ -92,11 +92,19 @@ def read_csv(path: str | Path) -> list[Row]:
         DataError: the file is no such table; names the line.
         OSError: the file cannot be read.
     """
-    with Path(path).open(encoding="utf-8", newline="") as stream:
-        reader = csv.DictReader(stream)
-        if tuple(reader.fieldnames or ()) != COLUMNS:
-            raise DataError(f"expected the columns {', '.join(COLUMNS)} in {path}, got others; move that file away")
-        return [_row(values, f"{path}, line {number}") for number, values in enumerate(reader, start=2)]
+    return read_csv_text(Path(path).read_bytes().decode("utf-8", errors="replace"), str(path))
+
+
+def read_csv_text(text: str, name: str) -> list[Row]:
+    """Read rows from text that messages call `name`.
+
+    Raises:
+        DataError: the text is no such table; names the line.
+    """
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    if tuple(reader.fieldnames or ()) != COLUMNS:
+        raise DataError(f"expected the columns {', '.join(COLUMNS)} in {name}, got others; move that file away")
+    return [_row(values, f"{name}, line {number}") for number, values in enumerate(reader, start=2)]
 
 
 def from_values(values: dict[str, Any]) -> Row:

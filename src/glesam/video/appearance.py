@@ -60,7 +60,7 @@ def crop(image: RGB, box: Float) -> RGB:
     height, width = image.shape[:2]
     x0, y0 = max(0, int(np.floor(box[0]))), max(0, int(np.floor(box[1])))
     x1, y1 = min(width, int(np.ceil(box[2]))), min(height, int(np.ceil(box[3])))
-    return image[y0 : max(y0, y1), x0 : max(x0, x1)].copy()
+    return np.array(image[y0 : max(y0, y1), x0 : max(x0, x1)])
 
 
 def likely_place(image: RGB, colours: Float, size: tuple[int, int]) -> tuple[float, float]:

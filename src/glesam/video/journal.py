@@ -80,7 +80,7 @@ class ClipJournal:
             seconds: its time in the clip.
             masks: N masks; an empty one is an object that is not seen.
         """
-        self._write({"frame": frame, "time": round(seconds, 4), "annotations": annotations(masks)})
+        self._write({"frame": frame, "time": round(seconds, 4), "annotations": entries_of(masks)})
 
     def save(self, frame: int, state: dict[str, Any]) -> None:
         """Make `frame` the one from which a killed run goes on."""
@@ -128,7 +128,7 @@ class ClipJournal:
         return Checkpoint(content["frame"], content["length"], content["state"])
 
 
-def annotations(masks: Masks) -> list[dict[str, Any]]:
+def entries_of(masks: Masks) -> list[dict[str, Any]]:
     """COCO annotations of one frame, without the keys that belong to a whole document; `id` is the object's."""
     keys = ("id", "segmentation", "bbox", "area", "score")
     return [{key: entry[key] for key in keys} for entry in masks.to_coco()]

@@ -92,7 +92,7 @@ class SyntheticClip:
         angle = 2 * np.pi * index / (3 * self.period)
         x = int((1 + np.cos(angle)) / 2 * (self._art[0].shape[1] - self.width))
         y = int((1 + np.sin(angle)) / 2 * (self._art[0].shape[0] - self.height))
-        return self._art[0][y : y + self.height, x : x + self.width].copy()
+        return np.array(self._art[0][y : y + self.height, x : x + self.width])
 
     def _shape(self, number: int, index: int) -> tuple[npt.NDArray[np.bool_], RGB]:
         """Pixels of an object before anything hides it, an ellipse or a star of four points, and its coat there."""

@@ -1,0 +1,75 @@
+"""`glesam segment` on a clip, with a tiny random model: which files, what is said, and bad input."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from glesam.cli import app
+from glesam.video.synthetic import SyntheticClip
+
+Call = Callable[..., Result]
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    SyntheticClip(96, 64).write(tmp_path / "c.mp4", 4)
+    return tmp_path / "c.mp4"
+
+
+@pytest.fixture
+def call(tiny_model: Path) -> Call:
+    def run(*words: object) -> Result:
+        return CliRunner().invoke(app, ["segment", *map(str, words), "--model", str(tiny_model), "--device", "cpu"])
+
+    return run
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def test_masks_of_each_frame_and_skipping(call: Call, clip: Path, tmp_path: Path) -> None:
+    result = call(clip, "--point", "20,20", "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert "c.mp4: 4 frames, 1 objects" in result.stderr
+    masks = [f"c.masks/{frame:06}.png" for frame in range(4)]
+    assert names(tmp_path / "out") == ["c.mask.jsonl", *masks]
+    assert "skipped" in call(clip, "--point", "20,20", "-o", tmp_path / "out").stderr
+
+
+def test_formats_frame_and_prompts_file(call: Call, clip: Path, tmp_path: Path) -> None:
+    (tmp_path / "p.json").write_text(json.dumps({"c.mp4": [{"box": [5, 5, 40, 40]}, {"points": [[60, 30]]}]}))
+    words = ["--prompts", tmp_path / "p.json", "--frame", 1, "--max-frames", 2, "--json", "--overlay"]
+    result = call(clip, *words, "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert names(tmp_path / "out") == ["c.mask.json", "c.mask.jsonl", "c.overlay.mp4"]
+    document = json.loads((tmp_path / "out" / "c.mask.json").read_text())
+    assert [image["frame_index"] for image in document["images"]] == [1, 2]
+    assert document["info"]["tracker"] == "masks"
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "part"),
+    [
+        (["c.mp4", "--point", "1,1", "--polygons"], 2, "--overlay or --json"),
+        (["c.mp4", "other.jpg", "--point", "1,1"], 2, "one clip"),
+        (["c.mp4", "--point", "1,1", "-o", "out.png"], 2, "folder"),
+        (["c.mp4", "--point", "500,1"], 2, "inside the picture"),
+        (["c.mp4"], 2, "--point"),
+        (["c.mp4", "--point", "1,1", "--frame", "99"], 1, "ends before"),
+        (["none.mp4", "--point", "1,1"], 1, "found no file"),
+    ],
+)
+def test_bad_input_is_one_line(
+    call: Call, clip: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], status: int, part: str
+) -> None:
+    monkeypatch.chdir(clip.parent)
+    result = call(*words)
+    assert result.exit_code == status, result.output
+    assert len(result.stderr.splitlines()) == 1
+    assert part in result.stderr

@@ -1,0 +1,151 @@
+"""`glesam segment` on a folder: table, sheet, workers, ranks, resuming; and the same with Ray Data."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from glesam.cli import app
+from glesam.folders.journal import PARTS
+from glesam.folders.rows import Row, read_csv, rows_of
+from glesam.folders.sheet import SHEET, Entry, draw_sheet
+
+BOXES = ["--box", "5,5,30,35", "--box", "30,2,58,38"]
+
+
+def call(model: Path, *words: object) -> Result:
+    options = ["--model", str(model), "--device", "cpu"]
+    return CliRunner().invoke(app, ["segment", *map(str, words), *BOXES, *options])
+
+
+def start(model: Path, photos: Path, out: Path, **variables: str) -> subprocess.Popen[str]:
+    words = ["segment", str(photos), "-o", str(out), *BOXES, "--model", str(model), "--device", "cpu"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **variables}
+    return subprocess.Popen(
+        [sys.executable, "-m", "glesam", *words], env=environment, stderr=subprocess.PIPE, text=True
+    )
+
+
+def comparable(folder: Path) -> list[Row]:
+    """The table without what a clock says."""
+    return [Row(**{**vars(row), "seconds": None}) for row in read_csv(folder / "results.csv")]
+
+
+@pytest.fixture
+def expected(folder_model: Path, photos: Path) -> list[Row]:
+    from glesam import Predictor
+
+    predictor, rows = Predictor.from_pretrained(folder_model), []
+    for path in sorted(photos.iterdir()):
+        predictor.set_image(path)
+        rows += rows_of(predictor.predict(boxes=[[5, 5, 30, 35], [30, 2, 58, 38]]), path.name)
+    return rows
+
+
+def test_table_and_sheet_and_resuming(folder_model: Path, photos: Path, tmp_path: Path, expected: list[Row]) -> None:
+    out = tmp_path / "out"
+    assert call(folder_model, photos, "-o", out).exit_code == 0
+    assert comparable(out) == expected
+    assert all(row.seconds is not None and row.seconds > 0 for row in read_csv(out / "results.csv"))
+    assert not (out / PARTS).exists()
+    with Image.open(out / SHEET) as sheet:
+        assert sheet.width > 5 * 224
+    (out / "p2.mask.png").unlink()  # as if the run had been stopped before it
+    (out / "results.csv").unlink()
+    assert call(folder_model, photos, "-o", out).exit_code == 0
+    assert comparable(out) == expected, "rows of finished pictures come from their outputs"
+    again = call(folder_model, out, photos, "-o", tmp_path / "other")
+    assert "7 segmented" not in again.stderr, "the sheet is no photo"
+
+
+def test_a_failed_picture_is_in_red_and_not_in_the_table(folder_model: Path, photos: Path, tmp_path: Path) -> None:
+    (photos / "broken.jpg").write_text("no picture")
+    assert call(folder_model, photos, "-o", tmp_path / "out").exit_code == 1
+    assert "broken.jpg" not in {row.file for row in read_csv(tmp_path / "out" / "results.csv")}
+    with Image.open(tmp_path / "out" / SHEET) as sheet:
+        red, green, blue = np.asarray(sheet.convert("RGB")).astype(int)[:60, :240].transpose(2, 0, 1)
+    assert ((red > 150) & (green < 90) & (blue < 90)).sum() > 50
+
+
+def test_two_workers_give_what_one_gives(folder_model: Path, photos: Path, tmp_path: Path, expected: list[Row]) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    assert call(folder_model, photos, "-o", one, "--npz").exit_code == 0
+    assert call(folder_model, photos, "-o", two, "--npz", "--workers", "2").exit_code == 0
+    assert comparable(two) == comparable(one) == expected
+    for path in one.glob("*.mask.*"):
+        assert path.read_bytes() == (two / path.name).read_bytes(), path.name
+
+
+def test_two_jobs_share_a_folder_and_a_killed_one_is_made_up_for(
+    folder_model: Path, photos: Path, tmp_path: Path, expected: list[Row]
+) -> None:
+    out = tmp_path / "out"
+    alone = start(folder_model, photos, out, RANK="1", WORLD_SIZE="2")
+    assert alone.wait(120) == 0, alone.communicate()[1]
+    done = sorted(path.name for path in out.glob("*.mask.png"))
+    assert done == ["p1.mask.png", "p3.mask.png", "p5.mask.png"]
+    assert not (out / "results.csv").exists(), "rank 0, which sums up, has not run: it was killed"
+    both = [start(folder_model, photos, out, RANK=str(rank), WORLD_SIZE="2") for rank in (0, 1)]
+    errors = [job.communicate(timeout=120)[1] for job in both]
+    assert [job.returncode for job in both] == [0, 0], errors
+    assert comparable(out) == expected
+    assert sum("skipped" in text for text in errors) == 1
+
+
+@pytest.mark.slow
+def test_torchrun_starts_them(folder_model: Path, photos: Path, tmp_path: Path, expected: list[Row]) -> None:
+    words = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "glesam", "segment"]
+    options = ["-o", str(tmp_path / "out"), *BOXES, "--model", str(folder_model), "--device", "cpu"]
+    subprocess.run([sys.executable, *words, str(photos), *options], check=True, timeout=240)
+    assert comparable(tmp_path / "out") == expected
+
+
+def test_sheet_of_many_pictures_is_spread(photos: Path, tmp_path: Path) -> None:
+    entries = [Entry(f"n{number}", photos / f"p{number % 6}.jpg", None) for number in range(100)]
+    draw_sheet(tmp_path / "s.jpg", entries, {})
+    with Image.open(tmp_path / "s.jpg") as sheet:
+        assert sheet.height < 9 * (224 + 50)
+    draw_sheet(tmp_path / "none.jpg", [], {})
+    assert not (tmp_path / "none.jpg").exists()
+
+
+@pytest.fixture
+def ray_session() -> Iterator[None]:
+    ray = pytest.importorskip("ray")
+    with tempfile.TemporaryDirectory(prefix="r") as folder:  # short: sockets have paths of 107 bytes at most
+        ray.init(num_cpus=2, include_dashboard=False, _temp_dir=folder, log_to_driver=False)
+        yield
+        ray.shutdown()
+
+
+@pytest.mark.slow
+def test_ray_pipeline(ray_session: None, folder_model: Path, photos: Path, tmp_path: Path, expected: list[Row]) -> None:
+    from pyarrow import fs
+
+    from glesam.folders.ray_pipeline import PipelineJob, ray_pipeline
+
+    (photos / "broken.jpg").write_text("no picture")
+    # A file system below a prefix, as a bucket is: paths are not those of this machine.
+    store = fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem())
+    (tmp_path / "out").mkdir()
+    boxes = {"boxes": [[5, 5, 30, 35], [30, 2, 58, 38]]}
+    job = PipelineJob("out", boxes, model=str(folder_model), formats=("png", "json"), out_filesystem=store)
+    paths = [f"photos/{path.name}" for path in sorted(photos.iterdir())]
+    report = ray_pipeline(paths, job, filesystem=store, actors=2)
+    assert [Row(**{**vars(row), "seconds": None}) for row in report.rows] == expected
+    assert list(report.failed) == ["broken.jpg"]
+    assert report.skipped == 0
+    assert comparable(tmp_path / "out") == expected
+    assert (tmp_path / "out" / "p3.jpg.mask.json").exists()
+    again = ray_pipeline([path for path in paths if "broken" not in path], job, filesystem=store)
+    assert (again.skipped, again.failed) == (6, {})
+    assert again.rows == report.rows

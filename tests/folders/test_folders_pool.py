@@ -1,0 +1,95 @@
+"""Work in several processes, and jobs that meet on one folder."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from glesam.errors import ConfigError, GlesamError, ImageError
+from glesam.folders.journal import PARTS
+from glesam.folders.pool import run
+from glesam.folders.ranks import Meeting, Place, from_environment
+
+
+def square(task: int) -> tuple[int, int]:
+    if task == 3:
+        raise ImageError("three is broken")
+    return task * task, os.getpid()
+
+
+def make_square() -> Callable[[int], tuple[int, int]]:
+    return square
+
+
+def make_nothing() -> Callable[[int], int]:
+    raise ImageError("no model")
+
+
+def make_dying() -> Callable[[int], int]:
+    return os._exit
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_all_tasks_are_done_and_a_broken_one_stops_none(workers: int) -> None:
+    found = dict(run(make_square, range(10), workers))
+    assert sorted(found) == list(range(10))
+    assert isinstance(found.pop(3), ImageError)
+    assert {task: value[0] for task, value in found.items()} == {n: n * n for n in found}  # type: ignore[index]
+    processes = {value[1] for value in found.values()}  # type: ignore[index]
+    assert (os.getpid() in processes) == (workers == 1)
+
+
+def test_failures_of_workers_end_the_run() -> None:
+    with pytest.raises(ImageError, match="no model"):
+        list(run(make_nothing, [1, 2], 2))
+    with pytest.raises(GlesamError, match="fewer workers"):
+        list(run(make_dying, [1, 2], 2))
+    with pytest.raises(ConfigError, match="at least 1 worker"):
+        list(run(make_square, [1], 0))
+
+
+def test_shares_are_disjoint_and_cover_everything() -> None:
+    items = list(range(11))
+    shares = [Place(rank, 3).share(items) for rank in range(3)]
+    assert sorted(item for share in shares for item in share) == items
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def test_the_environment_of_torchrun() -> None:
+    assert from_environment({}) == Place(0, 1)
+    assert from_environment({"RANK": "0"}) == Place(0, 1)
+    assert from_environment({"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1"}) == Place(3, 4, 1)
+    for rank, world in (("4", "4"), ("-1", "2"), ("x", "2"), ("0", "0")):
+        with pytest.raises(ConfigError, match="torchrun"):
+            from_environment({"RANK": rank, "WORLD_SIZE": world})
+
+
+def test_the_first_job_waits_for_a_slow_one(tmp_path: Path) -> None:
+    def slow() -> None:
+        with Meeting(tmp_path, Place(1, 2), ["a"], patience=0.5).attend():
+            time.sleep(1.2)  # longer than the patience: only its sign of life keeps it
+
+    other = threading.Thread(target=slow)
+    other.start()
+    first = Meeting(tmp_path, Place(0, 2), ["a"], patience=0.5)
+    with first.attend():
+        pass
+    start = time.monotonic()
+    assert first.wait_for_others() == []
+    assert time.monotonic() - start > 0.5
+    other.join()
+
+
+def test_a_dead_job_and_a_mark_of_another_run_do_not_count(tmp_path: Path) -> None:
+    with Meeting(tmp_path, Place(1, 3), ["a", "b"]).attend():
+        pass
+    (tmp_path / PARTS / "2.alive").touch()  # killed after its first sign
+    first = Meeting(tmp_path, Place(0, 3), ["a"], patience=0.3)
+    with first.attend():
+        pass
+    assert first.wait_for_others() == [1, 2]
