@@ -46,7 +46,7 @@ class EverythingRequest(PictureRequest):
 class DegradeRequest(PictureRequest):
     """A picture to be made worse: an LQSeg level, or a kind with its severity."""
 
-    level: Literal[1, 2, 3] | None = None
+    level: Annotated[int, Field(ge=1, le=3)] | None = None
     kind: Annotated[str, Field(max_length=64)] | None = None
     severity: Annotated[int, Field(ge=1, le=5)] | None = None
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0

@@ -1,0 +1,119 @@
+"""A real `glesam serve`: slow clients hold nobody up, and SIGTERM loses nothing that was accepted."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from pycocotools import mask as coco_mask
+from serve_helpers import encoded, text_of
+
+from glesam.predictor import Predictor
+
+PICTURE = encoded(7, 500, 400)
+BOXES = [[float(i), float(i), i + 120.0, i + 90.0] for i in range(64)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny SAM as a user would have it."""
+    from models_tiny import sam_tiny
+
+    path = tmp_path_factory.mktemp("tiny")
+    sam_tiny().save_pretrained(path)
+    return path
+
+
+@pytest.fixture
+def server(folder: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A server process and its address."""
+    command = [sys.executable, "-m", "glesam", "serve", "--port", "0", "--threads", "1", "--device", "cpu"]
+    process = subprocess.Popen(
+        [*command, "--model", str(folder)],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    lines = []
+    for line in process.stderr or ():
+        lines.append(line)
+        found = re.search(r"at (http://\S+) ", line)
+        if found:
+            yield process, found[1]
+            break
+    else:
+        pytest.fail("".join(lines))
+    process.kill()
+    process.wait()
+    if process.stderr is not None:
+        process.stderr.close()
+
+
+def test_slow_clients_hold_nobody_up_and_sigterm_loses_nothing(
+    server: tuple[subprocess.Popen[str], str], folder: Path
+) -> None:
+    process, address = server
+    port = int(address.rsplit(":", 1)[1])
+    client = httpx.Client(base_url=address, timeout=120)
+    key = client.post("/v1/embed", content=PICTURE).json()["id"]
+
+    # Thirty clients that never finish their uploads, and one that asks for much: clicks go on all the while.
+    sockets = [socket.create_connection(("127.0.0.1", port)) for _ in range(30)]
+    for each in sockets:
+        each.sendall(b"POST /v1/embed HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\nabc")
+    large = {"id": key, "points_per_side": 64}
+    done = threading.Event()
+    with ThreadPoolExecutor(16) as pool:
+        long = pool.submit(httpx.post, f"{address}/v1/everything", json=large, timeout=120)
+        long.add_done_callback(lambda _: done.set())
+        clicks = []
+        for _ in range(5):
+            answer = client.post("/v1/segment", json={"id": key, "objects": [{"points": [[99, 99]]}]})
+            assert answer.status_code == 200
+            clicks.append(done.is_set())
+        assert not clicks[0]  # the large request, sent before, is still at work
+        assert long.result().status_code == 200
+        for each in sockets:
+            each.close()
+
+        body = {"image": text_of(PICTURE), "objects": [{"box": box} for box in BOXES]}
+        answers = [pool.submit(httpx.post, f"{address}/v1/segment", json=body, timeout=120) for _ in range(8)]
+        _wait_until_accepted(client, 5 + len(answers))
+        process.send_signal(signal.SIGTERM)
+        found = [answer.result() for answer in answers]
+    assert process.wait(60) == 0
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{address}/healthz")
+    library = Predictor.from_pretrained(str(folder))
+    library.set_image(PICTURE)
+    expected = library.predict(boxes=BOXES).masks
+    for answer in found:
+        assert answer.status_code == 200
+        masks = np.stack([coco_mask.decode(each["rle"]) for each in answer.json()["objects"]])
+        assert np.array_equal(masks.astype(bool), expected)
+
+
+def _wait_until_accepted(client: httpx.Client, count: int) -> None:
+    """Wait until all of so many requests to segment were accepted, and some are not answered yet."""
+    for _ in range(2000):
+        text = client.get("/metrics").text
+        done = re.search(r'requests_total\{path="/v1/segment",method="POST",status="200"\} (\d+)', text)
+        active = re.search(r"^glesam_active_requests (\d+)", text, re.M)
+        at_work = int(active[1]) if active else 0
+        if (int(done[1]) if done else 0) + at_work >= count:
+            assert at_work > 0, "the requests were answered too quickly for this test"
+            return
+        time.sleep(0.005)
+    pytest.fail("the server did not accept the requests")
