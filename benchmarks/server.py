@@ -88,8 +88,10 @@ def main() -> None:
                 if number % max(1, options.clicks // 4) == 49 or number == options.clicks - 1:
                     memories.append(f"{memory(client):.0f} MiB after {number + 1}")
             rows.append(row("click, RLE, one client", times))
-            for form in ("polygons", "png"):
-                rows.append(row(f"click, {form}, one client", [click(client, key, n, form) for n in range(100)]))
+            rows += [
+                row(f"click, {form}, one client", [click(client, key, number, form) for number in range(100)])
+                for form in ("polygons", "png")
+            ]
             rows.append(row("click, RLE, 4 clients at once", several(address, key, 4, 50)))
             health = []
             for _ in range(200):
