@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from glesam.video.run import ClipOutputs
 
 _FORMATS = ("overlay", "json")
+_FILE_SUFFIXES = (".png", ".json", ".jsonl", ".geojson", ".npz", ".mp4", ".avi", ".mkv", ".mov", ".jpg")
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,8 @@ def _outputs(source: VideoSource, options: ClipOptions) -> ClipOutputs:
         raise ConfigError(f"expected --overlay or --json for a clip, got --{unknown[0]}; leave it out")
     beside = Path() if source.is_camera else Path(str(source.place)).parent
     folder = beside if options.output is None else Path(options.output).expanduser()
-    if options.output == "-" or (folder.exists() and not folder.is_dir()) or folder.suffix:
+    means_file = folder.suffix.lower() in _FILE_SUFFIXES or folder.exists()
+    if options.output == "-" or (means_file and not folder.is_dir()):
         raise ConfigError(f"expected -o as a folder for a clip, got {options.output}; name a folder")
     stem = source.name.replace(":", "-") if source.is_camera else Path(source.name).stem
     paths: Mapping[str, Path] = {

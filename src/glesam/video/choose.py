@@ -60,7 +60,7 @@ def _folder(model: str | os.PathLike[str]) -> Path | None:
     from glesam.models.store import fetch_folder
 
     path = Path(model)
-    if path.exists():
+    if path.exists() or path.suffix in (".pt", ".pth", ".safetensors"):
         return path if path.is_dir() else None
     preset = next((p for p in presets() if p.name == str(model)), None)
     if preset is None or preset.family != "sam2":

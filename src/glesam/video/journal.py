@@ -163,7 +163,7 @@ def is_complete(path: str | Path) -> bool:
         return False
     with file.open("rb") as stream:
         stream.seek(max(0, file.stat().st_size - 64))
-        return b'{"end":' in stream.read().splitlines()[-1]
+        return any(line.startswith(b'{"end":') for line in stream.read().splitlines()[-1:])
 
 
 def to_masks(entries: list[dict[str, Any]], size: tuple[int, int]) -> Masks:

@@ -144,13 +144,14 @@ class _Run:
             path = self._outputs.overlay
             overlay = None if path is None else stack.enter_context(overlay_video(path, source))
             following = self._frames(prompted if checkpoint is None else checkpoint.frame, overlay, stop)
+            if stop.is_set() and not source.is_camera:
+                if following > prompted:
+                    self._journal.save(following, self._tracker.state())
+                raise KeyboardInterrupt
             if following == prompted:
                 raise ImageError(
                     f"expected a frame {prompted} in {source.name}, it ends before; choose an earlier --frame"
                 )
-            if stop.is_set() and not source.is_camera:
-                self._journal.save(following, self._tracker.state())
-                raise KeyboardInterrupt
         self._journal.finish(following - prompted)
         if self._outputs.coco is not None:
             write_coco(self._outputs.coco, self._outputs.journal, source, self._task.info)
