@@ -83,17 +83,21 @@ class Masks:
     @property
     def boxes(self) -> npt.NDArray[np.float32]:
         """`(N, 4)` float32 `(x0, y0, x1, y1)`: edges of the pixels, so that `x1 - x0` is the width; zeros if empty."""
-        boxes = np.zeros((len(self), 4), np.float32)
-        for box, mask in zip(boxes, self.masks, strict=True):
-            rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-            if len(rows):
-                box[:] = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
-        return boxes
+        return np.array([_box(mask) for mask in self.masks], np.float32).reshape(-1, 4)
 
     @property
     def paint_order(self) -> npt.NDArray[np.int64]:
         """`(N,)` int64: indices from the largest mask to the smallest, so that small ones end on top."""
         return np.argsort(-self.areas, kind="stable").astype(np.int64)
+
+    def mask(self, index: int) -> npt.NDArray[np.bool_]:
+        """One mask, `(H, W)` bool."""
+        return np.asarray(self.masks[index], bool)
+
+    def crop(self, index: int) -> tuple[tuple[int, int, int, int], npt.NDArray[np.bool_]]:
+        """Box `(x0, y0, x1, y1)` of one mask, and the mask within it, `(y1 - y0, x1 - x0)` bool."""
+        x0, y0, x1, y1 = _box(self.masks[index])
+        return (x0, y0, x1, y1), self.masks[index, y0:y1, x0:x1]
 
     def to_labels(self) -> npt.NDArray[np.int32]:
         """Ids per pixel: `(H, W)` int32, 0 outside, `i + 1` in mask `i`.
@@ -103,7 +107,8 @@ class Masks:
         """
         labels = np.zeros(self.size, np.int32)
         for index in self.paint_order.tolist():
-            labels[self.masks[index]] = index + 1
+            (x0, y0, x1, y1), inside = self.crop(index)
+            labels[y0:y1, x0:x1][inside] = index + 1
         return labels
 
     def to_coco(self, image_id: int = 1, category_id: int = 1) -> list[dict[str, Any]]:
@@ -149,7 +154,18 @@ class Masks:
         """
         from glesam.polygons import trace
 
-        return [trace(mask, tolerance) for mask in self.masks]
+        crops = (self.crop(index) for index in range(len(self)))
+        return [[ring + np.array(box[:2], np.float32) for ring in trace(inside, tolerance)] for box, inside in crops]
+
+    def to_supervision(self) -> Any:
+        """`supervision.Detections` with boxes, masks and scores; see `glesam.bridges`.
+
+        Raises:
+            ConfigError: the package supervision is not installed.
+        """
+        from glesam.bridges import to_supervision
+
+        return to_supervision(self)
 
     def overlay(self, image: ImageInput, alpha: float = 0.5) -> Image.Image:
         """Draw the masks on their picture: tinted, outlined, one colour per object, small ones on top.
@@ -200,6 +216,14 @@ class Masks:
         from glesam import results_formats
 
         results_formats.save(self, path)
+
+
+def _box(mask: npt.NDArray[np.bool_]) -> tuple[int, int, int, int]:
+    """Edges of the pixels of an `(H, W)` mask; zeros if empty."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        return 0, 0, 0, 0
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
 def _check_masks(masks: npt.NDArray[np.bool_]) -> tuple[int, tuple[int, int]]:

@@ -57,10 +57,9 @@ def overlay(masks: Masks, image: ImageInput, alpha: float = 0.5) -> Image.Image:
     inside = labels > 0
     canvas[inside] = np.rint((1 - alpha) * canvas[inside] + alpha * palette[labels[inside]]).astype(np.uint8)
     width = max(1, round(max(masks.size) * _OUTLINE_SHARE))
-    boxes = masks.boxes.astype(int)
     for index in masks.paint_order.tolist():
-        x0, y0, x1, y1 = boxes[index]
-        _outline(canvas[y0:y1, x0:x1], masks.masks[index, y0:y1, x0:x1], colour(index), width)
+        (x0, y0, x1, y1), inside_box = masks.crop(index)
+        _outline(canvas[y0:y1, x0:x1], inside_box, colour(index), width)
     return Image.fromarray(canvas)
 
 
@@ -68,7 +67,7 @@ def cutout(masks: Masks, image: ImageInput, index: int = 0) -> Image.Image:
     """See `glesam.results.Masks.cutout`."""
     if not 0 <= index < len(masks):
         raise DataError(f"expected the index of one of {len(masks)} masks, got {index}; the first is 0")
-    mask = masks.masks[index][..., None]
+    mask = masks.mask(index)[..., None]
     # What is cut away must not survive as hidden colours in the file.
     rgba = np.concatenate([_matching(masks, image), np.full((*masks.size, 1), 255, np.uint8)], axis=2) * mask
     return Image.fromarray(rgba.astype(np.uint8))

@@ -99,7 +99,7 @@ def coco(masks: Masks) -> bytes:
         "info": masks.info,
         "images": [{"id": 1, "file_name": masks.name or "", "width": width, "height": height}],
         "categories": [{"id": 1, "name": "object"}],
-        "annotations": to_coco(masks),
+        "annotations": masks.to_coco(),
     }
     return _json(document).encode() + b"\n"
 

@@ -1,0 +1,63 @@
+"""Where to look: layers of crops for small objects, tiles for big pictures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from glesam.everything.runs import Box
+
+EDGE = 2
+"""A mask that comes this near, in pixels, to an inner edge of a crop is taken to be cut off by it."""
+
+
+def crop_boxes(size: tuple[int, int], layers: int, overlap_ratio: float) -> Iterator[tuple[int, Box]]:
+    """List the views of everything mode: the whole picture, then layer i of 2^i x 2^i crops that overlap.
+
+    Args:
+        size: `(H, W)` of the picture.
+        layers: number of layers besides the whole picture.
+        overlap_ratio: overlap in the first layer as a share of the shorter side; each further layer halves it, so that
+            it stays the same share of a crop.
+
+    Yields:
+        Layer and box of each view.
+    """
+    height, width = size
+    yield 0, (0, 0, width, height)
+    for layer in range(1, layers + 1):
+        count = 2**layer
+        overlap = int(overlap_ratio * min(size) * 2 / count)
+        ys, xs = (_cover(length, _part(length, count, overlap), count) for length in size)
+        yield from ((layer, (x0, y0, x1, y1)) for y0, y1 in ys for x0, x1 in xs)
+
+
+def tile_spans(length: int, tile: int, overlap: float) -> list[tuple[int, int]]:
+    """Cover an axis with tiles of one length that overlap by at least a share of it.
+
+    All tiles are full; the last one ends with the picture. A picture no longer than a tile is one span.
+    """
+    if length <= tile:
+        return [(0, length)]
+    step = tile - math.ceil(tile * overlap)
+    starts = [*range(0, length - tile, step), length - tile]
+    return [(start, start + tile) for start in starts]
+
+
+def is_cut(box: Box, view: Box, size: tuple[int, int]) -> bool:
+    """Whether a mask's box reaches an edge of its view that is not an edge of the picture."""
+    height, width = size
+    low = (box[i] - view[i] < EDGE and view[i] > 0 for i in (0, 1))
+    high = (view[i] - box[i] < EDGE and view[i] < limit for i, limit in ((2, width), (3, height)))
+    return any(low) or any(high)
+
+
+def _part(length: int, count: int, overlap: int) -> int:
+    """Length of each of `count` spans that together cover `length` and overlap by `overlap`."""
+    return min(length, math.ceil((length + overlap * (count - 1)) / count))
+
+
+def _cover(length: int, part: int, count: int) -> list[tuple[int, int]]:
+    """`count` spans of one length, spread from the start to the end."""
+    starts = [round(i * (length - part) / (count - 1)) for i in range(count)]
+    return [(start, start + part) for start in starts]

@@ -1,0 +1,161 @@
+"""Clicks to candidates: decoded in chunks of one fixed size, filtered at low resolution, kept as small windows.
+
+Floating-point results change in their last bits with the shape of a batch. So every chunk has the same size, the last
+one filled up, and a click is always in the same place of the same chunk: the batch size decides how many chunks are
+held before they are filtered, and nothing else.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from glesam.everything.enlarge import MARGIN
+from glesam.everything.filters import mask_boxes, stability_scores
+from glesam.everything.options import Options
+from glesam.everything.runs import Box
+from glesam.models.base import ImageGeometry, MaskOutput, PromptTensors
+
+Float = npt.NDArray[np.float32]
+
+
+class MemoryWarning(UserWarning):
+    """Memory ran out, and the work went on with less of it."""
+
+
+@dataclass(frozen=True)
+class View:
+    """A picture, or a part of it, as the model sees it.
+
+    Attributes:
+        geometry: how it lies in the model's square.
+        enhanced: whether the enhancer has worked on its embedding.
+        decode: answers prompts `(1, N)` in the model's frame; the second argument asks for three candidates.
+    """
+
+    geometry: ImageGeometry
+    enhanced: bool
+    decode: Callable[[PromptTensors, bool], MaskOutput]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A mask that passed the filters, at low resolution.
+
+    Attributes:
+        iou: predicted IoU.
+        stability: stability score.
+        point: `(x, y)` of its click in pixels of the view.
+        box: of the mask, in cells of the low-resolution logits.
+        window: logits of the box and `enlarge.MARGIN` cells around it.
+        corner: `(x, y)` cell of the window's top left.
+    """
+
+    iou: float
+    stability: float
+    point: tuple[float, float]
+    box: Box
+    window: Float
+    corner: tuple[int, int]
+
+
+class PointDecoder:
+    """Decodes the clicks of one view after the other; what it learns about memory holds for the next.
+
+    Args:
+        device: where the model is.
+        options: thresholds and batch size.
+        chunk: clicks decoded at once.
+
+    Attributes:
+        low_size: `(h, w)` of the last logits decoded.
+    """
+
+    def __init__(self, device: torch.device, options: Options, chunk: int) -> None:
+        self._device, self._options, self._chunk = device, options, chunk
+        self._batch = max(1, options.points_per_batch // chunk) * chunk
+        self.low_size = (0, 0)
+
+    @torch.inference_mode()
+    def candidates(self, view: View, points: Float) -> list[Candidate]:
+        """Decode `(n, 2)` clicks in pixels of the view; three candidates each, filtered.
+
+        Raises:
+            MemoryError: there is too little memory for a single click; or torch's own error that says so.
+        """
+        found: list[Candidate] = []
+        start = 0
+        while start < len(points):
+            try:
+                found += self._filtered(view, points[start : start + self._batch])
+            except (MemoryError, RuntimeError) as error:
+                if not _is_out_of_memory(error) or self._batch == 1:
+                    raise
+                self._halve()
+                continue
+            start += self._batch
+        return found
+
+    def _halve(self) -> None:
+        """Go on with half the batch; below one chunk the chunk shrinks too."""
+        self._batch = max(1, self._batch // 2)
+        note = ""
+        if self._batch < self._chunk:
+            self._chunk = self._batch
+            note = "; masks may differ by single pixels from those of larger batches"
+        else:
+            self._batch -= self._batch % self._chunk
+        text = f"memory ran out, so {self._batch} points are decoded at once from now on{note}"
+        warnings.warn(text, MemoryWarning, stacklevel=2)
+
+    def _filtered(self, view: View, points: Float) -> list[Candidate]:
+        """Decode and filter one batch."""
+        outputs = [self._decode(view, points[i : i + self._chunk]) for i in range(0, len(points), self._chunk)]
+        logits, ious = (torch.cat(parts) for parts in zip(*outputs, strict=True))
+        owners = np.repeat(np.arange(len(points)), ious.shape[1])
+        logits, ious = logits.flatten(0, 1), ious.flatten()
+        self.low_size = (logits.shape[1], logits.shape[2])
+        logits = logits[:, : _cells(view, 0, logits.shape[1]), : _cells(view, 1, logits.shape[2])]
+        return list(self._kept(logits, ious, points[owners]))
+
+    def _kept(self, logits: Tensor, ious: Tensor, points: Float) -> Iterator[Candidate]:
+        """Candidates that pass the filters, in order."""
+        likely = torch.nonzero(ious >= self._options.pred_iou_thresh)[:, 0]
+        logits, ious = logits[likely], ious[likely]
+        stability = stability_scores(logits, self._options.stability_score_offset)
+        boxes = mask_boxes(logits)
+        stable = (stability >= self._options.stability_score_thresh) & (boxes[:, 2] > 0)
+        clicks = points[likely.cpu().numpy()].tolist()
+        rows = zip(ious.tolist(), stability.tolist(), boxes.tolist(), strict=True)
+        for index, (iou, stable_share, (x0, y0, x1, y1)) in enumerate(rows):
+            if stable[index]:
+                left, above = max(0, x0 - MARGIN), max(0, y0 - MARGIN)
+                window = logits[index, above : y1 + MARGIN, left : x1 + MARGIN].float().cpu().numpy().copy()
+                x, y = clicks[index]
+                yield Candidate(iou, stable_share, (x, y), (x0, y0, x1, y1), window, (left, above))
+
+    def _decode(self, view: View, points: Float) -> tuple[Tensor, Tensor]:
+        """Decode one chunk, filled up to its size: `(n, C, h, w)` logits and `(n, C)` predicted IoU."""
+        filled = np.concatenate([points, np.repeat(points[-1:], self._chunk - len(points), axis=0)])
+        coords = view.geometry.to_input(torch.from_numpy(filled)).to(self._device)[None, :, None]
+        labels = torch.ones(coords.shape[:3], dtype=torch.int64, device=coords.device)
+        output = view.decode(PromptTensors(coords, labels), True)
+        return output.low_res_logits[0, : len(points)], output.iou[0, : len(points)].float()
+
+
+def _cells(view: View, axis: int, cells: int) -> int:
+    """Cells of an axis that hold a part of the picture and not padding only."""
+    return -(-view.geometry.input_size[axis] * cells // view.geometry.image_size)
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out; torch raises a plain RuntimeError for that of the CPU."""
+    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
+        return True
+    return "allocate memory" in str(error) or "out of memory" in str(error)

@@ -1,0 +1,134 @@
+"""The settings of everything mode, in the vocabulary of segment-anything's automatic mask generator."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, TypedDict
+
+from glesam.errors import ConfigError
+
+_SHARES = (
+    "pred_iou_thresh",
+    "stability_score_thresh",
+    "box_nms_thresh",
+    "mask_nms_thresh",
+    "crop_nms_thresh",
+    "tile_merge_thresh",
+)
+_COUNTS = {"points_per_side": 1, "points_per_batch": 1, "crop_n_points_downscale_factor": 1, "crop_n_layers": 0}
+MIN_TILE = 64
+"""Smallest tile in pixels: below it a model sees next to nothing of a photo."""
+
+
+class Settings(TypedDict, total=False):
+    """Keyword arguments of `Predictor.generate`; each is described in `Options`."""
+
+    points_per_side: int
+    points_per_batch: int
+    pred_iou_thresh: float
+    stability_score_thresh: float
+    stability_score_offset: float
+    box_nms_thresh: float
+    mask_nms_thresh: float
+    crop_n_layers: int
+    crop_nms_thresh: float
+    crop_overlap_ratio: float
+    crop_n_points_downscale_factor: int
+    min_mask_region_area: int
+    tile: int | None
+    tile_overlap: float
+    tile_merge_thresh: float
+
+
+@dataclass(frozen=True)
+class Options:
+    """What everything mode looks for and keeps.
+
+    Attributes:
+        points_per_side: n of the n x n grid of clicks in each view (picture, crop or tile).
+        points_per_batch: clicks whose answers are held at once; changes memory, never the result.
+        pred_iou_thresh: masks below this predicted IoU go, 0 to 1.
+        stability_score_thresh: masks below this stability go, 0 to 1; see `filters.stability_scores`.
+        stability_score_offset: by how much, in logits, the cut is moved up and down to measure stability.
+        box_nms_thresh: of two masks of one view whose boxes have a larger IoU, the one with the higher score stays.
+        mask_nms_thresh: the same for the IoU of the masks themselves, over the whole picture.
+        crop_n_layers: layers of crops besides the whole picture, for small objects: layer i has 2^i x 2^i crops.
+        crop_nms_thresh: IoU of boxes above which a mask of a smaller crop replaces that of a larger one.
+        crop_overlap_ratio: overlap of the first layer's crops as a share of the picture's shorter side.
+        crop_n_points_downscale_factor: each further layer has this many times fewer points a side.
+        min_mask_region_area: holes and islands of fewer pixels of the picture are cleaned away; 0 keeps all.
+        tile: side in pixels of square tiles for a big picture, or None to look at the whole picture at once.
+        tile_overlap: share of a tile's side that it shares with the next one, above 0 and at most 0.5.
+        tile_merge_thresh: masks of neighbouring tiles are one object from this IoU in the shared strip on.
+
+    Raises:
+        ConfigError: a value that is out of its range, or tiles together with crops.
+    """
+
+    points_per_side: int = 16
+    points_per_batch: int = 64
+    pred_iou_thresh: float = 0.7
+    stability_score_thresh: float = 0.8
+    stability_score_offset: float = 1.0
+    box_nms_thresh: float = 0.7
+    mask_nms_thresh: float = 0.7
+    crop_n_layers: int = 0
+    crop_nms_thresh: float = 0.7
+    crop_overlap_ratio: float = 512 / 1500
+    crop_n_points_downscale_factor: int = 1
+    min_mask_region_area: int = 0
+    tile: int | None = None
+    tile_overlap: float = 0.25
+    tile_merge_thresh: float = 0.5
+
+    def __post_init__(self) -> None:
+        for name in _SHARES:
+            self._expect(name, 0 <= getattr(self, name) <= 1, "a share from 0 to 1")
+        for name, least in _COUNTS.items():
+            value = getattr(self, name)
+            self._expect(name, isinstance(value, int) and value >= least, f"a whole number of at least {least}")
+        self._expect("stability_score_offset", self.stability_score_offset > 0, "a number of logits above 0")
+        self._expect("min_mask_region_area", self.min_mask_region_area >= 0, "a number of pixels of at least 0")
+        self._expect("crop_overlap_ratio", 0 <= self.crop_overlap_ratio < 1, "a share from 0 to below 1")
+        self._expect("tile_overlap", 0 < self.tile_overlap <= 0.5, "a share above 0 and at most 0.5")
+        check_tile(self.tile)
+        if self.tile is not None and self.crop_n_layers:
+            raise ConfigError(
+                f"expected tile or crop_n_layers, got tile={self.tile} and crop_n_layers={self.crop_n_layers}; "
+                "tiles are crops already: give a smaller tile for smaller objects"
+            )
+
+    def _expect(self, name: str, fits: bool, wanted: str) -> None:
+        """Refuse a value that does not fit."""
+        if not fits:
+            default = next(f.default for f in fields(self) if f.name == name)
+            raise ConfigError(f"expected {name} as {wanted}, got {getattr(self, name)!r}; the default is {default}")
+
+    @classmethod
+    def parse(cls, settings: Mapping[str, Any]) -> Options:
+        """Make options from keyword arguments.
+
+        Raises:
+            ConfigError: an unknown name, with the nearest known one, or a bad value.
+        """
+        known = [field.name for field in fields(cls)]
+        for name in settings:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
+                hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+                raise ConfigError(f"expected a setting of everything mode, got {name!r}; {hint}")
+        return cls(**settings)
+
+
+def check_tile(tile: int | None) -> None:
+    """Refuse a side of tiles that is no number of pixels.
+
+    Raises:
+        ConfigError: not a whole number, or below `MIN_TILE`.
+    """
+    if tile is not None and (not isinstance(tile, int) or tile < MIN_TILE):
+        raise ConfigError(
+            f"expected tile as a whole number of at least {MIN_TILE} pixels, got {tile!r}; try 1024, or leave it out"
+        )

@@ -1,0 +1,142 @@
+"""`SparseMasks`: masks that stay runs until someone asks for pixels, so that many of a big picture fit in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from glesam.errors import DataError
+from glesam.everything.runs import RunMask
+from glesam.results import Masks
+from glesam.rle import runs_to_text
+
+EXPAND_LIMIT = 2**30
+"""Bytes (1 GiB) up to which `SparseMasks.masks` is expanded: 89 masks of 12 million pixels, 2,700 of 400,000."""
+
+
+class SparseMasks(Masks):
+    """N masks of one picture of `(H, W)` pixels, kept as runs.
+
+    All that `Masks` offers works one mask at a time. Only the `masks` attribute needs all at once: it is expanded when
+    it is first read, up to `EXPAND_LIMIT` bytes. There are no low-resolution logits: masks are cleaned and merged.
+
+    Args:
+        runs: N masks of one picture.
+        scores: `(N,)` predicted IoU.
+        size: `(H, W)` of the picture.
+        details: for each mask further keys for `to_coco`, plain JSON values; None for none.
+        name: what the picture is called, or None.
+        info: what made the masks.
+
+    Raises:
+        DataError: scores or details that do not fit.
+    """
+
+    runs: tuple[RunMask, ...]
+    details: tuple[dict[str, Any], ...]
+
+    def __init__(
+        self,
+        runs: Sequence[RunMask],
+        scores: npt.ArrayLike,
+        size: tuple[int, int],
+        details: Sequence[dict[str, Any]] | None = None,
+        name: str | None = None,
+        info: dict[str, Any] | None = None,
+    ) -> None:
+        values = np.asarray(scores, np.float32).reshape(-1)
+        extra = [{}] * len(runs) if details is None else list(details)
+        if not len(runs) == len(values) == len(extra) or not np.isfinite(values).all():
+            raise DataError(
+                f"expected a finite score and details for each of {len(runs)} masks, got {len(values)} scores and "
+                f"{len(extra)} details; give one each"
+            )
+        fields = {"runs": tuple(runs), "scores": values, "details": tuple(extra), "_size": size, "_masks": None}
+        fields |= {"logits": np.zeros((len(runs), 0, 0), np.float32), "candidates": None, "candidate_scores": None}
+        for key, value in (fields | {"name": name, "info": info or {}}).items():
+            object.__setattr__(self, key, value)
+
+    def __len__(self) -> int:
+        """Number of masks N."""
+        return len(self.runs)
+
+    @property
+    def masks(self) -> npt.NDArray[np.bool_]:
+        """`(N, H, W)` bool, expanded at the first time.
+
+        Raises:
+            DataError: they would take more than `EXPAND_LIMIT` bytes; `mask`, `crop` and all outputs work all the same.
+        """
+        stack: npt.NDArray[np.bool_] | None = self.__dict__["_masks"]
+        if stack is None:
+            self._check_limit()
+            stack = np.zeros((len(self), *self.size), bool)
+            for index, runs in enumerate(self.runs):
+                stack[index] = runs.to_array()
+            object.__setattr__(self, "_masks", stack)
+        return stack
+
+    def _check_limit(self) -> None:
+        """Refuse to fill the memory."""
+        (height, width), count = self.size, len(self)
+        if count * height * width > EXPAND_LIMIT:
+            raise DataError(
+                f"expected masks of at most {EXPAND_LIMIT // 2**20} MiB together, got {count} of {width}x{height} "
+                f"pixels ({count * height * width // 2**20} MiB); take them one by one with mask(i), or use to_coco()"
+            )
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """`(H, W)` of the picture in pixels."""
+        size: tuple[int, int] = self.__dict__["_size"]
+        return size
+
+    @property
+    def areas(self) -> npt.NDArray[np.int64]:
+        """`(N,)` int64: pixels in each mask."""
+        return np.array([runs.area for runs in self.runs], np.int64)
+
+    @property
+    def boxes(self) -> npt.NDArray[np.float32]:
+        """`(N, 4)` float32 `(x0, y0, x1, y1)`: edges of the pixels; zeros if empty."""
+        return np.array([runs.box for runs in self.runs], np.float32).reshape(-1, 4)
+
+    def mask(self, index: int) -> npt.NDArray[np.bool_]:
+        """One mask, `(H, W)` bool."""
+        return self.runs[index].to_array()
+
+    def crop(self, index: int) -> tuple[tuple[int, int, int, int], npt.NDArray[np.bool_]]:
+        """Box of one mask, and the mask within it, `(y1 - y0, x1 - x0)` bool."""
+        box = self.runs[index].box
+        return box, self.runs[index].to_array(box)
+
+    def __repr__(self) -> str:
+        """Number, size and name; not the pixels."""
+        return f"SparseMasks({len(self)} masks of {self.size[1]}x{self.size[0]} pixels, name={self.name!r})"
+
+    def to_coco(self, image_id: int = 1, category_id: int = 1) -> list[dict[str, Any]]:
+        """COCO annotations as `Masks.to_coco` gives them, with the keys of segment-anything where they are known.
+
+        From everything mode these are `stability_score`, `point_coords` `[[x, y]]` and `crop_box`, which is xywh.
+        """
+        return [
+            self._annotation(index) | {"image_id": image_id, "category_id": category_id} for index in range(len(self))
+        ]
+
+    def _annotation(self, index: int) -> dict[str, Any]:
+        """One annotation; the run-length text comes from the runs, without any pixels."""
+        runs, score = self.runs[index], float(str(self.scores[index]))
+        x0, y0, x1, y1 = runs.box
+        return {
+            "id": index + 1,
+            "iscrowd": 0,
+            "segmentation": {"size": list(self.size), "counts": runs_to_text(runs.to_rle())},
+            "bbox": [x0, y0, x1 - x0, y1 - y0],
+            "area": runs.area,
+            "score": score,
+            "predicted_iou": score,
+            **self.details[index],
+        }

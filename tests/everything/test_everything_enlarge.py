@@ -1,0 +1,48 @@
+"""Windows enlarged alone are what `ImageGeometry.restore` makes of the whole."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from glesam.everything import enlarge
+from glesam.everything.enlarge import MARGIN, Enlarger
+from glesam.everything.filters import mask_boxes
+from glesam.models.base import ImageGeometry
+
+
+def blob(seed: int, low: int = 16) -> torch.Tensor:
+    ys, xs = torch.meshgrid(torch.arange(low) + 0.0, torch.arange(low) + 0.0, indexing="ij")
+    rng = np.random.default_rng(seed)
+    cx, cy, r = *rng.uniform(0, low, 2).tolist(), rng.uniform(1, 6)
+    noise = torch.randn(low, low, generator=torch.Generator().manual_seed(seed))
+    return r - ((xs - cx) ** 2 + (ys - cy) ** 2).sqrt() + 0.3 * noise
+
+
+@pytest.mark.parametrize("size", [(64, 64), (200, 150), (30, 41), (10, 300), (7, 5)])
+@pytest.mark.parametrize("band", [2**24, 300])
+def test_windows_are_restored_exactly(size: tuple[int, int], band: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(enlarge, "BAND_PIXELS", band)
+    scale = 64 / max(size)
+    inside = max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+    geometry = ImageGeometry(size, inside, 64)
+    offset = (3, 5)
+    enlarger = Enlarger(geometry, (16, 16), (size[0] + 9, size[1] + 4), offset)
+    for seed in range(6):
+        logits = blob(seed)[: -(-inside[0] // 4), : -(-inside[1] // 4)]
+        whole = torch.full((16, 16), -5.0)
+        whole[: logits.shape[0], : logits.shape[1]] = logits
+        x0, y0, x1, y1 = mask_boxes(logits[None])[0].tolist()
+        if x1 == 0:
+            continue
+        left, above = max(0, x0 - MARGIN), max(0, y0 - MARGIN)
+        window = logits[above : y1 + MARGIN, left : x1 + MARGIN].numpy()
+        got = enlarger.enlarge(window, (left, above), (x0, y0, x1, y1)).to_array()
+        exact = geometry.restore(whole[None, None])[0, 0].numpy()
+        place = got[offset[1] : offset[1] + size[0], offset[0] : offset[0] + size[1]]
+        clear = np.abs(exact) > 1e-4
+        # The last cells may be half padding: there the logits beyond the picture have a part in `restore`.
+        clear[:, size[1] - 1 - size[1] // 16 :] = clear[size[0] - 1 - size[0] // 16 :] = False
+        assert np.array_equal(place[clear], exact[clear] > 0)
+        assert got.sum() == place.sum()
