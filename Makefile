@@ -4,11 +4,18 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 OUT ?= out
 
+# Ships once it is trained; until then the demo leaves the enhancer out.
+ENHANCER := $(wildcard src/glesam/models/weights/compact-enhancer/config.json)
+
 .PHONY: demo test test-slow lint env clean
 
 demo: $(VENV)/.runtime
 	$(BIN)/glesam segment examples/photos/coffee.jpg --box 75,15,470,385 --overlay --json --overwrite -o $(OUT)
 	@echo "Look at $(OUT)/coffee.overlay.png"
+ifneq ($(ENHANCER),)
+	$(BIN)/python benchmarks/enhance_gallery.py --out $(OUT)/enhance.jpg
+	@echo "Degraded photos without and with the enhancer: $(OUT)/enhance.jpg"
+endif
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -m "not slow" --cov=glesam --cov-report=term:skip-covered --cov-fail-under=85

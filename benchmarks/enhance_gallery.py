@@ -76,6 +76,7 @@ def main() -> None:
     for each in rows:
         gallery.paste(each, (0, top))
         top += each.height
+    options.out.parent.mkdir(parents=True, exist_ok=True)
     gallery.save(options.out, quality=88)
 
 

@@ -71,6 +71,7 @@ ENHANCERS: dict[str, Flags] = {
     "rank-16": ("--rank", "16"),
     "attention-only": ("--targets", "attention"),
     "full": ("--adapt", "full"),
+    "by-level": ("--level-timesteps", "1,100,200,300"),
     "residual": ("--kind", "residual-cnn"),
     "paper": ("--timestep", "999", "--alignment-scale", "5", "--targets", "attention"),
 }
@@ -79,6 +80,10 @@ ENHANCERS: dict[str, Flags] = {
 _SMALL = '[{"above": 0, "image_size": 256}]'
 _BY_LEVEL = '[{"above": 0}, {"above": 0.5, "image_size": 384}, {"above": 1.5, "image_size": 256}]'
 _STRENGTH = '[{"above": 0, "strength": 0.5}, {"above": 1.5, "strength": 1.0}]'
+_TIMESTEPS = (
+    '[{"above": 0, "timestep": 1}, {"above": 0.5, "timestep": 100}, {"above": 1.5, "timestep": 200}, '
+    '{"above": 2.5, "timestep": 300}]'
+)
 TOKENS, FULL = ("--train", "tokens"), ("--train", "decoder")
 
 VARIANTS = (
@@ -106,6 +111,7 @@ VARIANTS = (
     Variant("l-both", "e-full, gate chooses the input size too", "default", FULL, gate=True, rules=_BY_LEVEL),
     Variant("m-gate", "e-full behind the gate", "default", FULL, gate=True),
     Variant("m-strength", "e-full, strength by the gate's level", "default", FULL, gate=True, rules=_STRENGTH),
+    Variant("m-timestep", "enhancer only, timestep by the gate's level", "by-level", gate=True, rules=_TIMESTEPS),
     Variant("n-branch", "e-full, skips restored by a branch", "default", (*FULL, "--skips", "branch")),
     Variant("n-attenuate", "e-full, skips attenuated by level", "default", (*FULL, "--skips", "attenuate"), gate=True),
     Variant("paper", "the paper: index 999, scale 5, attention only, whole decoder", "paper", FULL),

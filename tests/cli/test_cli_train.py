@@ -120,6 +120,7 @@ def test_the_stages_follow_each_other(root):
     [
         (["enhancer", "--timestep", "-1"], "timestep"),
         (["enhancer", "--kind", "transformer"], "residual-cnn"),
+        (["enhancer", "--level-timesteps", "1,2,x,4"], "level_timesteps"),
         (["decoder", "--train", "nothing"], "tokens"),
         (["gate"], "pass --data"),
     ],

@@ -123,6 +123,9 @@ def enhancer(
     rank: Annotated[int | None, typer.Option(help="Rank of the adapters.")] = None,
     targets: Annotated[str | None, typer.Option(help='Layers with adapters: "all" or "attention".')] = None,
     timestep: Annotated[int | None, typer.Option(help="Schedule index of the one step.")] = None,
+    level_timesteps: Annotated[
+        str | None, typer.Option(help="Schedule index for clear, LQ-1, LQ-2, LQ-3 photos instead: 1,100,200,300.")
+    ] = None,
     alignment_scale: Annotated[
         str | None, typer.Option(help='Factor on the latent: a number, "measured" or "measured-sum".')
     ] = None,
@@ -147,6 +150,7 @@ def enhancer(
         "rank": rank,
         "targets": targets,
         "timestep": timestep,
+        "level_timesteps": None if level_timesteps is None else level_timesteps.split(","),
         "alignment_scale": alignment_scale,
     }
     options = read_config(EnhancerConfig, _stored(config, out, resume), given)
