@@ -26,6 +26,7 @@ VERBS: dict[str, Verb] = {
     "degrade": Verb("glesam.cli.degrade:degrade", "Degrade photos as the LQSeg and RobustSeg benchmarks do."),
     "data": Verb("glesam.cli.data:app", "Look at data sets, and build degraded ones."),
     "evaluate": Verb("glesam.cli.evaluate:evaluate", "Measure models on a data set."),
+    "export": Verb("glesam.cli.export:export", "Export a model to ONNX or OpenVINO, compared with torch."),
     "train": Verb("glesam.cli.train:app", "Train a model on your own data."),
     "serve": Verb("glesam.cli.serve:serve", "Serve the page and the HTTP API."),
 }

@@ -1,0 +1,68 @@
+"""`glesam export`: a model as ONNX or OpenVINO graphs, compared with torch."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from glesam.cli.common import console
+
+if TYPE_CHECKING:
+    from glesam.export.check import Comparison
+
+
+class Format(str, Enum):
+    """What to export to."""
+
+    onnx = "onnx"
+    openvino = "openvino"
+
+
+def export(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to make.", metavar="FOLDER")],
+    model: Annotated[str, typer.Option(help="Name (see 'glesam models') or folder of a saved model.")] = "compact",
+    format: Annotated[Format, typer.Option(help="What to export to.")] = Format.onnx,
+    photo: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Photos, folders or patterns to compare with torch on; repeatable. Give some of your own; without "
+            "any, two drawn pictures serve.",
+            metavar="INPUT",
+        ),
+    ] = None,
+    enhancer: Annotated[
+        Path | None, typer.Option(help="Folder of an enhancer made for this model; exported with it.", metavar="FOLDER")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an exported folder.")] = False,
+) -> None:
+    """Export encoder, decoder and, where the model has one, enhancer, and compare them with torch.
+
+    An export whose masks differ from torch's (IoU below 0.995 on any prompt) is refused and leaves nothing behind.
+    Run it with Predictor.from_pretrained(FOLDER) or glesam segment --model FOLDER.
+    """
+    from glesam.export.folder import export as export_folder
+    from glesam.images import iterate
+    from glesam.predictor import Predictor
+
+    photos = [source.read() for source in iterate(photo)] if photo else []
+    predictor = Predictor.from_pretrained(model, enhancer=enhancer)
+    _print(export_folder(predictor, output, format.value, photos, overwrite))
+    console.print(f"wrote {output}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _print(comparison: Comparison) -> None:
+    """Print what the comparison found."""
+    from rich.table import Table
+
+    table = Table("part", "largest difference from torch", box=None)
+    for part, error in comparison.errors.items():
+        table.add_row(part, f"{error:.2e}")
+    console.print(table)
+    table = Table("masks", "number", "least IoU with torch's", "mean", box=None)
+    for name, ious in comparison.ious.items():
+        table.add_row(name, str(len(ious)), f"{min(ious):.5f}", f"{sum(ious) / len(ious):.5f}")
+    console.print(table)
+    console.print(f"compared on {comparison.photos} pictures; least IoU {comparison.lowest:.5f}", highlight=False)

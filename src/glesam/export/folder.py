@@ -1,0 +1,166 @@
+"""`glesam export` in Python: a checked folder of graphs with its `config.json`."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from glesam import images
+from glesam.enhance.restoration import Restoration
+from glesam.errors import ConfigError, ModelError
+from glesam.export.check import Comparison, compare
+from glesam.export.graphs import Graph, enhancer_graph, graphs
+from glesam.export.onnx import OPSET, write_onnx
+from glesam.export.openvino import write_openvino
+from glesam.export.runtime import FAMILY, SUFFIXES, load_exported, runtime_of
+from glesam.export.sessions import RUNTIMES, need, open_session
+from glesam.files import sha256, write_text
+from glesam.models.store import CONFIG_FILE, state_digest
+from glesam.predictor import Predictor
+
+WRITERS: dict[str, Callable[[Graph, Path], None]] = {"onnx": write_onnx, "openvino": write_openvino}
+
+
+def export(
+    predictor: Predictor,
+    folder: str | os.PathLike[str],
+    format: str = "onnx",
+    photos: Iterable[images.ImageInput] = (),
+    overwrite: bool = False,
+) -> Comparison:
+    """Export a predictor's model, and what restores degraded photos if it has that, and compare with torch.
+
+    Args:
+        predictor: of the compact family, on the CPU.
+        folder: made here; an error leaves none behind.
+        format: "onnx" or "openvino".
+        photos: to compare on; none: two drawn pictures.
+        overwrite: replace an exported folder that is there already.
+
+    Returns:
+        The differences, all within the bar.
+
+    Raises:
+        ConfigError: unknown format, or the folder is there already.
+        ModelError: a part cannot be exported, a package is missing, or masks differ too much from torch's.
+        ImageError: a photo cannot be read.
+        OSError: a file cannot be written.
+    """
+    target = Path(folder)
+    _check_options(target, format, overwrite)
+    pictures = list(photos) or drawn_pictures()
+    with _fresh_folder(target) as temporary:
+        _write(predictor, temporary, format)
+        model, restoration = load_exported(temporary, format)
+        comparison = compare(predictor, Predictor(model, "auto", restoration), pictures)
+        comparison.require()
+    return comparison
+
+
+def export_enhancer(
+    enhancer: nn.Module, path: str | os.PathLike[str], size: tuple[int, int] = (32, 32), tolerance: float = 1e-3
+) -> float:
+    """Export an enhancer alone, for a program that has its own encoder and decoder.
+
+    Args:
+        enhancer: a `LatentEnhancer`, which is folded, or a folded or residual one.
+        path: ends in `.onnx` or `.xml` (OpenVINO).
+        size: `(h, w)` of the latents to trace and compare with.
+        tolerance: largest difference allowed on a random latent, as a share of the answer's largest value.
+
+    Returns:
+        The largest absolute difference from torch.
+
+    Raises:
+        ConfigError: another suffix.
+        ModelError: a package is missing, or the answers differ.
+    """
+    path = Path(path)
+    formats = {suffix: name for name, suffix in SUFFIXES.items()}
+    if path.suffix not in formats:
+        raise ConfigError(f"expected a name that ends in .onnx or .xml, got {path.name!r}; choose one")
+    graph, format = enhancer_graph(enhancer, size), formats[path.suffix]
+    need(RUNTIMES[format], format)
+    WRITERS[format](graph, path)
+    with torch.no_grad():
+        wanted = graph.module(*graph.example)
+    error = float((open_session(path, format)(latent=graph.example[0])[0] - wanted).abs().max())
+    if not error <= tolerance * float(wanted.abs().max()):
+        raise ModelError(f"expected an enhancer equal to torch's, got differences of {error:.3g}; do not use {path}")
+    return error
+
+
+def drawn_pictures() -> list[Any]:
+    """Two pictures of discs and stripes, `(H, W, 3)` uint8, for a check without photos."""
+    import numpy as np
+
+    ys, xs = np.mgrid[:240, :320]
+    disc = ((xs - 120) ** 2 + (ys - 100) ** 2 < 70**2)[..., None] * np.array([90, 40, -60])
+    stripes = (np.sin(xs / 9 + ys / 23) * 40)[..., None] * np.array([1.0, -0.5, 0.3])
+    first = (120 + disc + stripes).clip(0, 255).astype(np.uint8)
+    return [first, np.ascontiguousarray(first[::-1, 40:200])]
+
+
+def _check_options(target: Path, format: str, overwrite: bool) -> None:
+    """Refuse what would fail at the end, before the work."""
+    if format not in WRITERS:
+        raise ConfigError(f"expected a format of {', '.join(WRITERS)}, got {format!r}; name one of these")
+    need("onnx", format), need(RUNTIMES[format], format)
+    if target.exists() and not overwrite:
+        raise ConfigError(f"expected a new folder, got {target}, which is there; choose another or use --overwrite")
+    if target.exists() and runtime_of(target) is None and any(target.iterdir()):
+        raise ConfigError(f"expected an exported folder to replace, got {target}, which is none; choose another name")
+
+
+@contextmanager
+def _fresh_folder(target: Path) -> Iterator[Path]:
+    """A temporary folder beside the target that takes its place when all went well."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        yield temporary
+        if target.exists():
+            shutil.rmtree(target)
+        temporary.chmod(0o755)
+        temporary.replace(target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _write(predictor: Predictor, folder: Path, format: str) -> None:
+    """Write all graphs and the configuration."""
+    restoration = Restoration.of(predictor.enhancer, predictor.gate)
+    parts = graphs(predictor.model, restoration)
+    for name, graph in parts.items():
+        WRITERS[format](graph, folder / (name + SUFFIXES[format]))
+    config = {
+        "family": FAMILY,
+        "format": format,
+        "source": {"name": predictor.name, "family": predictor.model.family, "sha256": state_digest(predictor.model)},
+        "image_size": predictor.model.image_size,
+        "opset": OPSET,
+        "graphs": {n: {"inputs": g.inputs, "outputs": g.outputs, "free_axes": g.dynamic} for n, g in parts.items()},
+        "restoration": None if restoration is None else _options(restoration),
+        "files": {path.name: sha256(path) for path in sorted(folder.iterdir())},
+    }
+    write_text(folder / CONFIG_FILE, json.dumps(config, indent=2) + "\n")
+
+
+def _options(restoration: Restoration) -> dict[str, Any]:
+    """What a restoration is beside its graphs."""
+    return {
+        "threshold": getattr(restoration.gate, "threshold", None),
+        "skips": None if restoration.skips is None else restoration.skips.kind,
+        "rules": [asdict(rule) for rule in restoration.rules],
+        "weights": restoration.weights,
+    }

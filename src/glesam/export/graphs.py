@@ -1,0 +1,155 @@
+"""Which graphs a model is exported as: each module with example inputs, names and free axes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from glesam.enhance.folding import fold
+from glesam.enhance.gate import DegradationGate
+from glesam.enhance.gle import LatentEnhancer
+from glesam.enhance.restoration import Restoration
+from glesam.enhance.skips import SkipAdapter
+from glesam.errors import ModelError
+from glesam.export.modules import DecoderGraph, EncoderGraph, GateGraph, SkipsGraph
+from glesam.models.base import CORNER_LABELS, PromptableModel
+from glesam.models.compact import STRIDE, CompactModel
+
+_CHANNELS = (256, 32, 64)
+"""Of the latent and of the skips at strides 4 and 8."""
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A module to export, with example inputs, and the names by which a runtime feeds it.
+
+    Attributes:
+        module: takes and gives tensors only.
+        example: inputs to trace with.
+        inputs, outputs: names, in order.
+        dynamic: names of the free axes of each input and output.
+    """
+
+    module: nn.Module
+    example: tuple[Tensor, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    dynamic: dict[str, dict[int, str]]
+
+
+def graphs(model: PromptableModel, restoration: Restoration | None = None) -> dict[str, Graph]:
+    """Split a model into the graphs that are exported, by name.
+
+    Names are `encoder` and `decoder`, and for what restores degraded photos `enhancer` (`enhancer-t7` for timestep 7),
+    `gate`, `skips`, `tuned` (a tuned decoder), and `decoder-320` or `tuned-320` for photos encoded at another size.
+
+    Raises:
+        ModelError: a family, or a part of the restoration, whose export is not known.
+    """
+    base = _compact(model)
+    parts = {"encoder": encoder_graph(base), "decoder": decoder_graph(base)}
+    if restoration is None:
+        return parts
+    parts |= _enhancers(restoration, base.image_size // STRIDE)
+    if restoration.gate is not None:
+        parts["gate"] = _gate(restoration.gate, base.image_size // STRIDE)
+    if restoration.skips is not None:
+        parts["skips"] = _skips(restoration.skips, base.image_size // STRIDE)
+    return parts | _restored_decoders(base, restoration)
+
+
+def _enhancers(restoration: Restoration, side: int) -> dict[str, Graph]:
+    """The enhancer, and the enhancer at each timestep that a rule names."""
+    found: dict[str, object] = {"enhancer": restoration.enhancer}
+    found |= {f"enhancer-t{timestep}": enhancer for timestep, enhancer in restoration.at_timestep.items()}
+    parts = {}
+    for name, enhancer in found.items():
+        if isinstance(enhancer, nn.Module):
+            parts[name] = enhancer_graph(enhancer, (side, side))
+        elif enhancer is not None:
+            raise ModelError(f"expected an enhancer that is a torch module, got {type(enhancer).__name__}; wrap it")
+    return parts
+
+
+def _restored_decoders(base: CompactModel, restoration: Restoration) -> dict[str, Graph]:
+    """A tuned decoder, and the decoder for each size that a rule names."""
+    kind, model, parts = "decoder", base, {}
+    if restoration.decoder is not None:
+        kind, model = "tuned", _compact(restoration.decoder)
+        parts["tuned"] = decoder_graph(model)
+    sizes = {rule.image_size for rule in restoration.rules if rule.image_size is not None}
+    return parts | {f"{kind}-{size}": decoder_graph(model, size) for size in sizes - {base.image_size}}
+
+
+def encoder_graph(model: CompactModel) -> Graph:
+    """The graph of the image encoder; sides are free in multiples of 32 pixels."""
+    example = (torch.zeros(2, 3, model.image_size, model.image_size),)
+    outputs = ("latent", "skip4", "skip8")
+    return Graph(EncoderGraph(model).eval(), example, ("pixel_values",), outputs, _free(("pixel_values", *outputs)))
+
+
+def enhancer_graph(enhancer: nn.Module, size: tuple[int, int]) -> Graph:
+    """The graph of an enhancer for latents of `(h, w)`; a `LatentEnhancer` is folded first, its constants melted in.
+
+    Batch and size are free, the size in multiples of the enhancer's stride.
+    """
+    module = fold(enhancer, channels_last=False) if isinstance(enhancer, LatentEnhancer) else enhancer
+    channels = int(module.channels)  # type: ignore[arg-type]
+    example = (torch.randn(2, channels, *size, generator=torch.Generator().manual_seed(0)),)
+    return Graph(module.eval(), example, ("latent",), ("enhanced",), _free(("latent", "enhanced")))
+
+
+def decoder_graph(model: CompactModel, image_size: int | None = None) -> Graph:
+    """The graph of prompt encoder and mask decoder, for photos encoded at `image_size` (None: the model's own)."""
+    side = (image_size or model.image_size) // STRIDE
+    maps = _maps(1, _CHANNELS, side)
+    coords = torch.tensor([[[20.0, 30.0], [4.0, 5.0], [90.0, 80.0]], [[50.0, 40.0], [9.0, 8.0], [70.0, 60.0]]])
+    labels = torch.tensor([[1, *CORNER_LABELS], [0, *CORNER_LABELS]])
+    masks = torch.zeros(2, 4 * side, 4 * side)
+    inputs = ("latent", "skip4", "skip8", "point_coords", "point_labels", "mask_input", "has_mask")
+    dynamic = {name: {0: "images"} for name in inputs[:3]}
+    dynamic |= {name: {0: "prompts", 1: "points"} for name in inputs[3:5]}
+    dynamic |= {name: {0: "prompts"} for name in (*inputs[5:], "logits", "iou")}
+    example = (*maps, coords, labels, masks, torch.tensor([0.0, 1.0]))
+    return Graph(DecoderGraph(model, side).eval(), example, inputs, ("logits", "iou"), dynamic)
+
+
+def _gate(gate: object, side: int) -> Graph:
+    """The graph of the gate: latent to level."""
+    if not isinstance(gate, DegradationGate):
+        raise ModelError(f"expected a DegradationGate to export, got {type(gate).__name__}; export without a gate")
+    example = (torch.randn(2, gate.channels, side, side, generator=torch.Generator().manual_seed(0)),)
+    return Graph(GateGraph(gate).eval(), example, ("latent",), ("level",), _free(("latent",)) | {"level": {0: "batch"}})
+
+
+def _skips(adapter: SkipAdapter, side: int) -> Graph:
+    """The graph of the skip adapter."""
+    inputs, outputs = ("latent", "skip4", "skip8"), ("adapted4", "adapted8")
+    example = (*_maps(2, (adapter.channels, *adapter.skips), side), torch.tensor([1.0, 2.0]))
+    dynamic = _free((*inputs, *outputs)) | {"level": {0: "batch"}}
+    return Graph(SkipsGraph(adapter).eval(), example, (*inputs, "level"), outputs, dynamic)
+
+
+def _maps(count: int, channels: Iterable[int], side: int) -> tuple[Tensor, ...]:
+    """Random latent and skips of the given channels."""
+    generator = torch.Generator().manual_seed(0)
+    sizes = zip(channels, (side, 4 * side, 2 * side), strict=True)
+    return tuple(torch.randn(count, c, s, s, generator=generator) for c, s in sizes)
+
+
+def _free(names: Iterable[str]) -> dict[str, dict[int, str]]:
+    """Free batch, height and width of each map."""
+    return {name: {0: "batch", 2: f"height_{name}", 3: f"width_{name}"} for name in names}
+
+
+def _compact(model: PromptableModel) -> CompactModel:
+    """The model, on the CPU, if its export is known."""
+    if not isinstance(model, CompactModel):
+        raise ModelError(
+            f"expected a model of family compact to export, got {model.family}; for SAM and SAM 2 use their authors' "
+            "own ONNX export"
+        )
+    return model.cpu().eval()

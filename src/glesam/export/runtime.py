@@ -1,0 +1,275 @@
+"""Exported folders as models: `Predictor.from_pretrained(folder, runtime="onnx")`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from glesam.enhance.restoration import LevelRule, Restoration
+from glesam.errors import ConfigError, ModelError
+from glesam.export.sessions import RUNTIMES, Session, open_session
+from glesam.files import sha256
+from glesam.models.base import (
+    CORNER_LABELS,
+    Embedding,
+    ImageGeometry,
+    MaskOutput,
+    PromptableModel,
+    PromptTensors,
+)
+from glesam.models.store import CONFIG_FILE, read_config
+
+FAMILY = "exported"
+SUFFIXES = {"onnx": ".onnx", "openvino": ".xml"}
+
+
+def runtime_of(name: str | os.PathLike[str]) -> str | None:
+    """Runtime that an exported folder was made for; None for anything else, such as a preset's name."""
+    if not (Path(name) / CONFIG_FILE).is_file():
+        return None
+    config = read_config(name)
+    return str(config.get("format")) if config.get("family") == FAMILY else None
+
+
+def load_exported(
+    folder: str | os.PathLike[str],
+    runtime: str,
+    device: str = "cpu",
+    dtype: str = "float32",
+    enhancer: str | os.PathLike[str] | None = None,
+) -> tuple[PromptableModel, Restoration | None]:
+    """Load an exported folder: the model, and what restores degraded photos if it was exported too.
+
+    Args:
+        folder: what `glesam export` wrote.
+        runtime: "onnx" or "openvino"; OpenVINO also runs folders of format onnx.
+        device: "cpu" or "auto".
+        dtype: "float32".
+        enhancer: None; it is exported with the model.
+
+    Raises:
+        ConfigError: unknown runtime, another dtype, or an enhancer.
+        ModelError: not an exported folder, damaged files, a runtime that is not installed or does not read the format,
+            or another device.
+    """
+    if runtime not in RUNTIMES:
+        raise ConfigError(f"expected a runtime of {', '.join(RUNTIMES)}, got {runtime!r}; leave it out for torch")
+    if device not in ("cpu", "auto"):
+        raise ModelError(f"expected the cpu for an exported model, got {device!r}; use device='cpu'")
+    if dtype != "float32" or enhancer is not None:
+        got = f"dtype {dtype}" if dtype != "float32" else f"enhancer {enhancer}"
+        raise ConfigError(f"expected an exported model as it was exported, in float32, got {got}; leave that out")
+    made_for = runtime_of(folder)
+    if made_for is None:
+        raise ModelError(
+            f"expected an exported folder for runtime={runtime!r}, got {str(folder)!r}; make one with: "
+            f"glesam export --model {folder} --format {runtime} -o FOLDER"
+        )
+    if made_for != runtime and runtime == "onnx":
+        raise ModelError(
+            f"expected a folder of format onnx, got {folder} of format {made_for}; use runtime={made_for!r}"
+        )
+    files = ExportedFolder(Path(folder), runtime)
+    model = RuntimeModel(files, "decoder")
+    return model, _restoration(files)
+
+
+class ExportedFolder:
+    """The files of an exported folder, compared with their digests, and its graphs, loaded at first use.
+
+    Raises:
+        ModelError: a file is missing or changed.
+    """
+
+    def __init__(self, folder: Path, runtime: str) -> None:
+        self.folder, self.runtime = folder, runtime
+        self.config: dict[str, Any] = read_config(folder)
+        self._sessions: dict[str, Session] = {}
+        for name, digest in self.config["files"].items():
+            found = sha256(folder / name) if (folder / name).is_file() else "no such file"
+            if found != digest:
+                raise ModelError(f"expected {folder / name} with SHA-256 {digest}, got {found}; export the model again")
+
+    def __contains__(self, name: str) -> bool:
+        """Whether there is a graph of this name."""
+        return name in self.config["graphs"]
+
+    def session(self, name: str) -> Session:
+        """Load a graph once.
+
+        Raises:
+            ModelError: there is none of this name, or it cannot be loaded.
+        """
+        if name not in self:
+            raise ModelError(f"expected a graph {name!r} in {self.folder}, got none; export the model again")
+        if name not in self._sessions:
+            suffix = SUFFIXES[self.config["format"]]
+            self._sessions[name] = open_session(self.folder / (name + suffix), self.runtime)
+        return self._sessions[name]
+
+
+class RuntimeModel(PromptableModel):
+    """A compact model whose encoder and decoder run outside torch. Float32, on the CPU; for inference.
+
+    Args:
+        files: the exported folder.
+        decoder: name of the decoder's graph.
+    """
+
+    family: ClassVar[str] = FAMILY
+    digest: Tensor
+
+    def __init__(self, files: ExportedFolder, decoder: str) -> None:
+        super().__init__()
+        self.files, self.decoder = files, decoder
+        self.image_size = int(files.config["image_size"])
+        # The only state: results name the weights by the digest of the model's tensors.
+        digest = sha256(files.folder / CONFIG_FILE).encode()
+        self.register_buffer("digest", torch.tensor(list(digest), dtype=torch.uint8))
+        if decoder in files:
+            files.session("encoder"), files.session(decoder)  # a damaged file shall show now
+
+    @property
+    def device(self) -> torch.device:
+        """The CPU."""
+        return torch.device("cpu")
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Float32."""
+        return torch.float32
+
+    def preprocess(self, image: npt.NDArray[np.uint8]) -> tuple[Tensor, ImageGeometry]:
+        """As `CompactModel.preprocess`: the same pixels, bit for bit."""
+        from glesam.models.compact import CompactModel
+
+        # It looks at nothing of its model but the image size.
+        return CompactModel.preprocess(self, image)  # type: ignore[arg-type]
+
+    def encode(self, pixel_values: Tensor) -> Embedding:
+        """Encode `(B, 3, S, S)` pixel values."""
+        latent, *skips = self.files.session("encoder")(pixel_values=pixel_values)
+        return Embedding(latent, tuple(skips))
+
+    def decode(self, embedding: Embedding, prompts: PromptTensors, multimask: bool = False) -> MaskOutput:
+        """Decode `(B, N)` prompts; see `PromptableModel.decode`."""
+        batch, count = prompts.shape
+        latent, skip4, skip8 = (_per_prompt(m, count) for m in (embedding.latent, *embedding.skips))
+        coords, labels = _points(prompts)
+        side = 4 * latent.shape[-1]
+        masks = prompts.mask_input
+        given = torch.full((batch * count,), 0.0 if masks is None else 1.0)
+        logits, iou = self._graph(latent)(
+            latent=latent,
+            skip4=skip4,
+            skip8=skip8,
+            point_coords=coords.flatten(0, 1),
+            point_labels=labels.flatten(0, 1),
+            mask_input=torch.zeros(batch * count, side, side) if masks is None else masks.float().flatten(0, 1),
+            has_mask=given,
+        )
+        chosen = slice(1, None) if multimask else slice(0, 1)
+        return MaskOutput(logits.unflatten(0, (batch, count))[:, :, chosen], iou.view(batch, count, -1)[:, :, chosen])
+
+    def _graph(self, latent: Tensor) -> Session:
+        """The decoder for a latent's size."""
+        size = 16 * latent.shape[-1]
+        return self.files.session(self.decoder if size == self.image_size else f"{self.decoder}-{size}")
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Copy the exported folder."""
+        shutil.copytree(self.files.folder, folder, dirs_exist_ok=True)
+
+
+class RuntimeEnhancer:
+    """Latent to enhanced latent, outside torch."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+
+    def __call__(self, latent: Tensor) -> Tensor:
+        """Enhance `(B, 256, h, w)` latents."""
+        return self.session(latent=latent)[0]
+
+
+class RuntimeGate:
+    """Latent to level of degradation, outside torch.
+
+    Attributes:
+        threshold: photos of at least this level are enhanced.
+    """
+
+    def __init__(self, session: Session, threshold: float) -> None:
+        self.session, self.threshold = session, threshold
+
+    def __call__(self, latent: Tensor) -> bool:
+        """Whether one photo is degraded."""
+        return self.level(latent) >= self.threshold
+
+    def level(self, latent: Tensor) -> float:
+        """Level of one photo, `(1, 256, h, w)`: 0 (clear) to 3."""
+        return float(self.session(latent=latent)[0])
+
+
+class RuntimeSkips:
+    """Embedding and levels to the embedding with adapted skips, outside torch.
+
+    Attributes:
+        kind: as in `SkipAdapter`.
+    """
+
+    def __init__(self, session: Session, kind: str) -> None:
+        self.session, self.kind = session, kind
+
+    def __call__(self, embedding: Embedding, levels: Tensor | None) -> Embedding:
+        """Adapt the skips of B photos."""
+        level = torch.zeros(len(embedding.latent)) if levels is None else levels.float()
+        skip4, skip8 = embedding.skips
+        return Embedding(
+            embedding.latent, tuple(self.session(latent=embedding.latent, skip4=skip4, skip8=skip8, level=level))
+        )
+
+
+def _restoration(files: ExportedFolder) -> Restoration | None:
+    """Put the exported parts together as the torch model has them."""
+    options = files.config["restoration"]
+    if options is None:
+        return None
+    timesteps = [
+        int(name.removeprefix("enhancer-t")) for name in files.config["graphs"] if name.startswith("enhancer-t")
+    ]
+    skips: Any = RuntimeSkips(files.session("skips"), options["skips"]) if "skips" in files else None
+    return Restoration(
+        RuntimeEnhancer(files.session("enhancer")) if "enhancer" in files else None,
+        RuntimeGate(files.session("gate"), options["threshold"]) if "gate" in files else None,
+        skips,
+        RuntimeModel(files, "tuned") if "tuned" in files else None,
+        [LevelRule(**rule) for rule in options["rules"]],
+        {t: RuntimeEnhancer(files.session(f"enhancer-t{t}")) for t in timesteps},
+        options["weights"],
+    )
+
+
+def _points(prompts: PromptTensors) -> tuple[Tensor, Tensor]:
+    """Points `(B, N, K, 2)` and labels `(B, N, K)`, boxes first, as two corner points."""
+    batch, count = prompts.shape
+    coords, labels = [torch.zeros(batch, count, 0, 2)], [torch.zeros(batch, count, 0, dtype=torch.long)]
+    if prompts.boxes is not None:
+        coords.append(prompts.boxes.float().reshape(batch, count, 2, 2))
+        labels.append(torch.tensor(CORNER_LABELS).expand(batch, count, 2))
+    if prompts.point_coords is not None and prompts.point_labels is not None:
+        coords.append(prompts.point_coords.float())
+        labels.append(prompts.point_labels.long())
+    return torch.cat(coords, dim=2), torch.cat(labels, dim=2)
+
+
+def _per_prompt(maps: Tensor, count: int) -> Tensor:
+    """Give each of `count` prompts a picture its picture's map; a map that all share stays one."""
+    return maps if maps.shape[0] == 1 else maps.repeat_interleave(count, dim=0)

@@ -1,0 +1,213 @@
+"""Exported folders: made, checked, refused, and run through the predictor like any model."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage.data
+import torch
+from typer.testing import CliRunner
+
+from glesam.cli import app
+from glesam.enhance.gate import DegradationGate
+from glesam.enhance.residual import ResidualEnhancer
+from glesam.enhance.restoration import LevelRule, Restoration
+from glesam.enhance.skips import SkipAdapter
+from glesam.errors import ConfigError, ModelError
+from glesam.export import check, folder, sessions
+from glesam.export.runtime import runtime_of
+from glesam.predictor import Predictor
+
+pytest.importorskip("onnx")
+
+PACKAGES = {"onnx": "onnxruntime", "openvino": "openvino"}
+
+
+@pytest.fixture(scope="module")
+def restored(small_models) -> Predictor:
+    """A torch predictor with every kind of part: enhancer, gate, skips, tuned decoder, a rule with another size."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)
+        enhancer, gate, skips = ResidualEnhancer(256, 16, 1), DegradationGate(), SkipAdapter("attenuate")
+        torch.nn.init.normal_(enhancer.tail.weight, std=0.02)
+    for slope in skips.parameters():
+        slope.data.fill_(0.4)
+    rules = [LevelRule(), LevelRule(above=2.9, image_size=64)]
+    parts = Restoration(enhancer.eval(), gate.eval(), skips.eval(), small_models[True], rules)
+    return Predictor(small_models[False], "auto", parts)
+
+
+@pytest.fixture(scope="module", params=PACKAGES)
+def exported(request, restored, tmp_path_factory) -> tuple[str, Path, check.Comparison]:
+    pytest.importorskip(PACKAGES[request.param])
+    path = tmp_path_factory.mktemp("exports") / request.param
+    return request.param, path, folder.export(restored, path, request.param, [skimage.data.coffee()])
+
+
+def test_the_comparison_saw_every_part_and_passed(exported):
+    _, _, comparison = exported
+    parts = {"latent", "skip4", "skip8", "enhanced", "level", "restored skip4", "logits", "scores"}
+    assert parts <= comparison.errors.keys()
+    assert comparison.lowest >= 0.995
+    assert all(0 <= error < 1e-2 for error in comparison.errors.values())
+    assert comparison.photos == 1
+    assert sum(map(len, comparison.ious.values())) == 2 * (1 + 1 + 1 + 4 + 12 + 4 + 4 + 12 + 4)
+
+
+@pytest.mark.parametrize("enhance", ["off", "on", "auto"])
+def test_predictor_runs_the_folder_as_torch_runs_the_model(exported, restored, enhance):
+    runtime, path, _ = exported
+    predictor = Predictor.from_pretrained(path, enhance=enhance, runtime=runtime)
+    restored.enhance = enhance
+    photos = [skimage.data.cat(), skimage.data.astronaut()]
+    prompts = {"points": [[[120, 80], [60, 40]], [[200, 150]]], "boxes": [[10, 20, 200, 180], [90, 60, 280, 290]]}
+    for photo in photos:
+        masks = []
+        for model in (predictor, restored):
+            model.set_image(photo)
+            masks.append(model.predict(**prompts, multimask=True))
+        union = (masks[0].candidates | masks[1].candidates).sum(axis=(2, 3))
+        same = (masks[0].candidates & masks[1].candidates).sum(axis=(2, 3))
+        assert (same >= 0.995 * union).all()
+        assert masks[0].candidates.any()
+        assert masks[0].info["enhanced"] == masks[1].info["enhanced"]
+        np.testing.assert_allclose(masks[0].scores, masks[1].scores, atol=1e-3)
+
+
+def test_a_batch_of_pictures_equals_one_by_one(exported):
+    _, path, _ = exported
+    predictor = Predictor.from_pretrained(path)
+    photos = [skimage.data.cat(), skimage.data.coffee()]
+    pixels = torch.cat([predictor.model.preprocess(photo)[0] for photo in photos])
+    both = predictor.model.encode(pixels)
+    for index in range(2):
+        alone = predictor.model.encode(pixels[index, None])
+        torch.testing.assert_close(both.latent[index, None], alone.latent, atol=1e-4, rtol=1e-4)
+
+
+def test_the_format_is_found_without_naming_the_runtime_and_openvino_reads_onnx(exported):
+    runtime, path, _ = exported
+    assert runtime_of(path) == runtime
+    assert Predictor.from_pretrained(path).model.files.runtime == runtime
+    if runtime == "onnx":
+        pytest.importorskip("openvino")
+        assert Predictor.from_pretrained(path, runtime="openvino").model.files.runtime == "openvino"
+    else:
+        with pytest.raises(ModelError, match="format onnx"):
+            Predictor.from_pretrained(path, runtime="onnx")
+
+
+def test_results_name_the_exported_weights(exported, small_models):
+    _, path, _ = exported
+    digests = set()
+    for predictor in (Predictor.from_pretrained(path, enhance="off"), Predictor(small_models[False])):
+        predictor.set_image(skimage.data.cat())
+        digests.add(predictor.predict(points=[[100, 100]]).info["weights"])
+    assert len(digests) == 2
+
+
+def test_a_changed_file_is_refused(exported, tmp_path):
+    _, path, _ = exported
+    Predictor.from_pretrained(path).model.save_pretrained(tmp_path / "copy")
+    victim = next(p for p in sorted((tmp_path / "copy").iterdir()) if p.name.startswith("decoder"))
+    victim.write_bytes(victim.read_bytes()[:-1] + b"?")
+    with pytest.raises(ModelError, match="SHA-256"):
+        Predictor.from_pretrained(tmp_path / "copy")
+
+
+def test_what_does_not_fit_an_exported_folder_is_refused_in_one_line(exported):
+    _, path, _ = exported
+    for wrong, kind, text in [
+        ({"runtime": "tensorrt"}, ConfigError, "runtime of onnx, openvino"),
+        ({"device": "cuda"}, ModelError, "expected the cpu"),
+        ({"dtype": "bfloat16"}, ConfigError, "float32"),
+        ({"enhancer": "somewhere"}, ConfigError, "enhancer somewhere"),
+    ]:
+        with pytest.raises(kind, match=text) as caught:
+            Predictor.from_pretrained(path, **wrong)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_runtime_asks_for_an_exported_folder():
+    with pytest.raises(ModelError, match="glesam export --model compact --format onnx"):
+        Predictor.from_pretrained("compact", runtime="onnx")
+
+
+@pytest.mark.parametrize("runtime", PACKAGES)
+def test_a_missing_runtime_is_one_line_with_the_cure(runtime, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, PACKAGES[runtime], None)
+    with pytest.raises(ModelError, match=rf"pip install 'glesam\[{runtime}\]'"):
+        sessions.open_session(tmp_path / "graph.onnx", runtime)
+
+
+def test_an_export_that_differs_is_refused_and_leaves_nothing(small_models, tmp_path, monkeypatch):
+    """The exported decoder gets one wrong weight: the check must see it, whatever else is right."""
+    pytest.importorskip("onnxruntime")
+    real = folder.graphs
+
+    def spoiled(model, restoration):
+        parts = real(model, restoration)
+        graph = parts["decoder"].module
+        graph.positions += 0.3
+        return parts
+
+    monkeypatch.setattr(folder, "graphs", spoiled)
+    with pytest.raises(ModelError, match=r"IoU of at least 0\.995"):
+        folder.export(Predictor(small_models[True]), tmp_path / "out", "onnx", [skimage.data.cat()])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nan_never_passes_the_check():
+    result = check.Comparison(ious={"a": [1.0]})
+    result.note("latent", torch.tensor([float("nan")]), torch.tensor([0.0]))
+    result.note("latent", torch.tensor([1.0]), torch.tensor([0.0]))
+    with pytest.raises(ModelError, match="not finite in latent"):
+        result.require()
+
+
+def test_a_folder_that_is_there_is_kept_unless_it_is_an_export(restored, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("keep")
+    with pytest.raises(ConfigError, match="--overwrite"):
+        folder.export(restored, tmp_path / "mine")
+    with pytest.raises(ConfigError, match="which is none"):
+        folder.export(restored, tmp_path / "mine", overwrite=True)
+    assert (tmp_path / "mine" / "notes.txt").read_text() == "keep"
+    with pytest.raises(ConfigError, match="format of onnx, openvino"):
+        folder.export(restored, tmp_path / "new", "tflite")
+
+
+def test_the_command_exports_checks_and_segment_runs_it(small_models, tmp_path):
+    pytest.importorskip("onnxruntime")
+    small_models[True].save_pretrained(tmp_path / "model")
+    photo = Path(__file__).parents[2] / "examples" / "photos" / "chelsea.jpg"
+    output = str(tmp_path / "out")
+    arguments = ["export", "--model", str(tmp_path / "model"), "-o", output, "--photo", str(photo)]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    assert "least IoU" in result.output
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert config["graphs"]["decoder"]["free_axes"]["point_coords"] == {"0": "prompts", "1": "points"}
+    again = CliRunner().invoke(app, arguments)
+    assert again.exit_code == 2
+    result = CliRunner().invoke(
+        app, ["segment", str(photo), "--point", "200,150", "--model", output, "-o", str(tmp_path / "mask.png")]
+    )
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "mask.png").stat().st_size > 0
+
+
+def test_without_photos_drawn_pictures_serve():
+    pictures = folder.drawn_pictures()
+    assert [p.shape[2] for p in pictures] == [3, 3]
+    assert all(p.dtype == np.uint8 and p.std() > 10 for p in pictures)
+    assert pictures[0].shape != pictures[1].shape
+
+
+def test_the_room_is_not_loaded_with_the_package():
+    code = "import sys, glesam; print('glesam.export.runtime' in sys.modules, 'onnxruntime' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == ["False", "False"]
