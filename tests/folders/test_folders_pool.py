@@ -71,12 +71,12 @@ def test_the_environment_of_torchrun() -> None:
 
 def test_the_first_job_waits_for_a_slow_one(tmp_path: Path) -> None:
     def slow() -> None:
-        with Meeting(tmp_path, Place(1, 2), ["a"], patience=0.5).attend():
-            time.sleep(1.2)  # longer than the patience: only its sign of life keeps it
+        with Meeting(tmp_path, Place(1, 2), ["a"], patience=2.0).attend():
+            time.sleep(3.0)  # longer than the patience: only its sign of life keeps it
 
     other = threading.Thread(target=slow)
     other.start()
-    first = Meeting(tmp_path, Place(0, 2), ["a"], patience=0.5)
+    first = Meeting(tmp_path, Place(0, 2), ["a"], patience=2.0)
     with first.attend():
         pass
     start = time.monotonic()
