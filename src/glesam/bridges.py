@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def to_supervision(masks: Masks) -> Any:
     """Make a `supervision.Detections`.
 
-    Supervision is no extra of glesam: it depends on opencv-python, whose files overwrite those of
+    Supervision is no extra of glesam: many of its versions depend on opencv-python, whose files overwrite those of
     opencv-python-headless, which glesam uses.
 
     Returns:
@@ -31,7 +31,7 @@ def to_supervision(masks: Masks) -> Any:
     except ImportError as error:
         raise ConfigError(
             f"expected the package supervision, got none ({error}); install it beside opencv-python-headless with: "
-            "pip install --no-deps supervision && pip install defusedxml matplotlib pyyaml requests tqdm"
+            "pip install --no-deps supervision && pip install av defusedxml matplotlib pydeprecate pyyaml requests tqdm"
         ) from error
     count = len(masks)
     return supervision.Detections(

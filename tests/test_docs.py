@@ -1,0 +1,157 @@
+"""Every Python and `glesam` snippet of README.md and docs/*.md runs, page by page, in a folder with example files.
+
+What a page may count on: `photo.jpg`, `photos/` (two photos), `prompts.json` for them, the data sets `my_set/` and
+`my_val/` (plain layout), `examples/`; in Python `image` (an array) and `prompts`. Snippets of one page follow each
+other in one folder and one namespace.
+
+Snippets that take long or need what is not here say so where the reader sees it: a line ends in a comment with the
+words "not tested", or a whole block has `<!-- not tested: reason -->` before it. Of shell blocks the lines that call
+glesam are run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+FENCE = re.compile(
+    r"^(<!-- not tested: (?P<why>[^>]+) -->\n+)?```(?P<kind>python|shell|bash|sh)\n(?P<code>.*?)^```", re.M | re.S
+)
+NOT_TESTED = "not tested"
+
+
+@dataclass(frozen=True)
+class Snippet:
+    """A block of code of a page, and the line where it starts."""
+
+    kind: str
+    code: str
+    line: int
+
+
+def snippets(text: str) -> Iterator[Snippet]:
+    """The blocks of a page that are to be run."""
+    for match in FENCE.finditer(text):
+        if match["why"] is None:
+            kind = "python" if match["kind"] == "python" else "shell"
+            yield Snippet(kind, match["code"], text.count("\n", 0, match.start("code")) + 1)
+
+
+def commands(code: str) -> list[str]:
+    """The glesam calls of a shell block, continued lines joined, without those marked as not tested."""
+    lines = code.replace("\\\n", " ").splitlines()
+    return [line for line in lines if re.search(r"(^|\| *)glesam ", line) and NOT_TESTED not in line]
+
+
+@pytest.fixture
+def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with what pages count on; the test runs in it."""
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    photos = {name: ROOT / "examples" / "photos" / f"{name}.jpg" for name in ("coffee", "chelsea")}
+    shutil.copy(photos["coffee"], tmp_path / "photo.jpg")
+    for name, target in (("coffee", "coffee.jpg"), ("chelsea", "cat.jpg")):
+        (tmp_path / "photos").mkdir(exist_ok=True)
+        shutil.copy(photos[name], tmp_path / "photos" / target)
+    objects = {"cat.jpg": [{"points": [[240, 120]]}], "coffee.jpg": [{"box": [75, 15, 470, 385]}]}
+    (tmp_path / "prompts.json").write_text(json.dumps(objects))
+    for folder, side in (("my_set", 128), ("my_val", 96)):
+        for name, path in photos.items():
+            _add_sample(tmp_path / folder, name, path, side)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def _add_sample(folder: Path, name: str, photo: Path, side: int) -> None:
+    """A small photo with a disc as its mask: layout and formats matter here, not quality."""
+    for part in ("images", "masks"):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+    Image.open(photo).resize((side, side)).save(folder / "images" / f"{name}.jpg")
+    ys, xs = np.mgrid[:side, :side] / side - 0.5
+    Image.fromarray(np.uint8(xs**2 + ys**2 < 0.1)).save(folder / "masks" / f"{name}.png")
+
+
+def _run_command(line: str, folder: Path) -> None:
+    """Run one shell line: in this process if it is a plain call, else by bash."""
+    words = shlex.split(line, comments=True)
+    if not set(words) & {"|", ">", "<", "&&", "&"}:
+        from glesam.cli import app
+
+        result = CliRunner().invoke(app, words[1:])
+        assert result.exit_code == 0, f"{line}\n{result.output}"
+        return
+    shim = folder / ".bin" / "glesam"
+    shim.parent.mkdir(exist_ok=True)
+    shim.write_text(f'#!/bin/sh\nexec {sys.executable} -m glesam "$@"\n')
+    shim.chmod(0o755)
+    paths = {"PATH": f"{shim.parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT / "src")}
+    script = f"set -eo pipefail\n{line}"
+    result = subprocess.run(["bash", "-c", script], env=os.environ | paths, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, f"{line}\n{result.stderr}"
+
+
+def _run_python(snippet: Snippet, page: Path, namespace: dict[str, Any]) -> None:
+    """Run a block; a traceback names the page and its line."""
+    code = "\n" * (snippet.line - 1) + snippet.code
+    exec(compile(code, str(page), "exec"), namespace)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_snippets_run(page: Path, workshop: Path) -> None:
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    found = list(snippets(page.read_text("utf-8")))
+    if any(snippet.kind == "python" for snippet in found):
+        from glesam import Prompts
+        from glesam.images import read
+
+        namespace |= {"image": read("photo.jpg"), "prompts": Prompts(points=[[320, 240]])}
+    for snippet in found:
+        if snippet.kind == "python":
+            _run_python(snippet, page, namespace)
+        for line in commands(snippet.code) if snippet.kind == "shell" else ():
+            _run_command(line, workshop)
+
+
+def test_the_harness_finds_blocks_and_honours_the_marks() -> None:
+    page = (
+        "```python\na = 1\n```\n<!-- not tested: needs a GPU -->\n```python\nb = 1\n```\n"
+        "```shell\nglesam x \\\n    --y  # why\nglesam z  # hours; not tested\ncat a | glesam - > b\nmake demo\n```\n"
+        "```json\n{}\n```\n"
+    )
+    first, second = snippets(page)
+    assert (first.code, first.line) == ("a = 1\n", 2)
+    assert [line.split() for line in commands(second.code)] == [
+        ["glesam", "x", "--y", "#", "why"],
+        ["cat", "a", "|", "glesam", "-", ">", "b"],
+    ]
+
+
+def test_a_failing_snippet_fails_the_page(workshop: Path) -> None:
+    with pytest.raises(AssertionError, match=r"no_such\.jpg"):
+        _run_command("glesam segment no_such.jpg --point 1,2", workshop)
+    with pytest.raises(AssertionError):
+        _run_command("cat no_such.jpg | glesam segment - --point 1,2 > mask.png", workshop)
+    with pytest.raises(ZeroDivisionError):
+        _run_python(Snippet("python", "1 / 0", 3), ROOT / "README.md", {})
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_links_to_files_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#:]+)\)", page.read_text("utf-8"))
+    missing = [link for link in links if not (page.parent / link).exists()]
+    assert not missing
