@@ -21,7 +21,9 @@ from glesam.assembly import MaskAssembly
 from glesam.encoded import Encoded, in_float32, row
 from glesam.enhance.restoration import Restoration
 from glesam.errors import ConfigError, ImageError, ModelError, PromptError
+from glesam.everything.calls import EverythingCalls
 from glesam.models.base import Embedding, ImageGeometry, MaskOutput, PromptableModel, PromptTensors
+from glesam.pixels import RGB
 from glesam.prompts import Prompts
 from glesam.results import Masks
 
@@ -39,7 +41,7 @@ PROMPTS_PER_GPU_CHUNK = 64
 """As many as SAM's automatic mask generator takes at once."""
 
 
-class Predictor:
+class Predictor(EverythingCalls):
     """Segments what prompts point at, in pictures that are encoded once.
 
     The embeddings of the last pictures are kept by content: going back to one of them costs no encoding, whatever
@@ -90,6 +92,7 @@ class Predictor:
         self._cache: OrderedDict[str, Encoded] = OrderedDict()
         self._current: Encoded | None = None
         self._current_name: str | None = None
+        self._pixels: RGB | None = None
 
     @classmethod
     def from_pretrained(
@@ -160,10 +163,12 @@ class Predictor:
             ImageError: it cannot be read; then no picture is set, so that prompts never meet an earlier one.
             ModelError: the enhancer gives a latent of another shape.
         """
-        self._current = None
-        encoded = self._encode([image])[0]
+        self._current = self._pixels = None
+        pixels = images.read(image)
+        encoded = self._encode([pixels])[0]
         self._embedding(encoded)
         self._current, self._current_name = encoded, _name(image) if name is None else name
+        self._pixels = pixels
 
     def predict(
         self,
@@ -174,6 +179,7 @@ class Predictor:
         boxes: Any = None,
         mask_input: Any = None,
         multimask: bool = False,
+        tile: int | None = None,
     ) -> Masks:
         """Segment N objects of the current picture.
 
@@ -184,6 +190,7 @@ class Predictor:
             boxes: `(4,)` or `(N, 4)` `(x0, y0, x1, y1)` in pixels.
             mask_input: `(h, w)` or `(N, h, w)` logits of an earlier prediction.
             multimask: give three candidates for each object; `masks` is then the best by predicted score.
+            tile: for big pictures, look at each object in a window of at least so many pixels; see docs/everything.md.
 
         Returns:
             Masks at the picture's size, in the order of the prompts.
@@ -198,7 +205,10 @@ class Predictor:
             raise PromptError(
                 "expected a Prompts object or its parts, got both; put everything into the Prompts object"
             )
-        return self._predict(picture, Prompts(*parts) if prompts is None else prompts, multimask, self._current_name)
+        prompts = Prompts(*parts) if prompts is None else prompts
+        if tile is not None:
+            return self._predict_windows(prompts, multimask, tile)
+        return self._predict(picture, prompts, multimask, self._current_name)
 
     def predict_batch(
         self,
@@ -241,7 +251,12 @@ class Predictor:
     def reset(self) -> None:
         """Forget the current picture and all embeddings."""
         self._cache.clear()
-        self._current = self._digest = None
+        self._current = self._digest = self._pixels = None
+
+    @property
+    def _chunk(self) -> int:
+        """Objects decoded at once."""
+        return PROMPTS_PER_CHUNK.get(self.model.device.type, PROMPTS_PER_GPU_CHUNK)
 
     def _picture(self) -> Encoded:
         """The current picture."""
@@ -334,7 +349,7 @@ class Predictor:
         """Decode all objects, group by group and chunk by chunk."""
         geometry, count = encoded.geometry, len(prompts)
         embedding = self._embedding(encoded)
-        step = PROMPTS_PER_CHUNK.get(self.model.device.type, PROMPTS_PER_GPU_CHUNK)
+        step = self._chunk
         answer = MaskAssembly(count, 3 if multimask else 1, geometry.original_size)
         for indices, group in prompts.check(geometry.original_size).groups():
             tensors = group.to_tensors(geometry, self.model.device)
