@@ -69,8 +69,8 @@ class Options:
 
     points_per_side: int = 16
     points_per_batch: int = 64
-    pred_iou_thresh: float = 0.7
-    stability_score_thresh: float = 0.8
+    pred_iou_thresh: float = 0.5
+    stability_score_thresh: float = 0.5
     stability_score_offset: float = 1.0
     box_nms_thresh: float = 0.7
     mask_nms_thresh: float = 0.7
@@ -78,7 +78,7 @@ class Options:
     crop_nms_thresh: float = 0.7
     crop_overlap_ratio: float = 512 / 1500
     crop_n_points_downscale_factor: int = 1
-    min_mask_region_area: int = 0
+    min_mask_region_area: int = 100
     tile: int | None = None
     tile_overlap: float = 0.25
     tile_merge_thresh: float = 0.5
