@@ -100,6 +100,7 @@ function drawCandidates() {
   const [side] = sides();
   const shown = resultOf(object, side)?.mask;
   const region = regionOf(three.map(({ mask }) => mask));
+  const focused = [...$('candidates').children].indexOf(document.activeElement);
   $('candidates').replaceChildren(
     ...three.map(({ mask, score }, index) => {
       const canvas = element('canvas', { width: THUMBNAIL_PIXELS, height: THUMBNAIL_PIXELS });
@@ -113,6 +114,7 @@ function drawCandidates() {
       return button;
     }),
   );
+  $('candidates').children[focused]?.focus();
 }
 
 function drawEnhancement() {

@@ -6,6 +6,7 @@ import { decode } from './rle.js';
 import { forget, placeOf, report, sides, withPicture } from './session.js';
 import { during, say, set, state } from './state.js';
 
+let attempts = 0;
 let opening = new AbortController();
 let worsening = new AbortController();
 let finding = new AbortController();
@@ -35,12 +36,14 @@ async function embedded(made, label, signal) {
 
 /** Open a photo: show it at once, and embed it. */
 export async function open(blob, name = blob.name ?? 'photo') {
-  for (const each of [opening, worsening, finding]) each.abort();
-  opening = new AbortController();
-  const { signal } = opening;
+  const mine = ++attempts;
   try {
-    const made = await picture(blob);
-    if (signal.aborted) return;
+    const made = await during('Reading the photo', picture(blob));
+    if (mine !== attempts) return;
+    // Only now: a file that is no photo leaves the one that is open as it was.
+    for (const each of [opening, worsening, finding]) each.abort();
+    opening = new AbortController();
+    const { signal } = opening;
     reset();
     forget();
     set({ name: name.replace(/\.[^.]*$/, '') || 'photo', original: made, picture: made, worse: null, message: null });
@@ -71,8 +74,8 @@ export async function makeWorse(worse) {
   try {
     const { original } = state;
     const asked = withPicture(original, (id) => degrade({ id, ...worse }, signal));
-    const { blob, id } = await during('Making it worse', asked);
-    const made = await picture(blob);
+    const shown = asked.then(async ({ blob, id }) => ({ blob, id, made: await picture(blob) }));
+    const { blob, id, made } = await during('Making it worse', shown);
     if (signal.aborted) return;
     set({ picture: made });
     // Noise makes PNGs large: one that may not be sent back is segmented by the id it was given.
