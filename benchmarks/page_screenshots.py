@@ -1,0 +1,121 @@
+"""Take the pictures of the page in the docs: an example photo, a real server, a real Chromium.
+
+Run: `python benchmarks/page_screenshots.py [--out docs/images]`; needs playwright and chromium.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from playwright.sync_api import sync_playwright
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "serve"))
+
+from page_driver import ROOT, Person, running_server
+
+PHOTO = ROOT / "examples" / "photos" / "coffee.jpg"
+CUP_BOX = (75, 15, 470, 385)
+CUP, SPOON = (300, 180), (345, 310)
+MAX_BYTES = 300_000
+DESK: dict[str, Any] = {"viewport": {"width": 1040, "height": 720}}
+PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+
+
+def box(person: Person) -> None:
+    """A box, and a point on another object."""
+    person.drag(*CUP_BOX)
+    person.page.click("#next")
+    person.click(*SPOON)
+
+
+def worse(person: Person) -> None:
+    """The same on a worse photo."""
+    person.drag(*CUP_BOX)
+    person.choose_level(3)
+
+
+def compare(person: Person) -> None:
+    """Both sides on a worse photo."""
+    worse(person)
+    person.view("compare")
+
+
+def everything(person: Person) -> None:
+    """All masks."""
+    person.page.click("#everything")
+    person.until("glesam.state.everything !== null || glesam.state.message !== null", 300)
+    person.settle()
+
+
+def click(person: Person) -> None:
+    """One click."""
+    person.click(*CUP)
+
+
+CASES: dict[str, tuple[Callable[[Person], None], dict[str, Any], bool]] = {
+    "page_box": (box, DESK, False),
+    "page_worse": (worse, DESK, False),
+    "page_compare": (compare, DESK, True),
+    "page_everything": (everything, DESK | {"color_scheme": "dark"}, False),
+    "page_phone": (click, PHONE, False),
+}
+"""Name to what is done, the window, and whether it needs an enhancer."""
+
+
+def save(content: bytes, path: Path) -> None:
+    """Write a screenshot with as many colours as fit into the size."""
+    picture = Image.open(io.BytesIO(content)).convert("RGB")
+    for colours, dither in ((256, Image.Dither.FLOYDSTEINBERG), (256, Image.Dither.NONE), (128, Image.Dither.NONE)):
+        palette = picture.quantize(colours, kmeans=1)
+        stream = io.BytesIO()
+        picture.quantize(palette=palette, dither=dither).save(stream, "PNG", optimize=True)
+        if len(stream.getvalue()) < MAX_BYTES:
+            break
+    path.write_bytes(stream.getvalue())
+    print(f"{path}: {len(stream.getvalue())} bytes")
+
+
+def main() -> None:
+    """Take all pictures that the bundled model allows."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "images")
+    parser.add_argument("--server", help="address of a running server; one is started if left out")
+    parser.add_argument("--only", choices=tuple(CASES), action="append", help="make these alone")
+    options = parser.parse_args()
+    if options.server:
+        take(options.server, options.out, options.only or list(CASES))
+        return
+    with running_server() as address:
+        take(address, options.out, options.only or list(CASES))
+
+
+def take(address: str, out: Path, names: list[str]) -> None:
+    """Take some pictures from a server."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        for name in names:
+            act, window, needs_enhancer = CASES[name]
+            page = browser.new_context(**window).new_page()
+            page.goto(address)
+            person = Person(page)
+            person.until("Boolean(globalThis.glesam?.state.server)")
+            if needs_enhancer and not page.evaluate("glesam.state.server.enhancer"):
+                print(f"{name}: left out, the model has no enhancer")
+                continue
+            person.open_file(PHOTO)
+            act(person)
+            page.wait_for_timeout(1500)
+            page.evaluate("document.getElementById('status').style.visibility = 'hidden'")  # milliseconds of this run
+            save(page.screenshot(), out / f"{name}.png")
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
