@@ -5,19 +5,18 @@ from __future__ import annotations
 import difflib
 import functools
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from glesam.cli.common import FAILED, describe, progress, status_of, warn
 from glesam.cli.outputs import OWN_OUTPUTS, STDOUT, Job, names_one_file, plan, write
-from glesam.errors import GlesamError, PromptError
+from glesam.errors import ConfigError, GlesamError, PromptError
 
 if TYPE_CHECKING:
     from glesam.cli.folder_mode import Book
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from glesam.pixels import RGB
     from glesam.predictor import Predictor
     from glesam.prompts import Prompts
+    from glesam.results import Masks
 
 
 class Enhance(str, Enum):
@@ -65,6 +65,21 @@ def segment(
             help='JSON file with several objects for each photo: {"cat.jpg": [{"points": [[320, 240]], "labels": [1], '
             '"box": [10, 20, 300, 400]}]}; names as in the folder given.',
             metavar="FILE",
+        ),
+    ] = None,
+    everything: Annotated[
+        bool,
+        typer.Option("--everything", help="Segment all there is, without prompts; JSON has segment-anything's keys."),
+    ] = False,
+    points_per_side: Annotated[
+        int | None, typer.Option(help="With --everything: clicks in each row and column of the grid.", metavar="N")
+    ] = None,
+    tile: Annotated[
+        int | None,
+        typer.Option(
+            help="Big photos: look at tiles of so many pixels with --everything, at windows around the prompts without "
+            "it; try 1024.",
+            metavar="PIXELS",
         ),
     ] = None,
     multimask: Annotated[
@@ -113,14 +128,21 @@ def segment(
 
     Exit status: 0 done, 1 a photo failed (named; the others are done), 2 wrong use.
     """
+    from glesam.cli.everything import everything_settings
     from glesam.cli.folder_mode import book_of
     from glesam.cli.video_mode import ClipOptions, asks_for_video, segment_clip
     from glesam.folders.ranks import from_environment
 
-    wanted = Wanted.parse(point or [], box or [], prompts)
+    settings = everything_settings(everything, bool(point or box or prompts), points_per_side, tile)
+    wanted = Wanted.parse(point or [], box or [], prompts) if settings is None else Wanted(None)
+    wanted = replace(wanted, everything=settings, tile=tile)
     flags = {"overlay": overlay, "json": json, "polygons": polygons, "npz": npz}
     formats = [name for name, asked in flags.items() if asked]
     if asks_for_video(inputs):
+        if everything or tile is not None:
+            raise ConfigError(
+                "expected photos for --everything and --tile, got a clip; give prompts on a frame instead"
+            )
         facts = (model, device, enhance.value, enhancer)
         segment_clip(inputs[0], wanted, ClipOptions(facts, multimask, output, formats, overwrite, frame, max_frames))
         return
@@ -174,11 +196,15 @@ class Wanted:
         everywhere: prompts for all pictures, or None.
         file: where `by_name` comes from, or None.
         by_name: prompts of a prompts file.
+        everything: settings of everything mode, which needs no prompts; else None.
+        tile: side of tiles or windows for big pictures, or None.
     """
 
     everywhere: Prompts | None
     file: Path | None = None
     by_name: dict[str, Prompts] = field(default_factory=dict)
+    everything: dict[str, Any] | None = None
+    tile: int | None = None
 
     @classmethod
     def parse(cls, points: Sequence[str], boxes: Sequence[str], file: Path | None) -> Wanted:
@@ -195,7 +221,7 @@ class Wanted:
             return cls(None, file, read_prompts_file(file))
         if not points and not boxes:
             raise PromptError(
-                "expected --point, --box or --prompts, got none; say what to segment, for example --point 320,240"
+                "expected --point, --box, --prompts or --everything, got none; say what to segment, as --point 320,240"
             )
         clicks = [parse_point(text) for text in points]
         frames = [parse_box(text) for text in boxes]
@@ -223,6 +249,18 @@ class Wanted:
         near = difflib.get_close_matches(source.name, self.by_name, n=1)
         hint = f"did you mean {near[0]!r} there?" if near else "add it there, or leave the picture out"
         raise PromptError(f"expected prompts for {source.name} in {self.file}, found none; {hint}")
+
+    def question(self, source: ImageSource, multimask: bool) -> Callable[[Predictor], Masks]:
+        """What to ask a predictor that has the picture.
+
+        Raises:
+            PromptError: as `of`.
+        """
+        if self.everything is not None:
+            settings = self.everything
+            return lambda predictor: predictor.generate(**settings)
+        prompts = self.of(source)
+        return lambda predictor: predictor.predict(prompts, multimask=multimask, tile=self.tile)
 
 
 def _find(inputs: Sequence[str], recursive: bool) -> tuple[list[ImageSource], Tally]:
@@ -282,25 +320,27 @@ def _worker(
 def _segment_one(job: Job, predictor: Predictor, wanted: Wanted, multimask: bool, book: Book | None) -> str:
     """Read, segment, write; say it in one line."""
     start = time.perf_counter()
-    prompts, image = wanted.of(job.source), _read(job.source)
+    from glesam.cli.everything import spoken_warnings
+
+    ask, image = wanted.question(job.source, multimask), _read(job.source)
     predictor.set_image(image, job.source.name)
-    masks = predictor.predict(prompts, multimask=multimask)
+    with spoken_warnings():
+        masks = ask(predictor)
     if book is not None:
         book.note(job, masks, time.perf_counter() - start)
     write(job, masks, image)
     scores = ", ".join(f"{score:.2f}" for score in masks.scores[:5]) + (", ..." if len(masks) > 5 else "")
+    scores = scores or "none"
     targets = ", ".join("stdout" if path is None else str(path) for path in job.files.values())
     return f"{job.source.name}: {len(masks)} {'mask' if len(masks) == 1 else 'masks'} (score {scores}) -> {targets}"
 
 
 def _read(source: ImageSource) -> RGB:
     """Read a picture; what its reader warns of becomes a line on stderr."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        image = source.read()
-    for each in caught:
-        warn(f"glesam: warning: {each.message}")
-    return image
+    from glesam.cli.everything import spoken_warnings
+
+    with spoken_warnings():
+        return source.read()
 
 
 @contextmanager
