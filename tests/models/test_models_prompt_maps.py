@@ -1,6 +1,8 @@
 """Prompt maps against a brute-force drawing, and their zero start."""
 
+import copy
 import math
+import pickle
 
 import pytest
 import torch
@@ -116,10 +118,22 @@ def test_inference_follows_changed_weights_and_pictures():
     torch.manual_seed(0)
     model = CompactModel(CompactConfig("lite0", image_size=64)).eval()
     prompt = PromptTensors(tensor([[[[20.0, 30.0]]]]), tensor([[[1]]]))
-    for change in range(3):
+    pictures = []
+    for change in range(4):
         with torch.no_grad():
-            if change:
+            if change > 1:
                 model.mask_decoder.transformer.layers[1].cross_attn_token_to_image.k_proj.weight.mul_(1.5)
-            embedding = model.encode(torch.randn(1, 3, 64, 64))
-            inferred = model.decode_all(embedding, prompt)[0]
-        torch.testing.assert_close(inferred, model.decode_all(embedding, prompt)[0].detach(), atol=1e-4, rtol=1e-4)
+            # Earlier pictures stay alive, as in the predictor's cache.
+            pictures.append(model.encode(torch.randn(1, 3, 64, 64)))
+            inferred = model.decode_all(pictures[-1], prompt)[0]
+        torch.testing.assert_close(inferred, model.decode_all(pictures[-1], prompt)[0].detach(), atol=1e-4, rtol=1e-4)
+
+
+def test_a_used_model_can_be_pickled_and_copied():
+    model = CompactModel(CompactConfig("lite0", image_size=64)).eval()
+    prompt = PromptTensors(tensor([[[[20.0, 30.0]]]]), tensor([[[1]]]))
+    with torch.no_grad():
+        embedding = model.encode(torch.randn(1, 3, 64, 64))
+        before = model.decode_all(embedding, prompt)[0]
+        for again in (pickle.loads(pickle.dumps(model)), copy.deepcopy(model)):
+            assert torch.equal(again.decode_all(embedding, prompt)[0], before)

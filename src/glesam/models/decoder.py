@@ -28,10 +28,13 @@ class CompactMaskDecoder(Sam2MaskDecoder):  # type: ignore[misc]
         super().__init__(config)
         del self.conv_s0, self.conv_s1, self.obj_score_token, self.pred_obj_score_head
         _initialise(self)
-        self._fast: FastTwoWay | None = None
-        self._fast_for: Tensor | None = None
+        self._fast: tuple[Tensor, FastTwoWay] | None = None
         self._skips: tuple[weakref.ref[Tensor], object, tuple[Tensor, Tensor]] | None = None
-        self._image: tuple[weakref.ref[Tensor], Tensor, Tensor] | None = None
+        self._image: tuple[weakref.ref[Tensor], FastTwoWay, Tensor, Tensor] | None = None
+
+    def __getstate__(self) -> dict[str, object]:
+        """Copies and pickles start without what is kept of pictures: it belongs to this module's weights."""
+        return {**self.__dict__, "_fast": None, "_skips": None, "_image": None}
 
     def decode_all(
         self,
@@ -89,12 +92,9 @@ class CompactMaskDecoder(Sam2MaskDecoder):  # type: ignore[misc]
         """
         convolutions = (self.upscale_conv1, self.upscale_conv2)
         state = tuple((c.bias.data_ptr(), c.bias._version) for c in convolutions)
-        if (
-            not torch.is_grad_enabled()
-            and self._skips is not None
-            and self._skips[:2] == (weakref.ref(skips[0]), state)
-        ):
-            return self._skips[2]
+        kept = None if torch.is_grad_enabled() else self._skips
+        if kept is not None and kept[0]() is skips[0] and kept[1] == state:
+            return kept[2]
         cells = size[0] * size[1]
         nested = [nest(skip, size) + c.bias for c, skip in zip(convolutions, skips[::-1], strict=True)]
         result = nested[0].reshape(-1, cells, 4 * nested[0].shape[-1]), nested[1].reshape(-1, 4 * cells, 128)
@@ -116,10 +116,11 @@ class CompactMaskDecoder(Sam2MaskDecoder):  # type: ignore[misc]
         self, tokens: Tensor, latent: Tensor, positions: Tensor, dense: Tensor, drawn: DrawnPrompts | None, outputs: int
     ) -> tuple[Tensor, Tensor]:
         """The same without what can be known before the prompt; see `FastTwoWay`."""
-        if self._fast is None or self._fast.state != self._fast.fingerprint() or self._fast_for is not positions:
-            self._fast, self._fast_for = FastTwoWay(self.transformer, _tokens(positions)[0]), positions
-            self._image = None
-        fast = self._fast
+        # Threads may share a model: what is kept is read once and replaced as a whole.
+        kept = self._fast
+        if kept is None or kept[0] is not positions or kept[1].state != kept[1].fingerprint():
+            kept = self._fast = positions, FastTwoWay(self.transformer, _tokens(positions)[0])
+        fast = kept[1]
         keys, first = self._project(fast, latent, dense)
         if drawn is not None:
             keys, first = drawn.add(keys), drawn.add_projected(first, fast.layers[0].weight)
@@ -131,10 +132,11 @@ class CompactMaskDecoder(Sam2MaskDecoder):  # type: ignore[misc]
         if latent.shape[0] > 1 or dense.numel() > dense.shape[1]:
             keys = _tokens(latent + dense)
             return keys, fast.project(keys)
-        if self._image is None or self._image[0]() is not latent:
+        kept = self._image
+        if kept is None or kept[0]() is not latent or kept[1] is not fast:
             keys = _tokens(latent + dense)
-            self._image = weakref.ref(latent), keys, fast.project(keys)
-        return self._image[1:]
+            kept = self._image = weakref.ref(latent), fast, keys, fast.project(keys)
+        return kept[2:]
 
 
 def _expand(convolution: nn.ConvTranspose2d, x: Tensor, skip: Tensor) -> Tensor:
