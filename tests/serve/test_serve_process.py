@@ -78,12 +78,13 @@ def test_slow_clients_hold_nobody_up_and_sigterm_loses_nothing(
     with ThreadPoolExecutor(16) as pool:
         long = pool.submit(httpx.post, f"{address}/v1/everything", json=large, timeout=120)
         long.add_done_callback(lambda _: done.set())
+        _wait_for(client, 'glesam_queue_jobs{lane="long"} 1')
         clicks = []
         for _ in range(5):
             answer = client.post("/v1/segment", json={"id": key, "objects": [{"points": [[99, 99]]}]})
             assert answer.status_code == 200
             clicks.append(done.is_set())
-        assert not clicks[0]  # the large request, sent before, is still at work
+        assert not clicks[0]  # the large request, which began before, was still at work
         assert long.result().status_code == 200
         for each in sockets:
             each.close()
@@ -117,3 +118,12 @@ def _wait_until_accepted(client: httpx.Client, count: int) -> None:
             return
         time.sleep(0.005)
     pytest.fail("the server did not accept the requests")
+
+
+def _wait_for(client: httpx.Client, line: str) -> None:
+    """Wait until a metric has a value."""
+    for _ in range(2000):
+        if line in client.get("/metrics").text:
+            return
+        time.sleep(0.005)
+    pytest.fail(f"never saw {line}")
