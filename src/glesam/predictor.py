@@ -102,6 +102,7 @@ class Predictor(EverythingCalls):
         enhance: str = "auto",
         dtype: str = "float32",
         enhancer: str | os.PathLike[str] | None = None,
+        runtime: str | None = None,
     ) -> Predictor:
         """Load a model by preset name, folder, hub id or original checkpoint.
 
@@ -112,15 +113,22 @@ class Predictor(EverythingCalls):
             dtype: "float32" or "bfloat16", see the class. The weights are kept in float32 in both.
             enhancer: folder of an enhancer that was made for this model (`glesam train bundle`); without it `compact`
                 has the one that ships with the package, other models none.
+            runtime: "onnx" or "openvino" runs an exported folder (`glesam export`) outside torch; without it such a
+                folder runs in the format that it was made for.
 
         Raises:
             ModelError: unknown name, missing weights, no such device, an enhancer that is corrupt or made for another
                 model, or `enhance="on"` without an enhancer.
             ConfigError: unknown `enhance` or `dtype`.
         """
+        from glesam.export.runtime import load_exported, runtime_of
         from glesam.models.registry import bundled_enhancer, load_model
 
         _mode(enhance), _dtype(dtype)  # a slip in these shall not cost loading a model first
+        runtime = runtime or runtime_of(name)
+        if runtime is not None:
+            model, restoration = load_exported(name, runtime, device, dtype, enhancer)
+            return cls(model, enhance, restoration, name=str(name))
         model = load_model(os.fspath(name), device=pick_device(device))
         folder = bundled_enhancer(name) if enhancer is None else Path(enhancer)
         if folder is None:

@@ -45,8 +45,8 @@ class Comparison:
     def note(self, part: str, ours: Tensor, reference: Tensor) -> None:
         """Take one more difference into account."""
         error = float((ours.float() - reference.float()).abs().max())
-        # A maximum would pass over NaN, which compares as false.
-        self.errors[part] = error if error != error else max(error, self.errors.get(part, 0.0))
+        # numpy's maximum keeps NaN, Python's passes over it.
+        self.errors[part] = float(np.maximum(error, self.errors.get(part, 0.0)))
 
     def require(self) -> None:
         """Accept or refuse.
