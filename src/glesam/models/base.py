@@ -50,8 +50,16 @@ class ImageGeometry:
 
     def restore(self, low_res_logits: Tensor) -> Tensor:
         """Enlarge `(N, C, h, w)` logits to the square, cut the padding off, resize to `(N, C, H, W)`."""
-        square = (self.image_size, self.image_size)
-        logits = F.interpolate(low_res_logits.float(), square, mode="bilinear", align_corners=False)
+        rows, columns = low_res_logits.shape[-2:]
+        if self.image_size % rows == 0 and self.image_size % columns == 0:
+            # Rows and columns of padding, but for one that interpolation looks at, need not be enlarged to be cut off.
+            fy, fx = self.image_size // rows, self.image_size // columns
+            rows, columns = min(rows, -(-self.input_size[0] // fy) + 1), min(columns, -(-self.input_size[1] // fx) + 1)
+            square = (rows * fy, columns * fx)
+        else:
+            square = (self.image_size, self.image_size)
+        kept = low_res_logits[..., :rows, :columns].float()
+        logits = F.interpolate(kept, square, mode="bilinear", align_corners=False)
         logits = logits[..., : self.input_size[0], : self.input_size[1]]
         return F.interpolate(logits, self.original_size, mode="bilinear", align_corners=False)
 

@@ -8,6 +8,7 @@ boxes and clicks act at their very place.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -37,35 +38,39 @@ def prompt_maps(coords: Tensor, labels: Tensor, size: tuple[int, int], strides: 
         outside, and the two click maps.
     """
     # All maps are products of a profile along x and one along y: few operations on short vectors, for all strides.
-    ys, xs = (_profiles(coords[..., axis].float(), labels, size[1 - axis], strides) for axis in (1, 0))
-    has_box = (labels == CORNER_LABELS[1]).any(dim=1).to(ys.dtype)[:, None, None]
-    kinds = torch.stack([labels == 1, labels == 0], dim=1).to(ys.dtype)
-    maps, (top, left) = [], (0, 0)
+    longest = max(size)
+    along_x, along_y = _profiles(coords.float().permute(2, 0, 1), labels, longest, strides).unbind(dim=0)
+    has_box = (labels == CORNER_LABELS[1]).any(dim=1).to(along_x.dtype)[:, None, None]
+    kinds = torch.stack([labels == 1, labels == 0], dim=1).to(along_x.dtype)
+    maps, first = [], 0
     for stride in strides:
-        h, w = size[0] // stride, size[1] // stride
-        y, x = ys[..., top : top + h], xs[..., left : left + w]
+        x = along_x[..., first : first + size[1] // stride]
+        y = along_y[..., first : first + size[0] // stride]
         box = y[:, 0, :, None] * x[:, 0, None, :] * has_box
         clicks = (kinds[..., None] * y[:, None, 1:]).transpose(2, 3) @ x[:, None, 1:]
         maps.append(torch.stack([box, has_box - box, *clicks.clamp(max=1).unbind(dim=1)], dim=-1))
-        top, left = top + h, left + w
+        first += longest // stride
     return maps
 
 
 def _profiles(values: Tensor, labels: Tensor, length: int, strides: tuple[int, ...]) -> Tensor:
-    """Along one axis, for the cells of all strides one after the other: `(M, 1 + K, cells)`.
+    """Along each axis, for the cells of all strides one after the other: `(2, M, K)` to `(2, M, 1 + K, cells)`.
 
     First the share of each cell between the box's corners, then the Gaussian closeness of its centre to each point.
     """
-    counts = [length // stride for stride in strides]
-    starts = torch.cat(
-        [torch.arange(n, device=values.device) * s for n, s in zip(counts, strides, strict=True)]
-    ).float()
-    sides = torch.cat([starts.new_full((n,), s) for n, s in zip(counts, strides, strict=True)])
-    low, high = ((values * (labels == kind)).sum(dim=1, keepdim=True) for kind in CORNER_LABELS)
-    overlap = (torch.minimum(high, starts + sides) - torch.maximum(low, starts)).clamp(min=0) / sides
-    near = torch.exp(((values[..., None] - (starts + sides / 2)) / _REACH).square() * -0.5)
-    near = (near - _NOTHING).clamp(min=0)
-    return torch.cat([overlap[:, None], near], dim=1)
+    starts, ends = _cells(length, strides, values.device)
+    low, high = ((values * (labels == kind)).sum(dim=2, keepdim=True) for kind in CORNER_LABELS)
+    overlap = (torch.minimum(high, ends) - torch.maximum(low, starts)).clamp(min=0) / (ends - starts)
+    near = torch.exp(((values[..., None] - (starts + ends) / 2) / _REACH).square() * -0.5)
+    return torch.cat([overlap[:, :, None], (near - _NOTHING).clamp(min=0)], dim=2)
+
+
+@lru_cache(maxsize=8)
+def _cells(length: int, strides: tuple[int, ...], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Where the cells of all strides begin and end along one axis, `(cells,)` each."""
+    with torch.inference_mode(False):  # kept, and used with gradients later
+        parts = [torch.arange(length // stride + 1, device=device, dtype=torch.float32) * stride for stride in strides]
+        return torch.cat([part[:-1] for part in parts]), torch.cat([part[1:] for part in parts])
 
 
 @dataclass(frozen=True)
