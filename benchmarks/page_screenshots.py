@@ -24,6 +24,7 @@ PHOTO = ROOT / "examples" / "photos" / "coffee.jpg"
 CUP_BOX = (75, 15, 470, 385)
 CUP, SPOON = (300, 180), (345, 310)
 MAX_BYTES = 300_000
+OWN_COLOURS = ("0f9d58", "d93025", "2463eb", "ffffff", "000000", "2f7df6", "0b7a43", "f2711c")
 DESK: dict[str, Any] = {"viewport": {"width": 1040, "height": 720}}
 PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 
@@ -70,10 +71,12 @@ CASES: dict[str, tuple[Callable[[Person], None], dict[str, Any], bool]] = {
 
 
 def save(content: bytes, path: Path) -> None:
-    """Write a screenshot with as many colours as fit into the size."""
+    """Write a screenshot in 256 colours: the page's own, which a small sign may have alone, then the photo's."""
     picture = Image.open(io.BytesIO(content)).convert("RGB")
-    for colours, dither in ((256, Image.Dither.FLOYDSTEINBERG), (256, Image.Dither.NONE), (128, Image.Dither.NONE)):
-        palette = picture.quantize(colours, kmeans=1)
+    photo = picture.quantize(256 - len(OWN_COLOURS)).getpalette() or []
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([*bytes.fromhex("".join(OWN_COLOURS)), *photo[: 3 * (256 - len(OWN_COLOURS))]])
+    for dither in (Image.Dither.FLOYDSTEINBERG, Image.Dither.NONE):
         stream = io.BytesIO()
         picture.quantize(palette=palette, dither=dither).save(stream, "PNG", optimize=True)
         if len(stream.getvalue()) < MAX_BYTES:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -76,6 +76,9 @@ def visit(browser: Any, address: str) -> Iterator[Callable[..., Person]]:
 
     yield make
     for context in contexts:
+        context.unroute_all(behavior="ignoreErrors")
+        for page in context.pages:
+            page.unroute_all(behavior="ignoreErrors")  # answers that nobody waits for any more
         context.close()
     assert faults == []
     assert {url for url in requests if not url.startswith((address + "/", "blob:"))} == set()
@@ -110,9 +113,17 @@ def test_first_click_shows_its_mask_in_time(visit: Callable[..., Person], tmp_pa
         person.click(*CUP)
         person.until("performance.getEntriesByName('glesam:click-to-mask').length > 0")
         durations.append(person.page.evaluate("performance.getEntriesByName('glesam:click-to-mask')[0].duration"))
-    load = os.getloadavg()[0] / (os.cpu_count() or 1)
-    sys.stdout.write(f"first click to mask: {', '.join(f'{d:.0f}' for d in durations)} ms, load per core {load:.1f}\n")
-    assert 0 < np.median(durations) <= BAR_MS * max(1.0, load)
+    busy = slowdown()
+    sys.stdout.write(f"first click to mask: {', '.join(f'{d:.0f}' for d in durations)} ms, slowed {busy:.1f} times\n")
+    assert 0 < np.median(durations) <= BAR_MS * busy
+
+
+def slowdown() -> float:
+    """How many times longer work takes now than on an idle machine: time that passes for time that is worked."""
+    wall, worked = time.perf_counter(), time.process_time()
+    while time.process_time() - worked < 0.2:
+        pass
+    return (time.perf_counter() - wall) / (time.process_time() - worked)
 
 
 def test_click_draws_the_mask_that_the_server_gives(person: Person, address: str) -> None:
