@@ -18,7 +18,8 @@ ifneq ($(ENHANCER),)
 endif
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -m "not slow" --cov=glesam --cov-report=term:skip-covered --cov-fail-under=85
+	# Two processes, whole files each, so that a file's server or model is made once.
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" --cov=glesam --cov-report=term:skip-covered --cov-fail-under=85
 
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -m slow
