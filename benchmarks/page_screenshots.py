@@ -20,9 +20,10 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "serve"))
 
 from page_driver import ROOT, Person, running_server
 
-PHOTO = ROOT / "examples" / "photos" / "coffee.jpg"
+PHOTOS = ROOT / "examples" / "photos"
 CUP_BOX = (75, 15, 470, 385)
-CUP, SPOON = (300, 180), (345, 310)
+SPOON_BOX = (318, 250, 412, 335)
+CUP = (300, 180)
 MAX_BYTES = 300_000
 OWN_COLOURS = ("0f9d58", "d93025", "2463eb", "ffffff", "000000", "2f7df6", "0b7a43", "f2711c")
 DESK: dict[str, Any] = {"viewport": {"width": 1040, "height": 720}}
@@ -30,10 +31,10 @@ PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "has_touch":
 
 
 def box(person: Person) -> None:
-    """A box, and a point on another object."""
+    """Two objects, a box each."""
     person.drag(*CUP_BOX)
     person.page.click("#next")
-    person.click(*SPOON)
+    person.drag(*SPOON_BOX)
 
 
 def worse(person: Person) -> None:
@@ -112,7 +113,7 @@ def take(address: str, out: Path, names: list[str]) -> None:
             if needs_enhancer and not page.evaluate("glesam.state.server.enhancer"):
                 print(f"{name}: left out, the model has no enhancer")
                 continue
-            person.open_file(PHOTO)
+            person.open_file(PHOTOS / ("astronaut.jpg" if act is everything else "coffee.jpg"))
             act(person)
             page.wait_for_timeout(1500)
             page.evaluate("document.getElementById('status').style.visibility = 'hidden'")  # milliseconds of this run
