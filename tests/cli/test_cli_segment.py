@@ -6,6 +6,7 @@ import functools
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -125,7 +126,8 @@ def test_all_formats(call: Call, photo: Make, tiny_model: Path) -> None:
         assert np.array_equal(coco_mask.decode(entry["segmentation"]), mask)
         assert entry["score"] == pytest.approx(score)
         assert entry["bbox"] == pytest.approx(coco_mask.toBbox(entry["segmentation"]))
-    assert document["info"] == {"model": str(tiny_model), "enhanced": False}
+    assert document["info"] == {**want.info, "model": str(tiny_model), "enhanced": False}
+    assert re.fullmatch("[0-9a-f]{16}", document["info"]["weights"])
     assert document["images"][0]["file_name"] == "a.png"
     arrays = np.load(path.with_name("a.mask.npz"))
     assert np.array_equal(arrays["candidates"], want.candidates)
