@@ -12,14 +12,17 @@ import pytest
 pytest.importorskip("fastapi")
 pytest.importorskip("httpx")
 sys.path.insert(0, str(Path(__file__).parents[1] / "models"))  # models_tiny
+sys.path.insert(0, str(Path(__file__).parent))  # page_driver
 
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from page_fixtures import address, browser, person, visit
 
 from glesam.predictor import Predictor
 from glesam.serve.app import create_app
 from glesam.serve.settings import ServerSettings
 
+__all__ = ["address", "browser", "person", "visit"]  # fixtures of the page
 MakeClient = Callable[..., TestClient]
 
 

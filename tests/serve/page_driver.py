@@ -20,8 +20,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+from scipy.ndimage import binary_dilation, binary_erosion
 
 ROOT = Path(__file__).parents[2]
+Bits = npt.NDArray[np.bool_]
+EXAMPLE = ROOT / "src" / "glesam" / "serve" / "page" / "example.jpg"
+SIZE = (400, 600)
+CUP = (300, 180)
+SPOON = (345, 310)
+TABLE = (560, 60)
+CUP_BOX = (75, 15, 470, 385)
 START_SECONDS = 180
 WAIT_SECONDS = 90
 
@@ -203,3 +211,18 @@ class Person:
         with self.page.expect_download() as waiting:
             self.page.click(f"[data-format={kind}]")
         return waiting.value.suggested_filename, Path(waiting.value.path()).read_bytes()
+
+
+def assert_drawn(shown: Bits, mask: Bits) -> None:
+    """What is drawn over is the mask, but for the width of lines and points."""
+    inside, outside = binary_erosion(mask, iterations=3), ~binary_dilation(mask, iterations=6)
+    assert inside.sum() > 1000
+    assert shown[inside].mean() > 0.995
+    assert shown[outside].mean() < 0.005
+
+
+def box_inside() -> Bits:
+    """Away from the lines of the box."""
+    inside = np.zeros(SIZE, bool)
+    inside[CUP_BOX[1] + 5 : CUP_BOX[3] - 5, CUP_BOX[0] + 5 : CUP_BOX[2] - 5] = True
+    return inside

@@ -1,121 +1,38 @@
-"""The page in a real Chromium, against `glesam serve` with the bundled model."""
+"""The page in a real Chromium, against `glesam serve` with the bundled model: prompts and masks."""
 
 from __future__ import annotations
 
-import io
-import json
-import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
+from page_driver import CUP, CUP_BOX, EXAMPLE, SPOON, TABLE, Person, assert_drawn, box_inside, post
 from PIL import Image
-from pycocotools import mask as coco_mask
-from scipy.ndimage import binary_dilation, binary_erosion
 
 from glesam.rle import decode
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from page_driver import ROOT, Person, post, running_server
-
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-pytest.importorskip("uvicorn")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-if CHROMIUM is None:
-    pytest.skip("no chromium in PATH to drive the page with", allow_module_level=True)
-
-Bits = npt.NDArray[np.bool_]
-EXAMPLE = ROOT / "src" / "glesam" / "serve" / "page" / "example.jpg"
-SIZE = (400, 600)
-CUP = (300, 180)
-SPOON = (345, 310)
-TABLE = (560, 60)
-CUP_BOX = (75, 15, 470, 385)
 BAR_MS = 300
 
 
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    with running_server() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        made = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield made
-        made.close()
-
-
-@pytest.fixture
-def visit(browser: Any, address: str) -> Iterator[Callable[..., Person]]:
-    """Open the page; at the end there was no error in the console, and no request went anywhere else."""
-    contexts, faults, requests = [], [], []
-
-    def make(prepare: Callable[[Any], None] | None = None, refused: bool = False, **options: Any) -> Person:
-        options = {"viewport": {"width": 1280, "height": 820}, "reduced_motion": "reduce"} | options
-        contexts.append(browser.new_context(**options))
-        page = contexts[-1].new_page()
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.on("console", lambda m: faults.append(m.text) if m.type in ("error", "warning") and not refused else None)
-        page.on("request", lambda request: requests.append(request.url))
-        if prepare:
-            prepare(page)
-        page.goto(address)
-        person = Person(page)
-        if not refused:
-            person.until("Boolean(globalThis.glesam?.state.server)")
-        return person
-
-    yield make
-    for context in contexts:
-        context.unroute_all(behavior="ignoreErrors")
-        for page in context.pages:
-            page.unroute_all(behavior="ignoreErrors")  # answers that nobody waits for any more
-        context.close()
-    assert faults == []
-    assert {url for url in requests if not url.startswith((address + "/", "blob:"))} == set()
-
-
-@pytest.fixture
-def person(visit: Callable[..., Person]) -> Person:
-    """Has the example photo open."""
-    made = visit()
-    made.open_example()
-    if made.page.evaluate("glesam.state.server.enhancer"):
-        made.view("off")
-    return made
-
-
-def assert_drawn(shown: Bits, mask: Bits) -> None:
-    """What is drawn over is the mask, but for the width of lines and points."""
-    inside, outside = binary_erosion(mask, iterations=3), ~binary_dilation(mask, iterations=6)
-    assert inside.sum() > 1000
-    assert shown[inside].mean() > 0.995
-    assert shown[outside].mean() < 0.005
-
-
 def test_first_click_shows_its_mask_in_time(visit: Callable[..., Person], tmp_path: Path) -> None:
-    durations = []
+    durations, busy = [], []
     for turn in range(3):  # photos that the server has not seen: each click is the first on its photo
         photo = tmp_path / f"photo{turn}.png"
         pixels = np.roll(np.asarray(Image.open(EXAMPLE).convert("RGB")), 5 * turn + 1, axis=1)
         Image.fromarray(pixels).save(photo)
         person = visit()
         person.open_file(photo)
+        busy.append(slowdown())
         person.click(*CUP)
         person.until("performance.getEntriesByName('glesam:click-to-mask').length > 0")
         durations.append(person.page.evaluate("performance.getEntriesByName('glesam:click-to-mask')[0].duration"))
-    busy = slowdown()
-    sys.stdout.write(f"first click to mask: {', '.join(f'{d:.0f}' for d in durations)} ms, slowed {busy:.1f} times\n")
-    assert 0 < np.median(durations) <= BAR_MS * busy
+    slow = max(busy)
+    sys.stdout.write(f"first click to mask: {', '.join(f'{d:.0f}' for d in durations)} ms, slowed {slow:.1f} times\n")
+    # On a busy machine page, browser and server each wait for their turn, one after the other.
+    assert 0 < np.median(durations) <= BAR_MS * (1 if slow < 1.2 else 2 * slow)
 
 
 def slowdown() -> float:
@@ -177,13 +94,6 @@ def test_box_and_clear(person: Person) -> None:
     person.settle()
     assert person.objects() == []
     assert not person.shown().any()
-
-
-def box_inside() -> Bits:
-    """Away from the lines of the box."""
-    inside = np.zeros(SIZE, bool)
-    inside[CUP_BOX[1] + 5 : CUP_BOX[3] - 5, CUP_BOX[0] + 5 : CUP_BOX[2] - 5] = True
-    return inside
 
 
 def test_next_object_has_its_colour_and_list_selects_and_deletes(person: Person) -> None:
@@ -282,67 +192,6 @@ def test_everything_offers_masks_to_keep(person: Person) -> None:
     assert person.objects() == []
 
 
-def two_objects(person: Person) -> list[Bits]:
-    """The cup, and the spoon on it."""
-    person.drag(*CUP_BOX)
-    person.press("n")
-    person.click(*SPOON)
-    return [decode(each["rle"]) for each in person.objects()]
-
-
-def labels_of(masks: list[Bits]) -> npt.NDArray[np.int64]:
-    """Ids, the smaller mask on top."""
-    labels = np.zeros(SIZE, int)
-    for index in sorted(range(len(masks)), key=lambda i: -masks[i].sum()):
-        labels[masks[index]] = index + 1
-    return labels
-
-
-def test_download_of_ids_and_of_the_cut_out(person: Person) -> None:
-    labels = labels_of(two_objects(person))
-    name, content = person.download("mask")
-    picture = Image.open(io.BytesIO(content))
-    assert (name, picture.mode, picture.size) == ("example.mask.png", "L", SIZE[::-1])
-    np.testing.assert_array_equal(np.asarray(picture), labels)
-    assert set(np.unique(labels)) == {0, 1, 2}
-    name, content = person.download("cutout")
-    cut = np.asarray(Image.open(io.BytesIO(content)))
-    assert (name, cut.shape) == ("example.cutout.png", (*SIZE, 4))
-    np.testing.assert_array_equal(cut[..., 3], np.where(labels > 0, 255, 0))
-    photo = np.asarray(Image.open(EXAMPLE).convert("RGB")).astype(int)
-    assert np.abs(cut[..., :3].astype(int) - photo)[labels > 0].mean() < 2  # two decoders of JPEG
-
-
-def test_download_of_coco_and_of_polygons(person: Person) -> None:
-    masks = two_objects(person)
-    name, content = person.download("coco")
-    document = json.loads(content)
-    assert name == "example.mask.json"
-    assert document["images"] == [{"id": 1, "file_name": "example", "width": 600, "height": 400}]
-    for mask, row in zip(masks, document["annotations"], strict=True):
-        np.testing.assert_array_equal(coco_mask.decode(row["segmentation"]).astype(bool), mask)
-        assert row["area"] == mask.sum()
-        np.testing.assert_array_equal(row["bbox"], coco_mask.toBbox(row["segmentation"]))
-    name, content = person.download("polygons")
-    rows = json.loads(content)["features"]
-    assert name == "example.mask.geojson"
-    for mask, row in zip(masks, rows, strict=True):
-        drawn = filled(row["geometry"]["coordinates"])
-        assert (drawn & mask).sum() / (drawn | mask).sum() > 0.95
-        assert all(ring[0] == ring[-1] for polygon in row["geometry"]["coordinates"] for ring in polygon)
-
-
-def filled(polygons: list[list[list[list[float]]]]) -> Bits:
-    """Pixels whose centre is in an odd number of rings."""
-    from matplotlib.path import Path as Outline
-
-    centres = np.stack(np.meshgrid(np.arange(SIZE[1]) + 0.5, np.arange(SIZE[0]) + 0.5), -1).reshape(-1, 2)
-    inside = np.zeros(len(centres), bool)
-    for ring in (ring for polygon in polygons for ring in polygon):
-        inside ^= Outline(ring).contains_points(centres)
-    return inside.reshape(SIZE)
-
-
 def test_keyboard_alone(visit: Callable[..., Person]) -> None:
     person = visit()
     person.page.focus("#example")
@@ -423,131 +272,3 @@ def test_photos_come_by_drop_and_paste_and_other_files_are_refused(visit: Callab
     person.until("glesam.state.message !== null")
     assert "notes.txt" in person.page.inner_text("#message")
     assert person.page.evaluate("glesam.state.name") == "my.paste"  # the photo that was there stays
-
-
-def test_without_an_enhancer_the_switch_says_why(person: Person) -> None:
-    if person.page.evaluate("glesam.state.server.enhancer"):
-        pytest.skip("the bundled model has an enhancer")
-    assert person.page.locator("[name=view]:disabled").count() == 4
-    assert "no enhancer" in person.page.inner_text("#view-note")
-    assert not person.page.locator("#divider").is_visible()
-
-
-def with_enhancer(page: Any) -> None:
-    """A server whose enhancer gives other masks: of the same prompts, the left half of the photo's box."""
-
-    def models(route: Any) -> None:
-        route.fulfill(json=route.fetch().json() | {"enhancer": True, "gate": True})
-
-    def segment(route: Any) -> None:
-        body = route.request.post_data_json
-        if body["enhance"] == "off":
-            route.continue_()
-            return
-        body |= {"enhance": "off", "objects": [{"box": [150, 20, 420, 330]} for _ in body["objects"]]}
-        route.fulfill(json=route.fetch(post_data=json.dumps(body)).json() | {"enhanced": True})
-
-    page.route("**/v1/models", models)
-    page.route("**/v1/segment", segment)
-
-
-def test_comparison_shows_each_side_its_mask(visit: Callable[..., Person]) -> None:
-    person = visit(with_enhancer)
-    person.open_example()
-    person.drag(*CUP_BOX)
-    person.view("off")
-    without = decode(person.objects()[0]["rle"])
-    person.view("compare")
-    enhanced = decode(person.objects()[0]["rle"])
-    assert (without != enhanced).mean() > 0.02
-    middle = person.page.evaluate("glesam.state.slider")
-    assert middle == 0.5
-    half = np.where(np.arange(SIZE[1]) < 300, without, enhanced) & box_inside()
-    half[:, 290:310] = False
-    shown = person.shown() & box_inside()
-    shown[:, 290:310] = False
-    assert_drawn(shown, half)
-    person.page.focus("#divider")
-    person.press("End")
-    assert_drawn(person.shown() & box_inside(), without & box_inside())
-    person.press("Home")
-    assert_drawn(person.shown() & box_inside(), enhanced & box_inside())
-    person.choose_level(2)
-    assert person.page.locator("#agreement tr").count() == 2
-
-
-def test_token_is_asked_for_and_used(visit: Callable[..., Person]) -> None:
-    asked = []
-
-    def guard(route: Any) -> None:
-        asked.append(route.request.headers.get("authorization"))
-        if asked[-1] == "Bearer sesame":
-            route.continue_()
-        else:
-            route.fulfill(status=401, json={"error": "expected a bearer token, got none; send Authorization"})
-
-    person = visit(lambda page: page.route("**/v1/**", guard), refused=True)
-    person.page.fill("#token-value", "sesame")
-    person.page.keyboard.press("Enter")
-    person.until("Boolean(glesam.state.server)")
-    assert not person.page.locator("#token").is_visible()
-    person.open_example()
-    person.click(*CUP)
-    assert person.objects()[0]["rle"]
-    assert asked[0] is None
-    assert asked[-1] == "Bearer sesame"
-
-
-def test_a_forgotten_photo_is_sent_again_and_a_busy_server_asked_again(visit: Callable[..., Person]) -> None:
-    answers = [(404, {}), (503, {"Retry-After": "1"})]
-
-    def segment(route: Any) -> None:
-        if not answers:
-            route.continue_()
-            return
-        status, headers = answers.pop(0)
-        route.fulfill(status=status, headers=headers, json={"error": "expected a known id; embed it first"})
-
-    person = visit(lambda page: page.route("**/v1/segment", segment), refused=True)
-    person.until("Boolean(globalThis.glesam?.state.server)")
-    person.open_example()
-    person.click(*CUP)
-    assert answers == []
-    assert person.objects()[0]["rle"]
-
-
-def test_errors_of_the_server_are_one_line_on_the_photo(visit: Callable[..., Person]) -> None:
-    sentence = "expected points in the photo, got another; click in it"
-
-    def segment(route: Any) -> None:
-        route.fulfill(status=422, json={"error": sentence})
-
-    person = visit(lambda page: page.route("**/v1/segment", segment), refused=True)
-    person.until("Boolean(globalThis.glesam?.state.server)")
-    person.open_example()
-    person.page.mouse.click(*person.place(*CUP))
-    person.until("glesam.state.message !== null")
-    assert person.page.inner_text("#message") == sentence
-    assert person.page.locator("#message").get_attribute("role") == "alert"
-
-
-def test_stale_answers_are_not_shown(visit: Callable[..., Person]) -> None:
-    held: list[Any] = []
-
-    def segment(route: Any) -> None:
-        if held or len(route.request.post_data_json["objects"][0].get("points", [])) != 1:
-            route.continue_()
-        else:
-            held.append(route)
-
-    person = visit(lambda page: page.route("**/v1/segment", segment))
-    person.open_example()
-    person.page.mouse.click(*person.place(*CUP))
-    person.page.wait_for_timeout(150)
-    assert len(held) == 1  # the answer to the first click is late
-    person.click(*SPOON, button="right")
-    (found,) = person.objects()
-    assert found["labels"] == [1, 0]
-    (late,) = held
-    assert late.request.failure is not None  # given up
-    assert_drawn(person.shown(), decode(found["rle"]))
