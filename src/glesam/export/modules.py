@@ -52,7 +52,7 @@ class DecoderGraph(nn.Module):
 
     def __init__(self, model: CompactModel, side: int) -> None:
         super().__init__()
-        self.side, self.slots = side, model.config.prompt_slots
+        self.side, self.slots, self.channels = side, model.config.prompt_slots, int(model.prompt_encoder.hidden_size)
         self.prompt_encoder, self.mask_decoder = model.prompt_encoder, model.mask_decoder
         self.prompt_maps = model.prompt_maps
         with torch.no_grad():
@@ -92,7 +92,9 @@ class DecoderGraph(nn.Module):
         up = decoder.activation(decoder.upscale_layer_norm(decoder.upscale_conv1(image) + skip8))
         up = decoder.activation(decoder.upscale_conv2(up) + skip4)
         weights = torch.stack([mlp(tokens[:, 1 + i]) for i, mlp in enumerate(decoder.output_hypernetworks_mlps)], dim=1)
-        logits = (weights @ up.flatten(2)).unflatten(2, (4 * self.side, 4 * self.side))
+        logits = (weights @ up.flatten(2)).reshape(
+            -1, len(decoder.output_hypernetworks_mlps), 4 * self.side, 4 * self.side
+        )
         inside = _keep_inside(logits[:, None], _boxes(point_coords, point_labels)[:, None])
         return inside[:, 0], decoder.iou_prediction_head(tokens[:, 0])
 
@@ -100,13 +102,15 @@ class DecoderGraph(nn.Module):
         """Prompt tokens `(M, T, 256)`, filled up to the number that training used."""
         coords, labels = _fill(coords, labels, self.slots)
         sparse: Tensor = self.prompt_encoder(coords[:, None], labels[:, None], None, None)[0]
-        return sparse[:, 0]
+        tokens: Tensor = sparse[:, 0]
+        return tokens
 
     def _dense(self, masks: Tensor, given: Tensor) -> Tensor:
         """The embedded mask prompt where there is one, and the learned "no mask" elsewhere: `(M, 256, h, w)`."""
         given = given.reshape(-1, 1, 1, 1)
         nothing = self.prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1)
-        return given * self.prompt_encoder.mask_embed(masks[:, None] * given) + (1 - given) * nothing
+        embedded: Tensor = self.prompt_encoder.mask_embed(masks[:, None] * given)
+        return given * embedded + (1 - given) * nothing
 
     def _transform(self, image: Tensor, sparse: Tensor) -> tuple[Tensor, Tensor]:
         """Two-way transformer: `(M, T, 256)` tokens and the image `(M, 256, h, w)` after it."""
@@ -115,7 +119,7 @@ class DecoderGraph(nn.Module):
         tokens = torch.cat([own, sparse], dim=1).unsqueeze(1)
         positions = self.positions.expand(sparse.shape[0], -1, -1, -1)
         tokens, image = decoder.transformer(tokens, image, positions, None)
-        return tokens[:, 0], image[:, 0].transpose(1, 2).unflatten(2, (self.side, self.side))
+        return tokens[:, 0], image[:, 0].transpose(1, 2).reshape(-1, self.channels, self.side, self.side)
 
 
 class GateGraph(nn.Module):
@@ -158,8 +162,8 @@ def _even(layer: SameConv2d) -> nn.Conv2d:
     """The same convolution with its kernel padded once; see `SameConv2d`."""
     kernel = F.pad(layer.weight.detach(), (1, 0, 1, 0))
     channels = layer.in_channels, layer.out_channels
-    size, padding = (kernel.shape[-2], kernel.shape[-1]), (layer.kernel_size[0] // 2, layer.kernel_size[1] // 2)
-    fixed = nn.Conv2d(*channels, size, layer.stride, padding, groups=layer.groups)
+    size, padding = kernel.shape[-1], layer.kernel_size[0] // 2
+    fixed = nn.Conv2d(*channels, size, layer.stride[0], padding, groups=layer.groups)
     fixed.weight, fixed.bias = nn.Parameter(kernel), layer.bias
     return fixed
 

@@ -181,7 +181,9 @@ class MaskPropagation(Tracker):
         points = (
             [[_inside(guess.point, width, height)] for guess in guesses.values()] if self.settings.use_point else None
         )
-        logits = np.stack([guess.logits for guess in guesses.values()]) if with_mask else None
+        # Places that were searched for have no logits, and are asked without.
+        moved = [guess.logits for guess in guesses.values() if with_mask and guess.logits is not None]
+        logits = np.stack(moved) if len(moved) == len(guesses) else None
         masks = self.predictor.predict(Prompts(points, None, boxes, logits))
         return {
             index: (masks.masks[row], float(masks.scores[row]), masks.logits[row]) for row, index in enumerate(guesses)
