@@ -1,8 +1,8 @@
 """Every Python and `glesam` snippet of README.md and docs/*.md runs, page by page, in a folder with example files.
 
-What a page may count on: `photo.jpg`, `photos/` (two photos), `prompts.json` for them, the data sets `my_set/` and
-`my_val/` (plain layout), `examples/`; in Python `image` (an array) and `prompts`. Snippets of one page follow each
-other in one folder and one namespace.
+What a page may count on: `photo.jpg`, `photos/` (two photos), `prompts.json` for them, `clip.mp4` (ten frames), the
+data sets `my_set/` and `my_val/` (plain layout), `examples/`; in Python `image` (an array) and `prompts`. Snippets of
+one page follow each other in one folder and one namespace. `glesam serve` runs beside what follows, to the page's end.
 
 Snippets that take long or need what is not here say so where the reader sees it: a line ends in a comment with the
 words "not tested", or a whole block has `<!-- not tested: reason -->` before it. Of shell blocks the lines that call
@@ -16,9 +16,12 @@ import os
 import re
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +37,14 @@ FENCE = re.compile(
     r"^(<!-- not tested: (?P<why>[^>]+) -->\n+)?```(?P<kind>python|shell|bash|sh)\n(?P<code>.*?)^```", re.M | re.S
 )
 NOT_TESTED = "not tested"
+ADDRESS = "127.0.0.1:8000"
+"""Where pages say that the server is; tests take a free port instead."""
+NEEDS = {
+    "export.md": ("onnx", "onnxruntime", "openvino"),
+    "serve.md": ("fastapi", "uvicorn", "httpx"),
+    "page.md": ("fastapi", "uvicorn"),
+}
+"""Optional packages by page."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +81,7 @@ def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         shutil.copy(photos[name], tmp_path / "photos" / target)
     objects = {"cat.jpg": [{"points": [[240, 120]]}], "coffee.jpg": [{"box": [75, 15, 470, 385]}]}
     (tmp_path / "prompts.json").write_text(json.dumps(objects))
+    _write_clip(tmp_path / "clip.mp4")
     for folder, side in (("my_set", 128), ("my_val", 96)):
         for name, path in photos.items():
             _add_sample(tmp_path / folder, name, path, side)
@@ -84,6 +96,45 @@ def _add_sample(folder: Path, name: str, photo: Path, side: int) -> None:
     Image.open(photo).resize((side, side)).save(folder / "images" / f"{name}.jpg")
     ys, xs = np.mgrid[:side, :side] / side - 0.5
     Image.fromarray(np.uint8(xs**2 + ys**2 < 0.1)).save(folder / "masks" / f"{name}.png")
+
+
+def _write_clip(path: Path) -> None:
+    """Ten frames of a photo that moves."""
+    import cv2
+
+    photo = cv2.resize(cv2.imread(str(ROOT / "examples" / "photos" / "coffee.jpg")), (400, 268))
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 10, (400, 268))
+    for shift in range(10):
+        writer.write(np.ascontiguousarray(np.roll(photo, 2 * shift, axis=1)))
+    writer.release()
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[str], str]]:
+    """Run `glesam serve` lines until the test ends; gives the address of the last one."""
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def start(line: str) -> str:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            address = f"127.0.0.1:{free.getsockname()[1]}"
+        arguments = [*shlex.split(line, comments=True)[1:], "--port", address.split(":")[1]]
+        environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+        processes.append(subprocess.Popen([sys.executable, "-m", "glesam", *arguments], env=environment))
+        for _ in range(600):
+            assert processes[-1].poll() is None, line
+            try:
+                urllib.request.urlopen(f"http://{address}/healthz", timeout=5).close()
+            except OSError:
+                time.sleep(0.2)
+            else:
+                return address
+        raise AssertionError(f"{line}: no answer from {address}")
+
+    yield start
+    for process in processes:
+        process.terminate()
+        process.wait(60)
 
 
 def _run_command(line: str, folder: Path) -> None:
@@ -112,7 +163,10 @@ def _run_python(snippet: Snippet, page: Path, namespace: dict[str, Any]) -> None
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
-def test_snippets_run(page: Path, workshop: Path) -> None:
+def test_snippets_run(page: Path, workshop: Path, serve: Callable[[str], str]) -> None:
+    for package in NEEDS.get(page.name, ()):
+        pytest.importorskip(package)
+    address = ADDRESS
     namespace: dict[str, Any] = {"__name__": "__main__"}
     found = list(snippets(page.read_text("utf-8")))
     if any(snippet.kind == "python" for snippet in found):
@@ -122,9 +176,13 @@ def test_snippets_run(page: Path, workshop: Path) -> None:
         namespace |= {"image": read("photo.jpg"), "prompts": Prompts(points=[[320, 240]])}
     for snippet in found:
         if snippet.kind == "python":
-            _run_python(snippet, page, namespace)
+            here = Snippet("python", snippet.code.replace(ADDRESS, address), snippet.line)
+            _run_python(here, page, namespace)
         for line in commands(snippet.code) if snippet.kind == "shell" else ():
-            _run_command(line, workshop)
+            if line.startswith("glesam serve"):
+                address = serve(line)
+            else:
+                _run_command(line, workshop)
 
 
 def test_the_harness_finds_blocks_and_honours_the_marks() -> None:

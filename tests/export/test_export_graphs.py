@@ -42,7 +42,9 @@ def maps(count: int, side: int = 8, seed: int = 0) -> tuple[torch.Tensor, ...]:
     return tuple(torch.randn(count, c, s, s, generator=generator) for c, s in sizes)
 
 
-@pytest.mark.parametrize("prompt_maps", [False, True])
+@pytest.mark.parametrize(
+    ("opened", "prompt_maps"), [("onnx", False), ("onnx", True), ("openvino", True)], indirect=["opened"]
+)
 def test_decoder_equals_decode_for_any_number_of_prompts_points_and_pictures(small_models, opened, prompt_maps):
     model = small_models[prompt_maps]
     session = opened(graphs(model)["decoder"])
@@ -87,6 +89,7 @@ def test_decoder_equals_decode_for_any_number_of_prompts_points_and_pictures(sma
         torch.testing.assert_close(iou, torch.cat([single.iou, three.iou], dim=2).flatten(0, 1), atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("opened", ["onnx"], indirect=True)
 def test_some_prompts_of_one_call_have_a_mask_input_and_some_have_none(small_models, opened):
     model = small_models[True]
     session = opened(graphs(model)["decoder"])
@@ -154,7 +157,7 @@ def test_enhancer_alone_refuses_another_suffix(tmp_path):
         export_enhancer(small_enhancer(), tmp_path / "enhancer.pt")
 
 
-@pytest.mark.parametrize("kind", ["attenuate", "branch"])
+@pytest.mark.parametrize(("opened", "kind"), [("onnx", "attenuate"), ("openvino", "branch")], indirect=["opened"])
 def test_skips_and_gate_equal_torch(small_models, opened, kind):
     adapter = SkipAdapter(kind)
     generator = torch.Generator().manual_seed(4)

@@ -110,7 +110,8 @@ class DecoderGraph(nn.Module):
         given = given.reshape(-1, 1, 1, 1)
         nothing = self.prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1)
         embedded: Tensor = self.prompt_encoder.mask_embed(masks[:, None] * given)
-        return given * embedded + (1 - given) * nothing
+        dense: Tensor = given * embedded + (1 - given) * nothing
+        return dense
 
     def _transform(self, image: Tensor, sparse: Tensor) -> tuple[Tensor, Tensor]:
         """Two-way transformer: `(M, T, 256)` tokens and the image `(M, 256, h, w)` after it."""

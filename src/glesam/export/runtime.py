@@ -34,7 +34,7 @@ def runtime_of(name: str | os.PathLike[str]) -> str | None:
     """Runtime that an exported folder was made for; None for anything else, such as a preset's name."""
     if not (Path(name) / CONFIG_FILE).is_file():
         return None
-    config = read_config(name)
+    config = read_config(Path(name))
     return str(config.get("format")) if config.get("family") == FAMILY else None
 
 
@@ -176,7 +176,8 @@ class RuntimeModel(PromptableModel):
             has_mask=given,
         )
         chosen = slice(1, None) if multimask else slice(0, 1)
-        return MaskOutput(logits.unflatten(0, (batch, count))[:, :, chosen], iou.view(batch, count, -1)[:, :, chosen])
+        logits, iou = logits.view(batch, count, *logits.shape[1:]), iou.view(batch, count, -1)
+        return MaskOutput(logits[:, :, chosen], iou[:, :, chosen])
 
     def _graph(self, latent: Tensor) -> Session:
         """The decoder for a latent's size."""
