@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from torch import Tensor
 
+from glesam.errors import PromptError
 from glesam.models.base import Embedding, ImageGeometry
 
 
@@ -38,3 +43,17 @@ def row(embedding: Embedding, index: int, count: int) -> Embedding:
 def in_float32(embedding: Embedding) -> Embedding:
     """An embedding in float32, whatever autocast made of it."""
     return Embedding(embedding.latent.float(), tuple(skip.float() for skip in embedding.skips))
+
+
+def file_name(image: object) -> str | None:
+    """The name of a picture that is given as a path, or None."""
+    return Path(image).name if isinstance(image, (str, os.PathLike)) else None
+
+
+@contextmanager
+def numbered(index: int) -> Iterator[None]:
+    """Let an error about the prompts of a batch say whose they are."""
+    try:
+        yield
+    except PromptError as error:
+        raise PromptError(f"picture {index}: {error}") from error

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from torch import Tensor
 
 from glesam import images
 from glesam.assembly import MaskAssembly
-from glesam.encoded import Encoded, in_float32, row
+from glesam.encoded import Encoded, file_name, in_float32, numbered, row
 from glesam.enhance.restoration import Restoration
 from glesam.errors import ConfigError, ImageError, ModelError, PromptError
 from glesam.everything.calls import EverythingCalls
@@ -175,7 +174,7 @@ class Predictor(EverythingCalls):
         pixels = images.read(image)
         encoded = self._encode([pixels])[0]
         self._embedding(encoded)
-        self._current, self._current_name = encoded, _name(image) if name is None else name
+        self._current, self._current_name = encoded, file_name(image) if name is None else name
         self._pixels = pixels
 
     def predict(
@@ -252,8 +251,8 @@ class Predictor(EverythingCalls):
         for start in range(0, len(pictures), batch_size):
             batch = pictures[start : start + batch_size]
             for index, encoded in enumerate(self._encode(batch), start):
-                with _numbered(index):
-                    results.append(self._predict(encoded, wishes[index], multimask, _name(pictures[index])))
+                with numbered(index):
+                    results.append(self._predict(encoded, wishes[index], multimask, file_name(pictures[index])))
         return results
 
     def reset(self) -> None:
@@ -376,20 +375,6 @@ def pick_device(device: str) -> str:
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
-
-
-def _name(image: images.ImageInput) -> str | None:
-    """A file's name, or None."""
-    return Path(image).name if isinstance(image, (str, os.PathLike)) else None
-
-
-@contextmanager
-def _numbered(index: int) -> Iterator[None]:
-    """Let an error about prompts say whose they are."""
-    try:
-        yield
-    except PromptError as error:
-        raise PromptError(f"picture {index}: {error}") from error
 
 
 def _mode(mode: str) -> str:
