@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from torch import Tensor, nn
 
 from glesam.predictor import Predictor
@@ -136,6 +137,13 @@ class EmbeddingCache:
     def __init__(self, base: Predictor, entries: int, dtype: str = "float32") -> None:
         self._predictor = KeyedPredictor.like(base, entries, dtype)
         self.hits = self.misses = 0
+        self._warm()
+
+    def _warm(self) -> None:
+        """Answer a click on a grey picture: kernels are made at their first use, and nobody shall wait for that."""
+        self._predictor.set_image(np.full((64, 64, 3), 127, np.uint8))
+        self._predictor.predict(points=[[32, 32]])
+        self._predictor.reset()
 
     def __contains__(self, key: str) -> bool:
         """Whether a picture is embedded."""
