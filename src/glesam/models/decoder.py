@@ -67,7 +67,7 @@ class CompactMaskDecoder(Sam2MaskDecoder):  # type: ignore[misc]
         tokens, image = transform(tokens, latent, positions, dense, drawn, 1 + masks.stop)
         weights = [self.output_hypernetworks_mlps[i](tokens[:, 1 + i]) for i in range(*masks.indices(4))]
         pixels = self._upscale(image, *self._nested(skips, (h, w)))
-        pixels = self.activation(pixels if drawn is None else drawn.add_fine(pixels))
+        pixels = self._activate(pixels if drawn is None else drawn.add_fine(pixels))
         logits = torch.stack(weights, dim=1) @ pixels.transpose(1, 2)
         logits = unnest(logits, (h, w))
         return logits, cast(Tensor, self.iou_prediction_head(tokens[:, 0])[:, masks])
@@ -81,8 +81,14 @@ class CompactMaskDecoder(Sam2MaskDecoder):  # type: ignore[misc]
         count, cells, _ = image.shape
         norm = self.upscale_layer_norm
         up = _expand(self.upscale_conv1, image, skip8).view(count, 4 * cells, -1)
-        up = self.activation(F.layer_norm(up, norm.normalized_shape, norm.weight, norm.bias, norm.eps))
+        up = self._activate(F.layer_norm(up, norm.normalized_shape, norm.weight, norm.bias, norm.eps))
         return _expand(self.upscale_conv2, up, skip4).view(count, 16 * cells, -1)
+
+    def _activate(self, pixels: Tensor) -> Tensor:
+        """The decoder's GELU; over its own input at inference, where fresh memory costs as much as the arithmetic."""
+        if torch.is_grad_enabled() or not isinstance(self.activation, nn.GELU):
+            return cast(Tensor, self.activation(pixels))
+        return cast(Tensor, torch.ops.aten.gelu_(pixels))
 
     def _nested(self, skips: tuple[Tensor, Tensor], size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """Skips with the biases of the convolutions that they are added to; those of the last picture are kept.

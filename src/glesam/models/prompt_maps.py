@@ -98,8 +98,10 @@ class DrawnPrompts:
         return _add(projected, self.coarse, self.coarse_weight @ weight)
 
     def add_fine(self, pixels: Tensor) -> Tensor:
-        """Add the fine maps to `(M, 16 * h * w, C')` pixels."""
-        return _add(pixels, self.fine, self.fine_weight)
+        """Add the fine maps to `(M, 16 * h * w, C')` pixels, in place at inference: fresh memory costs more."""
+        if torch.is_grad_enabled():
+            return _add(pixels, self.fine, self.fine_weight)
+        return pixels.baddbmm_(self.fine, self.fine_weight.expand(pixels.shape[0], -1, -1))
 
 
 def _add(tokens: Tensor, maps: Tensor, weight: Tensor) -> Tensor:

@@ -60,6 +60,7 @@ class FastTwoWay:
             )
             for layer in transformer.layers
         ]
+        self.own = [_SelfAttention(layer) for layer in transformer.layers]
 
     def fingerprint(self) -> tuple[tuple[int, int], ...]:
         """Changes whenever the weights that were merged are replaced or written to."""
@@ -84,6 +85,7 @@ class FastTwoWay:
         queries = tokens
         for number, layer in enumerate(self.transformer.layers):
             projected = first if number == 0 else self.layers[number](keys)
+            queries = layer.layer_norm1(self.own[number](queries, tokens))
             queries, keys = _layer(layer, queries, tokens, keys, projected)
         queries = self._finish(queries[:, :outputs], tokens[:, :outputs], keys)
         return self.transformer.layer_norm_final_attn(queries), keys
@@ -107,6 +109,28 @@ class FastTwoWay:
         return queries + _linear(attention.o_proj, mixed)
 
 
+class _SelfAttention:
+    """Attention of a block's tokens among themselves; projections of the same input are one product.
+
+    Args:
+        layer: its weights are copied.
+    """
+
+    def __init__(self, layer: Sam2TwoWayAttentionBlock) -> None:
+        self.attention, self.first = layer.self_attn, layer.skip_first_layer_pe
+        parts = [self.attention.q_proj, self.attention.k_proj, self.attention.v_proj]
+        merged = parts if self.first else parts[:2]
+        self.weight = torch.cat([part.weight for part in merged])
+        self.bias = torch.cat([part.bias for part in merged])
+
+    def __call__(self, queries: Tensor, tokens: Tensor) -> Tensor:
+        """Attended `(M, T, C)` queries; the first block sees no positions and does not add its input."""
+        if self.first:
+            return _attend(self.attention, *F.linear(queries, self.weight, self.bias).chunk(3, dim=-1))
+        query, key = F.linear(queries + tokens, self.weight, self.bias).chunk(2, dim=-1)
+        return queries + _attend(self.attention, query, key, _linear(self.attention.v_proj, queries))
+
+
 def _merged_parameters(transformer: Sam2TwoWayTransformer) -> list[nn.Parameter]:
     """Those whose values go into the merged projections."""
     modules = [
@@ -116,6 +140,9 @@ def _merged_parameters(transformer: Sam2TwoWayTransformer) -> list[nn.Parameter]
             layer.cross_attn_token_to_image.k_proj,
             layer.cross_attn_token_to_image.v_proj,
             layer.cross_attn_image_to_token.q_proj,
+            layer.self_attn.q_proj,
+            layer.self_attn.k_proj,
+            layer.self_attn.v_proj,
         )
     ]
     return [parameter for module in modules for parameter in module.parameters()]
@@ -136,12 +163,7 @@ def _merge(positions: Tensor, layers: list[tuple[nn.Linear, bool]]) -> _Projecti
 def _layer(
     layer: Sam2TwoWayAttentionBlock, queries: Tensor, tokens: Tensor, keys: Tensor, projected: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """One block: tokens among themselves, tokens to image, perceptron, image to tokens."""
-    attention, seen = layer.self_attn, queries if layer.skip_first_layer_pe else queries + tokens
-    mixed = _attend(
-        attention, _linear(attention.q_proj, seen), _linear(attention.k_proj, seen), _linear(attention.v_proj, queries)
-    )
-    queries = layer.layer_norm1(mixed if layer.skip_first_layer_pe else queries + mixed)
+    """What follows in a block: tokens to image, perceptron, image to tokens."""
     key, value, image_query = projected.chunk(3, dim=-1)
     attention = layer.cross_attn_token_to_image
     queries = layer.layer_norm2(queries + _attend(attention, _linear(attention.q_proj, queries + tokens), key, value))
