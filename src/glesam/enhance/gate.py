@@ -6,7 +6,6 @@ A head of a few hundred thousand multiplications on the mean and deviation of ea
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 
@@ -16,8 +15,7 @@ from torch import Tensor, nn
 
 from glesam.enhance.gle import check_latent
 from glesam.errors import ModelError
-from glesam.files import atomic_path, write_text
-from glesam.models.store import CONFIG_FILE, WEIGHTS_FILE, brief, check_keys, read_config, read_weights
+from glesam.models.store import load_module, save_module
 
 FAMILY = "degradation-gate"
 LEVELS = 3
@@ -97,14 +95,8 @@ class DegradationGate(nn.Module):
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write `config.json` and `model.safetensors`."""
-        from safetensors.torch import save_file
-
-        with atomic_path(Path(folder) / WEIGHTS_FILE) as temporary:
-            save_file({key: value.detach().cpu().contiguous() for key, value in self.state_dict().items()}, temporary)
-        values = {
-            "family": FAMILY, "channels": self.channels, "hidden": self.hidden, "threshold": self.threshold
-        }  # fmt: skip
-        write_text(Path(folder) / CONFIG_FILE, json.dumps(values, indent=2) + "\n")
+        options = {"channels": self.channels, "hidden": self.hidden, "threshold": self.threshold}
+        save_module(folder, self, FAMILY, options)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> DegradationGate:
@@ -113,17 +105,7 @@ class DegradationGate(nn.Module):
         Raises:
             ModelError: a file is missing, corrupt, or does not fit.
         """
-        config = read_config(folder)
-        if config.pop("family", None) != FAMILY:
-            raise ModelError(f"expected family {FAMILY!r} in {folder}/{CONFIG_FILE}, got another; check the folder")
-        try:
-            gate = cls(**config)
-        except TypeError as error:
-            raise ModelError(f"expected a gate's options in {folder}, got: {brief(error)}; save it again") from error
-        state = read_weights(folder)
-        check_keys(gate.state_dict(), state, str(folder))
-        gate.load_state_dict(state)
-        return gate.eval()
+        return load_module(folder, FAMILY, lambda options: cls(**options))
 
 
 def pool(latent: Tensor) -> Tensor:

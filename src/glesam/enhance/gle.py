@@ -27,6 +27,7 @@ from glesam.enhance.priors import (
 from glesam.enhance.schedule import NoiseSchedule, alphas_cumprod, noise_from_velocity, predict_x0
 from glesam.errors import ModelError
 from glesam.files import atomic_path, write_text
+from glesam.models.store import read_config, read_weights
 
 if TYPE_CHECKING:
     from diffusers import UNet2DConditionModel
@@ -185,7 +186,8 @@ class LatentEnhancer(nn.Module):
         """
         folder = Path(folder)
         config = _read_config(folder)
-        tensors = _read_weights(folder / "model.safetensors")
+        # Copies lie aligned in memory, mapped files do not: with them the arithmetic is the same bit for bit.
+        tensors = {key: value.clone() for key, value in read_weights(folder).items()}
         text = tensors.pop(EMBEDDING_KEY, None)
         if text is None:
             raise ModelError(f"expected {EMBEDDING_KEY!r} in {folder}/model.safetensors, got none; save it again")
@@ -330,28 +332,12 @@ def _checked_embedding(text: Tensor, unet: UNet2DConditionModel) -> Tensor:
 
 def _read_config(folder: Path) -> dict[str, Any]:
     """Read and check `config.json`."""
-    try:
-        config: Any = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"expected an enhancer's config.json in {folder}, got: {error}; check the folder") from error
-    if not isinstance(config, dict) or config.get("family") != FAMILY:
+    config = read_config(folder)
+    if config.get("family") != FAMILY:
         raise ModelError(f"expected family {FAMILY!r} in {folder}/config.json, got another; check the folder")
     if set(config) != _KEYS:
         raise ModelError(f"expected {sorted(_KEYS)} in {folder}/config.json, got {sorted(config)}; save it again")
     return config
-
-
-def _read_weights(path: Path) -> dict[str, Tensor]:
-    """All tensors of a safetensors file."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        # Copies lie aligned in memory, mapped files do not: with them the arithmetic is the same bit for bit.
-        tensors: dict[str, Tensor] = {key: value.clone() for key, value in load_file(str(path)).items()}
-    except (OSError, SafetensorError) as error:
-        raise ModelError(f"expected weights in safetensors format, got {path}: {error}; save it again") from error
-    return tensors
 
 
 def _build_unet(config: dict[str, Any], tensors: dict[str, Tensor], folder: Path) -> UNet2DConditionModel:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from glesam.enhance.schedule import NoiseSchedule
 from glesam.errors import ModelError
+from glesam.models.store import brief
 
 if TYPE_CHECKING:
     from diffusers import UNet2DConditionModel
@@ -43,7 +44,7 @@ def load_prior(prior: str | Path) -> UNet2DConditionModel:
     try:
         unet = UNet2DConditionModel.from_pretrained(str(prior), subfolder=config[0] or None)
     except (OSError, ValueError, RuntimeError) as error:
-        raise ModelError(f"expected a U-Net's weights at {prior}, got: {_line(error)}; fetch them again") from error
+        raise ModelError(f"expected a U-Net's weights at {prior}, got: {brief(error)}; fetch them again") from error
     return unet.eval()
 
 
@@ -95,7 +96,7 @@ def empty_prompt_embedding(model_folder: str | Path) -> Tensor:
         encoder = CLIPTextModel.from_pretrained(str(model_folder), subfolder="text_encoder").float().eval()
     except (OSError, ValueError, TypeError) as error:
         raise ModelError(
-            f"expected tokenizer and text_encoder at {model_folder}, got: {_line(error)}; "
+            f"expected tokenizer and text_encoder at {model_folder}, got: {brief(error)}; "
             "pass text_embedding, or a prior that has them"
         ) from error
     # A tokenizer without a length of its own reports a huge one.
@@ -140,7 +141,7 @@ def _read_part(prior: str | Path, part: str, name: str) -> tuple[str, dict[str, 
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ModelError(f"expected JSON in {path}, got: {_line(error)}; fetch the prior again") from error
+        raise ModelError(f"expected JSON in {path}, got: {brief(error)}; fetch the prior again") from error
     return part, content
 
 
@@ -154,9 +155,4 @@ def _fetch(repository: str, name: str) -> Path | None:
     except EntryNotFoundError:
         return None
     except (HfHubHTTPError, HFValidationError) as error:
-        raise ModelError(f"expected a folder or hub id, got {repository!r}: {_line(error)}; check the name") from error
-
-
-def _line(error: Exception) -> str:
-    """The first line of a library's message."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise ModelError(f"expected a folder or hub id, got {repository!r}: {brief(error)}; check the name") from error

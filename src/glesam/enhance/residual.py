@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import torch
@@ -11,8 +10,7 @@ from torch import Tensor, nn
 
 from glesam.enhance.gle import check_latent
 from glesam.errors import ModelError
-from glesam.files import atomic_path, write_text
-from glesam.models.store import CONFIG_FILE, WEIGHTS_FILE, brief, check_keys, read_config, read_weights
+from glesam.models.store import CONFIG_FILE, load_module, read_config, save_module
 
 FAMILY = "residual-enhancer"
 
@@ -53,12 +51,8 @@ class ResidualEnhancer(nn.Module):
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write `config.json` and `model.safetensors`."""
-        from safetensors.torch import save_file
-
-        with atomic_path(Path(folder) / WEIGHTS_FILE) as temporary:
-            save_file({key: value.detach().cpu().contiguous() for key, value in self.state_dict().items()}, temporary)
-        values = {"family": FAMILY, "channels": self.channels, "width": self.width, "blocks": len(self.blocks)}
-        write_text(Path(folder) / CONFIG_FILE, json.dumps(values, indent=2) + "\n")
+        options = {"channels": self.channels, "width": self.width, "blocks": len(self.blocks)}
+        save_module(folder, self, FAMILY, options)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> ResidualEnhancer:
@@ -67,17 +61,7 @@ class ResidualEnhancer(nn.Module):
         Raises:
             ModelError: a file is missing, corrupt, or does not fit.
         """
-        config = read_config(folder)
-        if config.pop("family", None) != FAMILY:
-            raise ModelError(f"expected family {FAMILY!r} in {folder}/{CONFIG_FILE}, got another; check the folder")
-        try:
-            enhancer = cls(**config)
-        except (TypeError, ValueError) as error:
-            raise ModelError(f"expected the options of {FAMILY} in {folder}, got: {brief(error)}; save it") from error
-        state = read_weights(folder)
-        check_keys(enhancer.state_dict(), state, str(folder))
-        enhancer.load_state_dict(state)
-        return enhancer.eval()
+        return load_module(folder, FAMILY, lambda options: cls(**options))
 
 
 class _Block(nn.Module):

@@ -7,9 +7,8 @@ restored by a light branch of their own.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -17,9 +16,8 @@ from torch import Tensor, nn
 
 from glesam.enhance.gate import LEVELS
 from glesam.errors import ModelError
-from glesam.files import atomic_path, write_text
 from glesam.models.base import Embedding
-from glesam.models.store import CONFIG_FILE, WEIGHTS_FILE, brief, check_keys, read_config, read_weights
+from glesam.models.store import load_module, save_module
 
 FAMILY = "skip-adapter"
 Kind = Literal["attenuate", "branch"]
@@ -76,13 +74,8 @@ class SkipAdapter(nn.Module):
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write `config.json` and `model.safetensors`."""
-        from safetensors.torch import save_file
-
-        with atomic_path(Path(folder) / WEIGHTS_FILE) as temporary:
-            save_file({key: value.detach().cpu().contiguous() for key, value in self.state_dict().items()}, temporary)
-        values: dict[str, Any] = {"family": FAMILY, "kind": self.kind, "channels": self.channels}
-        values |= {"skips": list(self.skips), "width": self.width}
-        write_text(Path(folder) / CONFIG_FILE, json.dumps(values, indent=2) + "\n")
+        options = {"kind": self.kind, "channels": self.channels, "skips": list(self.skips), "width": self.width}
+        save_module(folder, self, FAMILY, options)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> SkipAdapter:
@@ -91,17 +84,7 @@ class SkipAdapter(nn.Module):
         Raises:
             ModelError: a file is missing, corrupt, or does not fit.
         """
-        config = read_config(folder)
-        if config.pop("family", None) != FAMILY:
-            raise ModelError(f"expected family {FAMILY!r} in {folder}/{CONFIG_FILE}, got another; check the folder")
-        try:
-            adapter = cls(**{**config, "skips": tuple(config["skips"])})
-        except (KeyError, TypeError, ValueError) as error:
-            raise ModelError(f"expected the options of {FAMILY} in {folder}, got: {brief(error)}; save it") from error
-        state = {key: value.float() for key, value in read_weights(folder).items()}
-        check_keys(adapter.state_dict(), state, str(folder))
-        adapter.load_state_dict(state)
-        return adapter.eval()
+        return load_module(folder, FAMILY, lambda options: cls(**{**options, "skips": tuple(options["skips"])}))
 
 
 class _Branch(nn.Module):

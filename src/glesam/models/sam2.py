@@ -48,10 +48,7 @@ class Sam2Promptable(WrappedModel):
         """
         original_size = check_image(image)
         square = (self.image_size, self.image_size)
-        pixels = torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float() / 255
-        pixels = F.interpolate(pixels, square, mode="bilinear", align_corners=False, antialias=True)
-        mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
-        return (pixels - mean) / std, ImageGeometry(original_size, square, self.image_size)
+        return squash(image, self.image_size), ImageGeometry(original_size, square, self.image_size)
 
     def encode(self, pixel_values: Tensor) -> Embedding:
         """Encode `(B, 3, S, S)` pixel values.
@@ -95,3 +92,11 @@ class Sam2Promptable(WrappedModel):
             high_resolution_features=skips,
         )
         return logits, iou
+
+
+def squash(image: npt.NDArray[np.uint8], side: int) -> Tensor:
+    """Pixel values `(1, 3, side, side)` of a checked `(H, W, 3)` uint8 picture; see `Sam2Promptable.preprocess`."""
+    pixels = torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float() / 255
+    pixels = F.interpolate(pixels, (side, side), mode="bilinear", align_corners=False, antialias=True)
+    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
+    return (pixels - mean) / std

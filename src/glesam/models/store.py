@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from glesam.errors import ModelError
-from glesam.files import sha256, write_text
+from glesam.files import atomic_path, sha256, write_text
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+ModuleType = TypeVar("ModuleType", bound="nn.Module")
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -88,6 +91,39 @@ def read_weights(folder: str | Path) -> dict[str, Tensor]:
     except (OSError, SafetensorError) as error:
         raise ModelError(f"expected weights in {path}, got {brief(error)}; download or save the model again") from error
     return state
+
+
+def save_module(folder: str | Path, module: nn.Module, family: str, options: dict[str, Any]) -> None:
+    """Write a module that its options and weights describe as `config.json` and `model.safetensors`."""
+    from safetensors.torch import save_file
+
+    with atomic_path(Path(folder) / WEIGHTS_FILE) as temporary:
+        save_file({key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}, temporary)
+    write_text(Path(folder) / CONFIG_FILE, json.dumps({"family": family, **options}, indent=2) + "\n")
+
+
+def load_module(folder: str | Path, family: str, build: Callable[[dict[str, Any]], ModuleType]) -> ModuleType:
+    """Load what `save_module` wrote, for evaluation; every key must be accounted for.
+
+    Args:
+        folder: of the saved module.
+        family: that it must be of.
+        build: makes the module from its options.
+
+    Raises:
+        ModelError: a file is missing, corrupt, or does not fit.
+    """
+    config = read_config(folder)
+    if config.pop("family", None) != family:
+        raise ModelError(f"expected family {family!r} in {folder}/{CONFIG_FILE}, got another; check the folder")
+    try:
+        module = build(config)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"expected the options of {family} in {folder}, got: {brief(error)}; save it again") from error
+    state = read_weights(folder)
+    check_keys(module.state_dict(), state, str(folder))
+    module.load_state_dict(state)
+    return module.eval()
 
 
 def verify_seal(folder: str | Path, required: bool = False) -> None:

@@ -9,15 +9,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from glesam.errors import ModelError, PromptError
 from glesam.models.base import CORNER_LABELS, ImageGeometry
+from glesam.models.sam2 import squash
 from glesam.models.store import brief, check_keys, read_config, read_weights
-from glesam.models.wrapped import IMAGENET_MEAN, IMAGENET_STD, TIED_KEYS, check_image
+from glesam.models.wrapped import TIED_KEYS, check_image
 from glesam.pixels import RGB
 from glesam.prompts import Prompts
 from glesam.results import Masks
@@ -167,10 +166,7 @@ def pixel_values(frame: RGB, side: int) -> Tensor:
         ImageError: not `(H, W, 3)` uint8.
     """
     check_image(frame)
-    pixels = torch.from_numpy(np.array(frame)).permute(2, 0, 1)[None].float() / 255
-    pixels = F.interpolate(pixels, (side, side), mode="bilinear", align_corners=False, antialias=True)
-    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
-    return (pixels - mean) / std
+    return squash(frame, side)
 
 
 def has_memory(folder: str | Path) -> bool:
