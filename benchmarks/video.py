@@ -1,6 +1,7 @@
 """A long synthetic clip through `glesam segment`: speed, memory, resuming after a kill, and IoU to the known truth.
 
     python benchmarks/video.py                     # 10 minutes of 640x360 at 25 frames a second
+    python benchmarks/video.py --fps 10            # the same with fewer frames
     python benchmarks/video.py --seconds 20        # a short one
     python benchmarks/video.py --sweep --seconds 8 # prompts and thresholds of the propagation, in this process
 
@@ -24,7 +25,6 @@ import numpy.typing as npt
 from glesam.video.journal import read_frames, to_masks
 from glesam.video.synthetic import OBJECTS, SyntheticClip
 
-FPS = 25
 SEEN = 200
 """Pixels of an object from which a frame counts for the IoU: a sliver beside the pillar says nothing of tracking."""
 
@@ -42,6 +42,7 @@ def main() -> None:
     """Write the clip, run, kill, run again, compare."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=600.0)
+    parser.add_argument("--fps", type=int, default=25, help="frames a second of the clip")
     parser.add_argument("--width", type=int, default=640)
     parser.add_argument("--height", type=int, default=360)
     parser.add_argument("--model", default="compact")
@@ -50,7 +51,7 @@ def main() -> None:
     parser.add_argument("--sweep", action="store_true", help="compare settings of the propagation instead")
     options = parser.parse_args()
     clip = SyntheticClip(options.width, options.height)
-    frames = round(options.seconds * FPS)
+    frames = round(options.seconds * options.fps)
     if options.sweep:
         sweep(clip, frames, options.model, options.device)
         return
@@ -63,7 +64,7 @@ def report(clip: SyntheticClip, frames: int, folder: Path, options: argparse.Nam
     folder.mkdir(parents=True, exist_ok=True)
     path, journal = folder / "clip.mp4", folder / "out" / "clip.mask.jsonl"
     if not path.exists():
-        clip.write(path, frames, FPS)
+        clip.write(path, frames, options.fps)
     boxes = [word for n in range(OBJECTS) for word in ("--box", ",".join(map(str, clip.box(n, 0))))]
     words = ["segment", str(path), *boxes, "-o", str(folder / "out"), "--json", "--overwrite"]
     words += ["--model", options.model, "--device", options.device, "--enhance", "off"]

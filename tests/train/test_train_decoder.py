@@ -8,8 +8,8 @@ import torch
 from train_tiny import losses_of, photo_set, resumes_exactly, tiny_model, tiny_prior
 
 from glesam.data.pack import pack
-from glesam.enhance.decoder import mask_decoder, save_decoder, with_decoder
 from glesam.enhance.residual import ResidualEnhancer
+from glesam.enhance.tuned import image_encoder, mask_decoder, save_tuned, with_tuned
 from glesam.errors import ConfigError, ModelError
 from glesam.models.base import Embedding, PromptTensors
 from glesam.models.compact import CompactModel
@@ -125,33 +125,45 @@ def test_saved_decoder_goes_onto_the_base_model_which_stays(parts, tmp_path):
     trainer.run()
     base = CompactModel.from_pretrained(parts[1])
     before = state_digest(base)
-    tuned = with_decoder(base, tmp_path / "run" / "model" / "decoder")
+    tuned = with_tuned(base, "decoder", tmp_path / "run" / "model" / "decoder")
     assert state_digest(base) == before
     assert state_digest(mask_decoder(tuned)) == state_digest(mask_decoder(trainer.ema.base))
     assert state_digest(mask_decoder(tuned)) != state_digest(mask_decoder(base))
     shared = {p.data_ptr() for p in tuned.encoder.parameters()}
     assert shared == {p.data_ptr() for p in base.encoder.parameters()}
-    save_decoder(base, tmp_path / "half", [k for k, _ in mask_decoder(base).named_parameters()], half=True)
-    rounded = mask_decoder(with_decoder(base, tmp_path / "half")).state_dict()
+    save_tuned(base, "decoder", tmp_path / "half", [k for k, _ in mask_decoder(base).named_parameters()], half=True)
+    rounded = mask_decoder(with_tuned(base, "decoder", tmp_path / "half")).state_dict()
     for name, value in mask_decoder(base).state_dict().items():
         torch.testing.assert_close(rounded[name], value, rtol=1e-3, atol=1e-6)
+
+
+def test_a_saved_encoder_goes_onto_the_base_model_and_holds_what_learnt_only(parts, tmp_path):
+    trainer = Trainer(stage(parts, train=("encoder",), steps=3), tmp_path / "run")
+    trainer.run()
+    base = CompactModel.from_pretrained(parts[1])
+    tuned = with_tuned(base, "encoder", tmp_path / "run" / "model" / "encoder")
+    assert state_digest(image_encoder(tuned)) == state_digest(image_encoder(trainer.ema.base))
+    assert state_digest(image_encoder(tuned)) != state_digest(image_encoder(base))
+    assert {p.data_ptr() for p in mask_decoder(tuned).parameters()} == {
+        p.data_ptr() for p in mask_decoder(base).parameters()
+    }
 
 
 def test_foreign_or_broken_decoders_are_refused(parts, tmp_path):
     base = CompactModel.from_pretrained(parts[1])
     with pytest.raises(ModelError, match="tuned decoder"):
-        with_decoder(base, parts[1])
-    save_decoder(base, tmp_path, ["iou_token.weight"])
+        with_tuned(base, "decoder", parts[1])
+    save_tuned(base, "decoder", tmp_path, ["iou_token.weight"])
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps({**config, "tensors": ["nothing.weight"]}))
     with pytest.raises(ModelError, match=r"nothing\.weight"):
-        with_decoder(base, tmp_path)
+        with_tuned(base, "decoder", tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({**config, "tensors": ["mask_tokens.weight"]}))
     with pytest.raises(ModelError, match="missing"):
-        with_decoder(base, tmp_path)
+        with_tuned(base, "decoder", tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({**config, "base": "sam2"}))
     with pytest.raises(ModelError, match="sam2"):
-        with_decoder(base, tmp_path)
+        with_tuned(base, "decoder", tmp_path)
 
 
 def test_the_enhancer_can_learn_along_and_is_off_without_one(parts, tmp_path):

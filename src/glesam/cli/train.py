@@ -31,7 +31,9 @@ def base(
     data: Data = None,
     config: Annotated[Path | None, typer.Option(help="JSON file of options; flags lie over it.")] = None,
     val: Annotated[str | None, typer.Option(help="Data-set folder to validate on during training.")] = None,
-    init: Annotated[str | None, typer.Option(help="Folder of a saved compact model to start from.")] = None,
+    init: Annotated[
+        str | None, typer.Option(help="Folder of a saved compact model, or of a run, to start from.")
+    ] = None,
     cache: Annotated[Path, typer.Option(help="Folder for the packed photos; may be deleted at any time.")] = Path(
         "cache/packs"
     ),
@@ -235,6 +237,9 @@ def bundle(
     decoder: Annotated[
         Path | None, typer.Option(help="Folder that `train decoder` saved, or an official .pth file.")
     ] = None,
+    encoder: Annotated[
+        Path | None, typer.Option(help="Folder of a tuned image encoder that `train decoder` saved.")
+    ] = None,
     gate: Annotated[Path | None, typer.Option(help="Folder that `train gate` saved.")] = None,
     skips: Annotated[Path | None, typer.Option(help="Folder of a skip adapter that `train decoder` saved.")] = None,
     rules: Annotated[
@@ -248,7 +253,7 @@ def bundle(
     from glesam.models.registry import load_model
 
     table = () if rules is None else read_rules(rules)
-    write_bundle(out, load_model(model), Parts(enhancer, decoder, gate, skips), table, half)
+    write_bundle(out, load_model(model), Parts(enhancer, decoder, gate, skips, encoder), table, half)
     warn(f"enhancer in {out}: {_megabytes(out):.1f} MB")
 
 

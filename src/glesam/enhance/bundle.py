@@ -2,9 +2,11 @@
 
 ```
 config.json            the base model (family, size, digest of its weights), rules by level, digest of every file
-enhancer/              latent enhancer, of any kind that `load_enhancer` knows     at least one of these
-decoder/               tuned mask decoder                                          four, or a rule with
-gate/                  level of degradation                                        an image size
+enhancer/              latent enhancer, of any kind that `load_enhancer` knows     at least one of these but
+decoder/               tuned mask decoder                                          the gate, or a rule with an
+encoder/               tuned image encoder, with which degraded photos are         image size
+                       encoded anew
+gate/                  level of degradation
 skips/                 what becomes of the skips; without it they stay raw
 ```
 """
@@ -19,7 +21,6 @@ from typing import Any
 
 from torch import nn
 
-from glesam.enhance.decoder import save_decoder, with_decoder, with_decoder_state
 from glesam.enhance.folding import fold
 from glesam.enhance.gate import DegradationGate
 from glesam.enhance.gle import LatentEnhancer
@@ -27,6 +28,7 @@ from glesam.enhance.lora import adapted_layers, merge_lora
 from glesam.enhance.residual import load_enhancer
 from glesam.enhance.restoration import Enhance, LevelRule, Restoration
 from glesam.enhance.skips import SkipAdapter
+from glesam.enhance.tuned import Part, save_tuned, with_tuned, with_tuned_state
 from glesam.errors import ModelError
 from glesam.files import sha256, write_text
 from glesam.models.base import PromptableModel
@@ -34,7 +36,7 @@ from glesam.models.store import CONFIG_FILE, brief, read_config, state_digest
 
 FAMILY = "enhancer-bundle"
 FORMAT = 1
-PARTS = ("enhancer", "decoder", "gate", "skips")
+PARTS = ("enhancer", "decoder", "encoder", "gate", "skips")
 _KEYS = {"family", "format", "base", "parts", "rules", "files"}
 _RESIZABLE = ("compact",)
 _SIZE_STEP = 32
@@ -49,12 +51,14 @@ class Parts:
         decoder: folder of stage 2, or an official `.pth` file.
         gate: folder of the gate's stage.
         skips: folder of a skip adapter.
+        encoder: folder of a tuned image encoder.
     """
 
     enhancer: Path | None = None
     decoder: Path | None = None
     gate: Path | None = None
     skips: Path | None = None
+    encoder: Path | None = None
 
 
 def write_bundle(
@@ -86,6 +90,8 @@ def write_bundle(
         _save_enhancer(load_enhancer(parts.enhancer), folder / "enhancer", half)
     if parts.decoder is not None:
         _save_decoder(model, parts.decoder, folder / "decoder", half)
+    if parts.encoder is not None:
+        _save_tuned(model, "encoder", parts.encoder, folder / "encoder", half)
     if parts.gate is not None:
         DegradationGate.from_pretrained(parts.gate).save_pretrained(folder / "gate")
     if parts.skips is not None:
@@ -126,7 +132,8 @@ def load_bundle(folder: str | Path, model: PromptableModel) -> Restoration:
         enhancer=enhancers.get(None),
         gate=gate,
         skips=skips,
-        decoder=with_decoder(model, folder / "decoder") if "decoder" in parts else None,
+        decoder=with_tuned(model, "decoder", folder / "decoder") if "decoder" in parts else None,
+        encoder=with_tuned(model, "encoder", folder / "encoder") if "encoder" in parts else None,
         rules=rules,
         at_timestep={t: enhancer for t, enhancer in enhancers.items() if t is not None},
         weights=sha256(folder / CONFIG_FILE),
@@ -144,16 +151,20 @@ def _save_enhancer(enhancer: nn.Module, folder: Path, half: bool) -> None:
 
 
 def _save_decoder(model: PromptableModel, source: Path, folder: Path, half: bool) -> None:
-    """Save the tensors that a tuned decoder changes."""
-    if source.is_file():
-        from glesam.enhance.official import read_official_decoder
+    """Save the tensors that a tuned decoder changes, from our own folder or an official file."""
+    if source.is_dir() or not source.exists():
+        _save_tuned(model, "decoder", source, folder, half)
+        return
+    from glesam.enhance.official import read_official_decoder
 
-        state = read_official_decoder(source, model)
-        names = sorted(state)
-        tuned = with_decoder_state(model, state, names, str(source))
-    else:
-        tuned, names = with_decoder(model, source), list(read_config(source)["tensors"])
-    save_decoder(tuned, folder, names, half)
+    state = read_official_decoder(source, model)
+    tuned = with_tuned_state(model, "decoder", state, sorted(state), str(source))
+    save_tuned(tuned, "decoder", folder, sorted(state), half)
+
+
+def _save_tuned(model: PromptableModel, part: Part, source: Path, folder: Path, half: bool) -> None:
+    """Save the tensors that a tuned part changes."""
+    save_tuned(with_tuned(model, part, source), part, folder, list(read_config(source)["tensors"]), half)
 
 
 def _enhancers(folder: Path, rules: Sequence[LevelRule], model: PromptableModel) -> dict[int | None, Enhance]:
@@ -217,7 +228,7 @@ def _check_content(parts: Sequence[str], rules: Sequence[LevelRule], model: Prom
     """See that there is something to do, and that the model can do it."""
     sizes = [rule.image_size for rule in rules if rule.image_size is not None]
     if not set(parts) - {"gate"} and not sizes:
-        raise ModelError("expected an enhancer, a decoder, skips or an image size, got none; add a part")
+        raise ModelError("expected an enhancer, a decoder, an encoder, skips or an image size, got none; add a part")
     if sizes and model.family not in _RESIZABLE:
         raise ModelError(f"expected a compact model for rules with an image size, got {model.family}; leave it out")
     wrong = [size for size in sizes if size % _SIZE_STEP or not _SIZE_STEP <= size <= model.image_size]

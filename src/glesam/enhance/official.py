@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from glesam.enhance.decoder import mask_decoder
+from glesam.enhance.tuned import mask_decoder
 from glesam.errors import ModelError
 from glesam.models import checkpoint_tables as tables
 from glesam.models.base import PromptableModel
@@ -37,7 +37,7 @@ def read_official_decoder(path: str | Path, model: PromptableModel) -> dict[str,
         model: SAM or SAM 2, the one that the decoder was tuned for.
 
     Returns:
-        The decoder's tensors by their names within it; see `enhance.decoder.with_decoder_state`.
+        The decoder's tensors by their names within it; see `enhance.tuned.with_tuned_state`.
 
     Raises:
         ModelError: the file cannot be read, a key is unknown or missing, or the frozen parts are another model's.

@@ -59,6 +59,7 @@ class Restoration:
         gate: latent to whether the photo is degraded; a `DegradationGate` also tells its level. None: all photos are.
         skips: changes the skips; None leaves them raw.
         decoder: model with a tuned mask decoder for restored embeddings; None uses the base model's.
+        encoder: model with a tuned image encoder, which encodes degraded photos anew; None uses the base model's.
         rules: by level, lowest first; the last one whose `above` the level reaches holds. Empty: one for all.
         at_timestep: the enhancer at the timesteps that rules name.
         weights: digest of all parts, for the results' `info`.
@@ -77,8 +78,10 @@ class Restoration:
         rules: Sequence[LevelRule] = (),
         at_timestep: Mapping[int, Enhance] | None = None,
         weights: str | None = None,
+        encoder: PromptableModel | None = None,
     ) -> None:
-        self.enhancer, self.gate, self.skips, self.decoder = enhancer, gate, skips, decoder
+        self.enhancer, self.gate, self.skips = enhancer, gate, skips
+        self.decoder, self.encoder = decoder, encoder
         self.rules, self.at_timestep, self.weights = tuple(rules) or (LevelRule(),), dict(at_timestep or {}), weights
         if any(a.above >= b.above for a, b in itertools.pairwise(self.rules)) or self.rules[0].above != 0:
             raise ModelError(f"expected rules from level 0 upwards, got {[r.above for r in self.rules]}; sort them")
@@ -102,8 +105,8 @@ class Restoration:
 
     @property
     def needs_pixels(self) -> bool:
-        """Whether some photos are encoded anew at another size."""
-        return any(rule.image_size is not None for rule in self.rules)
+        """Whether some photos are encoded anew."""
+        return self.encoder is not None or any(rule.image_size is not None for rule in self.rules)
 
     def judge(self, latent: Tensor) -> tuple[bool, float | None]:
         """Ask the gate whether one photo is degraded, and how much; None where the gate tells no level."""
@@ -134,10 +137,11 @@ class Restoration:
             ModelError: the enhancer gives another shape, or pixels or level are missing.
         """
         rule = self.rule(level)
-        if rule.image_size is not None:
+        if rule.image_size is not None or self.encoder is not None:
             if pixels is None:
-                raise ModelError("expected the photo's pixels for a rule with an image size, got none; pass them")
-            embedding = model.encode(shrink(pixels, rule.image_size))
+                raise ModelError("expected the photo's pixels for a second encoding, got none; pass them")
+            encoder = model if self.encoder is None else self.encoder
+            embedding = encoder.encode(pixels if rule.image_size is None else shrink(pixels, rule.image_size))
         latent = self._enhance(embedding.latent, rule)
         restored = embedding.with_latent(latent)
         if self.skips is None:

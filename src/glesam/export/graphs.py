@@ -44,7 +44,8 @@ def graphs(model: PromptableModel, restoration: Restoration | None = None) -> di
     """Split a model into the graphs that are exported, by name.
 
     Names are `encoder` and `decoder`, and for what restores degraded photos `enhancer` (`enhancer-t7` for timestep 7),
-    `gate`, `skips`, `tuned` (a tuned decoder), and `decoder-320` or `tuned-320` for photos encoded at another size.
+    `gate`, `skips`, `tuned` (a tuned decoder), `tuned-encoder`, and `decoder-320` or `tuned-320` for photos encoded at
+    another size.
 
     Raises:
         ModelError: a family, or a part of the restoration, whose export is not known.
@@ -58,6 +59,8 @@ def graphs(model: PromptableModel, restoration: Restoration | None = None) -> di
         parts["gate"] = _gate(restoration.gate, base.image_size // STRIDE)
     if restoration.skips is not None:
         parts["skips"] = _skips(restoration.skips, base.image_size // STRIDE)
+    if restoration.encoder is not None:
+        parts["tuned-encoder"] = encoder_graph(_compact(restoration.encoder))
     return parts | _restored_decoders(base, restoration)
 
 

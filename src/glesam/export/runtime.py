@@ -121,20 +121,21 @@ class RuntimeModel(PromptableModel):
     Args:
         files: the exported folder.
         decoder: name of the decoder's graph.
+        encoder: name of the encoder's graph.
     """
 
     family: ClassVar[str] = FAMILY
     digest: Tensor
 
-    def __init__(self, files: ExportedFolder, decoder: str) -> None:
+    def __init__(self, files: ExportedFolder, decoder: str, encoder: str = "encoder") -> None:
         super().__init__()
-        self.files, self.decoder = files, decoder
+        self.files, self.decoder, self.encoder = files, decoder, encoder
         self.image_size = int(files.config["image_size"])
         # The only state: results name the weights by the digest of the model's tensors.
         digest = sha256(files.folder / CONFIG_FILE).encode()
         self.register_buffer("digest", torch.tensor(list(digest), dtype=torch.uint8))
         if decoder in files:
-            files.session("encoder"), files.session(decoder)  # a damaged file shall show now
+            files.session(encoder), files.session(decoder)  # a damaged file shall show now
 
     @property
     def device(self) -> torch.device:
@@ -155,7 +156,7 @@ class RuntimeModel(PromptableModel):
 
     def encode(self, pixel_values: Tensor) -> Embedding:
         """Encode `(B, 3, S, S)` pixel values."""
-        latent, *skips = self.files.session("encoder")(pixel_values=pixel_values)
+        latent, *skips = self.files.session(self.encoder)(pixel_values=pixel_values)
         return Embedding(latent, tuple(skips))
 
     def decode(self, embedding: Embedding, prompts: PromptTensors, multimask: bool = False) -> MaskOutput:
@@ -255,6 +256,7 @@ def _restoration(files: ExportedFolder) -> Restoration | None:
         [LevelRule(**rule) for rule in options["rules"]],
         {t: RuntimeEnhancer(files.session(f"enhancer-t{t}")) for t in timesteps},
         options["weights"],
+        RuntimeModel(files, "decoder", "tuned-encoder") if "tuned-encoder" in files else None,
     )
 
 

@@ -17,11 +17,11 @@ from torch import Tensor, nn
 
 from glesam.data.base import SegmentationDataset
 from glesam.data.pack import PhotoPack
-from glesam.enhance.decoder import mask_decoder, save_decoder
 from glesam.enhance.gate import DegradationGate
 from glesam.enhance.lora import adapted_layers, lora_parameters
 from glesam.enhance.residual import load_enhancer
 from glesam.enhance.skips import SkipAdapter
+from glesam.enhance.tuned import image_encoder, mask_decoder, save_tuned
 from glesam.errors import ConfigError
 from glesam.models.base import Embedding, PromptableModel, PromptTensors
 from glesam.models.compact import CompactModel
@@ -82,7 +82,7 @@ class DecoderObjective(nn.Module):
     def train(self, mode: bool = True) -> DecoderObjective:
         """Set the mode; an encoder or enhancer without anything to learn stays in evaluation mode."""
         super().train(mode)
-        for part in (encoder_of(self.model.base), self.model.enhancer, self.model.gate):
+        for part in (image_encoder(self.model.base), self.model.enhancer, self.model.gate):
             if part is not None and not _learns(part):
                 part.eval()
         return self
@@ -104,9 +104,9 @@ class DecoderObjective(nn.Module):
     def embed(self, pixels: Tensor) -> Embedding:
         """Encode and enhance, with gradients for the parts that learn."""
         base, enhancer = self.model.base, self.model.enhancer
-        with torch.set_grad_enabled(_learns(encoder_of(base))):
+        with torch.set_grad_enabled(_learns(image_encoder(base))):
             embedding = base.encode(pixels)
-        parts = [part for part in (encoder_of(base), enhancer, self.model.skips) if part is not None]
+        parts = [part for part in (image_encoder(base), enhancer, self.model.skips) if part is not None]
         with torch.set_grad_enabled(any(_learns(part) for part in parts)):
             return self.model.restore(embedding)
 
@@ -142,7 +142,7 @@ class DecoderStage:
             )
         enhancer = None if config.enhancer is None else load_enhancer(config.enhancer)
         skips, gate = _new_skips(config, base)
-        model = EnhancedModel(base, enhancer, skips, gate).requires_grad_(False)
+        model = EnhancedModel(base, enhancer, skips, gate, config.inference_size).requires_grad_(False)
         self.trained = unfreeze(model, config.train)
         self.objective = DecoderObjective(model, config.loss, config.refine)
 
@@ -154,7 +154,7 @@ class DecoderStage:
         """Decoder at the full learning rate, encoder and enhancer at a share of it."""
         c, model = self.config, self.objective.model
         own = [] if model.skips is None else [model.skips]
-        slow = [encoder_of(model.base), *([model.enhancer] if model.enhancer is not None else [])]
+        slow = [image_encoder(model.base), *([model.enhancer] if model.enhancer is not None else [])]
         return [
             *decay_groups([mask_decoder(model.base), *own], c.lr, c.weight_decay),
             *decay_groups(slow, c.lr * c.encoder_lr, c.weight_decay),
@@ -175,11 +175,13 @@ class DecoderStage:
         """Write what learnt: the decoder's changed tensors into `decoder`, the others whole under their own names."""
         whole = cast(EnhancedModel, model)
         if self.trained:
-            save_decoder(whole.base, folder / "decoder", self.trained)
+            save_tuned(whole.base, "decoder", folder / "decoder", self.trained)
         if whole.skips is not None:
             whole.skips.save_pretrained(folder / "skips")
         if "encoder" in self.config.train:
             whole.base.save_pretrained(folder / "model")
+            names = [name for name, weight in image_encoder(whole.base).named_parameters() if weight.requires_grad]
+            save_tuned(whole.base, "encoder", folder / "encoder", names)
         if "enhancer" in self.config.train and whole.enhancer is not None:
             whole.enhancer.save_pretrained(folder / "enhancer")  # type: ignore[operator]
 
@@ -216,7 +218,7 @@ def unfreeze(model: EnhancedModel, parts: tuple[Part, ...]) -> list[str]:
     for name, parameter in decoder.named_parameters():
         parameter.requires_grad_(name in set(names))
     if "encoder" in parts:
-        encoder_of(model.base).requires_grad_(True)
+        image_encoder(model.base).requires_grad_(True)
     if model.skips is not None:
         model.skips.requires_grad_(True)
     elif "skips" in parts:
@@ -228,14 +230,6 @@ def unfreeze(model: EnhancedModel, parts: tuple[Part, ...]) -> list[str]:
         for parameter in adapters:
             parameter.requires_grad_(True)
     return names
-
-
-def encoder_of(model: PromptableModel) -> nn.Module:
-    """The image encoder of a model of any family."""
-    found = getattr(model, "encoder", None) or getattr(getattr(model, "model", None), "vision_encoder", None)
-    if not isinstance(found, nn.Module):
-        raise ConfigError(f"expected a model with an image encoder, got {type(model).__name__}; use compact or SAM 2")
-    return found
 
 
 def decode_all(

@@ -163,7 +163,7 @@ class EnhancerStage:
             return {}
         model.eval()
         c = self.config
-        return enhancement(model, self.encoder, self.val, c.val_images, c.seed, c.level_timesteps)
+        return enhancement(model, self.encoder, self.val, c.val_images, c.seed, c.level_timesteps, c.inference_size)
 
     def save(self, model: nn.Module, folder: Path) -> None:
         """Write the enhancer with everything that it needs."""
@@ -269,6 +269,7 @@ def enhancement(
     count: int,
     seed: int,
     table: tuple[int, ...] | None = None,
+    size: int | None = None,
 ) -> dict[str, float]:
     """How much nearer to the clean latent the enhancer brings degraded ones.
 
@@ -278,7 +279,7 @@ def enhancement(
     """
     sums: dict[str, list[float]] = {}
     spread: list[float] = []
-    for levels, latents in level_latents(encoder, data, count, seed):
+    for levels, latents in level_latents(encoder, data, count, seed, size):
         clean = latents[:1]
         severities = torch.tensor([float(level.severity) for level in levels], device=latents.device)
         after = (enhance(enhancer, latents, severities, table) - clean).square().flatten(1).mean(dim=1).tolist()

@@ -48,6 +48,8 @@ class PairConfig(StageConfig):
         paste: chance that cut-outs of one to three other photos are pasted into the photo.
         prompts: prompts a view; 0 for stages that need none.
         slots: points a prompt at most.
+        inference_size: side of the square that degraded photos are encoded in when the parts are used, for validation;
+            None is the model's own. A rule of the bundle says the same (`enhance.restoration.LevelRule.image_size`).
         cached_pairs: number of pairs whose latents are computed once and kept on disk; 0 computes them at each step.
     """
 
@@ -65,6 +67,7 @@ class PairConfig(StageConfig):
     paste: float = 0.3
     prompts: int = 0
     slots: int = 7
+    inference_size: int | None = Field(default=None, multiple_of=32, gt=0)
     cached_pairs: int = Field(default=0, ge=0)
 
     @property

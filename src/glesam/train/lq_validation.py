@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from glesam.data.base import Sample, SegmentationDataset
 from glesam.enhance.gate import DegradationGate
+from glesam.enhance.restoration import Restoration, shrink
 from glesam.enhance.skips import SkipAdapter
 from glesam.evaluate.levels import CLEAR, LQ_LEVELS, Level, apply
 from glesam.models.base import Embedding, ImageGeometry, MaskOutput, PromptableModel, PromptTensors
@@ -49,6 +50,7 @@ class EnhancedModel(PromptableModel):
         enhancer: latent to latent of the same shape; None leaves the latent as it is.
         skips: changes the skips; None leaves them raw.
         gate: tells levels to a skip adapter that needs them.
+        size: side of the square that photos are encoded in; None is the base model's own.
     """
 
     family: ClassVar[str] = "enhanced"
@@ -59,8 +61,10 @@ class EnhancedModel(PromptableModel):
         enhancer: nn.Module | None = None,
         skips: SkipAdapter | None = None,
         gate: DegradationGate | None = None,
+        size: int | None = None,
     ) -> None:
         super().__init__()
+        self.size = size
         self.base, self.enhancer, self.skips, self.gate = base, enhancer, skips, gate
         self.image_size = base.image_size
 
@@ -70,7 +74,7 @@ class EnhancedModel(PromptableModel):
 
     def encode(self, pixel_values: Tensor) -> Embedding:
         """Encode `(B, 3, S, S)` pixel values, enhance the latent and restore the skips."""
-        return self.restore(self.base.encode(pixel_values))
+        return self.restore(self.base.encode(at_size(pixel_values, self.size)))
 
     def restore(self, embedding: Embedding) -> Embedding:
         """Enhance the latent and restore the skips of an embedding."""
@@ -81,8 +85,8 @@ class EnhancedModel(PromptableModel):
         return restored
 
     def decode(self, embedding: Embedding, prompts: PromptTensors, multimask: bool = False) -> MaskOutput:
-        """As the base model."""
-        return self.base.decode(embedding, prompts, multimask)
+        """As the base model, with logits of its usual size."""
+        return Restoration().decode(self.base, embedding, prompts, multimask)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Save the base model into `base` and the enhancer, where there is one, into `enhancer`."""
@@ -91,11 +95,16 @@ class EnhancedModel(PromptableModel):
             self.enhancer.save_pretrained(Path(folder) / "enhancer")  # type: ignore[operator]
 
 
+def at_size(pixel_values: Tensor, size: int | None) -> Tensor:
+    """Model input as it is, or brought to the size that degraded photos are encoded at."""
+    return pixel_values if size is None or size == pixel_values.shape[-1] else shrink(pixel_values, size)
+
+
 @torch.inference_mode()
 def level_latents(
-    model: PromptableModel, data: SegmentationDataset, count: int, seed: int
+    model: PromptableModel, data: SegmentationDataset, count: int, seed: int, size: int | None = None
 ) -> Iterator[tuple[list[Level], Tensor]]:
-    """Encode photos spread over a set at every level, as at inference.
+    """Encode photos spread over a set at every level, as at inference, in squares of `size` (None: the model's own).
 
     Yields:
         The levels, clear first, and the photo's latents `(levels, C, h, w)` in their order.
@@ -103,4 +112,4 @@ def level_latents(
     for index in np.linspace(0, len(data) - 1, min(count, len(data))).astype(int):
         sample = data[int(index)]
         pixels = torch.cat([model.preprocess(apply(sample, level, seed).image)[0] for level in LEVELS])
-        yield list(LEVELS), model.encode(pixels).latent.float()
+        yield list(LEVELS), model.encode(at_size(pixels, size)).latent.float()
