@@ -14,8 +14,10 @@ from glesam.data.pack import PhotoPack
 from glesam.data.prompts import bounding_box, random_points
 from glesam.models.base import PromptTensors
 from glesam.models.compact import CompactConfig, CompactModel, to_pixel_values
+from glesam.models.store import check_keys
 from glesam.train.batches import Batch, TrainingBatches
-from glesam.train.config import BaseConfig
+from glesam.train.config import BaseConfig, read_config
+from glesam.train.loop import CHECKPOINT
 from glesam.train.losses import hard_iou, mask_losses
 
 
@@ -114,7 +116,7 @@ def build_model(config: BaseConfig) -> CompactModel:
     torch.manual_seed(config.seed)
     model = CompactModel(CompactConfig(config.backbone, drop_path=config.drop_path, prompt_maps=True))
     if config.init is not None:
-        model = CompactModel.from_pretrained(config.init).with_prompt_maps()
+        model = _initial(config.init)
     elif config.pretrained:
         from glesam.train.imagenet import pretrained_state
 
@@ -124,6 +126,25 @@ def build_model(config: BaseConfig) -> CompactModel:
     for module in frozen:
         module.requires_grad_(False)
     return model.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def _initial(init: str) -> CompactModel:
+    """The saved model in a folder, or the moving average of a run that was stopped.
+
+    Raises:
+        ModelError: neither is there, or the run's weights are not those of its model.
+        ConfigError: the run's configuration is missing or cannot be read.
+    """
+    checkpoint = Path(init) / CHECKPOINT
+    if not checkpoint.is_file():
+        return CompactModel.from_pretrained(init).with_prompt_maps()
+    # Checkpoints leave frozen layers out: they are those of ImageNet, whatever the run itself started from.
+    model = build_model(read_config(BaseConfig, Path(init) / "config.json", {}).model_copy(update={"init": None}))
+    frozen = {name for name, weight in model.named_parameters() if not weight.requires_grad}
+    state: dict[str, Tensor] = torch.load(checkpoint, map_location="cpu", weights_only=True)["ema"]
+    check_keys({k: v for k, v in model.state_dict().items() if k not in frozen}, state, str(checkpoint))
+    model.load_state_dict(state, strict=False)
+    return model
 
 
 @torch.inference_mode()

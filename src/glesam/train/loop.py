@@ -19,6 +19,8 @@ from glesam.files import atomic_path
 from glesam.train.config import StageConfig, write_config
 
 Batch = dict[str, Tensor]
+CHECKPOINT = "last.pt"
+"""File of a run folder with all that resuming needs."""
 
 
 class Stage(Protocol):
@@ -100,7 +102,7 @@ class Trainer:
 
     def _open(self, resume: bool) -> None:
         """Start a run folder, or read the checkpoint of the one that is there."""
-        checkpoint = self.out / "last.pt"
+        checkpoint = self.out / CHECKPOINT
         if checkpoint.is_file() and not resume:
             raise ConfigError(f"expected an empty run folder, got a run in {self.out}; pass --resume or another --out")
         if checkpoint.is_file():
@@ -210,7 +212,7 @@ class Trainer:
             "ema": {k: v for k, v in self.ema.state_dict().items() if k not in self.frozen},
             "optimizer": self.optimizer.state_dict(),
         }
-        with atomic_path(self.out / "last.pt") as temporary:
+        with atomic_path(self.out / CHECKPOINT) as temporary:
             torch.save(state, temporary)
 
     def _log(self, values: dict[str, float]) -> None:
