@@ -35,5 +35,18 @@ def test_maps_are_means_over_channels_without_the_padding(tmp_path):
     assert Image.open(path).size[0] > 1000
     with pytest.raises(ConfigError, match="one size"):
         feature_row(model, Restoration(), clean, degraded[:-1], "x")
-    with pytest.raises(ConfigError, match="drop sizes"):
-        feature_row(model, Restoration(rules=(LevelRule(0, image_size=64),)), clean, degraded, "x")
+
+
+def test_photos_encoded_anew_at_another_size_are_compared_at_that_size(tmp_path):
+    model = CompactModel.from_pretrained(tiny_model(tmp_path / "m", 128))
+    clean = skimage.data.coffee()[::4, ::4]
+    degraded = (clean // 2).astype(np.uint8)
+    rules = (LevelRule(0, image_size=64),)
+    row = feature_row(model, Restoration(lambda latent: latent - 0.5, rules=rules), clean, degraded, "coffee")
+    height = round(4 * clean.shape[0] / clean.shape[1])
+    with torch.inference_mode():
+        squares = [model.preprocess(image)[0] for image in (clean, degraded)]
+        small = [torch.nn.functional.interpolate(s, (64, 64), mode="bilinear", antialias=True) for s in squares]
+        latents = [model.encode(s).latent[0].numpy() for s in small]
+    for ours, theirs in zip(row.maps, (latents[0], latents[1], latents[1] - 0.5), strict=True):
+        np.testing.assert_allclose(ours, theirs.mean(axis=0)[:height], atol=1e-4)

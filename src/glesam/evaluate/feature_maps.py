@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from glesam.enhance.restoration import Restoration
+from glesam.enhance.restoration import Restoration, shrink
 from glesam.errors import ConfigError
 from glesam.models.base import Embedding, ImageGeometry, PromptableModel
 
@@ -44,25 +44,28 @@ class FeatureRow:
 def feature_row(model: PromptableModel, restoration: Restoration, clean: RGB, degraded: RGB, title: str) -> FeatureRow:
     """Encode a photo clean, degraded, and degraded with its embedding restored.
 
+    Where the restoration encodes photos anew at another size, all three are shown at that size.
+
     Args:
         model: the base model.
-        restoration: its enhancer (`enhance.bundle.load_bundle`), at the first encoding's size.
+        restoration: its enhancer (`enhance.bundle.load_bundle`).
         clean: `(H, W, 3)` uint8 RGB.
         degraded: of the same size.
         title: of the row.
 
     Raises:
-        ConfigError: the photos differ in size, or the restoration changes the latent's size.
+        ConfigError: the photos differ in size.
     """
     if clean.shape != degraded.shape:
         raise ConfigError(f"expected two photos of one size, got {clean.shape} and {degraded.shape}; degrade the same")
     (pixels, geometry), (low, _) = model.preprocess(clean), model.preprocess(degraded)
-    before, raw = model.encode(pixels), model.encode(low)
-    after = restoration.restore(model, raw, restoration.judge(raw.latent)[1], low)
-    if after.latent.shape != raw.latent.shape:
-        raise ConfigError(
-            f"expected a latent of {tuple(raw.latent.shape)}, got {tuple(after.latent.shape)}; drop sizes"
-        )
+    raw = model.encode(low)
+    level = restoration.judge(raw.latent)[1]
+    size = restoration.rule(level).image_size or model.image_size
+    after = restoration.restore(model, raw, level, low)
+    if size != model.image_size:
+        pixels, raw = shrink(pixels, size), model.encode(shrink(low, size))
+    before = model.encode(pixels)
     latents = [_filled(embedding, geometry) for embedding in (before, raw, after)]
     maps = [latent.mean(axis=0) for latent in latents]
     errors = [float(np.sqrt(np.mean((latent - latents[0]) ** 2))) for latent in latents[1:]]
@@ -77,15 +80,17 @@ def _filled(embedding: Embedding, geometry: ImageGeometry) -> Map:
 
 
 def draw_feature_maps(rows: Sequence[FeatureRow], path: Path) -> Path:
-    """Draw photos and maps side by side; the three maps of a row share their colours."""
+    """Draw photos and maps side by side, each map in its own range of values.
+
+    An enhancer that was trained together with the decoder need not keep the mean over the channels.
+    """
     from glesam.evaluate.drawing import new_figure, save
 
     ratios = [min(1.6, max(0.5, row.clean.shape[0] / row.clean.shape[1])) for row in rows]
     height = sum(2.4 * ratio + 0.5 for ratio in ratios)
     figure, axes = new_figure(2.4 * 5, height, len(rows), 5, gridspec_kw={"height_ratios": ratios})
     for panels, row in zip(axes, rows, strict=True):
-        low, high = (float(np.percentile(row.maps[0], q)) for q in (1, 99))
-        pictures = [row.clean, row.degraded, *(_coloured(m, low, high, row.clean.shape[:2]) for m in row.maps)]
+        pictures = [row.clean, row.degraded, *(_coloured(m, row.clean.shape[:2]) for m in row.maps)]
         notes = [row.title, "", "", f"rms error {row.errors[0]:.3f}", f"rms error {row.errors[1]:.3f}"]
         for panel, picture, heading, note in zip(panels, pictures, _HEADINGS, notes, strict=True):
             panel.imshow(picture)
@@ -94,8 +99,9 @@ def draw_feature_maps(rows: Sequence[FeatureRow], path: Path) -> Path:
     return save(figure, path)
 
 
-def _coloured(values: Map, low: float, high: float, size: tuple[int, int]) -> RGB:
+def _coloured(values: Map, size: tuple[int, int]) -> RGB:
     """A map in colours at the photo's size; nearest cells, so that the latent's true resolution shows."""
+    low, high = (float(np.percentile(values, q)) for q in (1, 99))
     scaled = np.clip((values - low) / max(high - low, 1e-12), 0, 1)
     coloured = cv2.applyColorMap((255 * scaled).astype(np.uint8), cv2.COLORMAP_VIRIDIS)
     large = cv2.resize(coloured, size[::-1], interpolation=cv2.INTER_NEAREST)
