@@ -180,7 +180,7 @@ class DecoderStage:
             whole.skips.save_pretrained(folder / "skips")
         if "encoder" in self.config.train:
             whole.base.save_pretrained(folder / "model")
-            names = [name for name, weight in image_encoder(whole.base).named_parameters() if weight.requires_grad]
+            names = [name for name, _ in image_encoder(whole.base).named_parameters()]
             save_tuned(whole.base, "encoder", folder / "encoder", names)
         if "enhancer" in self.config.train and whole.enhancer is not None:
             whole.enhancer.save_pretrained(folder / "enhancer")  # type: ignore[operator]
