@@ -152,7 +152,7 @@ def _save_enhancer(enhancer: nn.Module, folder: Path, half: bool) -> None:
 
 def _save_decoder(model: PromptableModel, source: Path, folder: Path, half: bool) -> None:
     """Save the tensors that a tuned decoder changes, from our own folder or an official file."""
-    if source.is_dir() or not source.exists():
+    if not source.is_file():
         _save_tuned(model, "decoder", source, folder, half)
         return
     from glesam.enhance.official import read_official_decoder

@@ -26,8 +26,7 @@ from glesam.enhance.priors import (
 )
 from glesam.enhance.schedule import NoiseSchedule, alphas_cumprod, noise_from_velocity, predict_x0
 from glesam.errors import ModelError
-from glesam.files import atomic_path, write_text
-from glesam.models.store import read_config, read_weights
+from glesam.models.store import read_config, read_weights, save_tensors
 
 if TYPE_CHECKING:
     from diffusers import UNet2DConditionModel
@@ -144,19 +143,15 @@ class LatentEnhancer(nn.Module):
             ModelError: `with_prior` is False but the prior's name is not known.
             OSError: a file cannot be written.
         """
-        from safetensors.torch import save_file
-
         if not with_prior and self.prior is None:
             raise ModelError("expected an enhancer made by from_prior, got another; save it with_prior=True")
         folder = Path(folder)
         tensors = {EMBEDDING_KEY: self.text_embedding}
         if with_prior:
             tensors |= {_UNET + key: value for key, value in base_state_dict(self.unet).items()}
-        with atomic_path(folder / "model.safetensors") as temporary:
-            save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, temporary)
         if adapted_layers(self.unet):
             save_lora(self.unet, folder)
-        write_text(folder / "config.json", json.dumps(self._config(with_prior), indent=2) + "\n")
+        save_tensors(folder, tensors, self._config(with_prior))
 
     def _config(self, with_prior: bool) -> dict[str, Any]:
         """What `config.json` holds."""

@@ -141,7 +141,7 @@ class Restoration:
             if pixels is None:
                 raise ModelError("expected the photo's pixels for a second encoding, got none; pass them")
             encoder = model if self.encoder is None else self.encoder
-            embedding = encoder.encode(pixels if rule.image_size is None else shrink(pixels, rule.image_size))
+            embedding = encoder.encode(shrink(pixels, rule.image_size))
         latent = self._enhance(embedding.latent, rule)
         restored = embedding.with_latent(latent)
         if self.skips is None:
@@ -178,8 +178,10 @@ class Restoration:
         return replace(output, low_res_logits=logits.reshape(*output.iou.shape, usual, usual))
 
 
-def shrink(pixels: Tensor, size: int) -> Tensor:
-    """Bring `(B, 3, S, S)` model input to `(B, 3, size, size)`, with a filter against aliasing."""
+def shrink(pixels: Tensor, size: int | None) -> Tensor:
+    """Bring `(B, 3, S, S)` model input to `(B, 3, size, size)`, with a filter against aliasing; None leaves it."""
+    if size is None or size == pixels.shape[-1]:
+        return pixels
     return F.interpolate(pixels, (size, size), mode="bilinear", align_corners=False, antialias=True)
 
 

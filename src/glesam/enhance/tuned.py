@@ -6,16 +6,14 @@ Only the tensors that changed are stored, so that a folder is as small as what w
 from __future__ import annotations
 
 import copy
-import json
 from pathlib import Path
 from typing import Literal, TypeVar
 
 from torch import Tensor, nn
 
 from glesam.errors import ModelError
-from glesam.files import atomic_path, write_text
 from glesam.models.base import PromptableModel
-from glesam.models.store import CONFIG_FILE, WEIGHTS_FILE, check_keys, read_config, read_weights
+from glesam.models.store import check_keys, read_config, read_weights, save_tensors
 
 Part = Literal["decoder", "encoder"]
 Model = TypeVar("Model", bound=PromptableModel)
@@ -61,14 +59,9 @@ def save_tuned(model: PromptableModel, part: Part, folder: str | Path, names: li
         names: which of the part's tensors changed, by their names within it.
         half: store float16.
     """
-    from safetensors.torch import save_file
-
     state = part_of(model, part).state_dict()
-    tensors = {k: (state[k].half() if half else state[k]).detach().cpu().contiguous() for k in names}
-    with atomic_path(Path(folder) / WEIGHTS_FILE) as temporary:
-        save_file(tensors, temporary)
-    values = {"family": _family(part), "base": model.family, "tensors": sorted(tensors)}
-    write_text(Path(folder) / CONFIG_FILE, json.dumps(values, indent=2) + "\n")
+    tensors = {name: state[name].half() if half else state[name] for name in names}
+    save_tensors(folder, tensors, {"family": _family(part), "base": model.family, "tensors": sorted(tensors)})
 
 
 def with_tuned(model: Model, part: Part, folder: str | Path) -> Model:

@@ -61,11 +61,10 @@ def feature_row(model: PromptableModel, restoration: Restoration, clean: RGB, de
     (pixels, geometry), (low, _) = model.preprocess(clean), model.preprocess(degraded)
     raw = model.encode(low)
     level = restoration.judge(raw.latent)[1]
-    size = restoration.rule(level).image_size or model.image_size
     after = restoration.restore(model, raw, level, low)
-    if size != model.image_size:
-        pixels, raw = shrink(pixels, size), model.encode(shrink(low, size))
-    before = model.encode(pixels)
+    size = restoration.rule(level).image_size
+    before = model.encode(shrink(pixels, size))
+    raw = raw if size is None else model.encode(shrink(low, size))
     latents = [_filled(embedding, geometry) for embedding in (before, raw, after)]
     maps = [latent.mean(axis=0) for latent in latents]
     errors = [float(np.sqrt(np.mean((latent - latents[0]) ** 2))) for latent in latents[1:]]

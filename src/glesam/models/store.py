@@ -94,12 +94,17 @@ def read_weights(folder: str | Path) -> dict[str, Tensor]:
 
 
 def save_module(folder: str | Path, module: nn.Module, family: str, options: dict[str, Any]) -> None:
-    """Write a module that its options and weights describe as `config.json` and `model.safetensors`."""
+    """Write a module that its options and weights describe; see `save_tensors`."""
+    save_tensors(folder, module.state_dict(), {"family": family, **options})
+
+
+def save_tensors(folder: str | Path, tensors: dict[str, Tensor], config: dict[str, Any]) -> None:
+    """Write `model.safetensors`, then `config.json`, whose presence says that all is there."""
     from safetensors.torch import save_file
 
     with atomic_path(Path(folder) / WEIGHTS_FILE) as temporary:
-        save_file({key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}, temporary)
-    write_text(Path(folder) / CONFIG_FILE, json.dumps({"family": family, **options}, indent=2) + "\n")
+        save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, temporary)
+    write_text(Path(folder) / CONFIG_FILE, json.dumps(config, indent=2) + "\n")
 
 
 def load_module(folder: str | Path, family: str, build: Callable[[dict[str, Any]], ModuleType]) -> ModuleType:

@@ -14,10 +14,9 @@ from glesam.data.pack import PhotoPack
 from glesam.data.prompts import bounding_box, random_points
 from glesam.models.base import PromptTensors
 from glesam.models.compact import CompactConfig, CompactModel, to_pixel_values
-from glesam.models.store import check_keys
 from glesam.train.batches import Batch, TrainingBatches
 from glesam.train.config import BaseConfig, read_config
-from glesam.train.loop import CHECKPOINT
+from glesam.train.loop import CHECKPOINT, fill
 from glesam.train.losses import hard_iou, mask_losses
 
 
@@ -132,8 +131,8 @@ def _initial(init: str) -> CompactModel:
     """The saved model in a folder, or the moving average of a run that was stopped.
 
     Raises:
-        ModelError: neither is there, or the run's weights are not those of its model.
-        ConfigError: the run's configuration is missing or cannot be read.
+        ModelError: neither is there.
+        ConfigError: the run's configuration is missing or cannot be read, or its weights are not those of its model.
     """
     checkpoint = Path(init) / CHECKPOINT
     if not checkpoint.is_file():
@@ -141,9 +140,7 @@ def _initial(init: str) -> CompactModel:
     # Checkpoints leave frozen layers out: they are those of ImageNet, whatever the run itself started from.
     model = build_model(read_config(BaseConfig, Path(init) / "config.json", {}).model_copy(update={"init": None}))
     frozen = {name for name, weight in model.named_parameters() if not weight.requires_grad}
-    state: dict[str, Tensor] = torch.load(checkpoint, map_location="cpu", weights_only=True)["ema"]
-    check_keys({k: v for k, v in model.state_dict().items() if k not in frozen}, state, str(checkpoint))
-    model.load_state_dict(state, strict=False)
+    fill(model, torch.load(checkpoint, map_location="cpu", weights_only=True)["ema"], frozen, Path(init))
     return model
 
 

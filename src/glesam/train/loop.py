@@ -6,7 +6,7 @@ import copy
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -122,20 +122,10 @@ class Trainer:
                 "resume with the run's config.json or choose another --out"
             )
         state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        self._fill(self.stage.objective.model, state["model"])  # type: ignore[arg-type]
-        self._fill(self.ema, state["ema"])
+        fill(self.stage.objective.model, state["model"], self.frozen, self.out)  # type: ignore[arg-type]
+        fill(self.ema, state["ema"], self.frozen, self.out)
         self.optimizer.load_state_dict(state["optimizer"])
         self.step = int(state["step"])
-
-    def _fill(self, model: nn.Module, state: dict[str, Tensor]) -> None:
-        """Load a checkpoint's weights; only frozen ones may be missing, as the stage makes them anew."""
-        missing, unexpected = model.load_state_dict(state, strict=False)
-        wrong = [*(set(missing) - self.frozen), *unexpected]
-        if wrong:
-            raise ConfigError(
-                f"expected a checkpoint of this model in {self.out}, got {len(wrong)} keys that do not fit, first "
-                f"{min(wrong)}; resume with the model that the run was started with"
-            )
 
     def run(self) -> dict[str, float]:
         """Train to the end; Ctrl-C saves first. Returns the last validation."""
@@ -231,6 +221,29 @@ class Trainer:
 
             self._board = SummaryWriter(self.out / "tensorboard")
         return self._board
+
+
+def fill(model: nn.Module, state: dict[str, Tensor], frozen: Collection[str], run: Path) -> None:
+    """Load a checkpoint's weights; only frozen ones may be missing, as the stage makes them anew.
+
+    Args:
+        model: changed in place.
+        state: "model" or "ema" of a checkpoint.
+        frozen: names of the weights that checkpoints leave out.
+        run: folder of the run, for the error.
+
+    Raises:
+        ConfigError: keys are missing, unknown, or of another shape.
+    """
+    own = model.state_dict()
+    wrong = {key for key in (own.keys() | state.keys()) - set(frozen) if key not in own or key not in state}
+    wrong |= {key for key in own.keys() & state.keys() if own[key].shape != state[key].shape}
+    if wrong:
+        raise ConfigError(
+            f"expected a checkpoint of this model in {run}, got {len(wrong)} keys that do not fit, first "
+            f"{min(wrong)}; resume with the model that the run was started with"
+        )
+    model.load_state_dict(state, strict=False)
 
 
 def learning_rate(step: int, total: int, warmup: int) -> float:

@@ -74,7 +74,7 @@ class EnhancedModel(PromptableModel):
 
     def encode(self, pixel_values: Tensor) -> Embedding:
         """Encode `(B, 3, S, S)` pixel values, enhance the latent and restore the skips."""
-        return self.restore(self.base.encode(at_size(pixel_values, self.size)))
+        return self.restore(self.base.encode(shrink(pixel_values, self.size)))
 
     def restore(self, embedding: Embedding) -> Embedding:
         """Enhance the latent and restore the skips of an embedding."""
@@ -95,11 +95,6 @@ class EnhancedModel(PromptableModel):
             self.enhancer.save_pretrained(Path(folder) / "enhancer")  # type: ignore[operator]
 
 
-def at_size(pixel_values: Tensor, size: int | None) -> Tensor:
-    """Model input as it is, or brought to the size that degraded photos are encoded at."""
-    return pixel_values if size is None or size == pixel_values.shape[-1] else shrink(pixel_values, size)
-
-
 @torch.inference_mode()
 def level_latents(
     model: PromptableModel, data: SegmentationDataset, count: int, seed: int, size: int | None = None
@@ -112,4 +107,4 @@ def level_latents(
     for index in np.linspace(0, len(data) - 1, min(count, len(data))).astype(int):
         sample = data[int(index)]
         pixels = torch.cat([model.preprocess(apply(sample, level, seed).image)[0] for level in LEVELS])
-        yield list(LEVELS), model.encode(at_size(pixels, size)).latent.float()
+        yield list(LEVELS), model.encode(shrink(pixels, size)).latent.float()
