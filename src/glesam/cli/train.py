@@ -174,6 +174,9 @@ def decoder(
     enhancer: Annotated[
         str | None, typer.Option(help="Folder of a trained enhancer; else the latents stay raw.")
     ] = None,
+    init: Annotated[
+        str | None, typer.Option(help="Folder `model` of an earlier run of this stage, whose parts go on from there.")
+    ] = None,
     train: Annotated[
         list[str] | None, typer.Option(help="Part that learns: tokens, decoder, encoder, enhancer, skips. Repeatable.")
     ] = None,
@@ -194,7 +197,7 @@ def decoder(
     from glesam.train.decoder import DecoderConfig, DecoderStage
 
     given = _pair_options(data, val, model, None, seed, lr, steps, workers)
-    given |= {"enhancer": enhancer, "train": train or None, "loss": loss, "skips": skips, "gate": gate}
+    given |= {"enhancer": enhancer, "init": init, "train": train or None, "loss": loss, "skips": skips, "gate": gate}
     options = read_config(DecoderConfig, _stored(config, out, resume), given)
     packs, validation = _open_data(options.data, options.val, cache)
     _run(DecoderStage(options, packs, validation), out, resume)

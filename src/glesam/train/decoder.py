@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from glesam.data.base import SegmentationDataset
 from glesam.data.pack import PhotoPack
 from glesam.enhance.gate import DegradationGate
-from glesam.enhance.lora import adapted_layers, lora_parameters
 from glesam.enhance.residual import load_enhancer
 from glesam.enhance.skips import SkipAdapter
 from glesam.enhance.tuned import image_encoder, mask_decoder, save_tuned
@@ -26,15 +25,13 @@ from glesam.errors import ConfigError
 from glesam.models.base import Embedding, PromptableModel, PromptTensors
 from glesam.models.compact import CompactModel
 from glesam.train.base import _corrective_click, validate
-from glesam.train.helpers import decay_groups, open_frozen, view_pixels
+from glesam.train.helpers import decay_groups, view_pixels
 from glesam.train.latents import Batch
 from glesam.train.losses import dice_loss, focal_loss, hard_iou, mask_losses
 from glesam.train.lq_pairs import PairBatches, PairConfig
 from glesam.train.lq_validation import LEVELS, DegradedSet, EnhancedModel
+from glesam.train.tuned_parts import TUNABLE, Part, changed_tensors, open_tuned, saved_part, unfreeze
 
-Part = Literal["tokens", "decoder", "encoder", "enhancer", "skips"]
-TOKEN_PARTS = ("mask_tokens.", "iou_token.", "output_hypernetworks_mlps.", "iou_prediction_head.")
-"""Of the mask decoder, what "tokens" trains: the tokens, and the heads that read them."""
 _CORNERS = ("compact", "sam2")
 _ALL_SHARE = 0.1
 
@@ -46,6 +43,9 @@ class DecoderConfig(PairConfig):
         train: parts that learn: "tokens" (tokens and their heads), "decoder" (the whole mask decoder, the paper's
             default), "encoder" (image encoder), "enhancer" (its adapters, or all of it where it has none), "skips".
         enhancer: folder of an enhancer, or None for the base model's own latents.
+        init: what this stage made before (`model` in its run folder), whose parts go on from there; or None.
+        encoder_layers: beginnings of the names of the image encoder's tensors that learn with the part "encoder",
+            such as "backbone.stem"; "" stands for all.
         skips: "raw", "attenuate" or "branch"; what is not raw is made new and learns, whatever `train` says.
         gate: folder of a gate, whose levels attenuate the skips.
         loss: "dice-focal" (the paper) or "base", the base stage's cross-entropy and Dice.
@@ -55,6 +55,8 @@ class DecoderConfig(PairConfig):
 
     train: tuple[Part, ...] = Field(default=("decoder",), min_length=1)
     enhancer: str | None = None
+    init: str | None = None
+    encoder_layers: tuple[str, ...] = Field(default=("",), min_length=1)
     skips: Literal["raw", "attenuate", "branch"] = "raw"
     gate: str | None = None
     loss: Literal["dice-focal", "base"] = "dice-focal"
@@ -134,16 +136,18 @@ class DecoderStage:
 
     def __init__(self, config: DecoderConfig, packs: list[PhotoPack], val: SegmentationDataset | None = None) -> None:
         self.config, self.packs, self.val = config, packs, val
-        base = open_frozen(config.model)
+        base = open_tuned(config.model, config.init)
         if base.family not in _CORNERS:
             raise ConfigError(
                 f"expected a model of {' or '.join(_CORNERS)} for this stage, got {base.family}: its prompt encoder "
                 "takes no boxes as corner points; train its enhancer instead"
             )
-        enhancer = None if config.enhancer is None else load_enhancer(config.enhancer)
-        skips, gate = _new_skips(config, base)
+        source = saved_part(config.init, "enhancer") or config.enhancer
+        enhancer = None if source is None else load_enhancer(source)
+        skips, gate = _open_skips(config, base)
         model = EnhancedModel(base, enhancer, skips, gate, config.inference_size).requires_grad_(False)
-        self.trained = unfreeze(model, config.train)
+        unfreeze(model, config.train, config.encoder_layers)
+        self.changed = {part: changed_tensors(base, part, config.init) for part in TUNABLE}
         self.objective = DecoderObjective(model, config.loss, config.refine)
 
     def batches(self, rank: int) -> PairBatches:
@@ -174,62 +178,41 @@ class DecoderStage:
     def save(self, model: nn.Module, folder: Path) -> None:
         """Write what learnt: the decoder's changed tensors into `decoder`, the others whole under their own names."""
         whole = cast(EnhancedModel, model)
-        if self.trained:
-            save_tuned(whole.base, "decoder", folder / "decoder", self.trained)
+        for part, names in self.changed.items():
+            if names:
+                save_tuned(whole.base, part, folder / part, names)
         if whole.skips is not None:
             whole.skips.save_pretrained(folder / "skips")
-        if "encoder" in self.config.train:
+        if self.changed["encoder"]:
             whole.base.save_pretrained(folder / "model")
-            names = [name for name, _ in image_encoder(whole.base).named_parameters()]
-            save_tuned(whole.base, "encoder", folder / "encoder", names)
-        if "enhancer" in self.config.train and whole.enhancer is not None:
+        kept = saved_part(self.config.init, "enhancer") is not None
+        if whole.enhancer is not None and (kept or "enhancer" in self.config.train):
             whole.enhancer.save_pretrained(folder / "enhancer")  # type: ignore[operator]
 
 
-def _new_skips(config: DecoderConfig, base: PromptableModel) -> tuple[SkipAdapter | None, DegradationGate | None]:
-    """The skip adapter that a configuration asks for, fresh, and the gate that it needs.
+def _open_skips(config: DecoderConfig, base: PromptableModel) -> tuple[SkipAdapter | None, DegradationGate | None]:
+    """The skip adapter from before, or the one that a configuration asks for, fresh; and the gate that it needs.
 
     Raises:
         ConfigError: attenuated skips without a gate.
     """
-    if config.skips == "raw":
-        return None, None
-    if config.skips == "attenuate" and config.gate is None:
+    before = saved_part(config.init, "skips")
+    adapter = _new_skips(config, base) if before is None else SkipAdapter.from_pretrained(before)
+    if adapter is None or adapter.kind != "attenuate":
+        return adapter, None
+    if config.gate is None:
         raise ConfigError("expected a gate to attenuate skips by its level, got none; pass its folder as gate")
+    return adapter, DegradationGate.from_pretrained(config.gate)
+
+
+def _new_skips(config: DecoderConfig, base: PromptableModel) -> SkipAdapter | None:
+    """A fresh skip adapter, drawn from the seed; None for raw skips."""
+    if config.skips == "raw":
+        return None
     with torch.inference_mode():
         embedding = base.encode(torch.zeros(1, 3, base.image_size, base.image_size))
     torch.manual_seed(config.seed)
-    channels = tuple(skip.shape[1] for skip in embedding.skips)
-    adapter = SkipAdapter(config.skips, embedding.latent.shape[1], channels)
-    gate = DegradationGate.from_pretrained(config.gate) if config.skips == "attenuate" and config.gate else None
-    return adapter, gate
-
-
-def unfreeze(model: EnhancedModel, parts: tuple[Part, ...]) -> list[str]:
-    """Let parts of a frozen model learn; give the names of the mask decoder's tensors among them.
-
-    Raises:
-        ConfigError: the enhancer or the skips are to learn and there are none.
-    """
-    decoder = mask_decoder(model.base)
-    names = [name for name, _ in decoder.named_parameters()]
-    if "decoder" not in parts:
-        names = [name for name in names if name.startswith(TOKEN_PARTS)] if "tokens" in parts else []
-    for name, parameter in decoder.named_parameters():
-        parameter.requires_grad_(name in set(names))
-    if "encoder" in parts:
-        image_encoder(model.base).requires_grad_(True)
-    if model.skips is not None:
-        model.skips.requires_grad_(True)
-    elif "skips" in parts:
-        raise ConfigError('expected skips to train, got raw ones; set skips to "attenuate" or "branch"')
-    if "enhancer" in parts:
-        if model.enhancer is None:
-            raise ConfigError("expected an enhancer to train, got none; pass its folder as enhancer")
-        adapters = lora_parameters(model.enhancer) if adapted_layers(model.enhancer) else model.enhancer.parameters()
-        for parameter in adapters:
-            parameter.requires_grad_(True)
-    return names
+    return SkipAdapter(config.skips, embedding.latent.shape[1], tuple(skip.shape[1] for skip in embedding.skips))
 
 
 def decode_all(
