@@ -92,7 +92,7 @@ def test_what_learns_later_joins_what_learnt_before(place, earlier, tmp_path):
 def test_wrong_layers_and_wrong_folders_are_refused(place, tmp_path):
     with pytest.raises(ConfigError, match=r"'blocks'.*backbone"):
         stage(place, train=("encoder",), encoder_layers=("blocks",))
-    with pytest.raises(ConfigError, match="nothing|none of it"):
+    with pytest.raises(ConfigError, match="none of it"):
         stage(place, init=str(tmp_path))
     assert saved_part(None, "decoder") is None
 
