@@ -149,6 +149,7 @@ def parse(arguments: list[str] | None = None) -> tuple[argparse.Namespace, Plan,
     parser.add_argument("--configs", type=Path, default=Path("configs/study"))
     parser.add_argument("--model", default="compact")
     parser.add_argument("--prior", type=Path, help="folder of a trained prior; else one is trained")
+    parser.add_argument("--gate", type=Path, help="folder of a trained gate; else one is trained")
     parser.add_argument("--data", action="append", metavar="NAME=FOLDER", help=f"to measure on; default {SETS}")
     parser.add_argument("--levels", default="clear,lq1,lq2,lq3")
     parser.add_argument("--limit", type=int, help="photos of each set")
@@ -163,6 +164,7 @@ def parse(arguments: list[str] | None = None) -> tuple[argparse.Namespace, Plan,
         configs=options.configs,
         model=options.model,
         prior=options.prior,
+        gate=options.gate,
         data=tuple(options.data or SETS),
         levels=options.levels,
         limit=2 if options.quick and options.limit is None else options.limit,

@@ -34,6 +34,10 @@ class Task:
         return [*GLESAM, *self.command]
 
 
+SMALL = '[{"above": 0, "image_size": 256}]'
+"""Every degraded photo is encoded at 256 pixels, which (l) found best: all variants but the base share it."""
+
+
 @dataclass(frozen=True)
 class Variant:
     """One row of the table.
@@ -45,7 +49,7 @@ class Variant:
         decoder: flags of `train decoder` for a decoder of its own, or None.
         gate: the gate decides (`enhance=auto`); else every photo is enhanced.
         rules: rules by level, as JSON.
-        base: train the encoder instead: the variant is a model of its own.
+        ships: the enhancer that comes with the model, behind its gate, as it is.
     """
 
     key: str
@@ -53,8 +57,8 @@ class Variant:
     enhancer: str | None = None
     decoder: Flags | None = None
     gate: bool = False
-    rules: str = ""
-    base: bool = False
+    rules: str = SMALL
+    ships: bool = False
 
 
 ENHANCERS: dict[str, Flags] = {
@@ -77,12 +81,12 @@ ENHANCERS: dict[str, Flags] = {
 }
 """Flags of `train enhancer` over the study's configuration; the default is schedule index 1, rank 8, all layers."""
 
-_SMALL = '[{"above": 0, "image_size": 256}]'
+_OWN_SIZE = '[{"above": 0}]'
 _BY_LEVEL = '[{"above": 0}, {"above": 0.5, "image_size": 384}, {"above": 1.5, "image_size": 256}]'
-_STRENGTH = '[{"above": 0, "strength": 0.5}, {"above": 1.5, "strength": 1.0}]'
+_STRENGTH = '[{"above": 0, "image_size": 256, "strength": 0.5}, {"above": 1.5, "image_size": 256, "strength": 1.0}]'
 _TIMESTEPS = (
-    '[{"above": 0, "timestep": 1}, {"above": 0.5, "timestep": 100}, {"above": 1.5, "timestep": 200}, '
-    '{"above": 2.5, "timestep": 300}]'
+    '[{"above": 0, "image_size": 256, "timestep": 1}, {"above": 0.5, "image_size": 256, "timestep": 100}, '
+    '{"above": 1.5, "image_size": 256, "timestep": 200}, {"above": 2.5, "image_size": 256, "timestep": 300}]'
 )
 TOKENS, FULL = ("--train", "tokens"), ("--train", "decoder")
 
@@ -90,12 +94,14 @@ VARIANTS = (
     Variant("a", "base"),
     Variant("b-tokens", "base, decoder tokens tuned on LQ", decoder=TOKENS),
     Variant("b-full", "base, whole decoder tuned on LQ", decoder=FULL),
-    Variant("c", "base, encoder tuned on LQ", decoder=("--train", "encoder"), base=True),
-    Variant("c-both", "base, encoder and decoder tuned on LQ", decoder=("--train", "encoder", *FULL), base=True),
+    Variant("c", "base, encoder tuned on LQ", decoder=("--train", "encoder")),
+    Variant("c-both", "base, encoder and decoder tuned on LQ", decoder=("--train", "encoder", *FULL)),
     Variant("d", "enhancer only", "default"),
+    Variant("d-own-size", "enhancer only, at the model's own input size", "default", rules=_OWN_SIZE),
     Variant("e-tokens", "enhancer, decoder tokens tuned", "default", TOKENS),
     Variant("e-full", "enhancer, whole decoder tuned", "default", FULL),
     Variant("e-joint", "enhancer and whole decoder tuned together", "default", ("--train", "enhancer", *FULL)),
+    Variant("e-encoder", "as e-joint, encoder too", "default", ("--train", "enhancer", "--train", "encoder", *FULL)),
     Variant("f", "as e-full, random prior", "random-prior", FULL),
     *(Variant(f"g-{n}", f"enhancer only, scale {n}", f"gamma-{n}") for n in ("1", "3", "5", "10", "measured")),
     Variant("h", "enhancer only, new head and tail", "new-ends"),
@@ -106,7 +112,7 @@ VARIANTS = (
     Variant("j-all-weights", "enhancer only, all weights trained", "full"),
     Variant("k", "residual CNN of the same cost, only", "residual"),
     Variant("k-full", "residual CNN, whole decoder tuned", "residual", FULL),
-    Variant("l", "no enhancer, 256-pixel input for every photo", rules=_SMALL),
+    Variant("l", "no enhancer, 256-pixel input for every photo"),
     Variant("l-gate", "no enhancer, gate chooses the input size", gate=True, rules=_BY_LEVEL),
     Variant("l-both", "e-full, gate chooses the input size too", "default", FULL, gate=True, rules=_BY_LEVEL),
     Variant("m-gate", "e-full behind the gate", "default", FULL, gate=True),
@@ -115,6 +121,7 @@ VARIANTS = (
     Variant("n-branch", "e-full, skips restored by a branch", "default", (*FULL, "--skips", "branch")),
     Variant("n-attenuate", "e-full, skips attenuated by level", "default", (*FULL, "--skips", "attenuate"), gate=True),
     Variant("paper", "the paper: index 999, scale 5, attention only, whole decoder", "paper", FULL),
+    Variant("ships", "what ships with the model, behind its gate", ships=True),
 )
 
 
@@ -127,6 +134,7 @@ class Plan:
         configs: folder with `prior.json`, `autoencoder.json`, `enhancer.json`, `decoder.json` and `gate.json`.
         model: base model.
         prior: folder of a trained prior; without it one is trained.
+        gate: folder of a trained gate; without it one is trained.
         data: data sets to measure on, `NAME=FOLDER`.
         levels: levels of quality.
         limit: photos of each set; None for all.
@@ -137,6 +145,7 @@ class Plan:
     configs: Path
     model: str = "compact"
     prior: Path | None = None
+    gate: Path | None = None
     data: tuple[str, ...] = ()
     levels: str = "clear,lq1,lq2,lq3"
     limit: int | None = None
@@ -146,11 +155,11 @@ class Plan:
         """Everything that a variant needs, in order."""
         if variant.enhancer is not None:
             yield from self._enhancer(variant.enhancer)
-        if variant.gate or "attenuate" in (variant.decoder or ()):
+        if self.gate is None and (variant.gate or "attenuate" in (variant.decoder or ())):
             yield self._train("gate", "gate", ())
         if variant.decoder is not None:
             yield self._decoder(variant)
-        if not variant.base and variant != VARIANTS[0]:
+        if not variant.ships and variant != VARIANTS[0]:
             yield self._bundle(variant)
         yield self._evaluate(variant)
 
@@ -158,13 +167,18 @@ class Plan:
         """The variant as `glesam evaluate` takes it."""
         if variant == VARIANTS[0]:
             return f"{self.model}@enhance=off"
-        if variant.base:
-            return f"{self._run(variant, 'decoder') / 'model' / 'model'}@enhance=off"
+        if variant.ships:
+            return f"{self.model}@enhance=auto"
         return f"{self.model}+{self.out / 'bundles' / variant.key}@enhance={'auto' if variant.gate else 'on'}"
 
     def rows(self, variant: Variant) -> Path:
         """CSV of a variant's objects."""
         return self.out / "evaluation" / variant.key / "per_object.csv"
+
+    @property
+    def _gate(self) -> Path:
+        """Folder of the gate that all variants share."""
+        return self.gate or self.out / "gate" / "model"
 
     def _run(self, variant: Variant, stage: str) -> Path:
         """Run folder of a variant's stage 2; equal flags on equal enhancers are trained once."""
@@ -185,7 +199,7 @@ class Plan:
         if variant.enhancer is not None:
             flags = (*flags, "--enhancer", str(self.out / "enhancer" / variant.enhancer / "model"))
         if "attenuate" in flags:
-            flags = (*flags, "--gate", str(self.out / "gate" / "model"))
+            flags = (*flags, "--gate", str(self._gate))
         return self._train("decoder", str(self._run(variant, "decoder").relative_to(self.out)), flags)
 
     def _train(self, stage: str, run: str, flags: Flags, model: bool = True) -> Task:
@@ -207,12 +221,15 @@ class Plan:
             joint = "enhancer" in learnt
             stage1 = self.out / "enhancer" / variant.enhancer / "model"
             flags += ["--enhancer", str(stage2 / "enhancer" if joint else stage1)]
-        if variant.decoder is not None:
+        flags += [
+            word for part in ("decoder", "encoder") if part in learnt for word in (f"--{part}", str(stage2 / part))
+        ]
+        if "tokens" in learnt:
             flags += ["--decoder", str(stage2 / "decoder")]
         if "--skips" in learnt:
             flags += ["--skips", str(stage2 / "skips")]
         if variant.gate:
-            flags += ["--gate", str(self.out / "gate" / "model")]
+            flags += ["--gate", str(self._gate)]
         if variant.rules:
             flags += ["--rules", str(self.out / "rules" / f"{variant.key}.json")]
         return Task(f"bundles/{variant.key}", tuple(flags), folder / "config.json")

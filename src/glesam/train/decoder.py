@@ -183,8 +183,6 @@ class DecoderStage:
                 save_tuned(whole.base, part, folder / part, names)
         if whole.skips is not None:
             whole.skips.save_pretrained(folder / "skips")
-        if self.changed["encoder"]:
-            whole.base.save_pretrained(folder / "model")
         kept = saved_part(self.config.init, "enhancer") is not None
         if whole.enhancer is not None and (kept or "enhancer" in self.config.train):
             whole.enhancer.save_pretrained(folder / "enhancer")  # type: ignore[operator]
