@@ -1,5 +1,6 @@
 """The compact model against transformers' own SAM 2 decoder, and the promises of the model interface."""
 
+import copy
 import json
 
 import numpy as np
@@ -118,6 +119,26 @@ def test_masks_of_boxes_end_five_percent_outside_them(model, embedding):
     inside = (inside_y[:, None] & inside_x[None]).expand_as(free)
     assert torch.equal(held[inside], free[inside])
     assert (held[~inside] <= -10).all()
+
+
+@pytest.mark.parametrize("shared", [True, False], ids=["one-picture", "two-pictures"])
+@pytest.mark.parametrize("clicks", [1, 4, 7, 9])
+def test_inference_equals_the_plain_transformer_that_training_uses(model, clicks, shared):
+    """Padding tokens stand one by one in training; at inference one stands for all, and the image is seen in short."""
+    generator = torch.Generator().manual_seed(clicks)
+    picture = [torch.randn(1 if shared else 2, c, s, s, generator=generator) for c, s in ((256, 8), (32, 32), (64, 16))]
+    coords = torch.rand(len(picture[0]), 3, clicks, 2, generator=generator) * 128
+    labels = torch.randint(0, 2, coords.shape[:3], generator=generator)
+    sides = torch.tensor([[10.0, 20.0, 70.0, 90.0]]).expand(*coords.shape[:2], 4)
+    given = Embedding(picture[0], (picture[1], picture[2]))
+    drawn = copy.deepcopy(model).with_prompt_maps()
+    torch.nn.init.normal_(drawn.prompt_maps.coarse.weight, generator=generator)
+    for net in (model, drawn):
+        for prompts in (PromptTensors(coords, labels), PromptTensors(coords, labels, sides)):
+            with torch.no_grad():
+                fast = net.decode_all(given, prompts)
+            for ours, plain in zip(fast, net.decode_all(given, prompts), strict=True):
+                torch.testing.assert_close(ours, plain.detach(), atol=2e-4, rtol=1e-4)
 
 
 def test_padding_points_change_nothing_up_to_the_slots(model, embedding):

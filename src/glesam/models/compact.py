@@ -160,7 +160,7 @@ class CompactModel(PromptableModel):
         batch, count = prompts.shape
         origin = None if origin is None else origin.to(self.device)
         coords, labels = self._points(prompts)
-        sparse = self._sparse(coords, labels, origin)
+        sparse, repeats = self._sparse(coords, labels, origin)
         latent, *skips = (_per_prompt(m, count) for m in (embedding.latent, *embedding.skips))
         if prompts.mask_input is None:
             dense = self.prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1)
@@ -171,7 +171,9 @@ class CompactModel(PromptableModel):
         if self.prompt_maps is not None:
             drawn = self.prompt_maps(coords.flatten(0, 1), labels.flatten(0, 1), size, STRIDE)
         positions = self._grid_positions(latent.shape[-2:], origin)
-        logits, iou = self.mask_decoder.decode_all(latent, positions, sparse, dense, (skips[0], skips[1]), drawn, masks)
+        logits, iou = self.mask_decoder.decode_all(
+            latent, positions, sparse, dense, (skips[0], skips[1]), drawn, masks, repeats
+        )
         return logits.view(batch, count, *logits.shape[1:]), iou.view(batch, count, -1)
 
     def _points(self, prompts: PromptTensors) -> tuple[Tensor, Tensor]:
@@ -187,19 +189,21 @@ class CompactModel(PromptableModel):
             labels = torch.cat([labels, prompts.point_labels], dim=2)
         return coords, labels
 
-    def _sparse(self, coords: Tensor, labels: Tensor, origin: Tensor | None) -> Tensor:
-        """Embed `(B, N, K, 2)` points as `(B * N, T, 256)` tokens.
+    def _sparse(self, coords: Tensor, labels: Tensor, origin: Tensor | None) -> tuple[Tensor, int]:
+        """Embed `(B, N, K, 2)` points as `(B * N, T, 256)` tokens; give also how many the last one stands for.
 
         All prompts are filled up with padding points to the number that training used: padding takes part in the
-        attention, so that its amount must not change.
+        attention, so that its amount must not change. Padding points are all alike, so that one can stand for them.
         """
         if origin is not None:
             coords = coords + origin
         room = max(0, self.config.prompt_slots - coords.shape[2])
-        coords, labels = F.pad(coords, (0, 0, 0, room)), F.pad(labels, (0, room), value=PADDING_LABEL)
-        sparse, _ = self.prompt_encoder(coords, labels, None, None)
+        if torch.is_grad_enabled():
+            coords, labels = F.pad(coords, (0, 0, 0, room)), F.pad(labels, (0, room), value=PADDING_LABEL)
+            room = 0
+        sparse, _ = self.prompt_encoder(coords, labels, None, None)  # adds a padding point of its own
         tokens: Tensor = sparse.flatten(0, 1).to(self.dtype)
-        return tokens
+        return tokens, 1 + room
 
     def _grid_positions(self, size: torch.Size, origin: Tensor | None) -> Tensor:
         """Positional encoding of the latent's cells, `(1, 256, h, w)`; that of the usual frame is kept."""

@@ -45,6 +45,7 @@ class CompactMaskDecoder(Sam2MaskDecoder):  # type: ignore[misc]
         skips: tuple[Tensor, Tensor],
         drawn: DrawnPrompts | None = None,
         masks: slice = slice(0, 4),
+        repeats: int = 1,
     ) -> tuple[Tensor, Tensor]:
         """Decode M prompts.
 
@@ -56,6 +57,7 @@ class CompactMaskDecoder(Sam2MaskDecoder):  # type: ignore[misc]
             skips: `(M or 1, 32, 4h, 4w)` and `(M or 1, 64, 2h, 2w)`.
             drawn: the prompts as maps.
             masks: which of the masks; index 0 is the single mask, 1 to 3 the candidates.
+            repeats: how many equal tokens the last of `sparse` stands for; 1 while gradients are recorded.
 
         Returns:
             `(M, K, 4h, 4w)` logits and `(M, K)` predicted IoU of the K masks.
@@ -63,8 +65,10 @@ class CompactMaskDecoder(Sam2MaskDecoder):  # type: ignore[misc]
         count, (h, w) = sparse.shape[0], latent.shape[2:]
         tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight]).expand(count, -1, -1)
         tokens = torch.cat([tokens, sparse], dim=1)
-        transform = self._learn if torch.is_grad_enabled() else self._infer
-        tokens, image = transform(tokens, latent, positions, dense, drawn, 1 + masks.stop)
+        if torch.is_grad_enabled():
+            tokens, image = self._learn(tokens, latent, positions, dense, drawn)
+        else:
+            tokens, image = self._infer(tokens, latent, positions, dense, drawn, 1 + masks.stop, repeats)
         weights = [self.output_hypernetworks_mlps[i](tokens[:, 1 + i]) for i in range(*masks.indices(4))]
         pixels = self._upscale(image, *self._nested(skips, (h, w)))
         pixels = self._activate(pixels if drawn is None else drawn.add_fine(pixels))
@@ -108,7 +112,7 @@ class CompactMaskDecoder(Sam2MaskDecoder):  # type: ignore[misc]
         return result
 
     def _learn(
-        self, tokens: Tensor, latent: Tensor, positions: Tensor, dense: Tensor, drawn: DrawnPrompts | None, outputs: int
+        self, tokens: Tensor, latent: Tensor, positions: Tensor, dense: Tensor, drawn: DrawnPrompts | None
     ) -> tuple[Tensor, Tensor]:
         """The two-way transformer as transformers has it: `(M, T, 256)` tokens and `(M, L, 256)` image tokens."""
         count, image = tokens.shape[0], latent + dense
@@ -116,10 +120,17 @@ class CompactMaskDecoder(Sam2MaskDecoder):  # type: ignore[misc]
         if drawn is not None:
             image = drawn.add(_tokens(image)).transpose(1, 2).view(image.shape)
         tokens, image = self.transformer(tokens.unsqueeze(1), image, positions, None)
-        return tokens[:, 0, :outputs], image.squeeze(1)
+        return tokens[:, 0], image.squeeze(1)
 
     def _infer(
-        self, tokens: Tensor, latent: Tensor, positions: Tensor, dense: Tensor, drawn: DrawnPrompts | None, outputs: int
+        self,
+        tokens: Tensor,
+        latent: Tensor,
+        positions: Tensor,
+        dense: Tensor,
+        drawn: DrawnPrompts | None,
+        outputs: int,
+        repeats: int,
     ) -> tuple[Tensor, Tensor]:
         """The same without what can be known before the prompt; see `FastTwoWay`."""
         # Threads may share a model: what is kept is read once and replaced as a whole.
@@ -127,11 +138,8 @@ class CompactMaskDecoder(Sam2MaskDecoder):  # type: ignore[misc]
         if kept is None or kept[0] is not positions or kept[1].state != kept[1].fingerprint():
             kept = self._fast = positions, FastTwoWay(self.transformer, _tokens(positions)[0])
         fast = kept[1]
-        keys, first = self._project(fast, latent, dense)
-        if drawn is not None:
-            keys, first = drawn.add(keys), drawn.add_projected(first, fast.layers[0].weight)
-        count = tokens.shape[0]
-        return fast(tokens, keys.expand(count, -1, -1), first.expand(count, -1, -1), outputs)
+        image, projected = self._project(fast, latent, dense)
+        return fast(tokens, image, projected, drawn, outputs, repeats)
 
     def _project(self, fast: FastTwoWay, latent: Tensor, dense: Tensor) -> tuple[Tensor, Tensor]:
         """Image tokens and their first projections; those of the last picture without a mask prompt are kept."""

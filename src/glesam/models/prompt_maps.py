@@ -93,10 +93,6 @@ class DrawnPrompts:
         """Add the coarse maps to `(M or 1, h * w, C)` image tokens."""
         return _add(tokens, self.coarse, self.coarse_weight)
 
-    def add_projected(self, projected: Tensor, weight: Tensor) -> Tensor:
-        """Add to `(M or 1, h * w, D)` what a layer `weight` `(C, D)` makes of the coarse maps."""
-        return _add(projected, self.coarse, self.coarse_weight @ weight)
-
     def add_fine(self, pixels: Tensor) -> Tensor:
         """Add the fine maps to `(M, 16 * h * w, C')` pixels, in place at inference: fresh memory costs more."""
         if torch.is_grad_enabled():

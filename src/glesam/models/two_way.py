@@ -1,13 +1,14 @@
 """Inference of SAM's two-way transformer with the work that does not depend on the prompt taken out.
 
-A click shall answer within a blink on a CPU, and most of its cost is projecting the image's tokens. Their positions
-never change, so their share of keys and queries is a constant; the first layer sees the image before any prompt, so
-its projections belong to the image; and what else a layer asks of the same tokens is one product instead of three.
+A click shall answer within a blink on a CPU, and most of its cost is what is asked of the image's tokens
+(`image_attention`). Their positions never change, so their share of keys and queries is a constant; the first block
+sees the image before any prompt, so its projections belong to the image.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -19,22 +20,11 @@ from transformers.models.sam2.modeling_sam2 import (
     Sam2TwoWayTransformer,
 )
 
+from glesam.models.image_attention import FirstImage, LaterImage, project_first, split_heads
+from glesam.models.prompt_maps import DrawnPrompts
 
-@dataclass(frozen=True)
-class _Projection:
-    """Several linear layers over the image's tokens as one.
-
-    Attributes:
-        weight: `(C, D)`, the layers' outputs side by side.
-        offset: `(L, D)`, biases and the projected positions of those layers that see positions.
-    """
-
-    weight: Tensor
-    offset: Tensor
-
-    def __call__(self, keys: Tensor) -> Tensor:
-        """Project `(M, L, C)` tokens to `(M, L, D)`."""
-        return torch.baddbmm(self.offset, keys, self.weight.expand(keys.shape[0], -1, -1))
+_Look = Callable[[Tensor], Tensor]
+_Answer = Callable[[Tensor, Tensor], Tensor]
 
 
 class FastTwoWay:
@@ -46,67 +36,64 @@ class FastTwoWay:
     """
 
     def __init__(self, transformer: Sam2TwoWayTransformer, positions: Tensor) -> None:
-        self.transformer, self.positions = transformer, positions
+        self.transformer = transformer
         self.parameters = _merged_parameters(transformer)
         self.state = self.fingerprint()
-        self.layers = [
-            _merge(
-                positions,
-                [
-                    (layer.cross_attn_token_to_image.k_proj, True),
-                    (layer.cross_attn_token_to_image.v_proj, False),
-                    (layer.cross_attn_image_to_token.q_proj, True),
-                ],
-            )
-            for layer in transformer.layers
+        first, *later = transformer.layers
+        self.weight, self.offset = project_first(first, positions)
+        self.later = [
+            LaterImage(layer.cross_attn_token_to_image, layer.cross_attn_image_to_token.q_proj, positions)
+            for layer in later
         ]
+        self.last = LaterImage(transformer.final_attn_token_to_image, None, positions)
         self.own = [_SelfAttention(layer) for layer in transformer.layers]
 
     def fingerprint(self) -> tuple[tuple[int, int], ...]:
         """Changes whenever the weights that were merged are replaced or written to."""
         return tuple((p.data_ptr(), p._version) for p in self.parameters)
 
-    def project(self, keys: Tensor) -> Tensor:
-        """What the first layer asks of the image's tokens `(M, L, C)`: keys, values and queries, `(M, L, D)`."""
-        return self.layers[0](keys)
+    def project(self, image: Tensor) -> Tensor:
+        """What the first block asks of the image's tokens `(M, L, C)`, before any prompt: `(M, L, D)`."""
+        return torch.baddbmm(self.offset, image, self.weight.expand(image.shape[0], -1, -1))
 
-    def __call__(self, tokens: Tensor, keys: Tensor, first: Tensor, outputs: int) -> tuple[Tensor, Tensor]:
-        """Run all layers.
+    def __call__(
+        self,
+        tokens: Tensor,
+        image: Tensor,
+        projected: Tensor,
+        drawn: DrawnPrompts | None,
+        outputs: int,
+        repeats: int = 1,
+    ) -> tuple[Tensor, Tensor]:
+        """Run all blocks.
 
         Args:
             tokens: `(M, T, C)` output and prompt tokens.
-            keys: `(M, L, C)` image tokens.
-            first: `(M, L, D)`, `project(keys)`.
+            image: `(M or 1, L, C)` image tokens.
+            projected: `(M or 1, L, D)`, `project(image)`.
+            drawn: the prompts as maps, which are added to the image's tokens.
             outputs: how many of the tokens, from the first on, are wanted at the end.
+            repeats: how many equal tokens the last one stands for. Equal tokens stay equal through all blocks, and to
+                be seen n times is to be seen once with a score higher by log(n).
 
         Returns:
             The tokens `(M, outputs, C)` and the image's tokens `(M, L, C)` afterwards.
         """
-        queries = tokens
-        for number, layer in enumerate(self.transformer.layers):
-            projected = first if number == 0 else self.layers[number](keys)
-            queries = layer.layer_norm1(self.own[number](queries, tokens))
-            queries, keys = _layer(layer, queries, tokens, keys, projected)
-        queries = self._finish(queries[:, :outputs], tokens[:, :outputs], keys)
-        return self.transformer.layer_norm_final_attn(queries), keys
-
-    def _finish(self, queries: Tensor, tokens: Tensor, keys: Tensor) -> Tensor:
-        """The last attention of few tokens on the image.
-
-        Keys and values are never made: with `q . (W x) = (W^T q) . x` the queries move into the space of the image's
-        tokens, and the weighted sum of tokens is projected afterwards. A bias of the keys cancels in the softmax.
-        """
-        attention = self.transformer.final_attn_token_to_image
-        count, rows, channels = queries.shape
-        heads, width = attention.num_attention_heads, attention.head_dim
-        q = _linear(attention.q_proj, queries + tokens).view(count, rows, heads, width)
-        moved = torch.einsum("mrhd,hdc->mhrc", q, attention.k_proj.weight.view(heads, width, channels))
-        moved = moved.reshape(count, heads * rows, channels) * attention.scaling
-        weights = (moved @ keys.transpose(1, 2) + moved @ self.positions.t()).softmax(dim=-1)
-        seen = (weights @ keys).view(count, heads, rows, channels)
-        values = attention.v_proj.weight.view(heads, width, channels)
-        mixed = torch.einsum("mhrc,hdc->mrhd", seen, values).reshape(count, rows, -1) + attention.v_proj.bias
-        return queries + _linear(attention.o_proj, mixed)
+        first, *later = self.transformer.layers
+        heads = first.cross_attn_token_to_image.num_attention_heads
+        start = FirstImage(projected, drawn, self.weight, heads)
+        image = image.expand(len(tokens), -1, -1) if drawn is None else drawn.add(image)
+        bias = tokens.new_zeros(tokens.shape[1])
+        bias[-1] = math.log(repeats)
+        queries = first.layer_norm1(self.own[0](tokens, tokens, bias))
+        queries, image = _block(first, queries, tokens, bias, image, start.look, start.answer)
+        for layer, own, attention in zip(later, self.own[1:], self.later, strict=True):
+            queries = layer.layer_norm1(own(queries, tokens, bias))
+            queries, image = _block(layer, queries, tokens, bias, image, *_bound(attention, image))
+        queries, tokens = queries[:, :outputs], tokens[:, :outputs]
+        final = self.transformer.final_attn_token_to_image
+        queries = queries + _look(final, queries + tokens, _bound(self.last, image)[0])
+        return self.transformer.layer_norm_final_attn(queries), image
 
 
 class _SelfAttention:
@@ -123,28 +110,23 @@ class _SelfAttention:
         self.weight = torch.cat([part.weight for part in merged])
         self.bias = torch.cat([part.bias for part in merged])
 
-    def __call__(self, queries: Tensor, tokens: Tensor) -> Tensor:
-        """Attended `(M, T, C)` queries; the first block sees no positions and does not add its input."""
+    def __call__(self, queries: Tensor, tokens: Tensor, bias: Tensor) -> Tensor:
+        """Attended `(M, T, C)` queries with `(T,)` on all scores; the first block sees no positions, adds no input."""
         if self.first:
-            return _attend(self.attention, *F.linear(queries, self.weight, self.bias).chunk(3, dim=-1))
+            query, key, value = F.linear(queries, self.weight, self.bias).chunk(3, dim=-1)
+            return _attend(self.attention, query, key, value, bias)
         query, key = F.linear(queries + tokens, self.weight, self.bias).chunk(2, dim=-1)
-        return queries + _attend(self.attention, query, key, _linear(self.attention.v_proj, queries))
+        return queries + _attend(self.attention, query, key, _linear(self.attention.v_proj, queries), bias)
 
 
 def _merged_parameters(transformer: Sam2TwoWayTransformer) -> list[nn.Parameter]:
-    """Those whose values go into the merged projections."""
-    modules = [
-        module
-        for layer in transformer.layers
-        for module in (
-            layer.cross_attn_token_to_image.k_proj,
-            layer.cross_attn_token_to_image.v_proj,
-            layer.cross_attn_image_to_token.q_proj,
-            layer.self_attn.q_proj,
-            layer.self_attn.k_proj,
-            layer.self_attn.v_proj,
-        )
-    ]
+    """Those whose values go into products that are kept."""
+    looks = [layer.cross_attn_token_to_image for layer in transformer.layers]
+    looks.append(transformer.final_attn_token_to_image)
+    modules = [part for look in looks for part in (look.k_proj, look.v_proj)]
+    for layer in transformer.layers:
+        own = layer.self_attn
+        modules += [layer.cross_attn_image_to_token.q_proj, own.q_proj, own.k_proj, own.v_proj]
     return [parameter for module in modules for parameter in module.parameters()]
 
 
@@ -153,22 +135,31 @@ def _linear(layer: nn.Linear, x: Tensor) -> Tensor:
     return F.linear(x, layer.weight, layer.bias)
 
 
-def _merge(positions: Tensor, layers: list[tuple[nn.Linear, bool]]) -> _Projection:
-    """Merge linear layers; the flag says which see the positions."""
-    offsets = [F.linear(positions, layer.weight, layer.bias) if seen else layer.bias.expand(len(positions), -1)
-               for layer, seen in layers]  # fmt: skip
-    return _Projection(torch.cat([layer.weight for layer, _ in layers]).t(), torch.cat(offsets, dim=1))
+def _bound(attention: LaterImage, image: Tensor) -> tuple[_Look, _Answer]:
+    """The two attentions on image tokens that are there."""
+    return lambda queries: attention.look(queries, image), lambda keys, bias: attention.answer(keys, bias, image)
 
 
-def _layer(
-    layer: Sam2TwoWayAttentionBlock, queries: Tensor, tokens: Tensor, keys: Tensor, projected: Tensor
+def _block(
+    layer: Sam2TwoWayAttentionBlock,
+    queries: Tensor,
+    tokens: Tensor,
+    bias: Tensor,
+    image: Tensor,
+    look: _Look,
+    answer: _Answer,
 ) -> tuple[Tensor, Tensor]:
-    """What follows in a block: tokens to image, perceptron, image to tokens."""
-    key, value, image_query = projected.chunk(3, dim=-1)
-    attention = layer.cross_attn_token_to_image
-    queries = layer.layer_norm2(queries + _attend(attention, _linear(attention.q_proj, queries + tokens), key, value))
+    """What follows the attention among tokens: tokens to image, perceptron, image to tokens."""
+    queries = layer.layer_norm2(queries + _look(layer.cross_attn_token_to_image, queries + tokens, look))
     queries = layer.layer_norm3(queries + _perceptron(layer.mlp, queries))
-    return queries, layer.layer_norm4(_answer(layer.cross_attn_image_to_token, queries, tokens, keys, image_query))
+    return queries, layer.layer_norm4(_answer(layer.cross_attn_image_to_token, queries, tokens, bias, image, answer))
+
+
+def _look(attention: Sam2Attention, queries: Tensor, look: _Look) -> Tensor:
+    """Attention of `(M, T, C)` queries on the image."""
+    q = _linear(attention.q_proj, queries) * attention.scaling
+    mixed = look(split_heads(q, attention.num_attention_heads))
+    return _linear(attention.o_proj, mixed.transpose(1, 2).flatten(2))
 
 
 def _perceptron(mlp: Sam2FeedForward, x: Tensor) -> Tensor:
@@ -184,7 +175,9 @@ def _perceptron(mlp: Sam2FeedForward, x: Tensor) -> Tensor:
     return out.t()[:rows].reshape(x.shape)
 
 
-def _answer(attention: Sam2Attention, queries: Tensor, tokens: Tensor, keys: Tensor, image_query: Tensor) -> Tensor:
+def _answer(
+    attention: Sam2Attention, queries: Tensor, tokens: Tensor, bias: Tensor, image: Tensor, answer: _Answer
+) -> Tensor:
     """Attention of the image's tokens on the few tokens of the prompt, added to the image's tokens: `(M, L, C)`.
 
     Two plain products, without moving heads about: keys as a block-diagonal matrix give the scores of all heads at
@@ -196,18 +189,15 @@ def _answer(attention: Sam2Attention, queries: Tensor, tokens: Tensor, keys: Ten
     k = _linear(attention.k_proj, queries + tokens).view(count, rows, heads, width) * attention.scaling
     diagonal = torch.eye(heads, dtype=k.dtype, device=k.device)[:, None, :, None]
     blocks = (k.permute(0, 2, 3, 1)[:, :, :, None] * diagonal).reshape(count, heads * width, heads * rows)
-    scores = (image_query @ blocks).view(count, -1, heads, rows)
+    scores = answer(blocks, bias.repeat(heads)).view(count, -1, heads, rows)
     v = _linear(attention.v_proj, queries).view(count, rows, heads, width).transpose(1, 2)
     out = attention.o_proj.weight.view(-1, heads, width).permute(1, 2, 0)
     values = (v @ out + attention.o_proj.bias / heads).reshape(count, heads * rows, -1)
-    return torch.baddbmm(keys, scores.softmax(dim=-1).view(count, -1, heads * rows), values)
+    return torch.baddbmm(image, scores.softmax(dim=-1).view(count, -1, heads * rows), values)
 
 
-def _attend(attention: Sam2Attention, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Multi-head attention of projected `(M, A, D)` on `(M, B, D)`, and its output projection."""
-    count, length, width = query.shape
-    heads = (count, -1, attention.num_attention_heads, attention.head_dim)
-    q, k, v = (part.view(heads).transpose(1, 2) for part in (query, key, value))
-    mixed = F.scaled_dot_product_attention(q, k, v, scale=attention.scaling)
-    out: Tensor = _linear(attention.o_proj, mixed.transpose(1, 2).reshape(count, length, width))
-    return out
+def _attend(attention: Sam2Attention, query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
+    """Multi-head attention of projected `(M, T, D)` tokens among themselves, and its output projection."""
+    q, k, v = (split_heads(part, attention.num_attention_heads) for part in (query, key, value))
+    mixed = F.scaled_dot_product_attention(q, k, v, bias.view(1, 1, 1, -1), scale=attention.scaling)
+    return _linear(attention.o_proj, mixed.transpose(1, 2).flatten(2))
