@@ -23,12 +23,14 @@ class FirstImage:
     """The image's tokens before the first block, which differ between prompts by the drawn maps alone.
 
     Attributes:
+        image: `(M or 1, L, C)` the tokens without the drawn maps.
         projected: `(M or 1, L, 3 * H * d)` keys, values and queries of the image's tokens.
         drawn: the prompts as maps, or None.
         weight: `(C, 3 * H * d)`, the projection of all three.
         heads: H.
     """
 
+    image: Tensor
     projected: Tensor
     drawn: DrawnPrompts | None
     weight: Tensor
@@ -50,6 +52,14 @@ class FirstImage:
         queries = self.projected.chunk(3, dim=-1)[2].expand(len(keys), -1, -1)
         scores = torch.baddbmm(bias, queries, keys)
         return scores if self.drawn is None else scores.baddbmm_(self.drawn.coarse, self.drawn_weights[2] @ keys)
+
+    def mix(self, weights: Tensor, values: Tensor) -> Tensor:
+        """Add to the image's tokens what `(M, L, H * T)` weights make of `(M, H * T, C)` values: `(M, L, C)`."""
+        count = len(weights)
+        if self.drawn is not None:
+            weights = torch.cat([weights, self.drawn.coarse], dim=2)
+            values = torch.cat([values, self.drawn.coarse_weight.expand(count, -1, -1)], dim=1)
+        return torch.baddbmm(self.image.expand(count, -1, -1), weights, values)
 
     @cached_property
     def drawn_weights(self) -> tuple[Tensor, ...]:
@@ -77,18 +87,34 @@ class LaterImage:
             self.to_queries = answer.weight.t()
             self.query_positions = F.linear(positions, answer.weight, answer.bias)
 
-    def look(self, queries: Tensor, image: Tensor) -> Tensor:
-        """Attend with `(M, H, T, d)` scaled queries to `(M, L, C)` tokens; the shape of the queries."""
-        count, heads, rows, _ = queries.shape
-        moved = (queries @ self.to_keys).view(count, heads * rows, -1)
-        scores = (moved @ image.transpose(1, 2)).view(count, heads, rows, -1) + queries @ self.positions
-        seen = scores.softmax(dim=-1).view(count, heads * rows, -1) @ image
-        return torch.add(seen.view(count, heads, rows, -1) @ self.to_values, self.value_bias)
+    def on(self, image: Tensor) -> SeenImage:
+        """The attention on `(M, L, C)` tokens."""
+        return SeenImage(self, image)
 
-    def answer(self, keys: Tensor, bias: Tensor, image: Tensor) -> Tensor:
-        """Scores `(M, L, H * T)` of `(M, L, C)` tokens for `(M, H * d, H * T)` keys, on top of `(H * T,)`."""
-        scores = torch.baddbmm(bias, self.query_positions.expand(len(keys), -1, -1), keys)
-        return scores.baddbmm_(image, self.to_queries @ keys)
+
+@dataclass(frozen=True)
+class SeenImage:
+    """The image's tokens `(M, L, C)` before a later block; the methods are those of `FirstImage`."""
+
+    attention: LaterImage
+    image: Tensor
+
+    def look(self, queries: Tensor) -> Tensor:
+        """Attend with `(M, H, T, d)` scaled queries to the image; the same shape."""
+        own, (count, heads, rows, _) = self.attention, queries.shape
+        moved = (queries @ own.to_keys).view(count, heads * rows, -1)
+        scores = (moved @ self.image.transpose(1, 2)).view(count, heads, rows, -1) + queries @ own.positions
+        seen = scores.softmax(dim=-1).view(count, heads * rows, -1) @ self.image
+        return torch.add(seen.view(count, heads, rows, -1) @ own.to_values, own.value_bias)
+
+    def answer(self, keys: Tensor, bias: Tensor) -> Tensor:
+        """Scores `(M, L, H * T)` of the image's tokens for `(M, H * d, H * T)` keys, on top of `(H * T,)`."""
+        scores = torch.baddbmm(bias, self.attention.query_positions.expand(len(keys), -1, -1), keys)
+        return scores.baddbmm_(self.image, self.attention.to_queries @ keys)
+
+    def mix(self, weights: Tensor, values: Tensor) -> Tensor:
+        """Add to the image's tokens what `(M, L, H * T)` weights make of `(M, H * T, C)` values: `(M, L, C)`."""
+        return torch.baddbmm(self.image, weights, values)
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:

@@ -8,7 +8,6 @@ sees the image before any prompt, so its projections belong to the image.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -20,11 +19,10 @@ from transformers.models.sam2.modeling_sam2 import (
     Sam2TwoWayTransformer,
 )
 
-from glesam.models.image_attention import FirstImage, LaterImage, project_first, split_heads
+from glesam.models.image_attention import FirstImage, LaterImage, SeenImage, project_first, split_heads
 from glesam.models.prompt_maps import DrawnPrompts
 
-_Look = Callable[[Tensor], Tensor]
-_Answer = Callable[[Tensor, Tensor], Tensor]
+_Image = FirstImage | SeenImage
 
 
 class FastTwoWay:
@@ -81,18 +79,17 @@ class FastTwoWay:
         """
         first, *later = self.transformer.layers
         heads = first.cross_attn_token_to_image.num_attention_heads
-        start = FirstImage(projected, drawn, self.weight, heads)
-        image = image.expand(len(tokens), -1, -1) if drawn is None else drawn.add(image)
+        start = FirstImage(image, projected, drawn, self.weight, heads)
         bias = tokens.new_zeros(tokens.shape[1])
         bias[-1] = math.log(repeats)
         queries = first.layer_norm1(self.own[0](tokens, tokens, bias))
-        queries, image = _block(first, queries, tokens, bias, image, start.look, start.answer)
+        queries, image = _block(first, queries, tokens, bias, start)
         for layer, own, attention in zip(later, self.own[1:], self.later, strict=True):
             queries = layer.layer_norm1(own(queries, tokens, bias))
-            queries, image = _block(layer, queries, tokens, bias, image, *_bound(attention, image))
+            queries, image = _block(layer, queries, tokens, bias, attention.on(image))
         queries, tokens = queries[:, :outputs], tokens[:, :outputs]
         final = self.transformer.final_attn_token_to_image
-        queries = queries + _look(final, queries + tokens, _bound(self.last, image)[0])
+        queries = queries + _look(final, queries + tokens, self.last.on(image))
         return self.transformer.layer_norm_final_attn(queries), image
 
 
@@ -135,30 +132,23 @@ def _linear(layer: nn.Linear, x: Tensor) -> Tensor:
     return F.linear(x, layer.weight, layer.bias)
 
 
-def _bound(attention: LaterImage, image: Tensor) -> tuple[_Look, _Answer]:
-    """The two attentions on image tokens that are there."""
-    return lambda queries: attention.look(queries, image), lambda keys, bias: attention.answer(keys, bias, image)
-
-
 def _block(
     layer: Sam2TwoWayAttentionBlock,
     queries: Tensor,
     tokens: Tensor,
     bias: Tensor,
-    image: Tensor,
-    look: _Look,
-    answer: _Answer,
+    image: _Image,
 ) -> tuple[Tensor, Tensor]:
     """What follows the attention among tokens: tokens to image, perceptron, image to tokens."""
-    queries = layer.layer_norm2(queries + _look(layer.cross_attn_token_to_image, queries + tokens, look))
+    queries = layer.layer_norm2(queries + _look(layer.cross_attn_token_to_image, queries + tokens, image))
     queries = layer.layer_norm3(queries + _perceptron(layer.mlp, queries))
-    return queries, layer.layer_norm4(_answer(layer.cross_attn_image_to_token, queries, tokens, bias, image, answer))
+    return queries, layer.layer_norm4(_answer(layer.cross_attn_image_to_token, queries, tokens, bias, image))
 
 
-def _look(attention: Sam2Attention, queries: Tensor, look: _Look) -> Tensor:
+def _look(attention: Sam2Attention, queries: Tensor, image: _Image) -> Tensor:
     """Attention of `(M, T, C)` queries on the image."""
     q = _linear(attention.q_proj, queries) * attention.scaling
-    mixed = look(split_heads(q, attention.num_attention_heads))
+    mixed = image.look(split_heads(q, attention.num_attention_heads))
     return _linear(attention.o_proj, mixed.transpose(1, 2).flatten(2))
 
 
@@ -175,9 +165,7 @@ def _perceptron(mlp: Sam2FeedForward, x: Tensor) -> Tensor:
     return out.t()[:rows].reshape(x.shape)
 
 
-def _answer(
-    attention: Sam2Attention, queries: Tensor, tokens: Tensor, bias: Tensor, image: Tensor, answer: _Answer
-) -> Tensor:
+def _answer(attention: Sam2Attention, queries: Tensor, tokens: Tensor, bias: Tensor, image: _Image) -> Tensor:
     """Attention of the image's tokens on the few tokens of the prompt, added to the image's tokens: `(M, L, C)`.
 
     Two plain products, without moving heads about: keys as a block-diagonal matrix give the scores of all heads at
@@ -189,11 +177,11 @@ def _answer(
     k = _linear(attention.k_proj, queries + tokens).view(count, rows, heads, width) * attention.scaling
     diagonal = torch.eye(heads, dtype=k.dtype, device=k.device)[:, None, :, None]
     blocks = (k.permute(0, 2, 3, 1)[:, :, :, None] * diagonal).reshape(count, heads * width, heads * rows)
-    scores = answer(blocks, bias.repeat(heads)).view(count, -1, heads, rows)
+    scores = image.answer(blocks, bias.repeat(heads)).view(count, -1, heads, rows)
     v = _linear(attention.v_proj, queries).view(count, rows, heads, width).transpose(1, 2)
     out = attention.o_proj.weight.view(-1, heads, width).permute(1, 2, 0)
     values = (v @ out + attention.o_proj.bias / heads).reshape(count, heads * rows, -1)
-    return torch.baddbmm(image, scores.softmax(dim=-1).view(count, -1, heads * rows), values)
+    return image.mix(scores.softmax(dim=-1).view(count, -1, heads * rows), values)
 
 
 def _attend(attention: Sam2Attention, query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
