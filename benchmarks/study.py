@@ -20,6 +20,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from gain import CLEAR, gap_closed, picture_means
 from glesam.evaluate.names import stable_seed
 from glesam.evaluate.rows import Row, from_csv
 from glesam.evaluate.statistics import compare
@@ -27,25 +28,6 @@ from glesam.files import write_text
 from study_plan import VARIANTS, Plan, Task, Variant
 
 SETS = ("ecssd=data/val/ecssd", "coco_mini=data/val/coco_mini")
-CLEAR = "clear"
-
-
-def picture_means(rows: Iterable[Row], cell: tuple[str, str, str]) -> dict[str, float]:
-    """Mean IoU of each photo of one (set, level, prompt)."""
-    values: dict[str, list[float]] = {}
-    for row in rows:
-        if (row.set, row.level, row.prompt) == cell:
-            values.setdefault(row.image, []).append(row.iou)
-    return {name: sum(ious) / len(ious) for name, ious in values.items()}
-
-
-def gap_closed(base: dict[str, float], variant: dict[str, float], clear: dict[str, float]) -> float | None:
-    """Share of what degradation costs the base model that a variant wins back; None where nothing was lost."""
-    shared = sorted(set(base) & set(variant) & set(clear))
-    if not shared:
-        return None
-    mean = [sum(values[name] for name in shared) / len(shared) for values in (base, variant, clear)]
-    return (mean[1] - mean[0]) / (mean[2] - mean[0]) if mean[2] > mean[0] else None
 
 
 def table(measured: dict[str, list[Row]], titles: dict[str, str], seed: int = 0) -> str:
@@ -63,9 +45,9 @@ def table(measured: dict[str, list[Row]], titles: dict[str, str], seed: int = 0)
     for name, prompt in cells:
         head = ["variant", "", *levels, "gap closed"]
         lines = [f"## {name}, {prompt}", "", f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
-        bases = {level: picture_means(base_rows, (name, level, prompt)) for level in levels}
+        bases = {level: picture_means(base_rows, (name, prompt, level)) for level in levels}
         for key, rows in measured.items():
-            mine = {level: picture_means(rows, (name, level, prompt)) for level in levels}
+            mine = {level: picture_means(rows, (name, prompt, level)) for level in levels}
             texts = [_cell(bases[level], mine[level], key, seed) for level in levels]
             lines.append(f"| {key} | {titles[key]} | {' | '.join(texts)} | {_gaps(bases, mine, levels)} |")
         parts.append("\n".join(lines))

@@ -125,9 +125,6 @@ def test_table_gives_means_differences_and_the_gap_closed(study: Any) -> None:
     line = next(line for line in text.splitlines() if line.startswith("| e |"))
     assert "0.8000 | 0.6833 (+0.1833, " in line
     assert line.endswith("| 61 % |")
-    assert study.gap_closed({"x": 0.5}, {"x": 0.6}, {"x": 0.4}) is None
-    assert study.gap_closed({"x": 0.5}, {"y": 0.6}, {"x": 0.7}) is None
-    assert study.gap_closed({"x": 0.4}, {"x": 0.3}, {"x": 0.6}) == pytest.approx(-0.5)
 
 
 def test_table_is_written_from_what_is_there(study: Any, tmp_path: Path) -> None:

@@ -1,0 +1,142 @@
+"""What an enhancer wins and where it hurts, from a finished `glesam evaluate` of a base model without and with it.
+
+```
+glesam evaluate --levels clear,lq1,lq2,lq3 --models compact@enhance=off,compact@enhance=auto ... --out evaluation/
+python benchmarks/gain.py evaluation/ [--figure gain.png]
+```
+
+Prints two Markdown tables and, with `--figure`, draws each photo's IoU with the enhancer against that without it.
+
+Gap closed: `(with - without) / (clear - without)`, all on the same photos; clear is the base model on the clear photo.
+Differences are tested by paired bootstrap over photos. A photo counts as better or worse from 0.05 IoU on.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from glesam.evaluate.names import stable_seed
+from glesam.evaluate.rows import Row, from_csv
+from glesam.evaluate.statistics import compare
+
+CLEAR = "clear"
+NOTICEABLE = 0.05
+Means = dict[str, float]
+Cell = tuple[str, str, str]
+
+
+def picture_means(rows: Sequence[Row], cell: Cell, metric: str = "iou") -> Means:
+    """Mean of a metric over the objects of each photo of one (set, prompt, level)."""
+    values: dict[str, list[float]] = {}
+    for row in rows:
+        if (row.set, row.prompt, row.level) == cell:
+            values.setdefault(row.image, []).append(getattr(row, metric))
+    return {name: sum(each) / len(each) for name, each in values.items()}
+
+
+def gap_closed(base: Means, model: Means, clear: Means) -> float | None:
+    """Share of what degradation costs the base model that another wins back; None where nothing was lost."""
+    shared = sorted(set(base) & set(model) & set(clear))
+    if not shared:
+        return None
+    before, after, top = (sum(values[name] for name in shared) / len(shared) for values in (base, model, clear))
+    return (after - before) / (top - before) if top > before else None
+
+
+def mean(values: Means) -> float:
+    """Mean over photos."""
+    return sum(values.values()) / len(values)
+
+
+def better_and_worse(base: Means, model: Means) -> tuple[float, float]:
+    """Share of photos that are noticeably better, and worse, than with the base model."""
+    differences = [model[name] - base[name] for name in base]
+    return (
+        sum(d >= NOTICEABLE for d in differences) / len(differences),
+        sum(d <= -NOTICEABLE for d in differences) / len(differences),
+    )
+
+
+def line(base: Sequence[Row], model: Sequence[Row], cell: Cell, seed: int = 0) -> str:
+    """One row of the table."""
+    mine, theirs = picture_means(base, cell), picture_means(model, cell)
+    edges = [mean(picture_means(rows, cell, "boundary_iou")) for rows in (base, model)]
+    gap = gap_closed(mine, theirs, picture_means(base, (cell[0], cell[1], CLEAR)))
+    found, (better, worse) = compare(mine, theirs, stable_seed("gain", seed)), better_and_worse(mine, theirs)
+    return (
+        f"| {' | '.join(cell)} | {mean(mine):.3f} | {mean(theirs):.3f} | {found.difference:+.3f} "
+        f"[{found.low:+.3f}, {found.high:+.3f}], p {found.p_value:.4f} | "
+        f"{'–' if gap is None or cell[2] == CLEAR else f'{gap:.0%}'} | {edges[0]:.3f} | {edges[1]:.3f} | "
+        f"{better:.0%} | {worse:.0%} |"
+    )
+
+
+def table(base: Sequence[Row], model: Sequence[Row], seed: int = 0) -> str:
+    """All (set, prompt, level) that both were measured on."""
+    cells = dict.fromkeys((row.set, row.prompt, row.level) for row in base)
+    both = {(row.set, row.prompt, row.level) for row in model}
+    head = ["set", "prompt", "level", "without", "with", "difference", "gap closed", "boundary IoU without", "with"]
+    head += ["photos better", "worse"]
+    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    return "\n".join(lines + [line(base, model, cell, seed) for cell in cells if cell in both])
+
+
+def hurt(base: Sequence[Row], model: Sequence[Row], count: int) -> str:
+    """The photos that lose most, worst first."""
+    losses = []
+    for cell in dict.fromkeys((row.set, row.prompt, row.level) for row in model):
+        mine, theirs = picture_means(base, cell), picture_means(model, cell)
+        losses += [(theirs[name] - mine[name], cell, name) for name in mine if name in theirs]
+    worst = sorted(losses)[:count]
+    lines = [f"| {' | '.join(cell)} | {name} | {loss:+.3f} |" for loss, cell, name in worst]
+    return "\n".join(["| set | prompt | level | photo | difference |", "|" + "---|" * 5, *lines])
+
+
+def draw(base: Sequence[Row], model: Sequence[Row], out: Path) -> None:
+    """Each photo as a dot, one picture for each set and prompt, the worst level in front."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    panels = list(dict.fromkeys((row.set, row.prompt) for row in model))
+    levels = [level for level in dict.fromkeys(row.level for row in model) if level != CLEAR]
+    figure = Figure(figsize=(4.2 * len(panels), 4.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    for axis, (name, prompt) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        for number, level in enumerate(levels):
+            mine, theirs = (picture_means(rows, (name, prompt, level)) for rows in (base, model))
+            names = sorted(set(mine) & set(theirs))
+            colour = ("#7fb8d8", "#e0a13c", "#b3364a")[number % 3]
+            axis.scatter([mine[n] for n in names], [theirs[n] for n in names], s=7, color=colour, label=level)
+        axis.plot([0, 1], [0, 1], color="0.4", linewidth=1)
+        axis.set(
+            title=f"{name}, {prompt}", xlabel="IoU without the enhancer", ylabel="with it", xlim=(0, 1), ylim=(0, 1)
+        )
+        axis.set_aspect("equal")
+    figure.axes[0].legend(loc="lower right", frameon=False)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(out, dpi=100)
+
+
+def main() -> None:
+    """Print and draw."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("report", type=Path, help="folder that `glesam evaluate` wrote")
+    parser.add_argument("--base", default="compact@enhance=off")
+    parser.add_argument("--model", default="compact@enhance=auto")
+    parser.add_argument("--figure", type=Path, help="where to draw the scatter plots")
+    parser.add_argument("--worst", type=int, default=10, help="photos to list that lose most")
+    options = parser.parse_args()
+    rows = from_csv(options.report / "per_object.csv")
+    base, model = ([row for row in rows if row.model == name] for name in (options.base, options.model))
+    for name, found in ((options.base, base), (options.model, model)):
+        if not found:
+            parser.error(f"expected rows of {name}, got models {sorted({row.model for row in rows})}")
+    print(f"{table(base, model)}\n\n{hurt(base, model, options.worst)}")
+    if options.figure is not None:
+        draw(base, model, options.figure)
+
+
+if __name__ == "__main__":
+    main()
