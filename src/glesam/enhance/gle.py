@@ -296,7 +296,9 @@ def pad_to_stride(latent: Tensor, stride: int) -> Tensor:
     """Repeat the last row and column until height and width are multiples of `stride`."""
     height, width = latent.shape[-2:]
     down, right = -height % stride, -width % stride
-    return F.pad(latent, (0, right, 0, down), mode="replicate") if down or right else latent
+    # A traced graph is used at other sizes than it was traced at, so that it must hold the padding in any case.
+    wanted = down or right or torch.jit.is_tracing()  # type: ignore[no-untyped-call, attr-defined]
+    return F.pad(latent, (0, right, 0, down), mode="replicate") if wanted else latent
 
 
 def _check_unet(unet: UNet2DConditionModel) -> None:
