@@ -14,26 +14,24 @@ Differences are tested by paired bootstrap over photos. A photo counts as better
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from glesam.evaluate.names import stable_seed
 from glesam.evaluate.rows import Row, from_csv
 from glesam.evaluate.statistics import compare
+from glesam.evaluate.summary import by_cell, picture_means
 
 CLEAR = "clear"
 NOTICEABLE = 0.05
 Means = dict[str, float]
 Cell = tuple[str, str, str]
+Measured = dict[Cell, list[Row]]
 
 
-def picture_means(rows: Sequence[Row], cell: Cell, metric: str = "iou") -> Means:
-    """Mean of a metric over the objects of each photo of one (set, prompt, level)."""
-    values: dict[str, list[float]] = {}
-    for row in rows:
-        if (row.set, row.prompt, row.level) == cell:
-            values.setdefault(row.image, []).append(getattr(row, metric))
-    return {name: sum(each) / len(each) for name, each in values.items()}
+def cells(rows: Iterable[Row]) -> Measured:
+    """Rows of one model by (set, prompt, level)."""
+    return {(cell.set, cell.prompt, cell.level): members for cell, members in by_cell(rows).items()}
 
 
 def gap_closed(base: Means, model: Means, clear: Means) -> float | None:
@@ -59,11 +57,11 @@ def better_and_worse(base: Means, model: Means) -> tuple[float, float]:
     )
 
 
-def line(base: Sequence[Row], model: Sequence[Row], cell: Cell, seed: int = 0) -> str:
+def line(base: Measured, model: Measured, cell: Cell, seed: int = 0) -> str:
     """One row of the table."""
-    mine, theirs = picture_means(base, cell), picture_means(model, cell)
-    edges = [mean(picture_means(rows, cell, "boundary_iou")) for rows in (base, model)]
-    gap = gap_closed(mine, theirs, picture_means(base, (cell[0], cell[1], CLEAR)))
+    mine, theirs = picture_means(base[cell]), picture_means(model[cell])
+    edges = [mean(picture_means(measured[cell], "boundary_iou")) for measured in (base, model)]
+    gap = gap_closed(mine, theirs, picture_means(base.get((*cell[:2], CLEAR), [])))
     found, (better, worse) = compare(mine, theirs, stable_seed("gain", seed)), better_and_worse(mine, theirs)
     return (
         f"| {' | '.join(cell)} | {mean(mine):.3f} | {mean(theirs):.3f} | {found.difference:+.3f} "
@@ -73,39 +71,37 @@ def line(base: Sequence[Row], model: Sequence[Row], cell: Cell, seed: int = 0) -
     )
 
 
-def table(base: Sequence[Row], model: Sequence[Row], seed: int = 0) -> str:
+def table(base: Measured, model: Measured, seed: int = 0) -> str:
     """All (set, prompt, level) that both were measured on."""
-    cells = dict.fromkeys((row.set, row.prompt, row.level) for row in base)
-    both = {(row.set, row.prompt, row.level) for row in model}
     head = ["set", "prompt", "level", "without", "with", "difference", "gap closed", "boundary IoU without", "with"]
     head += ["photos better", "worse"]
     lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
-    return "\n".join(lines + [line(base, model, cell, seed) for cell in cells if cell in both])
+    return "\n".join(lines + [line(base, model, cell, seed) for cell in base if cell in model])
 
 
-def hurt(base: Sequence[Row], model: Sequence[Row], count: int) -> str:
+def hurt(base: Measured, model: Measured, count: int) -> str:
     """The photos that lose most, worst first."""
     losses = []
-    for cell in dict.fromkeys((row.set, row.prompt, row.level) for row in model):
-        mine, theirs = picture_means(base, cell), picture_means(model, cell)
+    for cell, rows in model.items():
+        mine, theirs = picture_means(base.get(cell, [])), picture_means(rows)
         losses += [(theirs[name] - mine[name], cell, name) for name in mine if name in theirs]
     worst = sorted(losses)[:count]
     lines = [f"| {' | '.join(cell)} | {name} | {loss:+.3f} |" for loss, cell, name in worst]
     return "\n".join(["| set | prompt | level | photo | difference |", "|" + "---|" * 5, *lines])
 
 
-def draw(base: Sequence[Row], model: Sequence[Row], out: Path) -> None:
+def draw(base: Measured, model: Measured, out: Path) -> None:
     """Each photo as a dot, one picture for each set and prompt, the worst level in front."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    panels = list(dict.fromkeys((row.set, row.prompt) for row in model))
-    levels = [level for level in dict.fromkeys(row.level for row in model) if level != CLEAR]
+    panels = list(dict.fromkeys((name, prompt) for name, prompt, _ in model))
+    levels = [level for level in dict.fromkeys(level for _, _, level in model) if level != CLEAR]
     figure = Figure(figsize=(4.2 * len(panels), 4.4), layout="constrained")
     FigureCanvasAgg(figure)
     for axis, (name, prompt) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         for number, level in enumerate(levels):
-            mine, theirs = (picture_means(rows, (name, prompt, level)) for rows in (base, model))
+            mine, theirs = (picture_means(measured.get((name, prompt, level), [])) for measured in (base, model))
             names = sorted(set(mine) & set(theirs))
             colour = ("#7fb8d8", "#e0a13c", "#b3364a")[number % 3]
             axis.scatter([mine[n] for n in names], [theirs[n] for n in names], s=7, color=colour, label=level)
@@ -129,7 +125,7 @@ def main() -> None:
     parser.add_argument("--worst", type=int, default=10, help="photos to list that lose most")
     options = parser.parse_args()
     rows = from_csv(options.report / "per_object.csv")
-    base, model = ([row for row in rows if row.model == name] for name in (options.base, options.model))
+    base, model = (cells(row for row in rows if row.model == name) for name in (options.base, options.model))
     for name, found in ((options.base, base), (options.model, model)):
         if not found:
             parser.error(f"expected rows of {name}, got models {sorted({row.model for row in rows})}")

@@ -20,10 +20,11 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from gain import CLEAR, gap_closed, picture_means
+from gain import CLEAR, cells, gap_closed
 from glesam.evaluate.names import stable_seed
 from glesam.evaluate.rows import Row, from_csv
 from glesam.evaluate.statistics import compare
+from glesam.evaluate.summary import picture_means
 from glesam.files import write_text
 from study_plan import VARIANTS, Plan, Task, Variant
 
@@ -38,16 +39,16 @@ def table(measured: dict[str, list[Row]], titles: dict[str, str], seed: int = 0)
         titles: what each variant is.
         seed: of the bootstrap.
     """
-    base_rows = next(iter(measured.values()))
-    cells = list(dict.fromkeys((row.set, row.prompt) for row in base_rows))
-    levels = list(dict.fromkeys(row.level for row in base_rows))
+    grouped = {key: cells(rows) for key, rows in measured.items()}
+    base = next(iter(grouped.values()))
+    levels = list(dict.fromkeys(level for _, _, level in base))
     parts = []
-    for name, prompt in cells:
+    for name, prompt in dict.fromkeys((name, prompt) for name, prompt, _ in base):
         head = ["variant", "", *levels, "gap closed"]
         lines = [f"## {name}, {prompt}", "", f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
-        bases = {level: picture_means(base_rows, (name, prompt, level)) for level in levels}
-        for key, rows in measured.items():
-            mine = {level: picture_means(rows, (name, prompt, level)) for level in levels}
+        bases = {level: picture_means(base.get((name, prompt, level), [])) for level in levels}
+        for key, found in grouped.items():
+            mine = {level: picture_means(found.get((name, prompt, level), [])) for level in levels}
             texts = [_cell(bases[level], mine[level], key, seed) for level in levels]
             lines.append(f"| {key} | {titles[key]} | {' | '.join(texts)} | {_gaps(bases, mine, levels)} |")
         parts.append("\n".join(lines))

@@ -35,7 +35,7 @@ class Task:
 
 
 SMALL = '[{"above": 0, "image_size": 256}]'
-"""Every degraded photo is encoded at 256 pixels, which (l) found best: all variants but the base share it."""
+"""Every degraded photo is encoded at 256 pixels, the size of the views in training, unless a variant says otherwise."""
 
 
 @dataclass(frozen=True)

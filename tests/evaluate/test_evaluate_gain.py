@@ -39,7 +39,9 @@ AUTO = rows("compact@enhance=auto", {"clear": [0.9, 0.8, 0.7, 0.8], "lq3": [0.8,
 
 
 def test_a_line_holds_means_difference_gap_and_where_it_hurts(gain: Any) -> None:
-    cells = [text.strip() for text in gain.line(BASE, AUTO, ("set", "box", "lq3")).split("|")[1:-1]]
+    cells = [
+        text.strip() for text in gain.line(gain.cells(BASE), gain.cells(AUTO), ("set", "box", "lq3")).split("|")[1:-1]
+    ]
     # (0.5925 - 0.5) / (0.8 - 0.5) = 30.8 %; two of four photos gain 0.05 or more, one loses as much.
     assert cells[:4] == ["set", "box", "lq3", "0.500"]
     assert float(cells[4]) == pytest.approx(0.5925, abs=6e-4)
@@ -49,16 +51,16 @@ def test_a_line_holds_means_difference_gap_and_where_it_hurts(gain: Any) -> None
 
 def test_the_table_has_the_cells_that_both_were_measured_on(gain: Any) -> None:
     degraded = [row for row in AUTO if row.level != "clear"]
-    lines = gain.table(BASE, degraded).splitlines()
+    lines = gain.table(gain.cells(BASE), gain.cells(degraded)).splitlines()
     assert len(lines) == 3
     assert lines[2].startswith("| set | box | lq3 |")
-    clear = gain.table(BASE, AUTO).splitlines()[2]
+    clear = gain.table(gain.cells(BASE), gain.cells(AUTO)).splitlines()[2]
     assert clear.startswith("| set | box | clear | 0.800 | 0.800 | +0.000")
     assert "| – |" in clear
 
 
 def test_the_worst_photos_come_first(gain: Any) -> None:
-    lines = gain.hurt(BASE, AUTO, 1).splitlines()
+    lines = gain.hurt(gain.cells(BASE), gain.cells(AUTO), 1).splitlines()
     assert lines[2:] == ["| set | box | lq3 | 2.png | -0.100 |"]
 
 
@@ -72,7 +74,7 @@ def test_the_command_prints_and_draws(gain: Any, tmp_path: Path, monkeypatch: An
     (tmp_path / "per_object.csv").write_text(to_csv([*BASE, *AUTO]))
     monkeypatch.setattr(sys, "argv", ["gain.py", str(tmp_path), "--figure", str(tmp_path / "gain.png"), "--worst", "1"])
     gain.main()
-    assert gain.table(BASE, AUTO) in capsys.readouterr().out
+    assert gain.table(gain.cells(BASE), gain.cells(AUTO)) in capsys.readouterr().out
     with Image.open(tmp_path / "gain.png") as picture:
         assert min(picture.size) > 200
     monkeypatch.setattr(sys, "argv", ["gain.py", str(tmp_path), "--model", "sam"])

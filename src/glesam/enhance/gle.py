@@ -296,9 +296,8 @@ def pad_to_stride(latent: Tensor, stride: int) -> Tensor:
     """Repeat the last row and column until height and width are multiples of `stride`."""
     height, width = latent.shape[-2:]
     down, right = -height % stride, -width % stride
-    # A traced graph is used at other sizes than it was traced at, so that it must hold the padding in any case.
-    wanted = down or right or torch.jit.is_tracing()  # type: ignore[no-untyped-call, attr-defined]
-    return F.pad(latent, (0, right, 0, down), mode="replicate") if wanted else latent
+    # Also where nothing is missing: a traced graph, which is used at other sizes, then holds the padding.
+    return F.pad(latent, (0, right, 0, down), mode="replicate")
 
 
 def _check_unet(unet: UNet2DConditionModel) -> None:

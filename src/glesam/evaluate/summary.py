@@ -95,7 +95,7 @@ def summarise(rows: Iterable[Row], seed: int) -> list[CellSummary]:
 
 def compare_models(rows: Iterable[Row], seed: int) -> list[ModelComparison]:
     """Compare every further model with the first one, per set, level and prompt, on the mean IoU of each picture."""
-    cells = {cell: _picture_ious(members) for cell, members in by_cell(rows).items()}
+    cells = {cell: picture_means(members) for cell, members in by_cell(rows).items()}
     first = next(iter(cells)).model if cells else ""
     found = []
     for cell, values in cells.items():
@@ -152,12 +152,12 @@ def _summarise_cell(cell: Cell, rows: list[Row], seed: int) -> CellSummary:
     )
 
 
-def _picture_ious(rows: list[Row]) -> dict[str, float]:
-    """Mean IoU over the objects of each picture."""
+def picture_means(rows: Iterable[Row], metric: str = "iou") -> dict[str, float]:
+    """Mean of a metric over the objects of each picture, for the rows of one cell."""
     values: dict[str, list[float]] = {}
     for row in rows:
-        values.setdefault(row.image, []).append(row.iou)
-    return {name: float(np.mean(ious)) for name, ious in values.items()}
+        values.setdefault(row.image, []).append(getattr(row, metric))
+    return {name: float(np.mean(each)) for name, each in values.items()}
 
 
 def _mean(summaries: list[CellSummary], metric: str) -> float | None:

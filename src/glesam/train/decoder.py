@@ -142,8 +142,10 @@ class DecoderStage:
                 f"expected a model of {' or '.join(_CORNERS)} for this stage, got {base.family}: its prompt encoder "
                 "takes no boxes as corner points; train its enhancer instead"
             )
-        source = saved_part(config.init, "enhancer") or config.enhancer
+        before = saved_part(config.init, "enhancer")
+        source = before or config.enhancer
         enhancer = None if source is None else load_enhancer(source)
+        self.saves_enhancer = before is not None or "enhancer" in config.train
         skips, gate = _open_skips(config, base)
         model = EnhancedModel(base, enhancer, skips, gate, config.inference_size).requires_grad_(False)
         unfreeze(model, config.train, config.encoder_layers)
@@ -183,8 +185,7 @@ class DecoderStage:
                 save_tuned(whole.base, part, folder / part, names)
         if whole.skips is not None:
             whole.skips.save_pretrained(folder / "skips")
-        kept = saved_part(self.config.init, "enhancer") is not None
-        if whole.enhancer is not None and (kept or "enhancer" in self.config.train):
+        if whole.enhancer is not None and self.saves_enhancer:
             whole.enhancer.save_pretrained(folder / "enhancer")  # type: ignore[operator]
 
 
