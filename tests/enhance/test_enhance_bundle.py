@@ -93,9 +93,9 @@ def made(tmp_path_factory):
     return root, base
 
 
-def bundle(made, folder, rules=(), half=False, **parts):
+def bundle(made, folder, rules=(), half=False, int8=False, **parts):
     root, base = made
-    return write_bundle(folder, base, Parts(**{name: root / part for name, part in parts.items()}), rules, half)
+    return write_bundle(folder, base, Parts(**{name: root / part for name, part in parts.items()}), rules, half, int8)
 
 
 @pytest.mark.parametrize("kind", ["unet", "residual"])
@@ -159,6 +159,17 @@ def test_half_precision_is_small_and_near(made, tmp_path):
     assert sizes[1] < 0.55 * sizes[0]
     a, b = (masks_of(Predictor(base, "on", load_bundle(folder, base))).logits for folder in (whole, half))
     assert np.abs(a - b).max() < 0.02 * np.abs(a).max()
+
+
+def test_eight_bits_are_smaller_still_and_near(made, tmp_path):
+    _, base = made
+    folders = [
+        bundle(made, tmp_path / str(i), half=not i, int8=bool(i), enhancer="unet", decoder="decoder") for i in (0, 1)
+    ]
+    sizes = [sum(f.stat().st_size for f in folder.rglob("*.safetensors")) for folder in folders]
+    assert sizes[1] < 0.7 * sizes[0]
+    a, b = (masks_of(Predictor(base, "on", load_bundle(folder, base))).logits for folder in folders)
+    assert 0 < np.abs(a - b).max() < 0.05 * np.abs(a).max()
 
 
 def test_level_chooses_strength_and_timestep(made, tmp_path):

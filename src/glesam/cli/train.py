@@ -250,13 +250,14 @@ def bundle(
         typer.Option(help='JSON list of rules by level, such as [{"above": 0}, {"above": 1.5, "image_size": 256}].'),
     ] = None,
     half: Annotated[bool, typer.Option("--half", help="Merge adapters and store float16: small files.")] = False,
+    int8: Annotated[bool, typer.Option("--int8", help="Like --half, large weights in 8 bits: half as large.")] = False,
 ) -> None:
     """Put trained parts together into one enhancer folder for one model, to be used with --enhancer."""
     from glesam.enhance.bundle import Parts, read_rules, write_bundle
     from glesam.models.registry import load_model
 
     table = () if rules is None else read_rules(rules)
-    write_bundle(out, load_model(model), Parts(enhancer, decoder, gate, skips, encoder), table, half)
+    write_bundle(out, load_model(model), Parts(enhancer, decoder, gate, skips, encoder), table, half, int8)
     warn(f"enhancer in {out}: {_megabytes(out):.1f} MB")
 
 

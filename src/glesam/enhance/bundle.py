@@ -32,12 +32,13 @@ from glesam.enhance.tuned import Part, save_tuned, with_tuned, with_tuned_state
 from glesam.errors import ModelError
 from glesam.files import sha256, write_text
 from glesam.models.base import PromptableModel
-from glesam.models.store import CONFIG_FILE, brief, read_config, state_digest
+from glesam.models.store import CONFIG_FILE, brief, read_config, state_digest, store_int8
 
 FAMILY = "enhancer-bundle"
 FORMAT = 1
 PARTS = ("enhancer", "decoder", "encoder", "gate", "skips")
 _KEYS = {"family", "format", "base", "parts", "rules", "files"}
+_PACKED = {"enhancer", "decoder", "encoder"}
 _RESIZABLE = ("compact",)
 _SIZE_STEP = 32
 
@@ -67,6 +68,7 @@ def write_bundle(
     parts: Parts,
     rules: Sequence[LevelRule] = (),
     half: bool = False,
+    int8: bool = False,
 ) -> Path:
     """Put parts together for one base model; each is loaded strictly first.
 
@@ -76,6 +78,7 @@ def write_bundle(
         parts: where they come from.
         rules: how the level of degradation decides; see `LevelRule`.
         half: store float16, adapters merged, for small files.
+        int8: store enhancer, decoder and encoder in 8 bits, what is small in float16, adapters merged: half as large.
 
     Returns:
         The folder.
@@ -85,19 +88,12 @@ def write_bundle(
     """
     folder = Path(folder)
     rules = tuple(rules)
-    _check_content([name for name in PARTS if getattr(parts, name)], rules, model)
-    if parts.enhancer is not None:
-        _save_enhancer(load_enhancer(parts.enhancer), folder / "enhancer", half)
-    if parts.decoder is not None:
-        _save_decoder(model, parts.decoder, folder / "decoder", half)
-    if parts.encoder is not None:
-        _save_tuned(model, "encoder", parts.encoder, folder / "encoder", half)
-    if parts.gate is not None:
-        DegradationGate.from_pretrained(parts.gate).save_pretrained(folder / "gate")
-    if parts.skips is not None:
-        SkipAdapter.from_pretrained(parts.skips).save_pretrained(folder / "skips")
-    base = {"family": model.family, "image_size": model.image_size, "sha256": state_digest(model)}
     chosen = [name for name in PARTS if getattr(parts, name)]
+    _check_content(chosen, rules, model)
+    _save_parts(folder, model, parts, half or int8)
+    for name in set(chosen) & _PACKED if int8 else ():
+        store_int8(folder / name)
+    base = {"family": model.family, "image_size": model.image_size, "sha256": state_digest(model)}
     files = [path for name in chosen for path in sorted((folder / name).iterdir())]
     values = {
         "family": FAMILY,
@@ -138,6 +134,20 @@ def load_bundle(folder: str | Path, model: PromptableModel) -> Restoration:
         at_timestep={t: enhancer for t, enhancer in enhancers.items() if t is not None},
         weights=sha256(folder / CONFIG_FILE),
     )
+
+
+def _save_parts(folder: Path, model: PromptableModel, parts: Parts, half: bool) -> None:
+    """Load each part and save it again under its own name."""
+    if parts.enhancer is not None:
+        _save_enhancer(load_enhancer(parts.enhancer), folder / "enhancer", half)
+    if parts.decoder is not None:
+        _save_decoder(model, parts.decoder, folder / "decoder", half)
+    if parts.encoder is not None:
+        _save_tuned(model, "encoder", parts.encoder, folder / "encoder", half)
+    if parts.gate is not None:
+        DegradationGate.from_pretrained(parts.gate).save_pretrained(folder / "gate")
+    if parts.skips is not None:
+        SkipAdapter.from_pretrained(parts.skips).save_pretrained(folder / "skips")
 
 
 def _save_enhancer(enhancer: nn.Module, folder: Path, half: bool) -> None:

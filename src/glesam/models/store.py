@@ -77,7 +77,7 @@ def read_config(folder: str | Path) -> dict[str, Any]:
 
 
 def read_weights(folder: str | Path) -> dict[str, Tensor]:
-    """Read `model.safetensors` of a saved model on the CPU.
+    """Read `model.safetensors` of a saved model on the CPU; 8-bit tensors come back in float32.
 
     Raises:
         ModelError: the file is missing or is not a safetensors file.
@@ -85,12 +85,21 @@ def read_weights(folder: str | Path) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    from glesam.models.quantized import unpack
+
     path = Path(folder) / WEIGHTS_FILE
     try:
         state: dict[str, Tensor] = load_file(path)
     except (OSError, SafetensorError) as error:
         raise ModelError(f"expected weights in {path}, got {brief(error)}; download or save the model again") from error
-    return state
+    return unpack(state)
+
+
+def store_int8(folder: str | Path) -> None:
+    """Write `model.safetensors` of a saved model again, its large tensors as 8-bit integers; see `quantized.pack`."""
+    from glesam.models.quantized import pack
+
+    save_tensors(folder, pack(read_weights(folder)), read_config(folder))
 
 
 def save_module(folder: str | Path, module: nn.Module, family: str, options: dict[str, Any]) -> None:
