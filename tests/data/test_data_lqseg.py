@@ -13,7 +13,8 @@ import pytest
 from data_layouts import blob, pairs, photo, write
 
 import glesam
-from glesam.data import build_sample, lqseg
+from glesam import processes
+from glesam.data import build_sample
 from glesam.data.base import Sample
 from glesam.data.build_options import BuildConfig
 from glesam.data.build_sample import Outcome, level_seed, select_objects
@@ -320,5 +321,5 @@ def test_a_name_that_cannot_be_a_file_is_a_failure_of_that_picture(source: Path,
 
 
 def test_more_workers_than_work_start_no_process(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lqseg, "ProcessPoolExecutor", None)
+    monkeypatch.setattr(processes, "ProcessPoolExecutor", None)
     assert build(FolderDataset(source), tmp_path / "out", BuildConfig(limit=1), workers=8).built == 1

@@ -9,7 +9,7 @@ import pytest
 
 from glesam.degrade import real, robustseg
 from glesam.degrade.draws import Draws
-from glesam.degrade.kind import Kind, Moved, find, run, table
+from glesam.degrade.kind import Degrader, Kind, Moved, find, table
 from glesam.errors import ConfigError, DataError, ImageError
 
 BOTH = [(module, kind) for module in (robustseg, real) for kind in module.KINDS]
@@ -137,6 +137,6 @@ def test_run_moves_the_mask_by_the_maps_of_the_row() -> None:
 
     kinds = table(Kind("shift", shift, {"way": (1, 2, 3, 4, 5)}, "own", moves_pixels=True))
     mask = np.arange(2000).reshape(40, 50)
-    image, moved = run(kinds, picture(), "shift", 4, 0, mask)
+    image, moved = Degrader(kinds)(picture(), "shift", 4, 0, mask)
     assert np.array_equal(image, np.roll(picture(), -4, 1))
     assert np.array_equal(moved, np.roll(mask, -4, 1))

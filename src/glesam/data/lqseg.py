@@ -6,15 +6,9 @@ workers, nor a stop half-way changes a byte. Recipe and levels: Guo et al., CVPR
 
 from __future__ import annotations
 
-import errno
 import json
-import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
@@ -28,6 +22,7 @@ from glesam.data.journal import Journal, read_journal
 from glesam.data.manifest import FILE_NAME as MANIFEST
 from glesam.data.manifest import Head, Manifest, SampleRecord, differences
 from glesam.errors import DataError
+from glesam.processes import cores, outcomes, writing
 
 
 @dataclass
@@ -78,14 +73,14 @@ def build(
     config, out = config or BuildConfig(), Path(out)
     head = make_head(source, config)
     names = source.names[: config.limit]
-    with _writing(out):
+    with writing(out):
         out.mkdir(parents=True, exist_ok=True)
         kept = _resume(out, head, names)
         report = BuildReport(out / MANIFEST, kept=len(kept))
         records = dict(kept)
         with Journal(out, head, kept) as journal:
             wanted = [index for index, name in enumerate(names) if name not in kept]
-            for outcome in _outcomes(SampleBuilder(source, out, config), wanted, workers or _cores()):
+            for outcome in outcomes(SampleBuilder(source, out, config), wanted, workers or cores()):
                 _account(outcome, report, records, journal)
                 if advance is not None:
                     advance(outcome)
@@ -162,67 +157,3 @@ def _remove_leftovers(out: Path) -> None:
     for kind in ("clear", "lq1", "lq2", "lq3", "masks"):
         for path in (out / kind).glob(".*"):
             path.unlink()
-
-
-def _outcomes(builder: SampleBuilder, indices: list[int], workers: int) -> Iterator[Outcome]:
-    """Build the samples, in this process or in several; outcomes come in the order in which they are done."""
-    workers = min(workers, len(indices))
-    if workers <= 1:
-        yield from map(builder, indices)
-        return
-    # Processes are started afresh, not forked: OpenCV's threads do not survive a fork.
-    with ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, (builder,)) as pool:
-        try:
-            for future in as_completed([pool.submit(_work, index) for index in indices]):
-                yield future.result()
-        except BrokenProcessPool as error:
-            raise DataError(
-                f"expected {workers} workers to live, one was killed (out of memory?); run again with fewer, it "
-                f"goes on where it stopped"
-            ) from error
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@contextmanager
-def _writing(out: Path) -> Iterator[None]:
-    """Turn errors of writing into a message with the cure.
-
-    Raises:
-        DataError: the disk is full, or the folder cannot be written.
-    """
-    try:
-        yield
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        cure = (
-            "free some space and run the same command again, it goes on where it stopped"
-            if full
-            else "check its rights"
-        )
-        raise DataError(f"expected to write into {out}, got '{error.strerror or error}'; {cure}") from error
-
-
-_builder: SampleBuilder | None = None
-
-
-def _start_worker(builder: SampleBuilder) -> None:
-    """Keep the builder in a worker process, which leaves Ctrl-C to the main process and uses one thread."""
-    import signal
-
-    global _builder
-    _builder = builder
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    cv2.setNumThreads(1)
-
-
-def _work(index: int) -> Outcome:
-    """Build one sample in a worker process."""
-    if _builder is None:
-        raise RuntimeError("a worker was used before it was started")
-    return _builder(index)

@@ -6,15 +6,10 @@ number of workers, nor on a stop half-way.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
@@ -23,9 +18,10 @@ from numpy.typing import NDArray
 
 from glesam.degrade.draws import seed_for
 from glesam.degrade.variants import Variant
-from glesam.errors import ConfigError, DataError, GlesamError, ImageError
+from glesam.errors import ConfigError, GlesamError, ImageError
 from glesam.files import write_bytes, write_text
 from glesam.images import ImageSource
+from glesam.processes import cores, outcomes, writing
 
 RUN_FILE = "degrade.json"
 # Both without loss: a lossy file would degrade the picture once more, by an amount that no record tells.
@@ -124,7 +120,7 @@ def degrade_all(tasks: Sequence[Task], out: Path, advance: Callable[[Outcome], N
     report = Report()
     if not tasks:
         return report
-    with _writing(out):
+    with writing(out):
         _claim(out, tasks[0])
         for outcome in _outcomes(tasks):
             report.written += outcome.written
@@ -218,53 +214,6 @@ def _told(options: dict[str, object]) -> str:
 
 
 def _outcomes(tasks: Sequence[Task]) -> Iterator[Outcome]:
-    """Do the tasks, in this process or in several; outcomes come in the order in which they are done."""
-    workers = min(tasks[0].options.workers or _cores(), len(tasks))
-    # Another process could not read this one's standard input.
-    if workers <= 1 or any(task.source.path is None for task in tasks):
-        yield from map(do, tasks)
-        return
-    # Processes are started afresh, not forked: OpenCV's threads do not survive a fork.
-    with ProcessPoolExecutor(workers, get_context("spawn"), _start_worker) as pool:
-        try:
-            for future in as_completed([pool.submit(do, task) for task in tasks]):
-                yield future.result()
-        except BrokenProcessPool as error:
-            raise DataError(
-                f"expected {workers} workers to live, one was killed (out of memory?); run again with fewer, it goes "
-                "on where it stopped"
-            ) from error
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _start_worker() -> None:
-    """Leave Ctrl-C to the main process, and use one thread in each worker."""
-    import signal
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    cv2.setNumThreads(1)
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@contextmanager
-def _writing(out: Path) -> Iterator[None]:
-    """Turn errors of writing into a message with the cure.
-
-    Raises:
-        DataError: the disk is full, or the folder cannot be written.
-    """
-    try:
-        yield
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        cure = (
-            "free some space and run the same command again, it goes on where it stopped"
-            if full
-            else "check its rights"
-        )
-        raise DataError(f"expected to write into {out}, got '{error.strerror or error}'; {cure}") from error
+    """Do the tasks in several processes, unless one is to read this process's standard input."""
+    piped = any(task.source.path is None for task in tasks)
+    return outcomes(do, tasks, 1 if piped else tasks[0].options.workers or cores())

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,51 +87,66 @@ def find(kinds: Mapping[str, Kind], name: str) -> Kind:
     raise ConfigError(f"expected a kind of degradation out of {', '.join(kinds)}; got {name!r}; {cure}")
 
 
-def run(
-    kinds: Mapping[str, Kind],
-    image: Picture,
-    kind: str,
-    severity: int,
-    seed: int,
-    mask: Mask | None = None,
-    record: DrawRecord | None = None,
-) -> Picture | tuple[Picture, Mask]:
-    """Degrade one picture, and its mask along with it, by one row of a table.
+@dataclass(frozen=True)
+class Degrader:
+    """Degrades a picture, and its mask along with it, by a row of a table.
 
-    Args:
-        kinds: the table to look in.
-        image: (H, W, 3) uint8 RGB, both sides at least 8 pixels; never changed.
-        kind: a name of the table.
-        severity: 1 (mild) to 5 (severe).
-        seed: whole number >= 0; same seed, same bytes.
-        mask: (H, W) bool or integers, or None; never changed.
-        record: filled with kind, severity, parameters and every draw, in order, where given. With
-            `Draws.replay(record)` the row's `render` gives the same bytes again, without the seed.
-
-    Returns:
-        The degraded picture, (H, W, 3) uint8; with a mask, the pair of picture and mask (same dtype as given).
-
-    Raises:
-        ConfigError: unknown kind, severity outside 1 to 5, or impossible seed.
-        ImageError: the picture is not (H, W, 3) uint8 with sides of at least 8 pixels.
-        DataError: the mask is not (H, W) bool or integers of the picture's size.
+    Attributes:
+        kinds: the table, by name.
     """
-    row = find(kinds, kind)
-    _check_severity(severity)
-    _check_picture(image)
-    if mask is not None:
-        _check_mask(mask, image)
-    draws = Draws(seed)
-    parameters = row.at(severity)
-    result = row.render(np.ascontiguousarray(image), draws, **parameters)
-    if record is not None:
-        record.update({"kind": row.name, "severity": int(severity), **parameters, **draws.record})
-    degraded = result.image if isinstance(result, Moved) else result
-    if mask is None:
-        return degraded
-    if isinstance(result, Moved):
-        return degraded, warp_mask(mask, result.map_x, result.map_y)
-    return degraded, mask.copy()
+
+    kinds: Mapping[str, Kind]
+
+    @overload
+    def __call__(
+        self, image: Picture, kind: str, severity: int, seed: int, mask: None = None, record: DrawRecord | None = None
+    ) -> Picture: ...
+    @overload
+    def __call__(
+        self, image: Picture, kind: str, severity: int, seed: int, mask: Mask, record: DrawRecord | None = None
+    ) -> tuple[Picture, Mask]: ...
+    def __call__(
+        self,
+        image: Picture,
+        kind: str,
+        severity: int,
+        seed: int,
+        mask: Mask | None = None,
+        record: DrawRecord | None = None,
+    ) -> Picture | tuple[Picture, Mask]:
+        """Degrade one picture.
+
+        Args:
+            image: (H, W, 3) uint8 RGB, both sides at least 8 pixels; never changed.
+            kind: a name of the table.
+            severity: 1 (mild) to 5 (severe).
+            seed: whole number >= 0; same seed, same bytes.
+            mask: (H, W) bool or integers; warped where the kind moves pixels, else copied; never changed.
+            record: filled with kind, severity, parameters and every draw, in order, where given. With
+                `Draws.replay(record)` the row's `render` gives the same bytes again, without the seed.
+
+        Returns:
+            The degraded picture, (H, W, 3) uint8; with a mask, the pair of picture and mask (same dtype as given).
+
+        Raises:
+            ConfigError: unknown kind, severity outside 1 to 5, or impossible seed.
+            ImageError: the picture is not (H, W, 3) uint8 with sides of at least 8 pixels.
+            DataError: the mask is not (H, W) bool or integers of the picture's size.
+        """
+        row = find(self.kinds, kind)
+        _check_severity(severity)
+        _check_picture(image)
+        if mask is not None:
+            _check_mask(mask, image)
+        draws = Draws(seed)
+        parameters = row.at(severity)
+        result = row.render(np.ascontiguousarray(image), draws, **parameters)
+        if record is not None:
+            record.update({"kind": row.name, "severity": int(severity), **parameters, **draws.record})
+        degraded = result.image if isinstance(result, Moved) else result
+        if mask is None:
+            return degraded
+        return degraded, warp_mask(mask, result.map_x, result.map_y) if isinstance(result, Moved) else mask.copy()
 
 
 def _check_severity(severity: int) -> None:

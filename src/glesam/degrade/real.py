@@ -8,10 +8,8 @@ on pictures of any size. PSNR against the clean picture falls with severity for 
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import overload
 
-from glesam.degrade.draws import DrawRecord
-from glesam.degrade.kind import Kind, Mask, Picture, run, table
+from glesam.degrade.kind import Degrader, Kind, table
 from glesam.degrade.real_haze import haze
 from glesam.degrade.real_lens import defocus, rolling_motion
 from glesam.degrade.real_low_light import low_light
@@ -91,39 +89,5 @@ KINDS = MappingProxyType(
 )
 """The seven kinds by name."""
 
-
-@overload
-def degrade(
-    image: Picture, kind: str, severity: int, seed: int, mask: None = None, record: DrawRecord | None = None
-) -> Picture: ...
-@overload
-def degrade(
-    image: Picture, kind: str, severity: int, seed: int, mask: Mask, record: DrawRecord | None = None
-) -> tuple[Picture, Mask]: ...
-def degrade(
-    image: Picture,
-    kind: str,
-    severity: int,
-    seed: int,
-    mask: Mask | None = None,
-    record: DrawRecord | None = None,
-) -> Picture | tuple[Picture, Mask]:
-    """Degrade a picture, and its mask along with it, by one of the kinds of `KINDS`.
-
-    Args:
-        image: (H, W, 3) uint8 RGB, both sides at least 8 pixels; never changed.
-        kind: a name of `KINDS`.
-        severity: 1 (mild) to 5 (severe).
-        seed: whole number >= 0; same seed, same bytes.
-        mask: (H, W) bool or integers; warped where the kind moves pixels, else copied; never changed.
-        record: a dictionary to fill with kind, severity, parameters and every draw.
-
-    Returns:
-        The degraded picture, (H, W, 3) uint8; with a mask, the pair of picture and mask.
-
-    Raises:
-        ConfigError: unknown kind, severity outside 1 to 5, or impossible seed.
-        ImageError: the picture is not (H, W, 3) uint8 with sides of at least 8 pixels.
-        DataError: the mask is not (H, W) bool or integers of the picture's size.
-    """
-    return run(KINDS, image, kind, severity, seed, mask, record)
+degrade = Degrader(KINDS)
+"""Degrade a picture, and its mask along with it, by one of the seven kinds; see `Degrader.__call__`."""

@@ -8,11 +8,9 @@ PSNR against the clean picture falls with severity for every kind.
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import overload
 
 from glesam.degrade import blurs, colour, compression, geometric, sensor, weather
-from glesam.degrade.draws import DrawRecord
-from glesam.degrade.kind import Kind, Mask, Picture, run, table
+from glesam.degrade.kind import Degrader, Kind, table
 
 _SAME = "same formula and unit"
 _OTHER = "other formula; the mark is by eye"
@@ -163,39 +161,5 @@ KINDS = MappingProxyType(
 )
 """The 15 kinds by name, in the order of the paper's list."""
 
-
-@overload
-def degrade(
-    image: Picture, kind: str, severity: int, seed: int, mask: None = None, record: DrawRecord | None = None
-) -> Picture: ...
-@overload
-def degrade(
-    image: Picture, kind: str, severity: int, seed: int, mask: Mask, record: DrawRecord | None = None
-) -> tuple[Picture, Mask]: ...
-def degrade(
-    image: Picture,
-    kind: str,
-    severity: int,
-    seed: int,
-    mask: Mask | None = None,
-    record: DrawRecord | None = None,
-) -> Picture | tuple[Picture, Mask]:
-    """Degrade a picture, and its mask along with it, by one of the 15 kinds of `KINDS`.
-
-    Args:
-        image: (H, W, 3) uint8 RGB, both sides at least 8 pixels; never changed.
-        kind: a name of `KINDS`.
-        severity: 1 (mild) to 5 (severe).
-        seed: whole number >= 0; same seed, same bytes.
-        mask: (H, W) bool or integers; warped where the kind moves pixels, else copied; never changed.
-        record: a dictionary to fill with kind, severity, parameters and every draw.
-
-    Returns:
-        The degraded picture, (H, W, 3) uint8; with a mask, the pair of picture and mask.
-
-    Raises:
-        ConfigError: unknown kind, severity outside 1 to 5, or impossible seed.
-        ImageError: the picture is not (H, W, 3) uint8 with sides of at least 8 pixels.
-        DataError: the mask is not (H, W) bool or integers of the picture's size.
-    """
-    return run(KINDS, image, kind, severity, seed, mask, record)
+degrade = Degrader(KINDS)
+"""Degrade a picture, and its mask along with it, by one of the 15 kinds; see `Degrader.__call__`."""
