@@ -18,6 +18,19 @@ Data = Annotated[
     typer.Option(help="Data-set folder (images/ + masks/, or a known layout), FOLDER or FOLDER:SHARE. Repeatable."),
 ]
 
+Out = Annotated[Path, typer.Option(help="Run folder: checkpoints, logs and, at the end, what was trained.")]
+Config = Annotated[Path | None, typer.Option(help="JSON file of options; flags lie over it.")]
+Val = Annotated[str | None, typer.Option(help="Data-set folder to validate on, clear and at LQ-1 to LQ-3.")]
+Model = Annotated[str | None, typer.Option(help="Segmentation model: preset, folder or hub id.")]
+Cache = Annotated[Path, typer.Option(help="Folder for packed photos and latents; may be deleted at any time.")]
+Seed = Annotated[int | None, typer.Option(help="The only source of randomness.")]
+Rate = Annotated[float | None, typer.Option(help="Peak learning rate.")]
+Steps = Annotated[int | None, typer.Option(help="Optimiser steps.")]
+Pairs = Annotated[int | None, typer.Option(help="Encode this many pairs once and train on them; 0 encodes always.")]
+Workers = Annotated[int | None, typer.Option(help="Background processes that prepare batches.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, exactly.")]
+CACHE = Path("cache/packs")
+
 
 @app.callback()
 def main() -> None:
@@ -27,20 +40,18 @@ def main() -> None:
 @app.command()
 @handle_errors
 def base(
-    out: Annotated[Path, typer.Option(help="Run folder: checkpoints, logs and, at the end, the model.")],
+    out: Out,
     data: Data = None,
-    config: Annotated[Path | None, typer.Option(help="JSON file of options; flags lie over it.")] = None,
+    config: Config = None,
     val: Annotated[str | None, typer.Option(help="Data-set folder to validate on during training.")] = None,
     init: Annotated[
         str | None, typer.Option(help="Folder of a saved compact model, or of a run, to start from.")
     ] = None,
-    cache: Annotated[Path, typer.Option(help="Folder for the packed photos; may be deleted at any time.")] = Path(
-        "cache/packs"
-    ),
-    seed: Annotated[int | None, typer.Option(help="The only source of randomness.")] = None,
-    lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Background processes that prepare batches.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, exactly.")] = False,
+    cache: Cache = CACHE,
+    seed: Seed = None,
+    lr: Rate = None,
+    workers: Workers = None,
+    resume: Resume = False,
 ) -> None:
     """Train the compact model on clean photos with masks.
 
@@ -55,20 +66,6 @@ def base(
     options = read_config(BaseConfig, _stored(config, out, resume), given)
     packs, validation = _open_data(options.data, options.val, cache)
     _run(BaseStage(options, packs, validation), out, resume)
-
-
-Out = Annotated[Path, typer.Option(help="Run folder: checkpoints, logs and, at the end, what was trained.")]
-Config = Annotated[Path | None, typer.Option(help="JSON file of options; flags lie over it.")]
-Val = Annotated[str | None, typer.Option(help="Data-set folder to validate on, clear and at LQ-1 to LQ-3.")]
-Model = Annotated[str | None, typer.Option(help="Segmentation model: preset, folder or hub id.")]
-Cache = Annotated[Path, typer.Option(help="Folder for packed photos and latents; may be deleted at any time.")]
-Seed = Annotated[int | None, typer.Option(help="The only source of randomness.")]
-Rate = Annotated[float | None, typer.Option(help="Peak learning rate.")]
-Steps = Annotated[int | None, typer.Option(help="Optimiser steps.")]
-Pairs = Annotated[int | None, typer.Option(help="Encode this many pairs once and train on them; 0 encodes always.")]
-Workers = Annotated[int | None, typer.Option(help="Background processes that prepare batches.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, exactly.")]
-CACHE = Path("cache/packs")
 
 
 @app.command()
