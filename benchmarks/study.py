@@ -20,26 +20,26 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from gain import CLEAR, cells, gap_closed
+from gain import CLEAR, Measured, cells, gap_closed, mean
 from glesam.evaluate.names import stable_seed
-from glesam.evaluate.rows import Row, from_csv
+from glesam.evaluate.rows import from_csv
 from glesam.evaluate.statistics import compare
 from glesam.evaluate.summary import picture_means
 from glesam.files import write_text
+from study_figure import draw
 from study_plan import VARIANTS, Plan, Task, Variant
 
 SETS = ("ecssd=data/val/ecssd", "coco_mini=data/val/coco_mini")
 
 
-def table(measured: dict[str, list[Row]], titles: dict[str, str], seed: int = 0) -> str:
+def table(grouped: dict[str, Measured], titles: dict[str, str], seed: int = 0) -> str:
     """All variants in Markdown: one table for each data set and prompt.
 
     Args:
-        measured: rows by variant; the first is the base.
+        grouped: measurements by variant; the first is the base.
         titles: what each variant is.
         seed: of the bootstrap.
     """
-    grouped = {key: cells(rows) for key, rows in measured.items()}
     base = next(iter(grouped.values()))
     levels = list(dict.fromkeys(level for _, _, level in base))
     parts = []
@@ -49,22 +49,21 @@ def table(measured: dict[str, list[Row]], titles: dict[str, str], seed: int = 0)
         bases = {level: picture_means(base.get((name, prompt, level), [])) for level in levels}
         for key, found in grouped.items():
             mine = {level: picture_means(found.get((name, prompt, level), [])) for level in levels}
-            texts = [_cell(bases[level], mine[level], key, seed) for level in levels]
+            texts = [_cell(bases[level], mine[level], seed) for level in levels]
             lines.append(f"| {key} | {titles[key]} | {' | '.join(texts)} | {_gaps(bases, mine, levels)} |")
         parts.append("\n".join(lines))
-    note = "IoU, mean over photos (difference from the base, 95 % interval, p of the paired bootstrap)."
+    note = "IoU, mean over photos (difference from the base, with the 95 % interval of the paired bootstrap)."
     return f"# Study\n\n{note} Gap closed: by level, in the order of the columns.\n\n" + "\n\n".join(parts) + "\n"
 
 
-def _cell(base: dict[str, float], mine: dict[str, float], key: str, seed: int) -> str:
+def _cell(base: dict[str, float], mine: dict[str, float], seed: int) -> str:
     """One number with its difference from the base."""
     if not mine:
         return "–"
-    mean = f"{sum(mine.values()) / len(mine):.4f}"
     if mine == base:
-        return mean
+        return f"{mean(mine):.3f}"
     found = compare(base, mine, stable_seed("study", seed))
-    return f"{mean} ({found.difference:+.4f}, {found.low:+.4f} to {found.high:+.4f}, p {found.p_value:.3f})"
+    return f"{mean(mine):.3f} ({found.difference:+.3f} [{found.low:+.3f}, {found.high:+.3f}])"
 
 
 def _gaps(base: dict[str, dict[str, float]], mine: dict[str, dict[str, float]], levels: list[str]) -> str:
@@ -113,12 +112,16 @@ def report(plan: Plan, chosen: Iterable[Variant]) -> None:
 
 
 def write_table(plan: Plan, chosen: Iterable[Variant]) -> Path | None:
-    """Write `table.md` from the variants that have been measured; the base must be among them."""
+    """Write `table.md` and `table.png` from the variants that have been measured; the base must be among them."""
     done = [variant for variant in chosen if plan.rows(variant).is_file()]
     if not done or done[0] != VARIANTS[0]:
         return None
-    text = table({v.key: from_csv(plan.rows(v)) for v in done}, {v.key: v.title for v in done})
-    write_text(plan.out / "table.md", text)
+    grouped = {v.key: cells(from_csv(plan.rows(v))) for v in done}
+    titles = {v.key: v.title for v in done}
+    write_text(plan.out / "table.md", table(grouped, titles))
+    worst = plan.levels.split(",")[-1]
+    if len(done) > 1 and any(level == worst for _, _, level in grouped[done[0].key]):
+        draw(grouped, titles, worst, plan.out / "table.png")
     return plan.out / "table.md"
 
 

@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from glesam.cli import load_verb
 from glesam.enhance.bundle import read_rules
@@ -119,23 +121,26 @@ def rows(model: str, ious: dict[str, list[float]]) -> list[Row]:
 def test_table_gives_means_differences_and_the_gap_closed(study: Any) -> None:
     base = rows("a", {"clear": [0.9, 0.8, 0.7], "lq3": [0.6, 0.5, 0.4]})
     better = rows("b", {"clear": [0.9, 0.8, 0.7], "lq3": [0.8, 0.7, 0.55]})
-    text = study.table({"a": base, "e": better}, {"a": "base", "e": "enhanced"})
-    assert "| a | base | 0.8000 | 0.5000 | 0 % |" in text
+    grouped = {"a": study.cells(base), "e": study.cells(better)}
+    text = study.table(grouped, {"a": "base", "e": "enhanced"})
+    assert "| a | base | 0.800 | 0.500 | 0 % |" in text
     # (0.6833 - 0.5) / (0.8 - 0.5) = 61 %
     line = next(line for line in text.splitlines() if line.startswith("| e |"))
-    assert "0.8000 | 0.6833 (+0.1833, " in line
+    assert "0.800 | 0.683 (+0.183 [+0.150, +0.200])" in line
     assert line.endswith("| 61 % |")
 
 
 def test_table_is_written_from_what_is_there(study: Any, tmp_path: Path) -> None:
-    plan = study.Plan(tmp_path, ROOT / "configs" / "study")
+    plan = study.Plan(tmp_path, ROOT / "configs" / "study", levels="clear,lq1")
     base, second = study.VARIANTS[:2]
     assert study.write_table(plan, [base, second]) is None
     for variant in (base, second):
         plan.rows(variant).parent.mkdir(parents=True)
         plan.rows(variant).write_text(to_csv(rows(variant.key, {"clear": [0.9, 0.8], "lq1": [0.7, 0.6]})))
     text = study.write_table(plan, [base, second, study.VARIANTS[2]]).read_text()
-    assert f"| {second.key} | {second.title} | 0.8500 | 0.6500 | 0 % |" in text
+    with Image.open(tmp_path / "table.png") as picture:
+        assert np.asarray(picture.convert("L")).std() > 10
+    assert f"| {second.key} | {second.title} | 0.850 | 0.650 | 0 % |" in text
 
 
 def test_options(study: Any, capsys: pytest.CaptureFixture[str]) -> None:
