@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pytest
-from page_driver import CUP, CUP_BOX, EXAMPLE, SIZE, SPOON, Bits, Person, assert_drawn, box_inside
+from page_driver import CUP, CUP_BOX, EXAMPLE, SIZE, SPOON, Bits, Person, assert_drawn, box_inside, post
 from PIL import Image
 from pycocotools import mask as coco_mask
 
@@ -78,12 +77,36 @@ def filled(polygons: list[list[list[list[float]]]]) -> Bits:
     return inside.reshape(SIZE)
 
 
-def test_without_an_enhancer_the_switch_says_why(person: Person) -> None:
-    if person.page.evaluate("glesam.state.server.enhancer"):
-        pytest.skip("the bundled model has an enhancer")
+def without_enhancer(page: Any) -> None:
+    """A server whose model has none."""
+    page.route("**/v1/models", lambda route: route.fulfill(json=route.fetch().json() | {"enhancer": False}))
+
+
+def test_without_an_enhancer_the_switch_says_why(visit: Callable[..., Person]) -> None:
+    person = visit(without_enhancer)
+    person.open_example()
     assert person.page.locator("[name=view]:disabled").count() == 4
     assert "no enhancer" in person.page.inner_text("#view-note")
     assert not person.page.locator("#divider").is_visible()
+
+
+def test_the_bundled_enhancer_restores_a_worse_photo(visit: Callable[..., Person], address: str) -> None:
+    person = visit()
+    person.open_example()
+    person.view("off")
+    person.click(*CUP)
+    person.choose_level(3)
+    picture = person.page.evaluate("glesam.state.picture.id")
+    seen = {}
+    for mode in ("off", "on"):
+        person.view(mode)
+        (found,) = person.objects()
+        body = {"id": picture, "objects": [{"points": found["points"], "labels": [1]}], "multimask": True}
+        answer = post(address, "/v1/segment", body | {"enhance": mode})
+        assert answer["enhanced"] is (mode == "on")
+        assert found["rle"] in [each["rle"] for each in answer["objects"]]
+        seen[mode] = decode(found["rle"])
+    assert (seen["off"] != seen["on"]).any()
 
 
 def with_enhancer(page: Any) -> None:
