@@ -7,6 +7,7 @@ Prints a Markdown table of medians. Bars: enhancer at most 60 % of the encoder's
 from __future__ import annotations
 
 import argparse
+import functools
 import statistics
 import time
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from glesam.enhance.residual import ResidualEnhancer
 from glesam.enhance.restoration import Restoration
 from glesam.enhance.schedule import NoiseSchedule
 from glesam.enhance.skips import SkipAdapter
-from glesam.models.base import Embedding
+from glesam.models.base import Embedding, PromptableModel
 from glesam.models.registry import load_model
 from glesam.train.config import read_config
 from glesam.train.prior import PriorConfig, build_unet, constant_text
@@ -73,14 +74,14 @@ def main() -> None:
 
 
 def _jobs(
-    options: argparse.Namespace, model: torch.nn.Module, pixels: torch.Tensor, embedding: Embedding
+    options: argparse.Namespace, model: PromptableModel, pixels: torch.Tensor, embedding: Embedding
 ) -> dict[str, Callable[[], object]]:
     """All that is timed."""
     latent = embedding.latent
     channels = latent.shape[1]
     gate, plain = DegradationGate(channels).eval(), ResidualEnhancer(channels).eval()
     jobs: dict[str, Callable[[], object]] = {
-        "encoder": lambda: model.encode(pixels),  # type: ignore[operator]
+        "encoder": lambda: model.encode(pixels),
         "gate": lambda: gate.level(latent),
         "residual network, random weights": lambda: plain(latent),
     }
@@ -89,10 +90,24 @@ def _jobs(
         jobs["skip branch, random weights"] = lambda: branch(embedding, None)
     for path in options.config:
         net, millions = random_enhancer(read_config(PriorConfig, path, {}))
-        jobs[f"{path.name}, {millions:.1f} M weights, random, folded"] = lambda net=net: net(latent)
+        jobs[f"{path.name}, {millions:.1f} M weights, random, folded"] = functools.partial(net, latent)
     if options.enhancer is not None:
-        restoration: Restoration = load_bundle(options.enhancer, model)  # type: ignore[arg-type]
-        jobs[str(options.enhancer)] = lambda: restoration.restore(model, embedding, 3.0, pixels)  # type: ignore[arg-type]
+        jobs |= _saved_jobs(load_bundle(options.enhancer, model), model, pixels, embedding)
+    return jobs
+
+
+def _saved_jobs(
+    restoration: Restoration, model: PromptableModel, pixels: torch.Tensor, embedding: Embedding
+) -> dict[str, Callable[[], object]]:
+    """By rule of a saved enhancer: the second encoding, and what comes after it."""
+    jobs: dict[str, Callable[[], object]] = {}
+    for rule in restoration.rules:
+        name = f"saved enhancer, from level {rule.above} ({rule.image_size or model.image_size} pixels)"
+        anew = restoration.encode_anew(model, embedding, rule.above, pixels)
+        jobs[f"{name}: second encoding"] = functools.partial(
+            restoration.encode_anew, model, embedding, rule.above, pixels
+        )
+        jobs[f"{name}: U-Net and skips"] = functools.partial(restoration.enhance, anew, rule.above)
     return jobs
 
 

@@ -136,17 +136,30 @@ class Restoration:
         Raises:
             ModelError: the enhancer gives another shape, or pixels or level are missing.
         """
-        rule = self.rule(level)
-        if rule.image_size is not None or self.encoder is not None:
-            if pixels is None:
-                raise ModelError("expected the photo's pixels for a second encoding, got none; pass them")
-            encoder = model if self.encoder is None else self.encoder
-            embedding = encoder.encode(shrink(pixels, rule.image_size))
-        latent = self._enhance(embedding.latent, rule)
-        restored = embedding.with_latent(latent)
+        return self.enhance(self.encode_anew(model, embedding, level, pixels), level)
+
+    def encode_anew(
+        self, model: PromptableModel, embedding: Embedding, level: float | None = None, pixels: Tensor | None = None
+    ) -> Embedding:
+        """Encode a photo again, where its level asks for another input size or there is a tuned encoder.
+
+        Arguments and errors are those of `restore`.
+        """
+        size = self.rule(level).image_size
+        if size is None and self.encoder is None:
+            return embedding
+        if pixels is None:
+            raise ModelError("expected the photo's pixels for a second encoding, got none; pass them")
+        encoder = model if self.encoder is None else self.encoder
+        return encoder.encode(shrink(pixels, size))
+
+    def enhance(self, embedding: Embedding, level: float | None = None) -> Embedding:
+        """Take an embedding through the enhancer and the skips; see `restore`."""
+        restored = embedding.with_latent(self._enhance(embedding.latent, self.rule(level)))
         if self.skips is None:
             return restored
-        return self.skips(restored, None if level is None else latent.new_tensor([level]))  # type: ignore[no-any-return]
+        seen = None if level is None else restored.latent.new_tensor([level])
+        return self.skips(restored, seen)  # type: ignore[no-any-return]
 
     def _enhance(self, latent: Tensor, rule: LevelRule) -> Tensor:
         """Run the enhancer that a rule names, as strongly as it says."""
