@@ -230,6 +230,20 @@ def gate(
 
 @app.command()
 @handle_errors
+def average(
+    runs: Annotated[list[str], typer.Argument(help="Folders `model` of runs of `train decoder`, two or more.")],
+    out: Annotated[Path, typer.Option(help="Folder of the mean; use its parts in `train bundle`, or as --init.")],
+    model: Annotated[str, typer.Option(help="Segmentation model that the runs were trained on.")] = "compact",
+) -> None:
+    """Average what several runs of `train decoder` saved, part by part."""
+    from glesam.models.registry import load_model
+    from glesam.train.averaging import average_parts
+
+    warn(f"mean of {len(runs)} runs in {average_parts(runs, out, load_model(model))}")
+
+
+@app.command()
+@handle_errors
 def bundle(
     out: Annotated[Path, typer.Option(help="Folder of the new enhancer.")],
     model: Annotated[str, typer.Option(help="Segmentation model that the parts were trained on.")] = "compact",

@@ -1,0 +1,94 @@
+"""Averages of runs: the mean of each tensor, the base's where a run changed nothing, and what cannot be averaged."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+from train_tiny import tiny_model
+from typer.testing import CliRunner
+
+from glesam.cli.train import app
+from glesam.enhance.residual import ResidualEnhancer
+from glesam.enhance.skips import SkipAdapter
+from glesam.enhance.tuned import image_encoder, mask_decoder, save_tuned, with_tuned
+from glesam.errors import ConfigError, ModelError
+from glesam.models.base import PromptableModel
+from glesam.models.registry import load_model
+from glesam.train.averaging import average_parts
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> PromptableModel:
+    return load_model(str(tiny_model(tmp_path / "base")))
+
+
+def run(folder: Path, base: PromptableModel, seed: int, tensors: int) -> Path:
+    """What a run saves: an enhancer, skips, a whole decoder, and the first few tensors of the encoder."""
+    torch.manual_seed(seed)
+    enhancer = ResidualEnhancer(256, 8, 1)
+    torch.nn.init.normal_(enhancer.tail.weight)
+    enhancer.save_pretrained(folder / "enhancer")
+    SkipAdapter("branch").save_pretrained(folder / "skips")
+    changed = copy.deepcopy(base)
+    for parameter in [*mask_decoder(changed).parameters(), *image_encoder(changed).parameters()]:
+        parameter.data = torch.randn_like(parameter)
+    save_tuned(changed, "decoder", folder / "decoder", [name for name, _ in mask_decoder(changed).named_parameters()])
+    if tensors:
+        names = [name for name, _ in image_encoder(changed).named_parameters()][:tensors]
+        save_tuned(changed, "encoder", folder / "encoder", names)
+    return folder
+
+
+def weights(folder: Path) -> dict[str, np.ndarray]:
+    return load_file(folder / "model.safetensors")
+
+
+def test_every_tensor_is_the_mean_and_the_base_stands_for_what_stayed(tmp_path: Path, base: PromptableModel) -> None:
+    before = {name: value.clone() for name, value in base.state_dict().items()}
+    runs = [run(tmp_path / str(i), base, i, tensors) for i, tensors in enumerate((3, 5, 0))]
+    out = average_parts(runs, tmp_path / "mean", base)
+    for part in ("enhancer", "skips", "decoder"):
+        states = [weights(folder / part) for folder in runs]
+        found = weights(out / part)
+        assert found.keys() == states[0].keys()
+        for name, value in found.items():
+            np.testing.assert_allclose(value, np.mean([s[name] for s in states], axis=0), rtol=1e-5, atol=1e-6)
+    own = {name: value.detach().numpy() for name, value in image_encoder(base).named_parameters()}
+    first, second = (weights(folder / "encoder") for folder in runs[:2])
+    found = weights(out / "encoder")
+    assert found.keys() == second.keys()
+    for name, value in found.items():
+        each = [first.get(name, own[name]), second[name], own[name]]
+        np.testing.assert_allclose(value, np.mean(each, axis=0), rtol=1e-5, atol=1e-6)
+    assert all(torch.equal(value, before[name]) for name, value in base.state_dict().items())
+    with_tuned(base, "encoder", out / "encoder")
+    ResidualEnhancer.from_pretrained(out / "enhancer")
+
+
+def test_what_cannot_be_averaged(tmp_path: Path, base: PromptableModel) -> None:
+    one, two = (run(tmp_path / str(i), base, i, 2) for i in (1, 2))
+    with pytest.raises(ConfigError, match="at least 2 runs"):
+        average_parts([one], tmp_path / "out", base)
+    with pytest.raises(ConfigError, match="got none of it"):
+        average_parts([one, tmp_path / "nothing"], tmp_path / "out", base)
+    ResidualEnhancer(256, 16, 1).save_pretrained(two / "enhancer")
+    with pytest.raises(ModelError, match="of another shape"):
+        average_parts([one, two], tmp_path / "out", base)
+    for name in ("config.json", "model.safetensors"):
+        (two / "enhancer" / name).unlink()
+    with pytest.raises(ConfigError, match="enhancer in all runs or in none, got it in 1 of 2"):
+        average_parts([one, two], tmp_path / "out", base)
+
+
+def test_command(tmp_path: Path, base: PromptableModel) -> None:
+    runs = [str(run(tmp_path / str(i), base, i, 0)) for i in (1, 2)]
+    flags = ["--out", str(tmp_path / "mean"), "--model", str(tmp_path / "base")]
+    result = CliRunner().invoke(app, ["average", *runs, *flags])
+    assert result.exit_code == 0, result.output
+    assert "mean of 2 runs" in result.output
+    assert not (tmp_path / "mean" / "encoder").exists()
