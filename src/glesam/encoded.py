@@ -8,10 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from torch import Tensor
 
 from glesam.errors import PromptError
 from glesam.models.base import Embedding, ImageGeometry
+from glesam.prompt_arrays import Int
+from glesam.prompts import Prompts
 
 
 @dataclass
@@ -31,6 +34,11 @@ class Encoded:
     enhanced: Embedding | None = None
     verdict: tuple[bool, float | None] | None = None
     pixels: Tensor | None = None
+
+    @property
+    def level(self) -> float | None:
+        """How degraded the gate called the picture, 0 to 3; None where it was not asked or tells no level."""
+        return None if self.verdict is None else self.verdict[1]
 
 
 def row(embedding: Embedding, index: int, count: int) -> Embedding:
@@ -57,3 +65,27 @@ def numbered(index: int) -> Iterator[None]:
         yield
     except PromptError as error:
         raise PromptError(f"picture {index}: {error}") from error
+
+
+def readings(
+    encoded: Encoded, embedding: Embedding, prompts: Prompts, least_box: float
+) -> Iterator[tuple[Embedding, Int, Prompts]]:
+    """Objects of equal make, with the embedding that they are decoded on.
+
+    Args:
+        encoded: the picture.
+        embedding: its raw or restored embedding.
+        prompts: all objects.
+        least_box: objects whose box is a smaller share of the picture are decoded on the raw embedding.
+
+    Yields:
+        The embedding, the indices `(n,)` of the objects, and their prompts.
+    """
+    height, width = encoded.geometry.original_size
+    for indices, group in prompts.groups():
+        small = np.zeros(len(group), bool)
+        if group.boxes is not None:
+            small = (group.boxes[:, 2:] - group.boxes[:, :2]).prod(axis=1) < least_box * height * width
+        for chosen, own in ((encoded.raw, small), (embedding, ~small)):
+            if own.any():
+                yield chosen, indices[own], group.select(own.nonzero()[0])

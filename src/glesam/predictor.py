@@ -17,7 +17,7 @@ from torch import Tensor
 
 from glesam import images
 from glesam.assembly import MaskAssembly
-from glesam.encoded import Encoded, file_name, in_float32, numbered, row
+from glesam.encoded import Encoded, file_name, in_float32, numbered, readings, row
 from glesam.enhance.restoration import Restoration
 from glesam.errors import ConfigError, ImageError, ModelError, PromptError
 from glesam.everything.calls import EverythingCalls
@@ -53,7 +53,7 @@ class Predictor(EverythingCalls):
     Args:
         model: any model of the family; it is put into evaluation mode.
         enhance: "on", "off" (exactly the base model) or "auto" (the gate decides for each picture; without an enhancer
-            the base model, without a gate every picture is enhanced).
+            the base model, without a gate every picture is enhanced; rules may keep small boxes with the base model).
         enhancer: latent `(1, 256, h, w)` to latent of the same shape; or a whole `Restoration` with its own gate, tuned
             decoder and rules by level.
         gate: latent `(1, 256, h, w)` to whether the picture is degraded.
@@ -320,9 +320,8 @@ class Predictor(EverythingCalls):
         if restoration is None or not self._wants_enhancing(encoded, restoration):
             return encoded.raw
         if encoded.enhanced is None:
-            level = None if encoded.verdict is None else encoded.verdict[1]
             with self._precision():
-                restored = restoration.restore(self.model, encoded.raw, level, encoded.pixels)
+                restored = restoration.restore(self.model, encoded.raw, encoded.level, encoded.pixels)
             encoded.enhanced = in_float32(restored) if self._autocast else restored
         return encoded.enhanced
 
@@ -355,15 +354,16 @@ class Predictor(EverythingCalls):
     def _predict(self, encoded: Encoded, prompts: Prompts, multimask: bool, name: str | None) -> Masks:
         """Decode all objects, group by group and chunk by chunk."""
         geometry, count = encoded.geometry, len(prompts)
-        embedding = self._embedding(encoded)
-        step = self._chunk
+        embedding, least_box, step = self._embedding(encoded), 0.0, self._chunk
+        if embedding is not encoded.raw and self._restoration is not None and self._enhance == "auto":
+            least_box = self._restoration.rule(encoded.level).least_box
         answer = MaskAssembly(count, 3 if multimask else 1, geometry.original_size)
-        for indices, group in prompts.check(geometry.original_size).groups():
+        for chosen, indices, group in readings(encoded, embedding, prompts.check(geometry.original_size), least_box):
             tensors = group.to_tensors(geometry, self.model.device)
             for start in range(0, len(indices), step):
                 chunk = slice(start, start + step)
                 part = tensors.map(lambda t, c=chunk: t[:, c])
-                output = self._decode(embedding, encoded, part, multimask)
+                output = self._decode(chosen, encoded, part, multimask)
                 answer.put(indices[chunk], output.low_res_logits[0], output.iou[0], geometry)
         return answer.masks(name, self._info(embedding is not encoded.raw))
 

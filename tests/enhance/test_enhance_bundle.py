@@ -172,6 +172,24 @@ def test_eight_bits_are_smaller_still_and_near(made, tmp_path):
     assert 0 < np.abs(a - b).max() < 0.05 * np.abs(a).max()
 
 
+def test_small_boxes_keep_the_base_model_where_the_gate_decides(made, tmp_path):
+    _, base = made
+    rules = (LevelRule(0, image_size=32, least_box=0.01),)
+    restoration = load_bundle(bundle(made, tmp_path / "b", rules, enhancer="residual", gate="bad"), base)
+    # Of 64 x 48 pixels a hundredth is 30.72: the first box has 30, the second 31, and the others are far from it.
+    boxes = [[1, 1, 7, 6], [1, 1, 32, 2], [5, 5, 40, 40], [60, 40, 62, 43]]
+    plain, auto, on = (
+        masks_of(Predictor(base, mode, restoration), boxes=boxes, points=[[[3, 3]], [[9, 2]], [[9, 9]], [[61, 41]]])
+        for mode in ("off", "auto", "on")
+    )
+    for index, small in enumerate((True, False, False, True)):
+        own = plain.logits[index] if small else on.logits[index]
+        np.testing.assert_allclose(auto.logits[index], own, atol=1e-5)
+        assert not np.allclose(on.logits[index], plain.logits[index], atol=1e-3)
+    clicks = [masks_of(Predictor(base, mode, restoration)).logits for mode in ("auto", "on")]
+    np.testing.assert_array_equal(*clicks)
+
+
 def test_level_chooses_strength_and_timestep(made, tmp_path):
     from glesam.enhance.residual import load_enhancer
 
@@ -332,6 +350,8 @@ def test_rules_file(tmp_path):
             read_rules(path)
     with pytest.raises(ModelError, match="strength of 0 to 2"):
         LevelRule(0, strength=3)
+    with pytest.raises(ModelError, match="a share of 0 to 1"):
+        LevelRule(0, least_box=2)
 
 
 @pytest.mark.parametrize(("wrapper", "build"), [(SamPromptable, sam_tiny), (Sam2Promptable, sam2_tiny)])

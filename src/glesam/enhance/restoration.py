@@ -36,18 +36,22 @@ class LevelRule:
         image_size: side in pixels of the square that the photo is encoded in anew; None keeps the first encoding. A
             second encoding of a smaller square comes on top of the first, which the gate has read: at half the side it
             adds about a quarter of the encoder's time.
+        least_box: share of the picture; with `enhance="auto"` an object whose box is smaller keeps the base model's
+            mask, since a smaller square has too few pixels for it.
     """
 
     above: float = 0.0
     timestep: int | None = None
     strength: float = 1.0
     image_size: int | None = None
+    least_box: float = 0.0
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.above) and self.above >= 0 and 0 <= self.strength <= MAX_STRENGTH):
+        level = math.isfinite(self.above) and self.above >= 0
+        if not (level and 0 <= self.strength <= MAX_STRENGTH and 0 <= self.least_box <= 1):
             raise ModelError(
-                f"expected a level of at least 0 and a strength of 0 to {MAX_STRENGTH:g}, got {asdict(self)}; "
-                "correct the rule"
+                f"expected a level of at least 0, a strength of 0 to {MAX_STRENGTH:g} and a share of 0 to 1, got "
+                f"{asdict(self)}; correct the rule"
             )
 
 
