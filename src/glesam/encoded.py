@@ -8,13 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
+import torch
 from torch import Tensor
 
 from glesam.errors import PromptError
-from glesam.models.base import Embedding, ImageGeometry
-from glesam.prompt_arrays import Int
-from glesam.prompts import Prompts
+from glesam.models.base import Embedding, ImageGeometry, MaskOutput, PromptTensors
 
 
 @dataclass
@@ -39,6 +37,13 @@ class Encoded:
     def level(self) -> float | None:
         """How degraded the gate called the picture, 0 to 3; None where it was not asked or tells no level."""
         return None if self.verdict is None else self.verdict[1]
+
+    def small_boxes(self, prompts: PromptTensors, share: float) -> Tensor:
+        """`(N,)` bool: whether an object's box covers less than a share of the picture; False without a box."""
+        if prompts.boxes is None:
+            return torch.zeros(prompts.shape[1], dtype=torch.bool)
+        height, width = self.geometry.input_size
+        return (prompts.boxes[0, :, 2:] - prompts.boxes[0, :, :2]).prod(dim=-1) < share * height * width
 
 
 def row(embedding: Embedding, index: int, count: int) -> Embedding:
@@ -67,25 +72,8 @@ def numbered(index: int) -> Iterator[None]:
         raise PromptError(f"picture {index}: {error}") from error
 
 
-def readings(
-    encoded: Encoded, embedding: Embedding, prompts: Prompts, least_box: float
-) -> Iterator[tuple[Embedding, Int, Prompts]]:
-    """Objects of equal make, with the embedding that they are decoded on.
-
-    Args:
-        encoded: the picture.
-        embedding: its raw or restored embedding.
-        prompts: all objects.
-        least_box: objects whose box is a smaller share of the picture are decoded on the raw embedding.
-
-    Yields:
-        The embedding, the indices `(n,)` of the objects, and their prompts.
-    """
-    height, width = encoded.geometry.original_size
-    for indices, group in prompts.groups():
-        small = np.zeros(len(group), bool)
-        if group.boxes is not None:
-            small = (group.boxes[:, 2:] - group.boxes[:, :2]).prod(axis=1) < least_box * height * width
-        for chosen, own in ((encoded.raw, small), (embedding, ~small)):
-            if own.any():
-                yield chosen, indices[own], group.select(own.nonzero()[0])
+def woven(first: MaskOutput, second: MaskOutput, is_first: Tensor) -> MaskOutput:
+    """The answers to two shares of N objects in the objects' order; `is_first`, `(N,)` bool, says whose is whose."""
+    order = torch.cat([is_first.nonzero(), (~is_first).nonzero()]).flatten().argsort()
+    logits = torch.cat([first.low_res_logits, second.low_res_logits], dim=1)
+    return MaskOutput(logits[:, order], torch.cat([first.iou, second.iou], dim=1)[:, order])

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from glesam import images
 from glesam.assembly import MaskAssembly
-from glesam.encoded import Encoded, file_name, in_float32, numbered, readings, row
+from glesam.encoded import Encoded, file_name, in_float32, numbered, row, woven
 from glesam.enhance.restoration import Restoration
 from glesam.errors import ConfigError, ImageError, ModelError, PromptError
 from glesam.everything.calls import EverythingCalls
@@ -334,10 +334,18 @@ class Predictor(EverythingCalls):
         return self._enhance == "on" or encoded.verdict is None or encoded.verdict[0]
 
     def _decode(self, embedding: Embedding, encoded: Encoded, prompts: PromptTensors, multimask: bool) -> MaskOutput:
-        """Decode with the base model; a restored embedding as its restoration says."""
+        """Decode with the base model; a restored embedding as its restoration says, which may leave small boxes out."""
         if embedding is encoded.raw or self._restoration is None:
             return self.model.decode(embedding, prompts, multimask)
-        return self._restoration.decode(self.model, embedding, prompts, multimask)
+        least = self._restoration.rule(encoded.level).least_box if self._enhance == "auto" else 0.0
+        small = encoded.small_boxes(prompts, least)
+        if small.all():
+            return self.model.decode(encoded.raw, prompts, multimask)
+        if not small.any():
+            return self._restoration.decode(self.model, embedding, prompts, multimask)
+        plain = self._decode(encoded.raw, encoded, prompts.map(lambda t: t[:, small]), multimask)
+        restored = self._decode(embedding, encoded, prompts.map(lambda t: t[:, ~small]), multimask)
+        return woven(plain, restored, small)
 
     def _info(self, enhanced: bool) -> dict[str, Any]:
         """What results say of their making; `weights` is the digest of the base model and, if used, the enhancer's."""
@@ -354,16 +362,15 @@ class Predictor(EverythingCalls):
     def _predict(self, encoded: Encoded, prompts: Prompts, multimask: bool, name: str | None) -> Masks:
         """Decode all objects, group by group and chunk by chunk."""
         geometry, count = encoded.geometry, len(prompts)
-        embedding, least_box, step = self._embedding(encoded), 0.0, self._chunk
-        if embedding is not encoded.raw and self._restoration is not None and self._enhance == "auto":
-            least_box = self._restoration.rule(encoded.level).least_box
+        embedding = self._embedding(encoded)
+        step = self._chunk
         answer = MaskAssembly(count, 3 if multimask else 1, geometry.original_size)
-        for chosen, indices, group in readings(encoded, embedding, prompts.check(geometry.original_size), least_box):
+        for indices, group in prompts.check(geometry.original_size).groups():
             tensors = group.to_tensors(geometry, self.model.device)
             for start in range(0, len(indices), step):
                 chunk = slice(start, start + step)
                 part = tensors.map(lambda t, c=chunk: t[:, c])
-                output = self._decode(chosen, encoded, part, multimask)
+                output = self._decode(embedding, encoded, part, multimask)
                 answer.put(indices[chunk], output.low_res_logits[0], output.iou[0], geometry)
         return answer.masks(name, self._info(embedding is not encoded.raw))
 

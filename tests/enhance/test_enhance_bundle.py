@@ -190,6 +190,23 @@ def test_small_boxes_keep_the_base_model_where_the_gate_decides(made, tmp_path):
     np.testing.assert_array_equal(*clicks)
 
 
+def test_small_boxes_in_windows_of_a_big_picture_keep_the_base_model_too(made, tmp_path):
+    _, base = made
+    restoration = load_bundle(
+        bundle(made, tmp_path / "b", (LevelRule(0, image_size=32, least_box=0.01),), enhancer="residual", gate="bad"),
+        base,
+    )
+    small, large = [[1, 1, 7, 6]], [[5, 5, 40, 40]]
+    for boxes, kept in ((small, "off"), (large, "on")):
+        found = {}
+        for mode in ("off", "auto", "on"):
+            predictor = Predictor(base, mode, restoration)
+            predictor.set_image(photo())
+            found[mode] = predictor.predict(boxes=boxes, tile=64).scores
+        np.testing.assert_array_equal(found["auto"], found[kept])
+        assert found["off"] != pytest.approx(found["on"])
+
+
 def test_level_chooses_strength_and_timestep(made, tmp_path):
     from glesam.enhance.residual import load_enhancer
 

@@ -6,7 +6,6 @@ weights costs nothing at inference.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from torch import Tensor
 from glesam.enhance.tuned import Part, part_of, with_tuned
 from glesam.errors import ConfigError
 from glesam.models.base import PromptableModel
-from glesam.models.store import CONFIG_FILE, check_keys, read_config, read_weights, save_tensors
+from glesam.models.store import check_keys, read_config, read_weights, save_tensors
 from glesam.train.tuned_parts import TUNABLE, saved_part
 
 WHOLE = ("enhancer", "skips")
@@ -69,8 +68,7 @@ def _average_whole(folders: Sequence[Path], out: Path) -> None:
     states = [read_weights(folder) for folder in folders]
     for state, folder in zip(states[1:], folders[1:], strict=True):
         check_keys(states[0], state, str(folder))
-    save_tensors(out, mean_state(states), {})
-    shutil.copyfile(folders[0] / CONFIG_FILE, out / CONFIG_FILE)
+    save_tensors(out, mean_state(states), read_config(folders[0]))
 
 
 def mean_state(states: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
