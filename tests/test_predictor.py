@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from glesam import assembly, predictor
 from glesam.errors import ConfigError, GlesamError, ImageError, ModelError, PromptError
 from glesam.models.base import Embedding, ImageGeometry, MaskOutput, PromptableModel, PromptTensors
+from glesam.models.compact import CompactConfig, CompactModel
 from glesam.models.store import state_digest
 from glesam.predictor import Predictor
 from glesam.prompts import Prompts
@@ -375,6 +376,20 @@ def test_batch_equals_one_by_one(model: HalfPlane) -> None:
         alone = Predictor(HalfPlane())
         alone.set_image(image)
         assert np.array_equal(alone.predict(wish).masks, batched.masks)
+
+
+def test_a_batch_of_several_shapes_is_encoded_without_padding() -> None:
+    model = CompactModel(CompactConfig(backbone="lite0", attention_blocks=1, conv_blocks=1)).eval()
+    images = [photo(48, 64, 0), photo(64, 30, 1), photo(48, 64, 2), photo(20, 20, 3)]
+    prompts = [Prompts(points=[[x, 3]]) for x in (10, 12, 14, 16)]
+    shapes: list[tuple[int, ...]] = []
+    model.encoder.register_forward_hook(lambda _, given, __: shapes.append(tuple(given[0].shape)))
+    many = Predictor(model).predict_batch(images, prompts)
+    assert shapes == [(2, 3, 384, 512), (1, 3, 512, 256), (1, 3, 512, 512)]
+    for image, wish, batched in zip(images, prompts, many, strict=True):
+        alone = Predictor(model)
+        alone.set_image(image)
+        np.testing.assert_allclose(alone.predict(wish).logits, batched.logits, atol=1e-4)
 
 
 def test_batch_names_files_and_keeps_the_current_pictures_name(model: HalfPlane, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ class Encoded:
         raw: the encoder's embedding, batch of one.
         enhanced: the restored embedding, once it was asked for.
         verdict: what the gate said (degraded or not, and the level), once it was asked.
-        pixels: the model's input, `(1, 3, S, S)`, where a second encoding may come.
+        pixels: the model's input, `(1, 3, h, w)`, where a second encoding may come; without padding if that may go.
     """
 
     geometry: ImageGeometry
@@ -51,6 +51,14 @@ def row(embedding: Embedding, index: int, count: int) -> Embedding:
     if count == 1:
         return embedding
     return Embedding(embedding.latent[index, None].clone(), tuple(s[index, None].clone() for s in embedding.skips))
+
+
+def same_shape(pictures: dict[str, tuple[Tensor, ImageGeometry]]) -> list[dict[str, tuple[Tensor, ImageGeometry]]]:
+    """Split model inputs, by key, into batches that can be encoded together."""
+    batches: dict[torch.Size, dict[str, tuple[Tensor, ImageGeometry]]] = {}
+    for key, (pixels, geometry) in pictures.items():
+        batches.setdefault(pixels.shape, {})[key] = pixels, geometry
+    return list(batches.values())
 
 
 def in_float32(embedding: Embedding) -> Embedding:

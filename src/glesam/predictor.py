@@ -17,7 +17,7 @@ from torch import Tensor
 
 from glesam import images
 from glesam.assembly import MaskAssembly
-from glesam.encoded import Encoded, file_name, in_float32, numbered, row, woven
+from glesam.encoded import Encoded, file_name, in_float32, numbered, row, same_shape, woven
 from glesam.enhance.restoration import Restoration
 from glesam.errors import ConfigError, ImageError, ModelError, PromptError
 from glesam.everything.calls import EverythingCalls
@@ -283,9 +283,9 @@ class Predictor(EverythingCalls):
             if keys[-1] in self._cache:
                 found[keys[-1]] = self._cache[keys[-1]]
             elif keys[-1] not in fresh:
-                fresh[keys[-1]] = self.model.preprocess(image)
-        if fresh:
-            found |= self._encode_fresh(fresh)
+                fresh[keys[-1]] = self.model.prepare(image)
+        for batch in same_shape(fresh):
+            found |= self._encode_fresh(batch)
         for key in keys:
             self._remember(key, found[key])
         return [found[key] for key in keys]
@@ -297,9 +297,10 @@ class Predictor(EverythingCalls):
         if self._autocast:
             embedding = in_float32(embedding)
         keeps = self._restoration is not None and self._restoration.needs_pixels
+        step = 1 if self.model.side_step else self.model.image_size
         return {
-            key: Encoded(geometry, row(embedding, index, len(fresh)), pixels=pixels if keeps else None)
-            for index, (key, (pixels, geometry)) in enumerate(fresh.items())
+            key: Encoded(geometry, row(embedding, i, len(fresh)), pixels=geometry.trim(pixels, step) if keeps else None)
+            for i, (key, (pixels, geometry)) in enumerate(fresh.items())
         }
 
     def _remember(self, key: str, encoded: Encoded) -> None:

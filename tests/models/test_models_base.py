@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glesam.models.base import ImageGeometry
+from glesam.models.base import ImageGeometry, squared, without_padding
 
 
 @settings(max_examples=25, deadline=None)
@@ -19,3 +19,28 @@ def test_restore_equals_enlarging_all_cutting_and_resizing(height, width, side):
     expected = F.interpolate(whole, (height, width), mode="bilinear", align_corners=False)
     restored = ImageGeometry((height, width), size, 64).restore(logits)
     torch.testing.assert_close(restored, expected, atol=1e-6, rtol=1e-6)
+
+
+@settings(max_examples=50, deadline=None)
+@given(height=st.integers(1, 64), width=st.integers(1, 64), step=st.sampled_from([1, 16, 32, 64]))
+def test_trim_keeps_the_picture_and_the_least_padding(height, width, step):
+    marked = torch.zeros(1, 3, 64, 64)
+    marked[..., :height, :width] = 1
+    trimmed = ImageGeometry((height, width), (height, width), 64).trim(marked, step)
+    assert trimmed.sum() == marked.sum()
+    for side, picture in zip(trimmed.shape[-2:], (height, width), strict=True):
+        assert side % step == 0
+        assert side - step < picture <= side
+
+
+@settings(max_examples=25, deadline=None)
+@given(rows=st.integers(1, 9), columns=st.integers(1, 9))
+def test_squares_repeat_the_edge_and_are_cut_back(rows, columns):
+    logits = torch.randn(2, 3, 4, 4 * rows, 4 * columns, generator=torch.Generator().manual_seed(rows))
+    side = 4 * max(rows, columns)
+    square = squared(logits)
+    y, x = torch.arange(side).clamp(max=4 * rows - 1), torch.arange(side).clamp(max=4 * columns - 1)
+    torch.testing.assert_close(square, logits[..., y[:, None], x], rtol=0, atol=0)
+    latent = torch.zeros(1, 8, rows, columns)
+    assert torch.equal(without_padding(square[:, :, 0], latent), logits[:, :, 0])
+    assert without_padding(None, latent) is None

@@ -82,6 +82,24 @@ def test_encode_shapes_and_preprocess_geometry(model):
     torch.testing.assert_close(geometry.to_original(geometry.to_input(corner)), corner)
 
 
+@pytest.mark.parametrize(("size", "cells"), [((90, 180), (16, 32)), ((170, 100), (32, 20)), ((77, 77), (32, 32))])
+def test_pictures_are_encoded_without_padding_and_answered_in_squares(model, size, cells):
+    image = np.random.default_rng(1).integers(0, 256, (*size, 3), dtype=np.uint8)
+    pixels, geometry = model.prepare(image)
+    whole, same = model.preprocess(image)
+    assert geometry == same
+    torch.testing.assert_close(pixels, whole[..., : 16 * cells[0], : 16 * cells[1]], rtol=0, atol=0)
+    mask = torch.full((1, 2, 128, 128), -5.0)
+    mask[..., 20:40, 20:40] = 5.0
+    coords = torch.tensor([[[[90.0, 120.0]], [[200.0, 60.0]]]])
+    with torch.inference_mode():
+        embedding = model.encode(pixels)
+        output = model.decode(embedding, PromptTensors(coords, torch.ones(1, 2, 1, dtype=torch.long), None, mask), True)
+    assert tuple(embedding.latent.shape[-2:]) == cells
+    assert output.low_res_logits.shape == (1, 2, 3, 128, 128)
+    assert tuple(geometry.restore(output.low_res_logits[0]).shape) == (2, 3, *size)
+
+
 def test_pixel_values_follow_the_backbone_formula():
     image = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1).repeat(3, axis=3)
     expected = (image.astype(np.float64).transpose(0, 3, 1, 2) - 127) / 128
@@ -121,12 +139,13 @@ def test_masks_of_boxes_end_five_percent_outside_them(model, embedding):
     assert (held[~inside] <= -10).all()
 
 
-@pytest.mark.parametrize("shared", [True, False], ids=["one-picture", "two-pictures"])
+@pytest.mark.parametrize(("shared", "rows"), [(True, 8), (False, 8), (True, 5)], ids=["one", "two", "landscape"])
 @pytest.mark.parametrize("clicks", [1, 4, 7, 9])
-def test_inference_equals_the_plain_transformer_that_training_uses(model, clicks, shared):
+def test_inference_equals_the_plain_transformer_that_training_uses(model, clicks, shared, rows):
     """Padding tokens stand one by one in training; at inference one stands for all, and the image is seen in short."""
     generator = torch.Generator().manual_seed(clicks)
-    picture = [torch.randn(1 if shared else 2, c, s, s, generator=generator) for c, s in ((256, 8), (32, 32), (64, 16))]
+    count, finer = 1 if shared else 2, ((256, 1), (32, 4), (64, 2))
+    picture = [torch.randn(count, c, rows * f, 8 * f, generator=generator) for c, f in finer]
     coords = torch.rand(len(picture[0]), 3, clicks, 2, generator=generator) * 128
     labels = torch.randint(0, 2, coords.shape[:3], generator=generator)
     sides = torch.tensor([[10.0, 20.0, 70.0, 90.0]]).expand(*coords.shape[:2], 4)

@@ -97,6 +97,26 @@ def test_level_table_expands_kinds_and_leaves_moving_ones_out():
     assert [severity(parse_level(t)) for t in ("clear", "lq2", "real:haze:5")] == [0.0, 2.0, 3.0]
 
 
+def test_stages_that_need_no_common_pixels_take_moving_kinds_too():
+    names = [str(level) for level in level_table({"real:all:4": 1.0}, takes_moved=True)[0]]
+    assert "real:rolling_motion:4" in names
+    assert [str(level) for level in level_table({"real:rolling_motion:3": 1.0}, takes_moved=True)[0]] == [
+        "real:rolling_motion:3"
+    ]
+
+
+def test_kinds_that_need_no_restoring_count_as_clear(packs):
+    assert [severity(parse_level(t), ["real:haze"]) for t in ("real:haze:4", "real:defocus:5", "lq2")] == [
+        0.0,
+        3.0,
+        2.0,
+    ]
+    options = config(levels={"real:haze:4": 1.0}, as_clear=["real:haze"], batch_size=4, image_size=32)
+    batch = PairBatches(packs, [1.0], options)[0]
+    assert batch["levels"].tolist() == [0.0] * 4
+    assert not torch.equal(batch["clean"], batch["pixels"])
+
+
 @pytest.mark.parametrize(
     ("shares", "words"),
     [

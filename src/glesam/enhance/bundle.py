@@ -26,7 +26,7 @@ from glesam.enhance.gate import DegradationGate
 from glesam.enhance.gle import LatentEnhancer
 from glesam.enhance.lora import adapted_layers, merge_lora
 from glesam.enhance.residual import load_enhancer
-from glesam.enhance.restoration import Enhance, LevelRule, Restoration
+from glesam.enhance.restoration import SIDE_STEP, Enhance, LevelRule, Restoration
 from glesam.enhance.skips import SkipAdapter
 from glesam.enhance.tuned import Part, save_tuned, with_tuned, with_tuned_state
 from glesam.errors import ModelError
@@ -40,7 +40,6 @@ PARTS = ("enhancer", "decoder", "encoder", "gate", "skips")
 _KEYS = {"family", "format", "base", "parts", "rules", "files"}
 _PACKED = {"enhancer", "decoder", "encoder"}
 _RESIZABLE = ("compact",)
-_SIZE_STEP = 32
 
 
 @dataclass(frozen=True)
@@ -241,10 +240,10 @@ def _check_content(parts: Sequence[str], rules: Sequence[LevelRule], model: Prom
         raise ModelError("expected an enhancer, a decoder, an encoder, skips or an image size, got none; add a part")
     if sizes and model.family not in _RESIZABLE:
         raise ModelError(f"expected a compact model for rules with an image size, got {model.family}; leave it out")
-    wrong = [size for size in sizes if size % _SIZE_STEP or not _SIZE_STEP <= size <= model.image_size]
+    wrong = [size for size in sizes if size % SIDE_STEP or not SIDE_STEP <= size <= model.image_size]
     if wrong:
         raise ModelError(
-            f"expected image sizes that are multiples of {_SIZE_STEP} up to {model.image_size}, got {wrong[0]}"
+            f"expected image sizes that are multiples of {SIDE_STEP} up to {model.image_size}, got {wrong[0]}"
         )
 
 

@@ -21,6 +21,8 @@ from glesam.models.base import Embedding, MaskOutput, PromptableModel, PromptTen
 
 Enhance = Callable[[Tensor], Tensor]
 MAX_STRENGTH = 2.0
+SIDE_STEP = 32
+"""Sides of a second encoding are multiples of so many pixels."""
 MASK_STRIDE = 4
 """Pixels of the model's input for each cell of the logits."""
 
@@ -135,7 +137,7 @@ class Restoration:
             model: the base model, for a second encoding.
             embedding: what it made of the photo.
             level: what the gate said.
-            pixels: `(1, 3, S, S)` model input; needed where `needs_pixels`.
+            pixels: `(1, 3, h, w)` model input, its longer side S; needed where `needs_pixels`.
 
         Raises:
             ModelError: the enhancer gives another shape, or pixels or level are missing.
@@ -186,7 +188,7 @@ class Restoration:
         Logits have the usual size, whatever size the photo was encoded at, so that masks, geometry and mask inputs
         stay those of the base model.
         """
-        side, usual = 4 * embedding.latent.shape[-1], model.image_size // MASK_STRIDE
+        side, usual = 4 * max(embedding.latent.shape[-2:]), model.image_size // MASK_STRIDE
         decoder = model if self.decoder is None else self.decoder
         if side == usual:
             return decoder.decode(embedding, prompts, multimask)
@@ -196,10 +198,15 @@ class Restoration:
 
 
 def shrink(pixels: Tensor, size: int | None) -> Tensor:
-    """Bring `(B, 3, S, S)` model input to `(B, 3, size, size)`, with a filter against aliasing; None leaves it."""
-    if size is None or size == pixels.shape[-1]:
-        return pixels
-    return F.interpolate(pixels, (size, size), mode="bilinear", align_corners=False, antialias=True)
+    """Bring the longer side of `(B, 3, h, w)` model input to `size`, with a filter against aliasing.
+
+    None leaves the size. The shorter side is filled up with grey to the next multiple of 32 pixels.
+    """
+    height, width = pixels.shape[-2:]
+    if size is not None and size != max(height, width):
+        shape = [max(1, round(side * size / max(height, width))) for side in (height, width)]
+        pixels = F.interpolate(pixels, shape, mode="bilinear", align_corners=False, antialias=True)
+    return F.pad(pixels, (0, -pixels.shape[-1] % SIDE_STEP, 0, -pixels.shape[-2] % SIDE_STEP))
 
 
 def _scaled(prompts: PromptTensors, factor: float, side: int) -> PromptTensors:

@@ -93,7 +93,7 @@ class EverythingCalls:
         height, width = encoded.geometry.original_size
         if box != (0, 0, width, height):
             x0, y0, x1, y1 = box
-            encoded = self._encode_fresh({"": self.model.preprocess(self._current_pixels()[y0:y1, x0:x1])})[""]
+            encoded = self._encode_fresh({"": self.model.prepare(self._current_pixels()[y0:y1, x0:x1])})[""]
         embedding = self._embedding(encoded)
         enhanced = embedding is not encoded.raw
         return View(encoded.geometry, enhanced, partial(self._decode, embedding, encoded))

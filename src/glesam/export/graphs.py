@@ -44,8 +44,7 @@ def graphs(model: PromptableModel, restoration: Restoration | None = None) -> di
     """Split a model into the graphs that are exported, by name.
 
     Names are `encoder` and `decoder`, and for what restores degraded photos `enhancer` (`enhancer-t7` for timestep 7),
-    `gate`, `skips`, `tuned` (a tuned decoder), `tuned-encoder`, and `decoder-320` or `tuned-320` for photos encoded at
-    another size.
+    `gate`, `skips`, `tuned` (a tuned decoder) and `tuned-encoder`.
 
     Raises:
         ModelError: a family, or a part of the restoration, whose export is not known.
@@ -61,7 +60,9 @@ def graphs(model: PromptableModel, restoration: Restoration | None = None) -> di
         parts["skips"] = _skips(restoration.skips, base.image_size // STRIDE)
     if restoration.encoder is not None:
         parts["tuned-encoder"] = encoder_graph(_compact(restoration.encoder))
-    return parts | _restored_decoders(base, restoration)
+    if restoration.decoder is not None:
+        parts["tuned"] = decoder_graph(_compact(restoration.decoder))
+    return parts
 
 
 def _enhancers(restoration: Restoration, side: int) -> dict[str, Graph]:
@@ -75,16 +76,6 @@ def _enhancers(restoration: Restoration, side: int) -> dict[str, Graph]:
         elif enhancer is not None:
             raise ModelError(f"expected an enhancer that is a torch module, got {type(enhancer).__name__}; wrap it")
     return parts
-
-
-def _restored_decoders(base: CompactModel, restoration: Restoration) -> dict[str, Graph]:
-    """A tuned decoder, and the decoder for each size that a rule names."""
-    kind, model, parts = "decoder", base, {}
-    if restoration.decoder is not None:
-        kind, model = "tuned", _compact(restoration.decoder)
-        parts["tuned"] = decoder_graph(model)
-    sizes = {rule.image_size for rule in restoration.rules if rule.image_size is not None}
-    return parts | {f"{kind}-{size}": decoder_graph(model, size) for size in sizes - {base.image_size}}
 
 
 def encoder_graph(model: CompactModel) -> Graph:
@@ -105,19 +96,20 @@ def enhancer_graph(enhancer: nn.Module, size: tuple[int, int]) -> Graph:
     return Graph(module.eval(), example, ("latent",), ("enhanced",), _free(("latent", "enhanced")))
 
 
-def decoder_graph(model: CompactModel, image_size: int | None = None) -> Graph:
-    """The graph of prompt encoder and mask decoder, for photos encoded at `image_size` (None: the model's own)."""
-    side = (image_size or model.image_size) // STRIDE
+def decoder_graph(model: CompactModel) -> Graph:
+    """The graph of prompt encoder and mask decoder; sides are free, up to those of the model's square."""
+    side = model.image_size // STRIDE
     maps = _maps(1, _CHANNELS, side)
     coords = torch.tensor([[[20.0, 30.0], [4.0, 5.0], [90.0, 80.0]], [[50.0, 40.0], [9.0, 8.0], [70.0, 60.0]]])
     labels = torch.tensor([[1, *CORNER_LABELS], [0, *CORNER_LABELS]])
     masks = torch.zeros(2, 4 * side, 4 * side)
     inputs = ("latent", "skip4", "skip8", "point_coords", "point_labels", "mask_input", "has_mask")
-    dynamic = {name: {0: "images"} for name in inputs[:3]}
+    dynamic = {name: axes | {0: "images"} for name, axes in _free(inputs[:3]).items()}
     dynamic |= {name: {0: "prompts", 1: "points"} for name in inputs[3:5]}
-    dynamic |= {name: {0: "prompts"} for name in (*inputs[5:], "logits", "iou")}
+    dynamic |= {"mask_input": {0: "prompts", 1: "height_mask", 2: "width_mask"}, "has_mask": {0: "prompts"}}
+    dynamic |= _free(("logits",)) | {"iou": {0: "prompts"}}
     example = (*maps, coords, labels, masks, torch.tensor([0.0, 1.0]))
-    return Graph(DecoderGraph(model, side).eval(), example, inputs, ("logits", "iou"), dynamic)
+    return Graph(DecoderGraph(model).eval(), example, inputs, ("logits", "iou"), dynamic)
 
 
 def _gate(gate: object, side: int) -> Graph:

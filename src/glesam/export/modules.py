@@ -44,15 +44,15 @@ class DecoderGraph(nn.Module):
     It shares its weights with the model.
 
     Args:
-        model: gives the weights.
-        side: height and width of the latent.
+        model: gives the weights; latents may be as large as those of its whole square, on either side.
     """
 
     positions: Tensor
 
-    def __init__(self, model: CompactModel, side: int) -> None:
+    def __init__(self, model: CompactModel) -> None:
         super().__init__()
-        self.side, self.slots, self.channels = side, model.config.prompt_slots, int(model.prompt_encoder.hidden_size)
+        side = self.side = model.image_size // STRIDE
+        self.slots, self.channels = model.config.prompt_slots, int(model.prompt_encoder.hidden_size)
         self.prompt_encoder, self.mask_decoder = model.prompt_encoder, model.mask_decoder
         self.prompt_maps = model.prompt_maps
         with torch.no_grad():
@@ -83,18 +83,17 @@ class DecoderGraph(nn.Module):
         Returns:
             `(M, 4, 4h, 4w)` logits and `(M, 4)` predicted IoU; index 0 is the single mask, 1 to 3 the candidates.
         """
-        image = latent + self._dense(mask_input, has_mask)
+        image, (height, width) = latent + self._dense(mask_input, has_mask), latent.shape[-2:]
         if self.prompt_maps is not None:
-            image = image + self.prompt_maps.coarse(_draw(point_coords, point_labels, self.side, STRIDE))
-            skip4 = skip4 + self.prompt_maps.fine(_draw(point_coords, point_labels, 4 * self.side, STRIDE // 4))
+            coarse = _draw(point_coords, point_labels, self.side, STRIDE)[..., :height, :width]
+            fine = _draw(point_coords, point_labels, 4 * self.side, STRIDE // 4)[..., : 4 * height, : 4 * width]
+            image, skip4 = image + self.prompt_maps.coarse(coarse), skip4 + self.prompt_maps.fine(fine)
         tokens, image = self._transform(image, self._sparse(point_coords, point_labels))
         decoder = self.mask_decoder
         up = decoder.activation(decoder.upscale_layer_norm(decoder.upscale_conv1(image) + skip8))
         up = decoder.activation(decoder.upscale_conv2(up) + skip4)
         weights = torch.stack([mlp(tokens[:, 1 + i]) for i, mlp in enumerate(decoder.output_hypernetworks_mlps)], dim=1)
-        logits = (weights @ up.flatten(2)).reshape(
-            -1, len(decoder.output_hypernetworks_mlps), 4 * self.side, 4 * self.side
-        )
+        logits = (weights @ up.flatten(2)).reshape(-1, len(decoder.output_hypernetworks_mlps), 4 * height, 4 * width)
         inside = _keep_inside(logits[:, None], _boxes(point_coords, point_labels)[:, None])
         return inside[:, 0], decoder.iou_prediction_head(tokens[:, 0])
 
@@ -118,9 +117,10 @@ class DecoderGraph(nn.Module):
         decoder = self.mask_decoder
         own = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight]).expand(sparse.shape[0], -1, -1)
         tokens = torch.cat([own, sparse], dim=1).unsqueeze(1)
-        positions = self.positions.expand(sparse.shape[0], -1, -1, -1)
+        height, width = image.shape[-2:]
+        positions = self.positions[..., :height, :width].expand(sparse.shape[0], -1, -1, -1)
         tokens, image = decoder.transformer(tokens, image, positions, None)
-        return tokens[:, 0], image[:, 0].transpose(1, 2).reshape(-1, self.channels, self.side, self.side)
+        return tokens[:, 0], image[:, 0].transpose(1, 2).reshape(-1, self.channels, height, width)
 
 
 class GateGraph(nn.Module):

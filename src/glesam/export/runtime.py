@@ -23,6 +23,8 @@ from glesam.models.base import (
     MaskOutput,
     PromptableModel,
     PromptTensors,
+    squared,
+    without_padding,
 )
 from glesam.models.store import CONFIG_FILE, read_config
 
@@ -125,6 +127,7 @@ class RuntimeModel(PromptableModel):
     """
 
     family: ClassVar[str] = FAMILY
+    side_step = 32
     digest: Tensor
 
     def __init__(self, files: ExportedFolder, decoder: str, encoder: str = "encoder") -> None:
@@ -134,8 +137,7 @@ class RuntimeModel(PromptableModel):
         # The only state: results name the weights by the digest of the model's tensors.
         digest = sha256(files.folder / CONFIG_FILE).encode()
         self.register_buffer("digest", torch.tensor(list(digest), dtype=torch.uint8))
-        if decoder in files:
-            files.session(encoder), files.session(decoder)  # a damaged file shall show now
+        files.session(encoder), files.session(decoder)  # a damaged file shall show now
 
     @property
     def device(self) -> torch.device:
@@ -164,26 +166,21 @@ class RuntimeModel(PromptableModel):
         batch, count = prompts.shape
         latent, skip4, skip8 = (_per_prompt(m, count) for m in (embedding.latent, *embedding.skips))
         coords, labels = _points(prompts)
-        side = 4 * latent.shape[-1]
-        masks = prompts.mask_input
+        rows, columns = (4 * side for side in latent.shape[-2:])
+        masks = without_padding(prompts.mask_input, latent)
         given = torch.full((batch * count,), 0.0 if masks is None else 1.0)
-        logits, iou = self._graph(latent)(
+        logits, iou = self.files.session(self.decoder)(
             latent=latent,
             skip4=skip4,
             skip8=skip8,
             point_coords=coords.flatten(0, 1),
             point_labels=labels.flatten(0, 1),
-            mask_input=torch.zeros(batch * count, side, side) if masks is None else masks.float().flatten(0, 1),
+            mask_input=torch.zeros(batch * count, rows, columns) if masks is None else masks.float().flatten(0, 1),
             has_mask=given,
         )
         chosen = slice(1, None) if multimask else slice(0, 1)
         logits, iou = logits.view(batch, count, *logits.shape[1:]), iou.view(batch, count, -1)
-        return MaskOutput(logits[:, :, chosen], iou[:, :, chosen])
-
-    def _graph(self, latent: Tensor) -> Session:
-        """The decoder for a latent's size."""
-        size = 16 * latent.shape[-1]
-        return self.files.session(self.decoder if size == self.image_size else f"{self.decoder}-{size}")
+        return MaskOutput(squared(logits[:, :, chosen]), iou[:, :, chosen])
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Copy the exported folder."""

@@ -48,6 +48,11 @@ class ImageGeometry:
         (height, width), (h, w) = self.original_size, self.input_size
         return coords * coords.new_tensor([width / w, height / h])
 
+    def trim(self, pixel_values: Tensor, step: int = 1) -> Tensor:
+        """Cut `(..., S, S)` model input down to the picture, sides rounded up to multiples of `step`."""
+        rows, columns = (min(self.image_size, -(-side // step) * step) for side in self.input_size)
+        return pixel_values[..., :rows, :columns]
+
     def restore(self, low_res_logits: Tensor) -> Tensor:
         """Enlarge `(N, C, h, w)` logits to the square, cut the padding off, resize to `(N, C, H, W)`."""
         rows, columns = low_res_logits.shape[-2:]
@@ -131,6 +136,8 @@ class PromptableModel(nn.Module, ABC):
 
     family: ClassVar[str]
     image_size: int
+    side_step: int | None = None
+    """Sides of the encoder's input come in multiples of this, up to `image_size`; None takes whole squares alone."""
 
     @property
     def device(self) -> torch.device:
@@ -146,6 +153,11 @@ class PromptableModel(nn.Module, ABC):
     def preprocess(self, image: npt.NDArray[np.uint8]) -> tuple[Tensor, ImageGeometry]:
         """Turn an `(H, W, 3)` uint8 RGB array into `(1, 3, S, S)` float32 pixel values and its geometry."""
 
+    def prepare(self, image: npt.NDArray[np.uint8]) -> tuple[Tensor, ImageGeometry]:
+        """As `preprocess`, without the padding that the encoder can do without: `(1, 3, rows, columns)`."""
+        pixels, geometry = self.preprocess(image)
+        return geometry.trim(pixels, self.side_step or self.image_size), geometry
+
     @abstractmethod
     def encode(self, pixel_values: Tensor) -> Embedding:
         """Encode `(B, 3, S, S)` pixel values."""
@@ -157,3 +169,18 @@ class PromptableModel(nn.Module, ABC):
     @abstractmethod
     def save_pretrained(self, folder: str | Path) -> None:
         """Write `config.json` and `model.safetensors` into a folder."""
+
+
+def without_padding(masks: Tensor | None, latent: Tensor) -> Tensor | None:
+    """Cut `(B, N, 4s, 4s)` mask prompts to the four times finer grid of a `(B, C, h, w)` latent, s its longer side."""
+    return None if masks is None else masks[..., : 4 * latent.shape[-2], : 4 * latent.shape[-1]]
+
+
+def squared(logits: Tensor) -> Tensor:
+    """Extend `(B, N, K, h, w)` logits to squares by repeating the last row or column, so that masks end sharply."""
+    height, width = logits.shape[-2:]
+    if height == width:
+        return logits
+    padding = (0, max(0, height - width), 0, max(0, width - height))
+    square = F.pad(logits.flatten(0, 1), padding, mode="replicate")
+    return square.view(*logits.shape[:2], *square.shape[1:])

@@ -30,8 +30,10 @@ from glesam.models.base import (
     MaskOutput,
     PromptableModel,
     PromptTensors,
+    squared,
+    without_padding,
 )
-from glesam.models.decoder import CompactMaskDecoder
+from glesam.models.decoder import SHAPES_KEPT, CompactMaskDecoder
 from glesam.models.efficientnet import EfficientNetLite
 from glesam.models.neck import Neck
 from glesam.models.prompt_maps import PromptMaps
@@ -99,6 +101,7 @@ class CompactModel(PromptableModel):
     """Encoder, prompt encoder and mask decoder in one; see `CompactConfig` for sizes."""
 
     family: ClassVar[str] = "compact"
+    side_step = 32
 
     def __init__(self, config: CompactConfig | None = None) -> None:
         super().__init__()
@@ -113,7 +116,7 @@ class CompactModel(PromptableModel):
                 nn.init.normal_(embedding.weight)
         self.mask_decoder = CompactMaskDecoder(Sam2MaskDecoderConfig())
         self.prompt_maps = PromptMaps(256, 32) if self.config.prompt_maps else None
-        self._positions: tuple[object, Tensor] | None = None
+        self._positions: dict[object, Tensor] = {}
 
     def preprocess(self, image: npt.NDArray[np.uint8]) -> tuple[Tensor, ImageGeometry]:
         """Resize the long side of `(H, W, 3)` uint8 RGB to S, keep the aspect, pad right and below with mid-grey."""
@@ -128,17 +131,21 @@ class CompactModel(PromptableModel):
         return to_pixel_values(square[None]), ImageGeometry((height, width), size, self.image_size)
 
     def encode(self, pixel_values: Tensor) -> Embedding:
-        """Encode `(B, 3, S, S)` pixel values into a `(B, 256, S/16, S/16)` latent and skips at strides 4 and 8."""
+        """Encode `(B, 3, S, S)` pixel values into a `(B, 256, S/16, S/16)` latent and skips at strides 4 and 8.
+
+        Either side may be shorter, in multiples of 32 pixels: a picture without its padding costs less.
+        """
         pixel_values = pixel_values.to(self.device, self.dtype, memory_format=torch.channels_last)
         embedding: Embedding = self.encoder(pixel_values)
         return embedding
 
     def decode(self, embedding: Embedding, prompts: PromptTensors, multimask: bool = False) -> MaskOutput:
-        """Decode `(B, N)` prompts; see `PromptableModel.decode`."""
+        """Decode `(B, N)` prompts; see `PromptableModel.decode`. Logits are square, whatever the latent's shape."""
+        prompts = replace(prompts, mask_input=without_padding(prompts.mask_input, embedding.latent))
         logits, iou = self.decode_all(embedding, prompts, masks=slice(1, 4) if multimask else slice(0, 1))
         if prompts.boxes is not None:
             logits = _keep_inside(logits, prompts.boxes.to(logits))
-        return MaskOutput(logits.float(), iou.float())
+        return MaskOutput(squared(logits.float()), iou.float())
 
     def decode_all(
         self,
@@ -206,13 +213,16 @@ class CompactModel(PromptableModel):
         return tokens, 1 + room
 
     def _grid_positions(self, size: torch.Size, origin: Tensor | None) -> Tensor:
-        """Positional encoding of the latent's cells, `(1, 256, h, w)`; that of the usual frame is kept."""
+        """Positional encoding of the cells, `(1, 256, h, w)`; that of the usual frame is kept for a few sizes."""
         if origin is None:
             table = self.prompt_encoder.shared_embedding.positional_embedding
             key = (size, table.data_ptr(), table._version, self.dtype, torch.is_inference_mode_enabled())
-            if self._positions is None or self._positions[0] != key:
-                self._positions = (key, self._grid_positions(size, torch.zeros(2, device=self.device)))
-            return self._positions[1]
+            kept = self._positions.get(key)
+            if kept is None:
+                kept = self._grid_positions(size, torch.zeros(2, device=self.device))
+                # Threads may share a model: what is kept is replaced as a whole.
+                self._positions = dict([*self._positions.items(), (key, kept)][-SHAPES_KEPT:])
+            return kept
         ys, xs = (torch.arange(n, device=self.device, dtype=torch.float32) for n in size)
         grid = torch.stack(torch.meshgrid(xs, ys, indexing="xy"), dim=-1)
         centres = ((grid + 0.5) * STRIDE + origin) / self.image_size

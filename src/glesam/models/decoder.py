@@ -15,6 +15,9 @@ from glesam.models.nesting import nest, unnest
 from glesam.models.prompt_maps import DrawnPrompts
 from glesam.models.two_way import FastTwoWay
 
+SHAPES_KEPT = 4
+"""Shapes of pictures, such as landscape and portrait at two sizes, whose preparations are kept."""
+
 
 class CompactMaskDecoder(Sam2MaskDecoder):  # type: ignore[misc]
     """SAM 2's decoder (Ravi et al., 2024) without its occlusion score and without its own skip projections.
@@ -28,13 +31,13 @@ class CompactMaskDecoder(Sam2MaskDecoder):  # type: ignore[misc]
         super().__init__(config)
         del self.conv_s0, self.conv_s1, self.obj_score_token, self.pred_obj_score_head
         _initialise(self)
-        self._fast: tuple[Tensor, FastTwoWay] | None = None
+        self._fast: tuple[tuple[Tensor, FastTwoWay], ...] = ()
         self._skips: tuple[weakref.ref[Tensor], object, tuple[Tensor, Tensor]] | None = None
         self._image: tuple[weakref.ref[Tensor], FastTwoWay, Tensor, Tensor] | None = None
 
     def __getstate__(self) -> dict[str, object]:
         """Copies and pickles start without what is kept of pictures: it belongs to this module's weights."""
-        return {**self.__dict__, "_fast": None, "_skips": None, "_image": None}
+        return {**self.__dict__, "_fast": (), "_skips": None, "_image": None}
 
     def decode_all(
         self,
@@ -133,13 +136,20 @@ class CompactMaskDecoder(Sam2MaskDecoder):  # type: ignore[misc]
         repeats: int,
     ) -> tuple[Tensor, Tensor]:
         """The same without what can be known before the prompt; see `FastTwoWay`."""
-        # Threads may share a model: what is kept is read once and replaced as a whole.
-        kept = self._fast
-        if kept is None or kept[0] is not positions or kept[1].state != kept[1].fingerprint():
-            kept = self._fast = positions, FastTwoWay(self.transformer, _tokens(positions)[0])
-        fast = kept[1]
+        fast = self._fast_for(positions)
         image, projected = self._project(fast, latent, dense)
         return fast(tokens, image, projected, drawn, outputs, repeats)
+
+    def _fast_for(self, positions: Tensor) -> FastTwoWay:
+        """The transformer prepared for a grid; kept for the last few, as long as the weights stay."""
+        # Threads may share a model: what is kept is read once and replaced as a whole.
+        kept = self._fast
+        for grid, fast in kept:
+            if grid is positions and fast.state == fast.fingerprint():
+                return fast
+        fast = FastTwoWay(self.transformer, _tokens(positions)[0])
+        self._fast = (*(pair for pair in kept if pair[0] is not positions), (positions, fast))[-SHAPES_KEPT:]
+        return fast
 
     def _project(self, fast: FastTwoWay, latent: Tensor, dense: Tensor) -> tuple[Tensor, Tensor]:
         """Image tokens and their first projections; those of the last picture without a mask prompt are kept."""

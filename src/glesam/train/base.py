@@ -155,7 +155,7 @@ def validate(model: CompactModel, data: SegmentationDataset, count: int, seed: i
     scores: dict[str, list[float]] = {"points3": [], "box": []}
     for index in np.linspace(0, len(data) - 1, min(count, len(data))).astype(int):
         sample = data[int(index)]
-        pixels, geometry = model.preprocess(sample.image)
+        pixels, geometry = model.prepare(sample.image)
         embedding = model.encode(pixels)
         for object_id in object_ids(sample.mask, 0.005):
             region = sample.mask == object_id

@@ -76,7 +76,7 @@ class TrainingBatches(Dataset[Batch]):
         batch["origin"] = torch.from_numpy(rng.uniform(0, room + 1e-9, 2).astype(np.float32))
         return batch
 
-    def _photo(self, rng: np.random.Generator) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
+    def photo(self, rng: np.random.Generator) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
         """Draw a photo: a set by its share, then any of its photos."""
         pack = self.packs[int(rng.choice(len(self.packs), p=self.shares))]
         sample = pack[int(rng.integers(len(pack)))]
@@ -85,14 +85,14 @@ class TrainingBatches(Dataset[Batch]):
     def _item(self, phase: Phase, rng: np.random.Generator) -> dict[str, npt.NDArray[np.generic]]:
         """Make one view with its prompts; photos whose view shows no object are drawn again."""
         while True:
-            photo, objects = self._photo(rng)
+            photo, objects = self.photo(rng)
             # Colours before the warp: the padding keeps the grey that it has at inference.
             image, mask = random_view(
                 jitter_colour(photo, rng), objects, phase.image_size, ViewConfig(scale=phase.scale), rng
             )
             if rng.random() < self.config.paste:
                 for _ in range(int(rng.integers(1, 4))):
-                    image, mask = paste_object(image, mask, *self._photo(rng), rng)
+                    image, mask = paste_object(image, mask, *self.photo(rng), rng)
             ids, areas = ids_and_areas(mask)
             ids = ids[areas >= _MIN_PIXELS]
             if len(ids):

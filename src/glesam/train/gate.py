@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from pydantic import Field
@@ -14,6 +15,7 @@ from torch.utils.data import Dataset
 from glesam.data.base import SegmentationDataset
 from glesam.data.pack import PhotoPack
 from glesam.enhance.gate import LEVELS, DegradationGate
+from glesam.evaluate.names import stable_seed
 from glesam.models.base import PromptableModel
 from glesam.train.helpers import FrozenPartsObjective, decay_groups, open_frozen
 from glesam.train.latents import Batch, Progress, pair_latents, pair_stream
@@ -29,15 +31,19 @@ class GateConfig(PairConfig):
     Attributes:
         hidden: width of the hidden layer.
         threshold: lowest level from which on a photo counts as degraded.
-        max_false_positive: share of clean training photos that may count as degraded; the threshold rises until it
+        max_false_positive: share of clear training photos that may count as degraded; the threshold rises until it
             holds.
-        fit_batches: batches whose latents give the features' scale and, clean ones, the threshold.
+        fit_batches: batches whose latents give the features' scale.
+        clear_photos: whole training photos that give the threshold.
     """
+
+    takes_moved: ClassVar[bool] = True  # a level is told, nothing is compared pixel by pixel
 
     hidden: int = Field(default=64, gt=0)
     threshold: float = Field(default=0.5, gt=0, lt=LEVELS)
     max_false_positive: float = Field(default=0.02, ge=0, lt=1)
     fit_batches: int = Field(default=16, gt=0)
+    clear_photos: int = Field(default=256, gt=0)
     scale: tuple[float, float] = (0.9, 1.1)
     paste: float = 0.0
     native: tuple[float, float] = (0.7, 1.4)
@@ -100,7 +106,7 @@ class GateStage:
         self.cache, self.on_progress = cache, on_progress
         self.encoder = open_frozen(config.model)
         clean, degraded = self._fit_latents()
-        self._clean = clean
+        self._clear = self._clear_latents()
         torch.manual_seed(config.seed)
         gate = DegradationGate(clean.shape[1], config.hidden, config.threshold)
         gate.fit_features(torch.cat([clean, degraded]))
@@ -118,6 +124,15 @@ class GateStage:
         parts = [pair_latents(self.encoder, stream[step]) for step in range(self.config.fit_batches)]
         return torch.cat([clean for clean, _ in parts]), torch.cat([degraded for _, degraded in parts])
 
+    @torch.inference_mode()
+    def _clear_latents(self) -> list[Tensor]:
+        """Latents of whole photos as they come: views that were enlarged or recoloured are no measure of clear ones."""
+        pairs = PairBatches(self.packs, list(self.config.data.values()), self.config)
+        rng = np.random.default_rng([self.config.seed, stable_seed("clear")])
+        device = next(self.encoder.parameters()).device
+        photos = (self.encoder.prepare(pairs.photo(rng)[0])[0] for _ in range(self.config.clear_photos))
+        return [self.encoder.encode(pixels.to(device)).latent.half() for pixels in photos]
+
     def parameter_groups(self) -> list[dict[str, Any]]:
         """All weights of the gate."""
         return decay_groups([self.objective.model], self.config.lr, self.config.weight_decay)
@@ -134,9 +149,9 @@ class GateStage:
         self._calibrated(model).save_pretrained(folder)
 
     def _calibrated(self, model: nn.Module) -> DegradationGate:
-        """Set the threshold on clean training photos."""
+        """Set the threshold on clear training photos."""
         gate = cast(DegradationGate, model).eval()
-        levels = gate.levels(self._clean.to(gate.centre.device)).cpu()
+        levels = torch.cat([gate.levels(latent.to(gate.centre)) for latent in self._clear]).cpu()
         reached = float(torch.quantile(levels.double(), 1 - self.config.max_false_positive))
         # A little above that photo's own level, which else would count as degraded.
         gate.threshold = min(max(self.config.threshold, reached + 1e-3), _HIGHEST_THRESHOLD)

@@ -89,7 +89,10 @@ def cache_latents(
     config = pairs.pairs
     values = config.model_dump(mode="json")
     sources = [[pack.name, pack.names] for pack in pairs.packs]
-    identity = [state_digest(model), {key: values[key] for key in _SHAPING}, list(pairs.shares), sources]
+    shaping = {key: values[key] for key in _SHAPING}
+    if config.as_clear:
+        shaping["as_clear"] = values["as_clear"]
+    identity = [state_digest(model), shaping, list(pairs.shares), sources]
     key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
     folder = Path(cache) / f"latents-{key}"
     if not (folder / "index.json").is_file():

@@ -7,7 +7,7 @@ the padding stays clean, and blur and noise have the size relative to the frame 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import cv2
 import numpy as np
@@ -41,7 +41,9 @@ class PairConfig(StageConfig):
         steps: optimiser steps.
         scale: range of a photo's size relative to its size at inference.
         levels: share of each level of quality: `clear`, `lq1`, `lq2`, `lq3`, `real:KIND:SEVERITY` and so on; the kind
-            `all` stands for every kind that does not move pixels.
+            `all` stands for every kind that does not move pixels, or for every one where the stage takes those.
+        as_clear: kinds of `levels`, such as `real:haze`, that count as clear, since the model reads them as well as it
+            does when they are restored.
         recipe: LQSeg recipe, "train" (on-line pairs of the paper) or "test".
         native: range of the factor by which a photo is resized before it is degraded, so that one blur or one noise
             comes in several sizes relative to the photo.
@@ -53,6 +55,9 @@ class PairConfig(StageConfig):
         cached_pairs: number of pairs whose latents are computed once and kept on disk; 0 computes them at each step.
     """
 
+    takes_moved: ClassVar[bool] = False
+    """Whether a degraded view is of use where its pixels left the places that they have in the clean view."""
+
     model: str = "compact"
     image_size: int = Field(default=512, multiple_of=32, gt=0)
     batch_size: int = Field(default=8, gt=0)
@@ -62,6 +67,7 @@ class PairConfig(StageConfig):
         # After a share of clean pairs the official divisors 1, 2, 3 and 4, in shares 1 : 1 : 2 : 4; 3 counts as LQ-2.
         default_factory=lambda: {"clear": 0.15, "lq1": 0.10625, "lq2": 0.31875, "lq3": 0.425}
     )
+    as_clear: tuple[str, ...] = ()
     recipe: Literal["train", "test"] = "train"
     native: tuple[float, float] = (0.8, 1.3)
     paste: float = 0.3
@@ -92,7 +98,7 @@ class PairBatches(TrainingBatches):
     def __init__(self, packs: Sequence[PhotoPack], shares: Sequence[float], config: PairConfig, rank: int = 0) -> None:
         super().__init__(packs, shares, config, rank)
         self.pairs = config
-        self.levels, self.level_shares = level_table(config.levels)
+        self.levels, self.level_shares = level_table(config.levels, config.takes_moved)
 
     def __getitem__(self, step: int) -> Batch:
         """Make the batch of a step."""
@@ -116,7 +122,11 @@ class PairBatches(TrainingBatches):
             view, seed = ViewConfig(scale=config.scale), int(rng.integers(2**62))
             clean, ids = random_view(photo, mask, config.image_size, view, np.random.default_rng(seed))
             low, _ = random_view(degraded, mask, config.image_size, view, np.random.default_rng(seed))
-            item: Item = {"pixels": low, "clean": clean, "levels": np.asarray(severity(level), np.float32)}
+            item: Item = {
+                "pixels": low,
+                "clean": clean,
+                "levels": np.asarray(severity(level, config.as_clear), np.float32),
+            }
             objects, areas = ids_and_areas(ids)
             objects = objects[areas >= _MIN_PIXELS]
             if not config.prompts:
@@ -126,7 +136,7 @@ class PairBatches(TrainingBatches):
 
     def _scene(self, rng: np.random.Generator) -> tuple[Image, Ids]:
         """Draw a photo, change its colours and size, and paste other objects in."""
-        photo, mask = self._photo(rng)
+        photo, mask = self.photo(rng)
         photo = jitter_colour(photo, rng)
         factor = float(np.exp(rng.uniform(*np.log(self.pairs.native))))
         size = (max(16, round(mask.shape[1] * factor)), max(16, round(mask.shape[0] * factor)))
@@ -135,21 +145,28 @@ class PairBatches(TrainingBatches):
         mask = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST).astype(np.int32)
         if rng.random() < self.pairs.paste:
             for _ in range(int(rng.integers(1, 4))):
-                photo, mask = _paste(photo, mask, *self._photo(rng), rng)
+                photo, mask = _paste(photo, mask, *self.photo(rng), rng)
         return photo, mask
 
 
-def level_table(shares: dict[str, float]) -> tuple[list[Level], npt.NDArray[np.float64]]:
+def level_table(shares: dict[str, float], takes_moved: bool = False) -> tuple[list[Level], npt.NDArray[np.float64]]:
     """Read the shares of the levels; those of a word that stands for several levels are split evenly.
 
+    Args:
+        shares: share of each word.
+        takes_moved: whether kinds that move pixels are allowed.
+
     Raises:
-        ConfigError: a level is unknown or moves pixels, or the shares are not positive.
+        ConfigError: a level is unknown or moves pixels and may not, or the shares are not positive.
     """
     levels: list[Level] = []
     weights: list[float] = []
     for word, share in shares.items():
-        found = [parse_level(word)] if ":all:" not in word else [x for x in parse_levels([word]) if not _moves(x)]
-        moving = [str(level) for level in found if _moves(level)]
+        several = ":all:" in word
+        found = parse_levels([word]) if several else [parse_level(word)]
+        moving = [] if takes_moved else [str(level) for level in found if _moves(level)]
+        if several:
+            found, moving = [level for level in found if str(level) not in moving], []
         if moving:
             raise ConfigError(
                 f"expected levels under which pixels keep their place, got {moving[0]}; a clean view is no target "
@@ -162,8 +179,10 @@ def level_table(shares: dict[str, float]) -> tuple[list[Level], npt.NDArray[np.f
     return levels, np.asarray(weights, np.float64) / sum(weights)
 
 
-def severity(level: Level) -> float:
-    """One scale for all kinds, 0 (clear) to 3 (as bad as LQ-3)."""
+def severity(level: Level, as_clear: Sequence[str] = ()) -> float:
+    """One scale for all kinds, 0 (clear, and the kinds that count as clear) to 3 (as bad as LQ-3)."""
+    if f"{level.family}:{level.kind}" in as_clear:
+        return 0.0
     if level.family in ("clear", "lq"):
         return float(level.severity)
     return level.severity * WORST_LEVEL / WORST_SEVERITY

@@ -66,14 +66,14 @@ class EnhancedModel(PromptableModel):
         super().__init__()
         self.size = size
         self.base, self.enhancer, self.skips, self.gate = base, enhancer, skips, gate
-        self.image_size = base.image_size
+        self.image_size, self.side_step = base.image_size, base.side_step
 
     def preprocess(self, image: npt.NDArray[np.uint8]) -> tuple[Tensor, ImageGeometry]:
         """As the base model."""
         return self.base.preprocess(image)
 
     def encode(self, pixel_values: Tensor) -> Embedding:
-        """Encode `(B, 3, S, S)` pixel values, enhance the latent and restore the skips."""
+        """Encode pixel values of the sizes that the base model takes, enhance the latent and restore the skips."""
         return self.restore(self.base.encode(shrink(pixel_values, self.size)))
 
     def restore(self, embedding: Embedding) -> Embedding:
@@ -99,12 +99,12 @@ class EnhancedModel(PromptableModel):
 def level_latents(
     model: PromptableModel, data: SegmentationDataset, count: int, seed: int, size: int | None = None
 ) -> Iterator[tuple[list[Level], Tensor]]:
-    """Encode photos spread over a set at every level, as at inference, in squares of `size` (None: the model's own).
+    """Encode photos spread over a set at every level, as at inference, the longer side `size` (None: the model's).
 
     Yields:
         The levels, clear first, and the photo's latents `(levels, C, h, w)` in their order.
     """
     for index in np.linspace(0, len(data) - 1, min(count, len(data))).astype(int):
         sample = data[int(index)]
-        pixels = torch.cat([model.preprocess(apply(sample, level, seed).image)[0] for level in LEVELS])
+        pixels = torch.cat([model.prepare(apply(sample, level, seed).image)[0] for level in LEVELS])
         yield list(LEVELS), model.encode(shrink(pixels, size)).latent.float()
