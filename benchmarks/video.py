@@ -78,7 +78,7 @@ def report(clip: SyntheticClip, frames: int, folder: Path, options: argparse.Nam
     print(f"| killed after | {killed.memory[-1][0]} frames (status {killed.status}) |")
     print(f"| seconds | {killed.seconds + resumed.seconds:.1f} |")
     print(f"| frames a second, start of the program included | {frames / (killed.seconds + resumed.seconds):.2f} |")
-    print(f"| memory of the resumed run, MB: first tenth, last tenth | {edges(resumed.memory)} |")
+    print(f"| memory of the resumed run, MB: mean of each quarter | {quarters(resumed.memory)} |")
     print(f"| memory, MB: largest | {max(value for _, value in memory):.0f} |")
     print(f"| frames in the journal | {len(list(read_frames(journal)))} |")
     for number in range(OBJECTS):
@@ -120,11 +120,10 @@ def resident(process: int) -> float:
     return next((int(line.split()[1]) / 1024 for line in text.splitlines() if line.startswith("VmRSS")), 0.0)
 
 
-def edges(memory: list[tuple[int, float]]) -> str:
-    """Mean memory of the first and of the last tenth of a run's samples."""
-    values = [value for _, value in memory]
-    tenth = max(1, len(values) // 10)
-    return f"{np.mean(values[:tenth]):.0f}, {np.mean(values[-tenth:]):.0f}"
+def quarters(memory: list[tuple[int, float]]) -> str:
+    """Mean memory of each quarter of a run's samples; the allocator needs some hundred frames to settle."""
+    parts = np.array_split([value for _, value in memory], 4)
+    return ", ".join(f"{part.mean():.0f}" for part in parts if len(part))
 
 
 def compare(clip: SyntheticClip, journal: Path) -> tuple[list[list[float]], list[list[bool]]]:

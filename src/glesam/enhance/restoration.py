@@ -35,9 +35,9 @@ class LevelRule:
         above: lowest level on the gate's scale, 0 (clear) to 3.
         timestep: schedule index of the one step; None is the enhancer's own.
         strength: share of the enhancer's change that is applied, 1 for all of it.
-        image_size: side in pixels of the square that the photo is encoded in anew; None keeps the first encoding. A
-            second encoding of a smaller square comes on top of the first, which the gate has read: at half the side it
-            adds about a quarter of the encoder's time.
+        image_size: longer side in pixels at which the photo is encoded anew; None keeps the first encoding. A second,
+            smaller encoding comes on top of the first, which the gate has read: at half the side it adds about a
+            quarter of the encoder's time.
         least_box: share of the picture; with `enhance="auto"` an object whose box is smaller keeps the base model's
             mask, since a smaller square has too few pixels for it.
     """
@@ -200,12 +200,15 @@ class Restoration:
 def shrink(pixels: Tensor, size: int | None) -> Tensor:
     """Bring the longer side of `(B, 3, h, w)` model input to `size`, with a filter against aliasing.
 
-    None leaves the size. The shorter side is filled up with grey to the next multiple of 32 pixels.
+    None leaves the size. Sides of pictures without their padding are filled up with grey to multiples of 32 pixels;
+    whole squares, which are all that SAM and SAM 2 take, stay squares.
     """
     height, width = pixels.shape[-2:]
     if size is not None and size != max(height, width):
         shape = [max(1, round(side * size / max(height, width))) for side in (height, width)]
         pixels = F.interpolate(pixels, shape, mode="bilinear", align_corners=False, antialias=True)
+    if height == width:
+        return pixels
     return F.pad(pixels, (0, -pixels.shape[-1] % SIDE_STEP, 0, -pixels.shape[-2] % SIDE_STEP))
 
 

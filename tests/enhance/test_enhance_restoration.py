@@ -1,0 +1,33 @@
+"""The second encoding's pixels: right size, right scale, grey where no picture is."""
+
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from glesam.enhance.restoration import SIDE_STEP, shrink
+
+
+@settings(max_examples=40, deadline=None)
+@given(height=st.integers(1, 128), width=st.integers(1, 128), size=st.sampled_from([None, 32, 64, 96]))
+def test_pictures_keep_their_scale_and_are_filled_up_with_grey(height, width, size):
+    side = 128
+    height, width = (height, side) if height < width else (side, width)
+    pixels = torch.full((1, 3, height, width), 0.75)
+    small = shrink(pixels, size)
+    factor = (size or side) / side
+    filled = [max(1, round(n * factor)) for n in (height, width)]
+    rows, columns = small.shape[-2:]
+    assert max(rows, columns) == (size or side)
+    for got, picture in ((rows, filled[0]), (columns, filled[1])):
+        assert got % SIDE_STEP == 0
+        assert 0 <= got - picture < SIDE_STEP
+    expected = torch.zeros(rows, columns)
+    expected[: filled[0], : filled[1]] = 0.75
+    torch.testing.assert_close(small[0, 0], expected)
+
+
+def test_squares_that_fit_stay_as_they_are():
+    square = torch.rand(2, 3, 48, 48, generator=torch.Generator().manual_seed(0))
+    assert shrink(square, None) is square
+    assert shrink(square, 48) is square
+    assert shrink(square, 32).shape == (2, 3, 32, 32)
