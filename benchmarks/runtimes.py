@@ -17,15 +17,19 @@ PHOTO = Path(__file__).parents[1] / "examples" / "photos" / "coffee.jpg"
 CLICKS = [[320, 200], [250, 200], [300, 250]]
 
 
-def interleaved(calls: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Median milliseconds of each call, called in turn, after three rounds to warm up."""
+def in_turns(calls: dict[str, Callable[[], object]], repeats: int, rounds: int = 3) -> dict[str, float]:
+    """Median milliseconds of each call, in blocks of one runtime, over several rounds, after three calls to warm up.
+
+    Not call by call: threads of a runtime that has just worked keep spinning, and take the cores from the next one.
+    """
     times: dict[str, list[float]] = {name: [] for name in calls}
-    for turn in range(repeats + 3):
+    for _ in range(rounds):
         for name, call in calls.items():
-            start = time.perf_counter()
-            call()
-            if turn >= 3:
-                times[name].append(1000 * (time.perf_counter() - start))
+            for turn in range(repeats // rounds + 3):
+                start = time.perf_counter()
+                call()
+                if turn >= 3:
+                    times[name].append(1000 * (time.perf_counter() - start))
     return {name: statistics.median(values) for name, values in times.items()}
 
 
@@ -70,7 +74,7 @@ def main() -> None:
         print(f"\n{options.model}, {options.threads} threads, median ms\n")
         print(f"| what | {' | '.join(predictors)} |\n|---|{'---|' * len(predictors)}")
         for what, job in jobs.items():
-            medians = interleaved({n: (lambda p=p, job=job: job(p)) for n, p in predictors.items()}, options.repeats)
+            medians = in_turns({n: (lambda p=p, job=job: job(p)) for n, p in predictors.items()}, options.repeats)
             print(f"| {what} | {' | '.join(f'{value:.1f}' for value in medians.values())} |")
 
 
