@@ -57,6 +57,9 @@ def main() -> None:
     rows.append(("glesam --help (whole process)", command(["-m", "glesam", "--help"])))
     shift = iter(range(10**6))
     rows.append(("encode a 600x400 photo", timed(lambda: predictor.set_image(np.roll(image, next(shift), 1)), 25)))
+    square = np.ascontiguousarray(image[:, :400])
+    rows.append(("encode a square part of it", timed(lambda: predictor.set_image(np.roll(square, next(shift), 1)), 25)))
+    predictor.set_image(image)
     clicks = [[320, 200], [250, 200], [300, 250]]
     rows.append(("one prompt of 3 points", timed(lambda: predictor.predict(points=clicks), 25)))
     rows.append(("one box", timed(lambda: predictor.predict(boxes=[[120, 60, 480, 350]]), 25)))
