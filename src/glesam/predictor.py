@@ -297,11 +297,11 @@ class Predictor(EverythingCalls):
         if self._autocast:
             embedding = in_float32(embedding)
         keeps = self._restoration is not None and self._restoration.needs_pixels
-        step = 1 if self.model.side_step else self.model.image_size
-        return {
-            key: Encoded(geometry, row(embedding, i, len(fresh)), pixels=geometry.trim(pixels, step) if keeps else None)
-            for i, (key, (pixels, geometry)) in enumerate(fresh.items())
-        }
+        found = {}
+        for index, (key, (pixels, geometry)) in enumerate(fresh.items()):
+            kept = geometry.trim(pixels) if self.model.side_step else pixels
+            found[key] = Encoded(geometry, row(embedding, index, len(fresh)), pixels=kept if keeps else None)
+        return found
 
     def _remember(self, key: str, encoded: Encoded) -> None:
         """Put a picture at the young end of the cache, and let the oldest go."""
@@ -344,9 +344,9 @@ class Predictor(EverythingCalls):
             return self.model.decode(encoded.raw, prompts, multimask)
         if not small.any():
             return self._restoration.decode(self.model, embedding, prompts, multimask)
-        plain = self._decode(encoded.raw, encoded, prompts.map(lambda t: t[:, small]), multimask)
-        restored = self._decode(embedding, encoded, prompts.map(lambda t: t[:, ~small]), multimask)
-        return woven(plain, restored, small)
+        plain = self.model.decode(encoded.raw, prompts.map(lambda t: t[:, small]), multimask)
+        large = prompts.map(lambda t: t[:, ~small])
+        return woven(plain, self._restoration.decode(self.model, embedding, large, multimask), small)
 
     def _info(self, enhanced: bool) -> dict[str, Any]:
         """What results say of their making; `weights` is the digest of the base model and, if used, the enhancer's."""

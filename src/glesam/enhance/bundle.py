@@ -26,7 +26,7 @@ from glesam.enhance.gate import DegradationGate
 from glesam.enhance.gle import LatentEnhancer
 from glesam.enhance.lora import adapted_layers, merge_lora
 from glesam.enhance.residual import load_enhancer
-from glesam.enhance.restoration import SIDE_STEP, Enhance, LevelRule, Restoration
+from glesam.enhance.restoration import Enhance, LevelRule, Restoration
 from glesam.enhance.skips import SkipAdapter
 from glesam.enhance.tuned import Part, save_tuned, with_tuned, with_tuned_state
 from glesam.errors import ModelError
@@ -240,11 +240,10 @@ def _check_content(parts: Sequence[str], rules: Sequence[LevelRule], model: Prom
         raise ModelError("expected an enhancer, a decoder, an encoder, skips or an image size, got none; add a part")
     if sizes and model.family not in _RESIZABLE:
         raise ModelError(f"expected a compact model for rules with an image size, got {model.family}; leave it out")
-    wrong = [size for size in sizes if size % SIDE_STEP or not SIDE_STEP <= size <= model.image_size]
+    step = model.side_step or model.image_size
+    wrong = [size for size in sizes if size % step or not step <= size <= model.image_size]
     if wrong:
-        raise ModelError(
-            f"expected image sizes that are multiples of {SIDE_STEP} up to {model.image_size}, got {wrong[0]}"
-        )
+        raise ModelError(f"expected image sizes that are multiples of {step} up to {model.image_size}, got {wrong[0]}")
 
 
 def _check_base(base: dict[str, Any], model: PromptableModel, folder: Path) -> None:

@@ -21,8 +21,6 @@ from glesam.models.base import Embedding, MaskOutput, PromptableModel, PromptTen
 
 Enhance = Callable[[Tensor], Tensor]
 MAX_STRENGTH = 2.0
-SIDE_STEP = 32
-"""Sides of a second encoding are multiples of so many pixels."""
 MASK_STRIDE = 4
 """Pixels of the model's input for each cell of the logits."""
 
@@ -157,7 +155,7 @@ class Restoration:
         if pixels is None:
             raise ModelError("expected the photo's pixels for a second encoding, got none; pass them")
         encoder = model if self.encoder is None else self.encoder
-        return encoder.encode(shrink(pixels, size))
+        return encoder.encode(shrink(pixels, size, encoder.side_step))
 
     def enhance(self, embedding: Embedding, level: float | None = None) -> Embedding:
         """Take an embedding through the enhancer and the skips; see `restore`."""
@@ -197,19 +195,21 @@ class Restoration:
         return replace(output, low_res_logits=logits.reshape(*output.iou.shape, usual, usual))
 
 
-def shrink(pixels: Tensor, size: int | None) -> Tensor:
+def shrink(pixels: Tensor, size: int | None, step: int | None = None) -> Tensor:
     """Bring the longer side of `(B, 3, h, w)` model input to `size`, with a filter against aliasing.
 
-    None leaves the size. Sides of pictures without their padding are filled up with grey to multiples of 32 pixels;
-    whole squares, which are all that SAM and SAM 2 take, stay squares.
+    Args:
+        pixels: whole squares, or pictures without their padding.
+        size: pixels of the longer side; None leaves the size.
+        step: `PromptableModel.side_step` of the encoder; sides are filled up with grey to its multiples.
     """
-    height, width = pixels.shape[-2:]
-    if size is not None and size != max(height, width):
-        shape = [max(1, round(side * size / max(height, width))) for side in (height, width)]
+    longest = max(pixels.shape[-2:])
+    if size is not None and size != longest:
+        shape = [max(1, round(side * size / longest)) for side in pixels.shape[-2:]]
         pixels = F.interpolate(pixels, shape, mode="bilinear", align_corners=False, antialias=True)
-    if height == width:
+    if step is None:
         return pixels
-    return F.pad(pixels, (0, -pixels.shape[-1] % SIDE_STEP, 0, -pixels.shape[-2] % SIDE_STEP))
+    return F.pad(pixels, (0, -pixels.shape[-1] % step, 0, -pixels.shape[-2] % step))
 
 
 def _scaled(prompts: PromptTensors, factor: float, side: int) -> PromptTensors:

@@ -129,9 +129,8 @@ class GateStage:
         """Latents of whole photos as they come: views that were enlarged or recoloured are no measure of clear ones."""
         pairs = PairBatches(self.packs, list(self.config.data.values()), self.config)
         rng = np.random.default_rng([self.config.seed, stable_seed("clear")])
-        device = next(self.encoder.parameters()).device
         photos = (self.encoder.prepare(pairs.photo(rng)[0])[0] for _ in range(self.config.clear_photos))
-        return [self.encoder.encode(pixels.to(device)).latent.half() for pixels in photos]
+        return [self.encoder.encode(pixels).latent.half() for pixels in photos]
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """All weights of the gate."""

@@ -24,7 +24,18 @@ from glesam.train.lq_pairs import PairBatches, PairConfig
 
 Batch = dict[str, Tensor]
 Progress = Callable[[int, int], None]
-_SHAPING = ("seed", "image_size", "batch_size", "scale", "levels", "recipe", "native", "paste", "cached_pairs")
+_SHAPING = (
+    "seed",
+    "image_size",
+    "batch_size",
+    "scale",
+    "levels",
+    "as_clear",
+    "recipe",
+    "native",
+    "paste",
+    "cached_pairs",
+)
 PARTS = ("clean", "degraded")
 
 
@@ -89,10 +100,7 @@ def cache_latents(
     config = pairs.pairs
     values = config.model_dump(mode="json")
     sources = [[pack.name, pack.names] for pack in pairs.packs]
-    shaping = {key: values[key] for key in _SHAPING}
-    if config.as_clear:
-        shaping["as_clear"] = values["as_clear"]
-    identity = [state_digest(model), shaping, list(pairs.shares), sources]
+    identity = [state_digest(model), {key: values[key] for key in _SHAPING}, list(pairs.shares), sources]
     key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
     folder = Path(cache) / f"latents-{key}"
     if not (folder / "index.json").is_file():

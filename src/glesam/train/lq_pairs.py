@@ -162,12 +162,11 @@ def level_table(shares: dict[str, float], takes_moved: bool = False) -> tuple[li
     levels: list[Level] = []
     weights: list[float] = []
     for word, share in shares.items():
-        several = ":all:" in word
-        found = parse_levels([word]) if several else [parse_level(word)]
-        moving = [] if takes_moved else [str(level) for level in found if _moves(level)]
-        if several:
-            found, moving = [level for level in found if str(level) not in moving], []
-        if moving:
+        found = parse_levels([word]) if ":all:" in word else [parse_level(word)]
+        moving = [] if takes_moved else [level for level in found if _moves(level)]
+        if ":all:" in word:
+            found = [level for level in found if level not in moving]
+        elif moving:
             raise ConfigError(
                 f"expected levels under which pixels keep their place, got {moving[0]}; a clean view is no target "
                 "for a view that moved"

@@ -74,7 +74,7 @@ class EnhancedModel(PromptableModel):
 
     def encode(self, pixel_values: Tensor) -> Embedding:
         """Encode pixel values of the sizes that the base model takes, enhance the latent and restore the skips."""
-        return self.restore(self.base.encode(shrink(pixel_values, self.size)))
+        return self.restore(self.base.encode(shrink(pixel_values, self.size, self.side_step)))
 
     def restore(self, embedding: Embedding) -> Embedding:
         """Enhance the latent and restore the skips of an embedding."""
@@ -107,4 +107,4 @@ def level_latents(
     for index in np.linspace(0, len(data) - 1, min(count, len(data))).astype(int):
         sample = data[int(index)]
         pixels = torch.cat([model.prepare(apply(sample, level, seed).image)[0] for level in LEVELS])
-        yield list(LEVELS), model.encode(shrink(pixels, size)).latent.float()
+        yield list(LEVELS), model.encode(shrink(pixels, size, model.side_step)).latent.float()
