@@ -10,7 +10,7 @@ from pathlib import Path
 
 from glesam.degrade import lqseg, real
 from glesam.degrade.contact_sheet import Cell, wrapped, write_contact_sheet
-from glesam.images import read
+from glesam.images.reading import read
 
 PHOTO = Path(__file__).parents[1] / "examples" / "photos" / "chelsea.jpg"
 

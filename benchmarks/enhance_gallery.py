@@ -14,8 +14,8 @@ from PIL import Image, ImageDraw
 
 from glesam import Predictor
 from glesam.data.base import Sample
-from glesam.evaluate.levels import apply, parse_level
-from glesam.images import read
+from glesam.degrade.levels import apply, parse_level
+from glesam.images.reading import read
 
 PHOTOS = Path(__file__).parents[1] / "examples" / "photos"
 CASES: tuple[tuple[str, dict[str, Any]], ...] = (

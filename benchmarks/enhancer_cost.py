@@ -19,14 +19,14 @@ from glesam.enhance.bundle import load_bundle
 from glesam.enhance.folding import fold
 from glesam.enhance.gate import DegradationGate
 from glesam.enhance.gle import LatentEnhancer
+from glesam.enhance.pipeline import Restoration
 from glesam.enhance.residual import ResidualEnhancer
-from glesam.enhance.restoration import Restoration
 from glesam.enhance.schedule import NoiseSchedule
 from glesam.enhance.skips import SkipAdapter
 from glesam.models.base import Embedding, PromptableModel
 from glesam.models.registry import load_model
 from glesam.train.config import read_config
-from glesam.train.prior import PriorConfig, build_unet, constant_text
+from glesam.train.stages.prior import PriorConfig, build_unet, constant_text
 
 
 def random_enhancer(config: PriorConfig) -> tuple[Callable[[torch.Tensor], torch.Tensor], float]:

@@ -24,7 +24,7 @@ MIN_SHARE, MIN_IOU = 0.01, 0.5
 def measure(predictor: Predictor, sample: Sample, points_per_side: int) -> tuple[int, int, int, float]:
     """Objects recalled, objects, masks and seconds for one photo."""
     from glesam.data.base import object_ids
-    from glesam.everything.runs import RunMask
+    from glesam.masks.runs import RunMask
 
     predictor.reset()
     start = time.perf_counter()
@@ -51,7 +51,7 @@ def main() -> None:
     import torch
 
     from glesam import Predictor
-    from glesam.data.folder import FolderDataset
+    from glesam.data.readers.folder import FolderDataset
 
     torch.set_num_threads(options.threads)
     data = FolderDataset(options.data)

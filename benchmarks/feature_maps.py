@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from glesam.data.base import Sample
+from glesam.degrade.levels import apply, parse_level
 from glesam.enhance.bundle import load_bundle
-from glesam.evaluate.feature_maps import draw_feature_maps, feature_row
-from glesam.evaluate.levels import apply, parse_level
-from glesam.images import read
+from glesam.images.reading import read
 from glesam.models.registry import bundled_enhancer, load_model
+from latent_maps import draw_feature_maps, feature_row
 
 PHOTOS = sorted((Path(__file__).parents[1] / "examples" / "photos").glob("*.jpg"))
 

@@ -17,10 +17,10 @@ import argparse
 from collections.abc import Iterable
 from pathlib import Path
 
-from glesam.evaluate.names import stable_seed
-from glesam.evaluate.rows import Row, from_csv
-from glesam.evaluate.statistics import compare
-from glesam.evaluate.summary import by_cell, picture_means
+from glesam.common.messages import stable_seed
+from glesam.evaluate.measure.records import Row, from_csv
+from glesam.evaluate.report.statistics import compare
+from glesam.evaluate.report.summary import by_cell, picture_means
 
 CLEAR = "clear"
 NOTICEABLE = 0.05

@@ -47,7 +47,7 @@ def main() -> None:
     import torch
 
     from glesam import Predictor
-    from glesam.images import read
+    from glesam.images.reading import read
 
     torch.set_num_threads(options.threads)
     predictor = Predictor.from_pretrained(options.model)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from glesam.enhance.restoration import Restoration, shrink
+from glesam.enhance.pipeline import Restoration, shrink
 from glesam.errors import ConfigError
 from glesam.models.base import Embedding, ImageGeometry, PromptableModel
 
@@ -83,7 +83,7 @@ def draw_feature_maps(rows: Sequence[FeatureRow], path: Path) -> Path:
 
     An enhancer that was trained together with the decoder need not keep the mean over the channels.
     """
-    from glesam.evaluate.drawing import new_figure, save
+    from glesam.evaluate.report.drawing import new_figure, save
 
     ratios = [min(1.6, max(0.5, row.clean.shape[0] / row.clean.shape[1])) for row in rows]
     height = sum(2.4 * ratio + 0.5 for ratio in ratios)

@@ -46,7 +46,7 @@ def main() -> None:
 
     from glesam import Predictor
     from glesam.export.folder import export
-    from glesam.images import read
+    from glesam.images.reading import read
 
     torch.set_num_threads(options.threads)
     image = read(PHOTO)

@@ -21,11 +21,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from gain import CLEAR, Measured, cells, gap_closed, mean
-from glesam.evaluate.names import stable_seed
-from glesam.evaluate.rows import from_csv
-from glesam.evaluate.statistics import compare
-from glesam.evaluate.summary import picture_means
-from glesam.files import write_text
+from glesam.common.files import write_text
+from glesam.common.messages import stable_seed
+from glesam.evaluate.measure.records import from_csv
+from glesam.evaluate.report.statistics import compare
+from glesam.evaluate.report.summary import picture_means
 from study_figure import draw
 from study_plan import VARIANTS, Plan, Task, Variant
 

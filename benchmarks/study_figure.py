@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from gain import Measured
-from glesam.evaluate.names import stable_seed
-from glesam.evaluate.statistics import compare
-from glesam.evaluate.summary import picture_means
+from glesam.common.messages import stable_seed
+from glesam.evaluate.report.statistics import compare
+from glesam.evaluate.report.summary import picture_means
 
 COLOURS = ("#4a6fa5", "#c1666b", "#48a9a6", "#d4b483", "#7d5a8c", "#5b8e55")
 

@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from glesam.common.files import atomic_path
 from glesam.errors import ImageError
-from glesam.files import atomic_path
-from glesam.pixels import RGB
+from glesam.images.pixels import RGB
 
 OBJECTS = 2
 

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from glesam.video.journal import read_frames, to_masks
-from glesam.video.synthetic import OBJECTS, SyntheticClip
+from synthetic_clip import OBJECTS, SyntheticClip
 
 SEEN = 200
 """Pixels of an object from which a frame counts for the IoU: a sliver beside the pillar says nothing of tracking."""

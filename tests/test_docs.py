@@ -171,7 +171,7 @@ def test_snippets_run(page: Path, workshop: Path, serve: Callable[[str], str]) -
     found = list(snippets(page.read_text("utf-8")))
     if any(snippet.kind == "python" for snippet in found):
         from glesam import Prompts
-        from glesam.images import read
+        from glesam.images.reading import read
 
         namespace |= {"image": read("photo.jpg"), "prompts": Prompts(points=[[320, 240]])}
     for snippet in found:

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from glesam.errors import PromptError
+from glesam.masks import Masks
 from glesam.prompts import Prompts
-from glesam.results import Masks
 
 RLE_SIZES = (3, 4, 8, 16)
 """Bits that the length of a run may take."""

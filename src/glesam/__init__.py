@@ -5,30 +5,27 @@ Importing this package does nothing else: each public name is loaded when it is 
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from glesam.common.lazy import lazy
 
 if TYPE_CHECKING:
     from glesam.errors import GlesamError
+    from glesam.masks.masks import Masks
     from glesam.models.registry import load_model
-    from glesam.predictor import Predictor
-    from glesam.prompts import Prompts
-    from glesam.results import Masks
+    from glesam.predict.predictor import Predictor
+    from glesam.prompts.prompts import Prompts
 
 __version__ = "0.1.0"
 __all__ = ["GlesamError", "Masks", "Predictor", "Prompts", "__version__", "load_model"]
 
-_HOME = {
-    "GlesamError": "glesam.errors",
-    "Masks": "glesam.results",
-    "Predictor": "glesam.predictor",
-    "Prompts": "glesam.prompts",
-    "load_model": "glesam.models.registry",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Load a public name on first use (PEP 562), so that `import glesam` stays instant."""
-    if name not in _HOME:
-        raise AttributeError(f"module 'glesam' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOME[name]), name)
+__getattr__ = lazy(
+    __name__,
+    {
+        "GlesamError": "glesam.errors",
+        "Masks": "glesam.masks.masks",
+        "Predictor": "glesam.predict.predictor",
+        "Prompts": "glesam.prompts.prompts",
+        "load_model": "glesam.models.registry",
+    },
+)

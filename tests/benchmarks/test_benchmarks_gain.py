@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from glesam.evaluate.rows import Row, to_csv
+from glesam.evaluate.measure.records import Row, to_csv
 
 FILE = Path(__file__).parents[2] / "benchmarks" / "gain.py"
 

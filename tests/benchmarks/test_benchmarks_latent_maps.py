@@ -1,21 +1,16 @@
 """Feature maps against the latents that they show."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import skimage.data
 import torch
 from PIL import Image
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "train"))
 from train_tiny import tiny_model
 
-from glesam.enhance.restoration import LevelRule, Restoration
+from glesam.enhance.pipeline import LevelRule, Restoration
 from glesam.errors import ConfigError
-from glesam.evaluate.feature_maps import draw_feature_maps, feature_row
-from glesam.models.compact import CompactModel
+from glesam.models.compact.model import CompactModel
+from latent_maps import draw_feature_maps, feature_row
 
 
 def test_maps_are_means_over_channels_without_the_padding(tmp_path):

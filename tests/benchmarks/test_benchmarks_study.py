@@ -14,13 +14,13 @@ from PIL import Image
 
 from glesam.cli import load_verb
 from glesam.enhance.bundle import read_rules
-from glesam.evaluate.rows import Row, to_csv
-from glesam.train.autoencoder import AutoencoderConfig
+from glesam.evaluate.measure.records import Row, to_csv
 from glesam.train.config import read_config
-from glesam.train.decoder import DecoderConfig
-from glesam.train.enhancer import EnhancerConfig
-from glesam.train.gate import GateConfig
-from glesam.train.prior import PriorConfig
+from glesam.train.stages.autoencoder import AutoencoderConfig
+from glesam.train.stages.decoder import DecoderConfig
+from glesam.train.stages.enhancer import EnhancerConfig
+from glesam.train.stages.gate import GateConfig
+from glesam.train.stages.prior import PriorConfig
 
 ROOT = Path(__file__).parents[2]
 KINDS = {

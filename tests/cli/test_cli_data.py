@@ -13,7 +13,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from glesam.cli import app
-from glesam.data import build_sample
+from glesam.data.build import sample as build_sample
 
 WIDTH, HEIGHT = 40, 30
 

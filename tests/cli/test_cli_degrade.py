@@ -10,8 +10,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from glesam.cli import app
-from glesam.degrade import batch, lqseg
+from glesam.degrade import batch
 from glesam.degrade.draws import seed_for
+from glesam.degrade.lqseg import pipeline as lqseg
 
 
 def run(*arguments: object) -> Result:

@@ -7,7 +7,7 @@ from typer.testing import CliRunner, Result
 
 from glesam.cli import app, models
 from glesam.models.registry import model_info, presets
-from glesam.models.store import user_folder
+from glesam.weights.folders import user_folder
 
 
 def call(*arguments: str) -> Result:

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from glesam.cli import app
-from glesam.video.synthetic import SyntheticClip
+from synthetic_clip import SyntheticClip
 
 Call = Callable[..., Result]
 

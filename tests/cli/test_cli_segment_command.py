@@ -21,10 +21,11 @@ from pycocotools import mask as coco_mask
 from typer.testing import CliRunner, Result
 
 from glesam import Predictor, Prompts
-from glesam.cli import app, outputs
+from glesam.cli import app
+from glesam.cli.segment import outputs
 from glesam.errors import ConfigError
-from glesam.images import iterate
-from glesam.results import Masks
+from glesam.images.sources import iterate
+from glesam.masks.masks import Masks
 
 Make = Callable[..., Path]
 Call = Callable[..., Result]

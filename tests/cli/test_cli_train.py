@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from glesam.cli import app as glesam
 from glesam.cli.train import app
-from glesam.models.compact import CompactConfig, CompactModel
+from glesam.models.compact.model import CompactConfig, CompactModel
 
 
 @pytest.fixture(scope="module")

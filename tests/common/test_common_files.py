@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from glesam.files import atomic_path, sha256, write_text
+from glesam.common.files import atomic_path, sha256, write_text
 
 
 def test_target_appears_only_when_the_block_ends_well(tmp_path):

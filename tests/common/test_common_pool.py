@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from glesam.common.pool import cores, outcomes, writing
 from glesam.errors import DataError
-from glesam.processes import cores, outcomes, writing
 
 
 @pytest.mark.parametrize("workers", [1, 2])

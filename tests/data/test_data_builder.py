@@ -13,18 +13,18 @@ import pytest
 from data_layouts import blob, pairs, photo, write
 
 import glesam
-from glesam import processes
-from glesam.data import build_sample
+from glesam.common import pool as processes
 from glesam.data.base import Sample
-from glesam.data.build_options import BuildConfig
-from glesam.data.build_sample import Outcome, level_seed, select_objects
-from glesam.data.built import BuiltDataset
-from glesam.data.folder import FolderDataset, read_image
-from glesam.data.journal import FILE_NAME as JOURNAL
-from glesam.data.lqseg import build
-from glesam.data.manifest import Manifest
-from glesam.data.registry import open_dataset
-from glesam.degrade.lqseg import config_of, degrade
+from glesam.data.build import sample as build_sample
+from glesam.data.build.builder import build
+from glesam.data.build.journal import FILE_NAME as JOURNAL
+from glesam.data.build.manifest import Manifest
+from glesam.data.build.options import BuildConfig
+from glesam.data.build.sample import Outcome, level_seed, select_objects
+from glesam.data.readers.built import BuiltDataset
+from glesam.data.readers.folder import FolderDataset, read_image
+from glesam.data.readers.registry import open_dataset
+from glesam.degrade.lqseg.pipeline import config_of, degrade
 from glesam.errors import ConfigError, DataError
 
 NAMES = ["a", "b", "c", "d", "e"]

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from data_layouts import blob, coco, pairs, photo, write
 
-from glesam.data.check import KINDS, CheckReport, check_dataset, check_folder
-from glesam.data.check_files import mask_style
-from glesam.data.check_tiles import dataset_tiles, folder_tiles
-from glesam.data.coco import CocoDataset
+from glesam.data.check.check import KINDS, CheckReport, check_dataset, check_folder
+from glesam.data.check.files import mask_style
+from glesam.data.check.tiles import dataset_tiles, folder_tiles
+from glesam.data.readers.coco import CocoDataset
 from glesam.errors import DataError
 
 

@@ -9,8 +9,8 @@ import pytest
 from data_layouts import HEIGHT, WIDTH, coco, crowd_counts, photo, write
 
 from glesam.data.base import SegmentationDataset
-from glesam.data.coco import CocoDataset
-from glesam.data.lvis import LvisDataset
+from glesam.data.readers.coco import CocoDataset
+from glesam.data.readers.lvis import LvisDataset
 from glesam.errors import ConfigError, DataError
 
 

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from pycocotools import mask as reference
 
-from glesam.data.coco_masks import decode_segmentation, polygon_mask
+from glesam.data.readers.coco_masks import decode_segmentation, polygon_mask
 from glesam.errors import DataError
-from glesam.rle import text_to_runs
+from glesam.masks.rle import text_to_runs
 
 
 def decode_rle(counts: object, height: int, width: int) -> np.ndarray:

@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from glesam.data.base import SegmentationDataset
-from glesam.data.folder import FolderDataset, files_by_stem, read_image, read_mask
+from glesam.data.readers.folder import FolderDataset, files_by_stem, read_image, read_mask
 from glesam.errors import DataError
 
 

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from data_layouts import HEIGHT, WIDTH, blob, pairs, photo, write
 
-from glesam.data.bdd100k import Bdd100kDataset, read_bitmask
-from glesam.data.duts import DutsDataset
-from glesam.data.ecssd import EcssdDataset
-from glesam.data.hqseg44k import TRAIN, VALIDATION, HqSeg44kDataset
-from glesam.data.msra10k import Msra10kDataset
-from glesam.data.pairs import flat_name, read_binary_mask
-from glesam.data.thinobject import ThinObjectDataset
+from glesam.data.readers.bdd100k import Bdd100kDataset, read_bitmask
+from glesam.data.readers.duts import DutsDataset
+from glesam.data.readers.ecssd import EcssdDataset
+from glesam.data.readers.hqseg44k import TRAIN, VALIDATION, HqSeg44kDataset
+from glesam.data.readers.msra10k import Msra10kDataset
+from glesam.data.readers.pairs import flat_name, read_binary_mask
+from glesam.data.readers.thinobject import ThinObjectDataset
 from glesam.errors import DataError
 
 

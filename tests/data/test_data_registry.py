@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from data_layouts import coco, pairs, photo, write
 
-from glesam.data.registry import LAYOUTS, open_dataset, recognise
+from glesam.data.readers.registry import LAYOUTS, open_dataset, recognise
 from glesam.errors import DataError
 
 

@@ -7,11 +7,11 @@ import cv2
 import pytest
 from data_layouts import pairs, photo, write
 
-from glesam.data.build_options import BuildConfig
-from glesam.data.folder import FolderDataset
-from glesam.data.lqseg import build
-from glesam.data.manifest import Manifest
-from glesam.data.verify import Problem, verify
+from glesam.data.build.builder import build
+from glesam.data.build.manifest import Manifest
+from glesam.data.build.options import BuildConfig
+from glesam.data.build.verify import Problem, verify
+from glesam.data.readers.folder import FolderDataset
 from glesam.errors import DataError
 
 

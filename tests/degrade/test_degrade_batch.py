@@ -13,7 +13,7 @@ import pytest
 from glesam.degrade.batch import RUN_FILE, BatchOptions, Outcome, Report, degrade_all, plan
 from glesam.degrade.variants import Variant, parse_variants
 from glesam.errors import ConfigError, DataError
-from glesam.images import ImageSource, iterate
+from glesam.images.sources import ImageSource, iterate
 
 LEVELS = parse_variants("lqseg", None, None, None, None)
 

@@ -9,8 +9,8 @@ import pytest
 import skimage.data
 from skimage.transform import resize
 
-from glesam.degrade.blurs import motion_blur, resampling_blur, zoom_blur
 from glesam.degrade.draws import Draws
+from glesam.degrade.kinds.blurs import motion_blur, resampling_blur, zoom_blur
 
 
 def test_resampling_is_bilinear_without_a_low_pass() -> None:

@@ -7,8 +7,8 @@ import colorsys
 import numpy as np
 import pytest
 
-from glesam.degrade.colour import brightness, colour_jitter, contrast
 from glesam.degrade.draws import Draws
+from glesam.degrade.kinds.colour import brightness, colour_jitter, contrast
 
 RAMP = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2).repeat(8, axis=0)
 

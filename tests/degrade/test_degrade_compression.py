@@ -10,8 +10,8 @@ import pytest
 import skimage.data
 from PIL import Image
 
-from glesam.degrade.compression import compression, reencode
 from glesam.degrade.draws import Draws
+from glesam.degrade.kinds.compression import compression, reencode
 from glesam.errors import ImageError
 
 

@@ -7,7 +7,7 @@ from dataclasses import FrozenInstanceError, replace
 
 import pytest
 
-from glesam.degrade.lqseg_config import (
+from glesam.degrade.lqseg.config import (
     SIZES,
     BlurConfig,
     LqsegConfig,

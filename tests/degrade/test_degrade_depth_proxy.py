@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import skimage.data
 
-from glesam.degrade.depth_proxy import depth_proxy
 from glesam.degrade.draws import Draws
+from glesam.degrade.optics.depth_proxy import depth_proxy
 
 
 @pytest.mark.parametrize("seed", range(3))

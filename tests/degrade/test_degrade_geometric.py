@@ -7,7 +7,7 @@ import pytest
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 from glesam.degrade.draws import Draws
-from glesam.degrade.geometric import elastic, frosted_glass
+from glesam.degrade.kinds.geometric import elastic, frosted_glass
 from glesam.degrade.robustseg import degrade
 
 

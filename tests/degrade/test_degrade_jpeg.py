@@ -12,7 +12,7 @@ from PIL import Image
 from skimage import data
 
 from glesam.degrade.draws import Draws
-from glesam.degrade.jpeg import draw_quality, jpeg, to_floats, to_uint8
+from glesam.degrade.lqseg.jpeg import draw_quality, jpeg, to_floats, to_uint8
 from glesam.errors import ConfigError, ImageError
 
 PHOTO: NDArray[np.uint8] = np.ascontiguousarray(data.astronaut()[:200:1, 100:331])

@@ -12,9 +12,9 @@ from numpy.testing import assert_allclose
 from numpy.typing import NDArray
 from scipy import integrate, ndimage
 
-from glesam.degrade import kernels
 from glesam.degrade.draws import Draws
-from glesam.degrade.lqseg_config import KERNEL_TYPES, SIZES, BlurConfig, SharpenConfig
+from glesam.degrade.lqseg import kernels
+from glesam.degrade.lqseg.config import KERNEL_TYPES, SIZES, BlurConfig, SharpenConfig
 
 # Row 10, columns 10 to 13 of 21 x 21 kernels, as the published program gives them. The two shaped kernels are those of
 # sigma (2, 1) at pi/4, which their numbers satisfy: ln(k0/k1) = 0.5 q^1.7 with q = (1/4 + 1) / 2.

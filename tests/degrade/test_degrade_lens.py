@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from glesam.degrade.draws import Draws
-from glesam.degrade.photometry import srgb_to_linear
-from glesam.degrade.real_lens import defocus, rolling_motion
+from glesam.degrade.kinds.lens import defocus, rolling_motion
+from glesam.degrade.optics.photometry import srgb_to_linear
 
 
 def test_defocus_turns_a_point_into_a_disc_and_keeps_its_light() -> None:

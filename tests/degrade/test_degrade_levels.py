@@ -7,9 +7,9 @@ import pytest
 from evaluate_helpers import make_folder
 
 from glesam.data.base import Sample
+from glesam.degrade import levels
+from glesam.degrade.levels import Level, parse_level, parse_levels
 from glesam.errors import ConfigError
-from glesam.evaluate import levels
-from glesam.evaluate.levels import Level, parse_level, parse_levels
 
 
 def _sample(name: str = "p") -> Sample:
@@ -98,6 +98,6 @@ def test_level_is_frozen() -> None:
 
 
 def test_helper_makes_a_readable_folder(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    from glesam.data.folder import FolderDataset
+    from glesam.data.readers.folder import FolderDataset
 
     assert len(FolderDataset(make_folder(tmp_path / "toy"))) == 4

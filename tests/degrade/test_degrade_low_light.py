@@ -7,8 +7,8 @@ import pytest
 import skimage.data
 
 from glesam.degrade.draws import Draws
+from glesam.degrade.kinds.low_light import add_sensor_noise, low_light, mosaic, read_variance
 from glesam.degrade.real import KINDS
-from glesam.degrade.real_low_light import add_sensor_noise, low_light, mosaic, read_variance
 
 
 def generators() -> tuple[np.random.Generator, np.random.Generator]:

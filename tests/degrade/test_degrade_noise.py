@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from glesam.degrade.draws import Draws
-from glesam.degrade.lqseg_config import NoiseConfig
-from glesam.degrade.noise import add_noise, gaussian_noise, poisson_counts, poisson_noise
+from glesam.degrade.lqseg.config import NoiseConfig
+from glesam.degrade.lqseg.noise import add_noise, gaussian_noise, poisson_counts, poisson_noise
 
 
 class Given:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from glesam.degrade.draws import Draws
-from glesam.degrade.real_old_film import old_film
+from glesam.degrade.kinds.old_film import old_film
 
 BARE = {"fade": 0.0, "grain": 0.0, "scratches": 0.0, "dust": 0.0}
 

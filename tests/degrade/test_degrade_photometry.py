@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from skimage.color import rgb2xyz
 
-from glesam.degrade.photometry import (
+from glesam.degrade.optics.photometry import (
     LUMINANCE,
     decode,
     encode,

@@ -19,10 +19,10 @@ from scipy import ndimage
 from skimage import data
 from skimage.metrics import peak_signal_noise_ratio as psnr
 
-from glesam.degrade import kernels
 from glesam.degrade.draws import DrawRecord
-from glesam.degrade.lqseg import LEVELS, config_of, degrade, parse_level, replay
-from glesam.degrade.lqseg_config import BlurConfig, LqsegConfig, NoiseConfig, OrderConfig, ResizeConfig
+from glesam.degrade.lqseg import kernels
+from glesam.degrade.lqseg.config import BlurConfig, LqsegConfig, NoiseConfig, OrderConfig, ResizeConfig
+from glesam.degrade.lqseg.pipeline import LEVELS, config_of, degrade, parse_level, replay
 from glesam.errors import ConfigError, DataError, ImageError
 
 RECIPES = ("train", "test")

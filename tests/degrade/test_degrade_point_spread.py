@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import correlate
 
-from glesam.degrade.point_spread import disc, line, spread
+from glesam.degrade.optics.point_spread import disc, line, spread
 
 
 def positions(kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -11,8 +11,8 @@ import skimage.data
 from PIL import Image
 
 from glesam.degrade.draws import Draws
+from glesam.degrade.kinds.recompression import recompression
 from glesam.degrade.real import KINDS
-from glesam.degrade.real_recompression import recompression
 
 WAYS = {"bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC, "area": cv2.INTER_AREA}
 

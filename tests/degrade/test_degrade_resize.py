@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from glesam.degrade.draws import Draws
-from glesam.degrade.lqseg_config import ResizeConfig
-from glesam.degrade.resize import MODES, draw_resize, resize, scaled_size
+from glesam.degrade.lqseg.config import ResizeConfig
+from glesam.degrade.lqseg.resize import MODES, draw_resize, resize, scaled_size
 
 
 @given(st.integers(1, 5000), st.integers(1, 5000), st.floats(0.15, 1.5), st.sampled_from([1, 2, 3, 4]))

@@ -8,7 +8,7 @@ from scipy.stats import normaltest
 from skimage.color import rgb2ycbcr
 
 from glesam.degrade.draws import Draws
-from glesam.degrade.sensor import gaussian_noise, impulse_noise, iso_noise
+from glesam.degrade.kinds.sensor import gaussian_noise, impulse_noise, iso_noise
 
 
 def flat(level: int, side: int = 256) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from glesam.degrade.textures import clouds, count_for, particles
+from glesam.degrade.optics.textures import clouds, count_for, particles
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (8, 200), (120, 90), (300, 1)])

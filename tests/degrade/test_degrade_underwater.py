@@ -7,9 +7,9 @@ import pytest
 import skimage.data
 
 from glesam.degrade.draws import Draws
-from glesam.degrade.photometry import srgb_to_linear
+from glesam.degrade.kinds.underwater import underwater
+from glesam.degrade.optics.photometry import srgb_to_linear
 from glesam.degrade.real import KINDS, degrade
-from glesam.degrade.real_underwater import underwater
 
 CLEAR = {"distance": 0.0, "depth": 0.0, "turbidity": 0.0, "blur": 0.0, "snow": 0.0}
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from glesam.degrade import lqseg, real, robustseg
+from glesam.degrade import real, robustseg
+from glesam.degrade.lqseg import pipeline as lqseg
 from glesam.degrade.variants import parse_variants
 from glesam.errors import ConfigError
 

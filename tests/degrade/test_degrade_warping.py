@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.ndimage import map_coordinates
 
-from glesam.degrade.warping import grid, reflect, warp_image, warp_mask
+from glesam.degrade.optics.warping import grid, reflect, warp_image, warp_mask
 
 
 def maps(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:

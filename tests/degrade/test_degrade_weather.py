@@ -9,7 +9,7 @@ import pytest
 import skimage.data
 
 from glesam.degrade.draws import Draws
-from glesam.degrade.weather import fog, rain, snow
+from glesam.degrade.kinds.weather import fog, rain, snow
 
 
 def flat(colour: tuple[int, int, int], height: int = 200, width: int = 260) -> np.ndarray:

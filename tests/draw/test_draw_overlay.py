@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 from skimage import color, data
 
+from glesam.draw.overlay import colour
 from glesam.errors import DataError, ImageError
-from glesam.results import Masks
-from glesam.results_drawing import colour
+from glesam.masks.masks import Masks
 
 PHOTO = data.astronaut()[:200, :300].copy()
 

@@ -7,7 +7,7 @@ import pytest
 from data_layouts import blob, photo
 from PIL import Image
 
-from glesam.data.contact_sheet import Tile, draw_mask, write_contact_sheet
+from glesam.draw.sheet import Tile, draw_mask, write_contact_sheet
 
 
 def test_a_sheet_has_a_cell_for_each_tile(tmp_path: Path) -> None:

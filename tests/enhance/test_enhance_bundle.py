@@ -2,33 +2,28 @@
 
 import copy
 import json
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "train"))
-sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
 from models_tiny import sam2_tiny, sam_tiny
 from train_tiny import tiny_model, tiny_prior
 
 from glesam.enhance.bundle import Parts, load_bundle, read_rules, write_bundle
 from glesam.enhance.gate import DegradationGate
+from glesam.enhance.pipeline import LevelRule, Restoration
 from glesam.enhance.residual import ResidualEnhancer
-from glesam.enhance.restoration import LevelRule, Restoration
 from glesam.enhance.skips import SkipAdapter
-from glesam.enhance.tuned import mask_decoder, save_tuned
 from glesam.errors import ModelError
-from glesam.evaluate.model_specs import fingerprint, parse_model, predictor_loader
+from glesam.evaluate.measure.model_specs import fingerprint, parse_model, predictor_loader
 from glesam.models.base import Embedding, ImageGeometry, MaskOutput, PromptableModel, PromptTensors
-from glesam.models.compact import CompactModel
-from glesam.models.sam import SamPromptable
-from glesam.models.sam2 import Sam2Promptable
-from glesam.models.store import state_digest
-from glesam.predictor import Predictor
-from glesam.train.enhancer import EnhancerConfig, build_enhancer
+from glesam.models.compact.model import CompactModel
+from glesam.models.sam.sam import SamPromptable
+from glesam.models.sam.sam2 import Sam2Promptable
+from glesam.models.tuned import mask_decoder, save_tuned
+from glesam.predict.predictor import Predictor
+from glesam.train.stages.enhancer import EnhancerConfig, build_enhancer
+from glesam.weights.folders import state_digest
 
 
 def photo():
@@ -123,7 +118,7 @@ def test_everything_comes_back_and_off_is_the_base_bit_for_bit(made, tmp_path, k
 
 def test_each_part_does_what_its_pieces_do_by_hand(made, tmp_path):
     from glesam.enhance.residual import load_enhancer
-    from glesam.enhance.tuned import with_tuned
+    from glesam.models.tuned import with_tuned
 
     root, base = made
     folder = bundle(made, tmp_path / "b", enhancer="unet", decoder="decoder", skips="branch")

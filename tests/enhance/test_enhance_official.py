@@ -1,25 +1,20 @@
 """The official decoder file: names as the authors write them, every key accounted for, the base model unchanged."""
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
 from models_original import OriginalSam, OriginalSam2
 from models_tiny import hiera_tiny, randomise, sam2_tiny_config, sam_tiny_config
 from transformers import SamConfig
 
 from glesam.enhance.bundle import Parts, write_bundle
 from glesam.enhance.official import read_official_decoder
-from glesam.enhance.tuned import mask_decoder, with_tuned
 from glesam.errors import ModelError
-from glesam.models import checkpoint_tables as tables
 from glesam.models.base import PromptTensors
-from glesam.models.checkpoints import convert, load_checkpoint
-from glesam.models.sam2 import Sam2Promptable
-from glesam.models.store import state_digest
+from glesam.models.sam import original_names as tables
+from glesam.models.sam.original import convert, load_checkpoint
+from glesam.models.sam.sam2 import Sam2Promptable
+from glesam.models.tuned import mask_decoder, with_tuned
+from glesam.weights.folders import state_digest
 
 # Depth and global blocks of the released sizes; widths are small.
 SIZES = {"b": (12, [2, 5, 8, 11]), "l": (24, [5, 11, 17, 23]), "h": (32, [7, 15, 23, 31])}
@@ -118,7 +113,7 @@ def test_the_decoder_of_another_size_is_refused(saved):
 
 
 def test_compact_has_no_official_decoder(tmp_path):
-    from glesam.models.compact import CompactConfig, CompactModel
+    from glesam.models.compact.model import CompactConfig, CompactModel
 
     with pytest.raises(ModelError, match="SAM or SAM 2"):
         read_official_decoder(tmp_path / "x.pth", CompactModel(CompactConfig("lite0", 64)))

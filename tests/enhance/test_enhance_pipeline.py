@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glesam.enhance.restoration import shrink
+from glesam.enhance.pipeline import shrink
 
 STEP = 32  # the compact model's
 

@@ -9,8 +9,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from glesam.evaluate.model_specs import ModelSpec
-from glesam.evaluate.rows import Row
+from glesam.evaluate.measure.model_specs import ModelSpec
+from glesam.evaluate.measure.records import Row
 
 
 @dataclass

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from evaluate_helpers import FakeLoader, FakeMasks, FakePredictor, make_folder
 
+from glesam.degrade.levels import parse_levels
 from glesam.errors import ConfigError, DataError, ModelError
 from glesam.evaluate import metrics
-from glesam.evaluate.benchmark import BenchmarkConfig, Results, ask, probes, run_benchmark, sharpness
-from glesam.evaluate.levels import parse_levels
-from glesam.evaluate.model_specs import parse_models
-from glesam.evaluate.protocol import parse_prompt, parse_prompts
-from glesam.evaluate.sources import Source, open_source
+from glesam.evaluate.measure.benchmark import BenchmarkConfig, Results, ask, probes, run_benchmark, sharpness
+from glesam.evaluate.measure.model_specs import parse_models
+from glesam.evaluate.measure.protocol import parse_prompt, parse_prompts
+from glesam.evaluate.measure.sources import Source, open_source
 
 
 def _config(
@@ -138,7 +138,7 @@ def test_broken_pictures_are_named_and_the_others_measured(tmp_path: Path, sourc
 
 
 def test_objects_are_asked_for_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch, source: Source) -> None:
-    monkeypatch.setattr("glesam.evaluate.benchmark.OBJECTS_AT_ONCE", 2)
+    monkeypatch.setattr("glesam.evaluate.measure.benchmark.OBJECTS_AT_ONCE", 2)
     sample = source.load("p00", parse_levels(["clear"])[0], 0, "test")
     predictor = FakePredictor()
     predictor.set_image(sample.image)

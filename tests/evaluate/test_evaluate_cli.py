@@ -8,14 +8,14 @@ from evaluate_helpers import FakeLoader, make_folder
 from typer.testing import CliRunner, Result
 
 from glesam.cli import app
-from glesam.evaluate import drawing
+from glesam.evaluate.report import drawing
 
 
 @pytest.fixture
 def loader(monkeypatch: pytest.MonkeyPatch) -> FakeLoader:
     """Fake models in the place of real ones."""
     load = FakeLoader()
-    monkeypatch.setattr("glesam.evaluate.model_specs.predictor_loader", lambda device: load)
+    monkeypatch.setattr("glesam.evaluate.measure.model_specs.predictor_loader", lambda device: load)
     return load
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from glesam.errors import ConfigError
-from glesam.evaluate.model_specs import ModelSpec, fingerprint, parse_model, parse_models
+from glesam.evaluate.measure.model_specs import ModelSpec, fingerprint, parse_model, parse_models
 
 
 def test_the_setting_of_the_run_holds_where_a_model_says_nothing() -> None:

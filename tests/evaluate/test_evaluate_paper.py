@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from glesam.errors import ConfigError
-from glesam.evaluate.paper import (
+from glesam.evaluate.report.paper import (
     canonical_set,
     matching,
     paper_numbers,
@@ -14,8 +14,8 @@ from glesam.evaluate.paper import (
     table_names,
     table_title,
 )
-from glesam.evaluate.paper_table import paper_sections
-from glesam.evaluate.presets import PRESETS, find_preset, missing_sets, require_sets
+from glesam.evaluate.report.paper_table import paper_sections
+from glesam.evaluate.report.presets import PRESETS, find_preset, missing_sets, require_sets
 
 
 def _value(table: str, method: str, set_name: str, level: str, prompt: str | None = "points:3") -> tuple[float, float]:

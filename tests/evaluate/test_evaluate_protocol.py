@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from glesam.common.messages import generator, hint, slug, stable_seed
 from glesam.errors import ConfigError, PromptError
-from glesam.evaluate.names import generator, hint, slug, stable_seed
-from glesam.evaluate.protocol import (
+from glesam.evaluate.measure.protocol import (
     PromptSpec,
     draw_points,
     parse_prompt,

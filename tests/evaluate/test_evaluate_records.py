@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glesam.errors import ConfigError, DataError
-from glesam.evaluate.rows import COLUMNS, PartStore, Row, from_csv, to_csv
+from glesam.evaluate.measure.records import COLUMNS, PartStore, Row, from_csv, to_csv
 
 STAMP = {"seed": 0, "prompts": ["points:3"], "model": "a"}
 _NAME = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0\r\n"), max_size=20)

@@ -9,15 +9,15 @@ import pytest
 from evaluate_helpers import make_row, random_rows
 from rich.console import Console
 
+from glesam.degrade.levels import parse_levels
 from glesam.errors import DataError
-from glesam.evaluate.benchmark import BenchmarkConfig, Results
-from glesam.evaluate.levels import parse_levels
-from glesam.evaluate.markdown import markdown_table, with_interval
-from glesam.evaluate.model_specs import parse_models
-from glesam.evaluate.protocol import parse_prompts
-from glesam.evaluate.report import Report, make_report, screen_table, to_markdown, write_report
-from glesam.evaluate.rows import METRICS, Row
-from glesam.evaluate.summary import Cell, compare_models, level_means, summarise
+from glesam.evaluate.measure.benchmark import BenchmarkConfig, Results
+from glesam.evaluate.measure.model_specs import parse_models
+from glesam.evaluate.measure.protocol import parse_prompts
+from glesam.evaluate.measure.records import METRICS, Row
+from glesam.evaluate.report.markdown import markdown_table, with_interval
+from glesam.evaluate.report.report import Report, make_report, screen_table, to_markdown, write_report
+from glesam.evaluate.report.summary import Cell, compare_models, level_means, summarise
 
 
 def _report(rows: list[Row], failed: dict[str, str] | None = None, **config: object) -> Report:

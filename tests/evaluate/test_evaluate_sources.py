@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from evaluate_helpers import make_folder
 
-from glesam.data.build_options import BuildConfig
-from glesam.data.build_sample import SampleBuilder
-from glesam.data.folder import FolderDataset
+from glesam.data.build.options import BuildConfig
+from glesam.data.build.sample import SampleBuilder
+from glesam.data.readers.folder import FolderDataset
+from glesam.degrade.levels import CLEAR, parse_level
 from glesam.errors import ConfigError, DataError
-from glesam.evaluate.levels import CLEAR, parse_level
-from glesam.evaluate.sources import LqsegSource, choose, open_source, open_sources
+from glesam.evaluate.measure.sources import LqsegSource, choose, open_source, open_sources
 
 
 def _built(root: Path) -> Path:

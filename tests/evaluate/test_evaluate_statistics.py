@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from glesam.errors import DataError
-from glesam.evaluate.statistics import compare, estimate
+from glesam.evaluate.report.statistics import compare, estimate
 
 
 def _one(values: np.ndarray, pictures: list[str], seed: int = 0, resamples: int = 2000):  # type: ignore[no-untyped-def]

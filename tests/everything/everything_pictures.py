@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from glesam.models.base import Embedding, ImageGeometry, MaskOutput, PromptableModel, PromptTensors
-from glesam.predictor import Predictor
+from glesam.predict.predictor import Predictor
 
 SIDE = 128
 CELL = 4

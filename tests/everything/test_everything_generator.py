@@ -14,10 +14,10 @@ from skimage.data import astronaut
 
 from glesam import Masks, Predictor
 from glesam.errors import ConfigError, DataError, ImageError, PromptError
-from glesam.everything import sparse
-from glesam.everything.decode import MemoryWarning
-from glesam.everything.runs import RunMask
-from glesam.everything.sparse import SparseMasks
+from glesam.everything.clicks import MemoryWarning
+from glesam.masks import sparse
+from glesam.masks.runs import RunMask
+from glesam.masks.sparse import SparseMasks
 
 OBJECTS = {
     30: [(16, 16, 80, 96)],

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 
 from glesam.everything.nms import box_iou, box_nms, mask_nms
-from glesam.everything.runs import RunMask
+from glesam.masks.runs import RunMask
 
 Bool = npt.NDArray[np.bool_]
 

@@ -10,10 +10,10 @@ import pytest
 from everything_pictures import painted, predictor
 from scipy import ndimage
 
-from glesam.everything.crops import tile_spans
 from glesam.everything.found import Found
-from glesam.everything.merging import Groups, merge_tiles
-from glesam.everything.runs import RunMask
+from glesam.everything.objects import Groups, merge_tiles
+from glesam.masks.runs import RunMask
+from glesam.views.crops import tile_spans
 
 Bool = npt.NDArray[np.bool_]
 

@@ -8,7 +8,7 @@ import pytest
 from scipy import ndimage
 
 from glesam.everything.regions import clean, fill_holes, label, remove_islands
-from glesam.everything.runs import RunMask
+from glesam.masks.runs import RunMask
 
 Bool = npt.NDArray[np.bool_]
 EIGHT = np.ones((3, 3), int)

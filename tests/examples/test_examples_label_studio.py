@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from glesam.errors import PromptError
-from glesam.results import Masks
+from glesam.masks.masks import Masks
 
 FILE = Path(__file__).parents[2] / "examples" / "label_studio" / "convert.py"
 spec = importlib.util.spec_from_file_location("label_studio_convert", FILE)

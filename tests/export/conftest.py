@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from glesam.models.compact import CompactConfig, CompactModel
+from glesam.models.compact.model import CompactConfig, CompactModel
 
 
 def small_model(prompt_maps: bool, seed: int = 0) -> CompactModel:

@@ -14,13 +14,14 @@ from typer.testing import CliRunner
 
 from glesam.cli import app
 from glesam.enhance.gate import DegradationGate
+from glesam.enhance.pipeline import LevelRule, Restoration
 from glesam.enhance.residual import ResidualEnhancer
-from glesam.enhance.restoration import LevelRule, Restoration
 from glesam.enhance.skips import SkipAdapter
 from glesam.errors import ConfigError, ModelError
-from glesam.export import check, folder, sessions
-from glesam.export.runtime import runtime_of
-from glesam.predictor import Predictor
+from glesam.export import check, folder
+from glesam.models.exported import sessions
+from glesam.models.exported.model import runtime_of
+from glesam.predict.predictor import Predictor
 
 pytest.importorskip("onnx")
 
@@ -211,6 +212,6 @@ def test_without_photos_drawn_pictures_serve():
 
 
 def test_the_room_is_not_loaded_with_the_package():
-    code = "import sys, glesam; print('glesam.export.runtime' in sys.modules, 'onnxruntime' in sys.modules)"
+    code = "import sys, glesam; print('glesam.models.exported.model' in sys.modules, 'onnxruntime' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.split() == ["False", "False"]

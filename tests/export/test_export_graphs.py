@@ -8,15 +8,15 @@ from diffusers import UNet2DConditionModel
 
 from glesam.enhance.gate import DegradationGate
 from glesam.enhance.gle import LatentEnhancer
-from glesam.enhance.restoration import Restoration
+from glesam.enhance.pipeline import Restoration
 from glesam.enhance.skips import SkipAdapter
 from glesam.errors import ConfigError, ModelError
 from glesam.export.folder import export_enhancer
 from glesam.export.graphs import graphs
 from glesam.export.onnx import write_onnx
 from glesam.export.openvino import write_openvino
-from glesam.export.sessions import Session, open_session
 from glesam.models.base import Embedding, PromptTensors
+from glesam.models.exported.sessions import Session, open_session
 
 pytest.importorskip("onnx")
 

@@ -15,9 +15,9 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from glesam.cli import app
-from glesam.folders.journal import PARTS
-from glesam.folders.rows import Row, read_csv, rows_of
+from glesam.folders.parts import PARTS
 from glesam.folders.sheet import SHEET, Entry, draw_sheet
+from glesam.folders.table import Row, read_csv, rows_of
 
 BOXES = ["--box", "5,5,30,35", "--box", "30,2,58,38"]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from glesam.errors import ConfigError, GlesamError, ImageError
-from glesam.folders.journal import PARTS
+from glesam.folders.parts import PARTS
 from glesam.folders.pool import run
 from glesam.folders.ranks import Meeting, Place, from_environment
 

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glesam.errors import DataError
-from glesam.folders.journal import PARTS, Journal
+from glesam.folders.parts import PARTS, Journal
 from glesam.folders.recover import rows_from_outputs
-from glesam.folders.rows import COLUMNS, RESULTS, Row, read_csv, read_csv_text, rows_of, to_csv, write_csv
-from glesam.results import Masks
+from glesam.folders.table import COLUMNS, RESULTS, Row, read_csv, read_csv_text, rows_of, to_csv, write_csv
+from glesam.masks.masks import Masks
 
 MASKS = np.zeros((2, 20, 30), bool)
 MASKS[0, 2:7, 4:10] = True

@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 from skimage import data
 
 from glesam.errors import ImageError
-from glesam.pixels import ImageWarning, from_array, from_pillow, orientation
+from glesam.images.pixels import ImageWarning, from_array, from_pillow, orientation
 
 PHOTO = data.cat()[:60, :90].copy()
 

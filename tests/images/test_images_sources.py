@@ -15,7 +15,7 @@ from PIL import Image
 
 from glesam import images
 from glesam.errors import ImageError
-from glesam.images import ImageSource, _with_stems, iterate
+from glesam.images.sources import ImageSource, _with_stems, iterate
 
 
 def make(path: Path, value: int = 0) -> Path:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from glesam.errors import ConfigError
-from glesam.results import Masks
+from glesam.masks.masks import Masks
 
 
 def two_masks() -> Masks:

@@ -15,10 +15,10 @@ from PIL import Image
 from pycocotools import mask as codes
 from pycocotools.coco import COCO
 
-from glesam.data.folder import read_mask
+from glesam.data.readers.folder import read_mask
 from glesam.errors import DataError, ImageError
-from glesam.prompts import Prompts
-from glesam.results import Masks
+from glesam.masks.masks import Masks
+from glesam.prompts.prompts import Prompts
 
 INFO = {"model": "compact", "sha256": "ab12", "seed": 7, "enhance": "auto"}
 

@@ -13,7 +13,7 @@ from pycocotools import mask as coco
 
 import glesam
 from glesam.errors import DataError
-from glesam.results import Masks
+from glesam.masks.masks import Masks
 
 stacks = st.integers(0, 4).flatmap(lambda n: arrays(bool, (n, 6, 9)))
 

@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from pycocotools import mask as coco
 from skimage import data, measure
 
-from glesam.polygons import signed_area, trace
+from glesam.masks.polygons import signed_area, trace
 
 masks = arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=14))
 

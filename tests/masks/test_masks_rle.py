@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from pycocotools import mask as reference
 
-from glesam import rle
 from glesam.errors import DataError
+from glesam.masks import rle
 
 masks = arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=40))
 

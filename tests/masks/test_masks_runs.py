@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco
 
-from glesam.everything.runs import RunMask, union
-from glesam.rle import runs_to_text
+from glesam.masks.rle import runs_to_text
+from glesam.masks.runs import RunMask, union
 
 Bool = npt.NDArray[np.bool_]
 

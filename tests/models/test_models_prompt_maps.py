@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from torch import tensor
 
 from glesam.models.base import PromptTensors
-from glesam.models.compact import CompactConfig, CompactModel
-from glesam.models.nesting import nest, unnest
-from glesam.models.prompt_maps import PromptMaps, prompt_maps
+from glesam.models.compact.cells import nest, unnest
+from glesam.models.compact.model import CompactConfig, CompactModel
+from glesam.models.compact.prompt_maps import PromptMaps, prompt_maps
 
 SIDE = 64
 

@@ -13,15 +13,15 @@ import torch
 from models_original import OriginalSam
 from models_tiny import randomise, sam2_tiny, sam_tiny, sam_tiny_config
 
+from glesam.common.files import sha256
 from glesam.errors import ModelError
-from glesam.files import sha256
 from glesam.models import registry
 from glesam.models.base import PromptableModel
-from glesam.models.compact import CompactModel
+from glesam.models.compact.model import CompactModel
 from glesam.models.registry import load_model, model_info, presets
-from glesam.models.sam import SamPromptable
-from glesam.models.sam2 import Sam2Promptable
-from glesam.models.store import seal
+from glesam.models.sam.sam import SamPromptable
+from glesam.models.sam.sam2 import Sam2Promptable
+from glesam.weights.folders import seal
 
 
 @pytest.fixture(autouse=True)

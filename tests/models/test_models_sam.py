@@ -16,7 +16,7 @@ from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPi
 
 from glesam.errors import ImageError, PromptError
 from glesam.models.base import Embedding, PromptTensors
-from glesam.models.sam import SamPromptable
+from glesam.models.sam.sam import SamPromptable
 
 
 @pytest.fixture(scope="module")

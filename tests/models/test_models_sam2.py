@@ -13,7 +13,7 @@ from PIL import Image
 from transformers import Sam2Config, Sam2Model
 
 from glesam.models.base import Embedding, PromptTensors
-from glesam.models.sam2 import Sam2Promptable
+from glesam.models.sam.sam2 import Sam2Promptable
 
 
 @pytest.fixture(scope="module")

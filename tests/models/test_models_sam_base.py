@@ -13,9 +13,9 @@ from transformers import Sam2Model, Sam2VideoConfig, Sam2VideoModel, SamModel
 
 from glesam.errors import ModelError
 from glesam.models.base import PromptTensors
-from glesam.models.sam import SamPromptable
-from glesam.models.sam2 import Sam2Promptable
-from glesam.models.wrapped import TIED_KEYS
+from glesam.models.sam.base import TIED_KEYS
+from glesam.models.sam.sam import SamPromptable
+from glesam.models.sam.sam2 import Sam2Promptable
 
 CASES = [(SamPromptable, SamModel, sam_tiny), (Sam2Promptable, Sam2Model, sam2_tiny)]
 

@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor, nn
 
-from glesam import assembly, predictor
 from glesam.errors import ConfigError, GlesamError, ImageError, ModelError, PromptError
 from glesam.models.base import Embedding, ImageGeometry, MaskOutput, PromptableModel, PromptTensors
-from glesam.models.compact import CompactConfig, CompactModel
-from glesam.models.store import state_digest
-from glesam.predictor import Predictor
-from glesam.prompts import Prompts
+from glesam.models.compact.model import CompactConfig, CompactModel
+from glesam.predict import answers as assembly
+from glesam.predict import predictor
+from glesam.predict.predictor import Predictor
+from glesam.prompts.prompts import Prompts
+from glesam.weights.folders import state_digest
 
 SIDE = 64
 
@@ -446,7 +447,7 @@ def test_bad_prompts_are_refused_in_one_line(model: HalfPlane, arguments: dict[s
 
 
 def test_bfloat16_is_close_to_float32() -> None:
-    from glesam.models.compact import CompactConfig, CompactModel
+    from glesam.models.compact.model import CompactConfig, CompactModel
 
     torch.manual_seed(0)
     model = CompactModel(CompactConfig(backbone="lite0", image_size=128)).eval()

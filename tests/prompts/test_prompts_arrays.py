@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from glesam.errors import PromptError
 from glesam.models import base
-from glesam.prompt_arrays import PADDING_LABEL, box_rows, label_lists, mask_stack, pad, point_lists
+from glesam.prompts.arrays import PADDING_LABEL, box_rows, label_lists, mask_stack, pad, point_lists
 
 coordinate = st.floats(0, 4096, width=32)
 objects = st.lists(st.lists(st.tuples(coordinate, coordinate), max_size=5), min_size=1, max_size=5)

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from glesam import prompts_file
 from glesam.errors import PromptError
-from glesam.prompts import Prompts, read_prompts_file, write_prompts_file
+from glesam.prompts import file as prompts_file
+from glesam.prompts.prompts import Prompts, read_prompts_file, write_prompts_file
 
 coordinate = st.floats(0, 9000, width=32)
 point = st.lists(coordinate, min_size=2, max_size=2)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from glesam.errors import PromptError
 from glesam.models.base import ImageGeometry
-from glesam.prompts import PADDING_LABEL, Prompts
+from glesam.prompts.prompts import PADDING_LABEL, Prompts
 
 point = st.tuples(st.floats(0, 99, width=32), st.floats(0, 79, width=32))
 box = st.builds(

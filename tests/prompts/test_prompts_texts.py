@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glesam.errors import PromptError
-from glesam.prompts import parse_box, parse_point
+from glesam.prompts.prompts import parse_box, parse_point
 
 number = st.floats(0, 30000, width=32)
 

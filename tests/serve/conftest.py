@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 pytest.importorskip("fastapi")
 pytest.importorskip("httpx")
-sys.path.insert(0, str(Path(__file__).parents[1] / "models"))  # models_tiny
-sys.path.insert(0, str(Path(__file__).parent))  # page_driver
-
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from page_fixtures import address, browser, person, visit
 
-from glesam.predictor import Predictor
+from glesam.predict.predictor import Predictor
 from glesam.serve.app import create_app
 from glesam.serve.settings import ServerSettings
 
@@ -31,7 +26,7 @@ def tiny() -> Predictor:
     """Used by the tests alone; servers copy its modules."""
     from models_tiny import sam_tiny
 
-    from glesam.models.sam import SamPromptable
+    from glesam.models.sam.sam import SamPromptable
 
     return Predictor(SamPromptable(sam_tiny()), name="tiny")
 

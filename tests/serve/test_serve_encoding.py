@@ -14,10 +14,10 @@ from pycocotools import mask as coco_mask
 from serve_helpers import encoded, text_of
 
 from glesam.errors import ImageError, PromptError
-from glesam.images import content_hash, read
-from glesam.prompts import Prompts
-from glesam.prompts_file import ObjectPrompt
-from glesam.results import Masks
+from glesam.images.reading import content_hash, read
+from glesam.masks.masks import Masks
+from glesam.prompts.file import ObjectPrompt
+from glesam.prompts.prompts import Prompts
 from glesam.serve.encoding import answer_objects, decode_picture, png, prompts_of
 from glesam.serve.refusals import RefusalError
 from glesam.serve.settings import ServerSettings

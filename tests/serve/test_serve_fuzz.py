@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from glesam.predictor import Predictor
+from glesam.predict.predictor import Predictor
 from glesam.serve.app import create_app
 from glesam.serve.settings import ServerSettings
 

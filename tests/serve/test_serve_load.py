@@ -12,8 +12,8 @@ from fastapi import FastAPI
 from pycocotools import mask as coco_mask
 from serve_helpers import encoded, text_of
 
-from glesam.images import content_hash, read
-from glesam.predictor import Predictor
+from glesam.images.reading import content_hash, read
+from glesam.predict.predictor import Predictor
 
 CLIENTS, EACH, BROKEN = 16, 25, 0.1
 MakeApp = Callable[..., FastAPI]

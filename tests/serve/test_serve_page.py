@@ -12,7 +12,7 @@ import pytest
 from page_driver import CUP, CUP_BOX, EXAMPLE, SPOON, TABLE, Person, assert_drawn, box_inside, post
 from PIL import Image
 
-from glesam.rle import decode
+from glesam.masks.rle import decode
 
 BAR_MS = 300
 
@@ -168,7 +168,7 @@ def test_make_it_worse_by_a_kind_with_severity(person: Person) -> None:
 
 
 def test_everything_offers_masks_to_keep(person: Person) -> None:
-    from glesam.predictor import Predictor
+    from glesam.predict.predictor import Predictor
 
     if not hasattr(Predictor, "generate"):
         pytest.skip("the library has no everything mode")

@@ -13,7 +13,7 @@ from page_driver import CUP, CUP_BOX, EXAMPLE, SIZE, SPOON, Bits, Person, assert
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from glesam.rle import decode
+from glesam.masks.rle import decode
 
 
 def two_objects(person: Person) -> list[Bits]:

@@ -10,9 +10,9 @@ import torch
 from serve_helpers import encoded
 from torch import Tensor
 
-from glesam.enhance.restoration import Restoration
-from glesam.images import content_hash, read
-from glesam.predictor import Predictor
+from glesam.enhance.pipeline import Restoration
+from glesam.images.reading import content_hash, read
+from glesam.predict.predictor import Predictor
 from glesam.serve.pictures import AbsentEmbeddingError, EmbeddingCache, KeyedPredictor, PictureStore, StoredPicture
 from glesam.serve.refusals import RefusalError
 

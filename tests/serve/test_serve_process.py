@@ -20,7 +20,7 @@ import pytest
 from pycocotools import mask as coco_mask
 from serve_helpers import encoded, text_of
 
-from glesam.predictor import Predictor
+from glesam.predict.predictor import Predictor
 
 PICTURE = encoded(7, 500, 400)
 BOXES = [[float(i), float(i), i + 120.0, i + 90.0] for i in range(64)]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from glesam.serve.lanes import Lane
+from glesam.serve.queues import Lane
 from glesam.serve.refusals import RefusalError
 
 SOON = 0.2

@@ -13,11 +13,12 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 from serve_helpers import encoded, text_of
 
-from glesam.degrade import lqseg, real, robustseg
+from glesam.degrade import real, robustseg
+from glesam.degrade.lqseg import pipeline as lqseg
 from glesam.errors import GlesamError
-from glesam.images import content_hash, read
-from glesam.predictor import Predictor
-from glesam.prompts import Prompts
+from glesam.images.reading import content_hash, read
+from glesam.predict.predictor import Predictor
+from glesam.prompts.prompts import Prompts
 
 MakeClient = Callable[..., TestClient]
 CLICK = {"points": [[20, 20]]}

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from glesam.data.augment import (
+from glesam.train.feed.augment import (
     PADDING_GREY,
     ViewConfig,
     ids_and_areas,

@@ -15,10 +15,10 @@ from typer.testing import CliRunner
 from glesam.cli.train import app
 from glesam.enhance.residual import ResidualEnhancer
 from glesam.enhance.skips import SkipAdapter
-from glesam.enhance.tuned import image_encoder, mask_decoder, save_tuned, with_tuned
 from glesam.errors import ConfigError, ModelError
 from glesam.models.base import PromptableModel
 from glesam.models.registry import load_model
+from glesam.models.tuned import image_encoder, mask_decoder, save_tuned, with_tuned
 from glesam.train.averaging import average_parts
 
 

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from glesam.data.folder import FolderDataset
-from glesam.data.pack import pack
+from glesam.data.readers.folder import FolderDataset
 from glesam.errors import ConfigError
 from glesam.models.base import PromptTensors
-from glesam.models.compact import CompactModel
-from glesam.train.base import BaseStage, _corrective_click, build_model, validate
+from glesam.models.compact.model import CompactModel
 from glesam.train.config import BaseConfig, Phase
+from glesam.train.feed.pack import pack
 from glesam.train.loop import Trainer
+from glesam.train.stages.base import BaseStage, _corrective_click, build_model, validate
 
 
 def draw_set(root, count=6):
@@ -70,7 +70,7 @@ def test_training_learns_and_two_prompts_give_two_masks(data, tmp_path):
     view = trainer.data[0]
     model = trainer.accelerator.unwrap_model(trainer.objective).model.eval()
     with torch.inference_mode():
-        from glesam.models.compact import to_pixel_values
+        from glesam.models.compact.model import to_pixel_values
 
         embedding = model.encode(to_pixel_values(view["pixels"].numpy()))
         masks = (

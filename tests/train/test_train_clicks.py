@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glesam.data.prompts import CORNER_LABELS, bounding_box, loosen_box, random_points, sample_prompt
+from glesam.train.feed.clicks import CORNER_LABELS, bounding_box, loosen_box, random_points, sample_prompt
 
 
 def region(seed, size=48):

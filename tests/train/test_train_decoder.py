@@ -7,16 +7,16 @@ import pytest
 import torch
 from train_tiny import losses_of, photo_set, resumes_exactly, tiny_model, tiny_prior
 
-from glesam.data.pack import pack
 from glesam.enhance.residual import ResidualEnhancer
-from glesam.enhance.tuned import image_encoder, mask_decoder, save_tuned, with_tuned
 from glesam.errors import ConfigError, ModelError
 from glesam.models.base import Embedding, PromptTensors
-from glesam.models.compact import CompactModel
-from glesam.train.decoder import DecoderConfig, DecoderStage, decode_all, dice_focal_losses
-from glesam.train.enhancer import EnhancerConfig, build_enhancer
-from glesam.train.helpers import state_digest
+from glesam.models.compact.model import CompactModel
+from glesam.models.tuned import image_encoder, mask_decoder, save_tuned, with_tuned
+from glesam.train.feed.pack import pack
 from glesam.train.loop import Trainer
+from glesam.train.stages.decoder import DecoderConfig, DecoderStage, decode_all, dice_focal_losses
+from glesam.train.stages.enhancer import EnhancerConfig, build_enhancer
+from glesam.train.stages.frozen import state_digest
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def sizes(heads):
 
 def held_out_loss(of, model):
     """Loss on a batch that training has not seen, of weights that may not be those in training."""
-    from glesam.train.decoder import DecoderObjective
+    from glesam.train.stages.decoder import DecoderObjective
 
     with torch.no_grad():
         return {k: float(v) for k, v in DecoderObjective(model, of.config.loss, 0.0)(of.batches(0)[9999]).items()}

@@ -5,15 +5,15 @@ import pytest
 import torch
 from train_tiny import losses_of, photo_set, resumes_exactly, tiny_model, tiny_prior
 
-from glesam.data.pack import pack
 from glesam.enhance.gle import LatentEnhancer
 from glesam.enhance.lora import adapted_layers, lora_settings
 from glesam.enhance.residual import ResidualEnhancer, load_enhancer
 from glesam.errors import ConfigError, ModelError
-from glesam.train.enhancer import EnhancerConfig, EnhancerStage, alignment_scale, build_enhancer, enhancement
-from glesam.train.helpers import state_digest
-from glesam.train.latents import pair_latents
+from glesam.train.feed.latents import pair_latents
+from glesam.train.feed.pack import pack
 from glesam.train.loop import Trainer
+from glesam.train.stages.enhancer import EnhancerConfig, EnhancerStage, alignment_scale, build_enhancer, enhancement
+from glesam.train.stages.frozen import state_digest
 
 HAZE = {"real:haze:5": 1.0}  # a strong and even degradation: one that a few steps on a random encoder can learn
 
@@ -180,7 +180,7 @@ def test_full_size_models_work_by_the_same_path(data, tmp_path):
     """A tiny SAM, whose views are brought to its own size and whose latent has 32 channels."""
     from transformers import SamConfig, SamModel
 
-    from glesam.models.sam import SamPromptable
+    from glesam.models.sam.sam import SamPromptable
 
     prompt = {"hidden_size": 32, "image_size": 64, "patch_size": 16}
     vision = {"hidden_size": 24, "output_channels": 32, "num_hidden_layers": 1, "num_attention_heads": 3}

@@ -7,12 +7,12 @@ import pytest
 import torch
 from train_tiny import losses_of, photo_set, resumes_exactly, tiny_model
 
-from glesam.data.pack import pack
 from glesam.enhance.gate import DegradationGate
-from glesam.train.gate import GateConfig, GateStage, gate_quality, ordinal_targets
-from glesam.train.helpers import state_digest
-from glesam.train.latents import pair_latents
+from glesam.train.feed.latents import pair_latents
+from glesam.train.feed.pack import pack
 from glesam.train.loop import Trainer
+from glesam.train.stages.frozen import state_digest
+from glesam.train.stages.gate import GateConfig, GateStage, gate_quality, ordinal_targets
 
 HAZE = {"real:haze:5": 1.0}  # as bad as LQ-3, and even enough for a head on a random encoder to tell
 
@@ -60,7 +60,7 @@ def test_the_threshold_is_that_of_whole_photos_as_the_predictor_encodes_them(par
 
 
 def unseen(made, step):
-    from glesam.train.lq_pairs import PairBatches
+    from glesam.train.feed.pairs import PairBatches
 
     return pair_latents(made.encoder, PairBatches(made.packs, [1.0], made.config)[5000 + step])
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from glesam.data.base import Sample
-from glesam.data.pack import consecutive_ids, pack, shrink
 from glesam.errors import DataError
+from glesam.train.feed.pack import consecutive_ids, pack, shrink
 
 
 class Memory:

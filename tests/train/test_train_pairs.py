@@ -5,15 +5,15 @@ import pytest
 import torch
 from train_tiny import photo_set, tiny_model
 
-from glesam.data.augment import ViewConfig, random_view
 from glesam.data.base import Sample
-from glesam.data.pack import pack
+from glesam.degrade.levels import apply, parse_level
 from glesam.errors import ConfigError
-from glesam.evaluate.levels import apply, parse_level
-from glesam.train.helpers import FrozenPartsObjective, decay_groups, open_frozen, state_digest, view_pixels
-from glesam.train.latents import cache_latents, latent_statistics, pair_latents, pair_stream
-from glesam.train.lq_pairs import PairBatches, PairConfig, level_table, severity
-from glesam.train.lq_validation import LEVELS, DegradedSet, EnhancedModel, level_latents
+from glesam.train.feed.augment import ViewConfig, random_view
+from glesam.train.feed.latents import cache_latents, latent_statistics, pair_latents, pair_stream
+from glesam.train.feed.pack import pack
+from glesam.train.feed.pairs import PairBatches, PairConfig, level_table, severity
+from glesam.train.stages.frozen import FrozenPartsObjective, decay_groups, open_frozen, state_digest, view_pixels
+from glesam.train.validation import LEVELS, DegradedSet, EnhancedModel, level_latents
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +133,7 @@ def test_impossible_levels_are_refused(shares, words):
 
 
 def test_pasted_objects_become_new_ids_in_photos_of_any_shape(packs):
-    from glesam.train.lq_pairs import _paste
+    from glesam.train.feed.pairs import _paste
 
     sample = packs[0][0]
     wide = np.ascontiguousarray(sample.image[:60]), np.ascontiguousarray(sample.mask[:60])

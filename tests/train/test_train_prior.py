@@ -5,16 +5,16 @@ import pytest
 import torch
 from train_tiny import losses_of, photo_set, resumes_exactly
 
-from glesam.data.pack import pack
+from glesam.common.files import sha256
 from glesam.enhance.gle import LatentEnhancer
 from glesam.enhance.priors import load_prior, load_schedule
 from glesam.enhance.schedule import NoiseSchedule
 from glesam.errors import ConfigError
-from glesam.files import sha256
-from glesam.train.autoencoder import AutoencoderConfig, AutoencoderStage, edge_loss
-from glesam.train.helpers import state_digest
-from glesam.train.photo_crops import PhotoCrops, to_signed, to_tiles
-from glesam.train.prior import TEXT_FILE, PriorConfig, PriorObjective, PriorStage, build_unet, make_scheduler
+from glesam.train.feed.crops import PhotoCrops, to_signed, to_tiles
+from glesam.train.feed.pack import pack
+from glesam.train.stages.autoencoder import AutoencoderConfig, AutoencoderStage, edge_loss
+from glesam.train.stages.frozen import state_digest
+from glesam.train.stages.prior import TEXT_FILE, PriorConfig, PriorObjective, PriorStage, build_unet, make_scheduler
 
 SHARED = {"data": {"photos": 1.0}, "workers": 0, "warmup": 5, "ema": 0.9}
 

@@ -4,16 +4,16 @@ import pytest
 import torch
 from train_tiny import losses_of, photo_set, resumes_exactly, tiny_model, tiny_prior
 
-from glesam.data.pack import pack
 from glesam.enhance.bundle import Parts, load_bundle, write_bundle
 from glesam.enhance.gate import DegradationGate
 from glesam.enhance.residual import ResidualEnhancer
 from glesam.enhance.skips import SkipAdapter
 from glesam.errors import ConfigError
-from glesam.models.compact import CompactModel
-from glesam.models.store import state_digest
-from glesam.train.decoder import DecoderConfig, DecoderStage
-from glesam.train.enhancer import EnhancerConfig, EnhancerStage, enhance
+from glesam.models.compact.model import CompactModel
+from glesam.train.feed.pack import pack
+from glesam.train.stages.decoder import DecoderConfig, DecoderStage
+from glesam.train.stages.enhancer import EnhancerConfig, EnhancerStage, enhance
+from glesam.weights.folders import state_digest
 
 
 @pytest.fixture(scope="module")

@@ -7,12 +7,12 @@ import torch
 from safetensors.torch import load_file
 from train_tiny import losses_of, photo_set, tiny_model
 
-from glesam.data.pack import pack
 from glesam.enhance.residual import ResidualEnhancer
-from glesam.enhance.tuned import image_encoder
 from glesam.errors import ConfigError
-from glesam.train.decoder import DecoderConfig, DecoderStage
-from glesam.train.tuned_parts import saved_part
+from glesam.models.tuned import image_encoder
+from glesam.train.feed.pack import pack
+from glesam.train.stages.decoder import DecoderConfig, DecoderStage
+from glesam.train.stages.trainable import saved_part
 
 EARLY = ("backbone.stem.", "backbone.blocks.0.")
 PARTS = ("decoder", "encoder", "enhancer", "skips")

@@ -11,9 +11,9 @@ import torch
 from diffusers import UNet2DConditionModel
 from safetensors.torch import save_file
 
-from glesam.data.folder import FolderDataset
-from glesam.models.compact import CompactConfig, CompactModel
-from glesam.train.prior import TEXT_FILE, make_scheduler
+from glesam.data.readers.folder import FolderDataset
+from glesam.models.compact.model import CompactConfig, CompactModel
+from glesam.train.stages.prior import TEXT_FILE, make_scheduler
 
 
 class KilledError(Exception):

@@ -12,8 +12,8 @@ from transformers import Sam2VideoInferenceSession
 from video_tiny import SIDE, tiny_video_model
 
 from glesam.errors import ModelError, PromptError
-from glesam.prompts import Prompts
-from glesam.video.choose import load_tracker
+from glesam.prompts.prompts import Prompts
+from glesam.video.load import load_tracker
 from glesam.video.memory import MemoryTracker, has_memory, load_memory_model, pixel_values
 
 FRAMES = np.random.default_rng(0).integers(0, 256, (12, 48, 80, 3), dtype=np.uint8)
@@ -81,7 +81,7 @@ def test_state_goes_on_as_if_nothing_had_happened(model: object) -> None:
 def test_pixels_are_those_of_the_image_model() -> None:
     from transformers import Sam2Config, Sam2Model
 
-    from glesam.models.sam2 import Sam2Promptable
+    from glesam.models.sam.sam2 import Sam2Promptable
 
     config = tiny_video_model().config
     parts = {name: getattr(config, name) for name in ("vision_config", "prompt_encoder_config", "mask_decoder_config")}

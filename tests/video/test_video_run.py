@@ -16,12 +16,12 @@ from pycocotools import mask as coco_mask
 from video_tiny import ColourOracle
 
 from glesam.errors import ConfigError, ImageError, PromptError
-from glesam.prompts import Prompts
+from glesam.prompts.prompts import Prompts
 from glesam.video.frames import VideoSource, is_video, open_video
 from glesam.video.journal import is_complete, read_frames, to_masks
 from glesam.video.propagate import MaskPropagation, Settings
 from glesam.video.run import ClipOutputs, ClipTask, segment_video
-from glesam.video.synthetic import SyntheticClip
+from synthetic_clip import SyntheticClip
 
 CLIP = SyntheticClip(320, 180, period=120)
 FRAMES = 70

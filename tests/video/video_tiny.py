@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from transformers import Sam2VideoConfig, Sam2VideoModel
 
-from glesam.prompts import Prompts
-from glesam.results import Masks
+from glesam.masks.masks import Masks
+from glesam.prompts.prompts import Prompts
 
 WIDTH, SIDE = 128, 64
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glesam.everything.crops import crop_boxes, is_cut, tile_spans
 from glesam.everything.grid import point_grid
+from glesam.views.crops import crop_boxes, is_cut, tile_spans
 
 
 def test_grid_is_cell_middles() -> None:

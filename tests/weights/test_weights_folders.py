@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from glesam.errors import ModelError
-from glesam.models.store import brief, fetch_folder, read_config, read_weights, seal, user_folder, verify_seal
+from glesam.weights.folders import brief, fetch_folder, read_config, read_weights, seal, user_folder, verify_seal
 
 
 @pytest.fixture

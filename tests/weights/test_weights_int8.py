@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from glesam.errors import ModelError
-from glesam.models.quantized import SCALE, pack, unpack
-from glesam.models.store import load_module, read_weights, save_module, save_tensors, store_int8
+from glesam.weights.folders import load_module, read_weights, save_module, save_tensors, store_int8
+from glesam.weights.int8 import SCALE, pack, unpack
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(-30, 10), st.sampled_from([(64, 64), (32, 16, 3, 3), (128, 2, 20)]))

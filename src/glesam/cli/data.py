@@ -12,8 +12,8 @@ from glesam.errors import ConfigError
 
 if TYPE_CHECKING:
     from glesam.data.base import SegmentationDataset
-    from glesam.data.build_sample import Outcome
-    from glesam.data.check import CheckReport
+    from glesam.data.build.sample import Outcome
+    from glesam.data.check.check import CheckReport
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -69,9 +69,9 @@ def build(
     split: SplitOption = None,
 ) -> None:
     """Build an LQSeg set: clear/, lq1/, lq2/, lq3/, masks/ and manifest.json with seeds and hashes of every file."""
-    from glesam.data.build_options import BuildConfig
-    from glesam.data.lqseg import build as build_set
-    from glesam.data.registry import open_dataset
+    from glesam.data.build.builder import build as build_set
+    from glesam.data.build.options import BuildConfig
+    from glesam.data.readers.registry import open_dataset
 
     options: dict[str, Any] = {"recipe": recipe, "objects": objects, "image_format": image_format}
     config = BuildConfig(_levels(levels), seed=seed, min_share=min_share, limit=limit, **options)
@@ -103,8 +103,8 @@ def verify(
     ] = None,
 ) -> None:
     """Compare every file of a built set with its manifest; list what is missing, changed or extra."""
-    from glesam.data.manifest import Manifest
-    from glesam.data.verify import verify as verify_set
+    from glesam.data.build.manifest import Manifest
+    from glesam.data.build.verify import verify as verify_set
 
     total = sum(len(sample.files) for sample in Manifest.load(manifest or folder).samples.values())
     with progress(total, "verify") as advance:
@@ -127,7 +127,7 @@ def check(
     split: SplitOption = None,
 ) -> None:
     """Show what is wrong with a data set: sizes, empty masks, unreadable files, missing partners, doubtful names."""
-    from glesam.data.contact_sheet import write_contact_sheet
+    from glesam.draw.sheet import write_contact_sheet
 
     report, tiles = _checked(folder, layout, split)
     _print_report(folder, report)
@@ -142,10 +142,10 @@ def check(
 
 def _checked(folder: Path, layout: str | None, split: str | None) -> tuple[CheckReport, Any]:
     """Report of a set, and the function that gives the tiles of its contact sheet."""
-    from glesam.data.check import check_dataset, check_folder
-    from glesam.data.check_files import scan_folder
-    from glesam.data.check_tiles import dataset_tiles, folder_tiles
-    from glesam.data.registry import open_dataset, recognise
+    from glesam.data.check.check import check_dataset, check_folder
+    from glesam.data.check.files import scan_folder
+    from glesam.data.check.tiles import dataset_tiles, folder_tiles
+    from glesam.data.readers.registry import open_dataset, recognise
 
     key = layout or (recognise(folder).key if folder.exists() else None)
     if key == "folder":
@@ -164,7 +164,7 @@ def _print_report(folder: Path, report: CheckReport) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from glesam.data.check import KINDS
+    from glesam.data.check.check import KINDS
 
     title = f"{folder}: {report.samples} pictures, {report.objects} objects, {len(report.problems)} problems"
     table = Table("finding", "number", "meaning", "first", title=escape(title))
@@ -183,6 +183,6 @@ def _levels(text: str) -> tuple[int, ...]:
     Raises:
         ConfigError: a part is no level; the message gives the nearest.
     """
-    from glesam.degrade.lqseg import parse_level
+    from glesam.degrade.lqseg.pipeline import parse_level
 
     return tuple(parse_level(part) for part in text.split(","))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from glesam.degrade.batch import Outcome, Task
     from glesam.degrade.contact_sheet import Cell
-    from glesam.images import ImageSource
+    from glesam.images.sources import ImageSource
 
 # Rows of pictures, and variants in a row; of more variants than that, one picture is shown in lines of four.
 _SHEET_ROWS, _SHEET_VARIANTS, _WRAP = 6, 5, 4
@@ -54,7 +54,7 @@ def degrade(
     from glesam.degrade.batch import BatchOptions, plan
     from glesam.degrade.contact_sheet import check_suffix
     from glesam.degrade.variants import parse_variants
-    from glesam.images import iterate
+    from glesam.images.sources import iterate
 
     variants = parse_variants(recipe, lqseg_recipe, level, kind, severity)
     options = BatchOptions(seed, image_format, overwrite, record, workers)
@@ -125,7 +125,7 @@ def _cells(task: Task) -> list[Cell]:
     import cv2
 
     from glesam.degrade.contact_sheet import Cell
-    from glesam.images import read
+    from glesam.images.reading import read
 
     clean = task.source.read()
     cells = [Cell(_name(task.source), clean)]

@@ -12,11 +12,11 @@ from glesam.cli.common import FAILED, console, handle_errors, progress, warn
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from glesam.evaluate.benchmark import BenchmarkConfig, Results
-    from glesam.evaluate.model_specs import LoadPredictor
-    from glesam.evaluate.presets import Preset
-    from glesam.evaluate.report import Report
-    from glesam.evaluate.sources import Source
+    from glesam.evaluate.measure.benchmark import BenchmarkConfig, Results
+    from glesam.evaluate.measure.model_specs import LoadPredictor
+    from glesam.evaluate.measure.sources import Source
+    from glesam.evaluate.report.presets import Preset
+    from glesam.evaluate.report.report import Report
 
 _MOST_NAMED = 20
 
@@ -65,9 +65,9 @@ def evaluate(
 
     Writes report.md, per_object.csv, summary.csv, summary.json and figures. Masks are measured at the picture's size.
     """
-    from glesam.evaluate.drawing import require_matplotlib
-    from glesam.evaluate.model_specs import predictor_loader
-    from glesam.evaluate.report import make_report
+    from glesam.evaluate.measure.model_specs import predictor_loader
+    from glesam.evaluate.report.drawing import require_matplotlib
+    from glesam.evaluate.report.report import make_report
 
     if figures:
         require_matplotlib()
@@ -86,7 +86,7 @@ def evaluate(
 
 def _preset(name: str | None) -> Preset | None:
     """The preset that was asked for."""
-    from glesam.evaluate.presets import find_preset
+    from glesam.evaluate.report.presets import find_preset
 
     return None if name is None else find_preset(name)
 
@@ -103,12 +103,12 @@ def _config(
     limit: int | None,
 ) -> BenchmarkConfig:
     """What to measure: options that were given win over the preset, the preset over the defaults."""
+    from glesam.common.messages import hint
+    from glesam.degrade.levels import RECIPES, parse_levels
     from glesam.errors import ConfigError
-    from glesam.evaluate.benchmark import BenchmarkConfig
-    from glesam.evaluate.levels import RECIPES, parse_levels
-    from glesam.evaluate.model_specs import parse_models
-    from glesam.evaluate.names import hint
-    from glesam.evaluate.protocol import parse_prompts
+    from glesam.evaluate.measure.benchmark import BenchmarkConfig
+    from glesam.evaluate.measure.model_specs import parse_models
+    from glesam.evaluate.measure.protocol import parse_prompts
 
     if recipe not in RECIPES:
         raise ConfigError(f"expected --recipe test or train, got {recipe!r}; {hint(recipe, RECIPES)}")
@@ -142,8 +142,8 @@ def _shares(texts: Sequence[str]) -> dict[str, float]:
 
 def _sources(data: Sequence[str], preset: Preset | None, partial: bool) -> list[Source]:
     """Open the data sets, and see that a preset has what it needs."""
-    from glesam.evaluate.presets import require_sets
-    from glesam.evaluate.sources import open_sources
+    from glesam.evaluate.measure.sources import open_sources
+    from glesam.evaluate.report.presets import require_sets
 
     if not data and preset:
         require_sets(preset, [])
@@ -155,8 +155,8 @@ def _sources(data: Sequence[str], preset: Preset | None, partial: bool) -> list[
 
 def _check_share_names(config: BenchmarkConfig, sources: Sequence[Source]) -> None:
     """Refuse a share for a set that is not measured."""
+    from glesam.common.messages import hint
     from glesam.errors import ConfigError
-    from glesam.evaluate.names import hint
 
     names = [source.name for source in sources]
     for name in config.min_share:
@@ -168,8 +168,8 @@ def _check_share_names(config: BenchmarkConfig, sources: Sequence[Source]) -> No
 
 def _check_writable(out: Path) -> None:
     """Find out before measuring, not after, that the report cannot be written."""
+    from glesam.common.files import atomic_path
     from glesam.errors import ConfigError
-    from glesam.files import atomic_path
 
     try:
         with atomic_path(out / ".writable") as temporary:
@@ -185,8 +185,8 @@ def _run(
     config: BenchmarkConfig, sources: Sequence[Source], out: Path, load: LoadPredictor, overwrite: bool
 ) -> Results:
     """Run the benchmark behind a progress bar."""
-    from glesam.evaluate.benchmark import run_benchmark
-    from glesam.evaluate.sources import choose
+    from glesam.evaluate.measure.benchmark import run_benchmark
+    from glesam.evaluate.measure.sources import choose
 
     pictures = sum(len(choose(source.names, config.limit, config.seed)) for source in sources)
     with progress(pictures * len(config.models) * len(config.levels), "evaluate") as advance:
@@ -197,9 +197,9 @@ def _run(
 
 def _finish(report: Report, sources: Sequence[Source], out: Path, load: LoadPredictor | None) -> None:
     """Draw the figures (without a loader: none), write the report, show the table and what was left out."""
-    from glesam.evaluate.figures import draw_figures
-    from glesam.evaluate.gallery import draw_gallery
-    from glesam.evaluate.report import screen_table, write_report
+    from glesam.evaluate.report.figures import draw_figures
+    from glesam.evaluate.report.gallery import draw_gallery
+    from glesam.evaluate.report.report import screen_table, write_report
 
     drawn: list[Path] = []
     if load is not None:

@@ -44,8 +44,8 @@ def export(
     Run it with Predictor.from_pretrained(FOLDER) or glesam segment --model FOLDER.
     """
     from glesam.export.folder import export as export_folder
-    from glesam.images import iterate
-    from glesam.predictor import Predictor
+    from glesam.images.sources import iterate
+    from glesam.predict.predictor import Predictor
 
     photos = [source.read() for source in iterate(photo)] if photo else []
     predictor = Predictor.from_pretrained(model, enhancer=enhancer)

@@ -53,7 +53,7 @@ def _cure(info: ModelInfo) -> str:
     """How to get a model's weights."""
     if not info.preset.original_file:
         return "install glesam again"
-    from glesam.models.store import user_folder
+    from glesam.weights.folders import user_folder
 
     address = f"{info.preset.original_url}{info.preset.original_file}"
     return f"use it once with network access, or download {address} into {user_folder()}"

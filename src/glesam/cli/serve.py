@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from glesam.cli.common import warn
-from glesam.cli.segment import Enhance
+from glesam.cli.segment.command import Enhance
 from glesam.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -57,8 +57,8 @@ def base(
 
     Several processes: `torchrun --nproc-per-node N -m glesam train base ...`.
     """
-    from glesam.train.base import BaseStage
     from glesam.train.config import BaseConfig, read_config
+    from glesam.train.stages.base import BaseStage
 
     given: dict[str, Any] = {"val": val, "init": init, "seed": seed, "lr": lr, "workers": workers}
     if data:
@@ -89,9 +89,9 @@ def prior(
 
     Look at OUT/autoencoder/reconstructions.png and OUT/samples.png. Masks are not used.
     """
-    from glesam.train.autoencoder import AutoencoderConfig, AutoencoderStage
     from glesam.train.config import read_config
-    from glesam.train.prior import PriorConfig, PriorStage
+    from glesam.train.stages.autoencoder import AutoencoderConfig, AutoencoderStage
+    from glesam.train.stages.prior import PriorConfig, PriorStage
 
     given: dict[str, Any] = {"seed": seed, "workers": workers, **_shares(data)}
     options = read_config(PriorConfig, _stored(config, out, resume), {**given, "lr": lr, "steps": steps})
@@ -138,7 +138,7 @@ def enhancer(
 ) -> None:
     """Stage 1: train the enhancer to turn latents of degraded photos into those of clean ones."""
     from glesam.train.config import read_config
-    from glesam.train.enhancer import EnhancerConfig, EnhancerStage
+    from glesam.train.stages.enhancer import EnhancerConfig, EnhancerStage
 
     given = {
         **_pair_options(data, val, model, cached_pairs, seed, lr, steps, workers),
@@ -191,7 +191,7 @@ def decoder(
 ) -> None:
     """Stage 2: train the mask decoder on enhanced latents; or, as baselines, on raw ones, or the encoder."""
     from glesam.train.config import read_config
-    from glesam.train.decoder import DecoderConfig, DecoderStage
+    from glesam.train.stages.decoder import DecoderConfig, DecoderStage
 
     given = _pair_options(data, val, model, None, seed, lr, steps, workers)
     given |= {"enhancer": enhancer, "init": init, "train": train or None, "loss": loss, "skips": skips, "gate": gate}
@@ -218,7 +218,7 @@ def gate(
 ) -> None:
     """Train the gate, which tells degraded photos from clean ones, so that clean ones skip the enhancer."""
     from glesam.train.config import read_config
-    from glesam.train.gate import GateConfig, GateStage
+    from glesam.train.stages.gate import GateConfig, GateStage
 
     given = _pair_options(data, val, model, cached_pairs, seed, lr, steps, workers)
     options = read_config(GateConfig, _stored(config, out, resume), given)
@@ -330,9 +330,9 @@ def _share(item: str) -> tuple[str, float]:
 
 def _open_data(data: dict[str, float], val: str | None, cache: Path) -> tuple[list[Any], Any]:
     """Pack the training sets and open the validation set."""
-    from glesam.data.pack import pack
-    from glesam.data.registry import open_dataset
+    from glesam.data.readers.registry import open_dataset
     from glesam.errors import ConfigError
+    from glesam.train.feed.pack import pack
 
     if not data:
         raise ConfigError("expected data to train on, got none; pass --data FOLDER or a config with 'data'")

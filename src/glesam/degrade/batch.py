@@ -16,12 +16,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from glesam.common.files import write_bytes, write_text
+from glesam.common.pool import cores, outcomes, writing
 from glesam.degrade.draws import seed_for
 from glesam.degrade.variants import Variant
 from glesam.errors import ConfigError, GlesamError, ImageError
-from glesam.files import write_bytes, write_text
-from glesam.images import ImageSource
-from glesam.processes import cores, outcomes, writing
+from glesam.images.sources import ImageSource
 
 RUN_FILE = "degrade.json"
 # Both without loss: a lossy file would degrade the picture once more, by an amount that no record tells.

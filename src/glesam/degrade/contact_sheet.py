@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from glesam.common.files import atomic_path
 from glesam.errors import ConfigError
-from glesam.files import atomic_path
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 _CAPTION, _GAP, _FONT = 20, 8, 13

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glesam.degrade.draws import DrawRecord, Draws
-from glesam.degrade.warping import warp_mask
+from glesam.degrade.optics.warping import warp_mask
 from glesam.errors import ConfigError, DataError, ImageError
 
 Picture: TypeAlias = NDArray[np.uint8]

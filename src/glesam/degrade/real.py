@@ -10,12 +10,12 @@ from __future__ import annotations
 from types import MappingProxyType
 
 from glesam.degrade.kind import Degrader, Kind, table
-from glesam.degrade.real_haze import haze
-from glesam.degrade.real_lens import defocus, rolling_motion
-from glesam.degrade.real_low_light import low_light
-from glesam.degrade.real_old_film import old_film
-from glesam.degrade.real_recompression import recompression
-from glesam.degrade.real_underwater import underwater
+from glesam.degrade.kinds.haze import haze
+from glesam.degrade.kinds.lens import defocus, rolling_motion
+from glesam.degrade.kinds.low_light import low_light
+from glesam.degrade.kinds.old_film import old_film
+from glesam.degrade.kinds.recompression import recompression
+from glesam.degrade.kinds.underwater import underwater
 
 KINDS = MappingProxyType(
     table(

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from glesam.degrade import blurs, colour, compression, geometric, sensor, weather
 from glesam.degrade.kind import Degrader, Kind, table
+from glesam.degrade.kinds import blurs, colour, compression, geometric, sensor, weather
 
 _SAME = "same formula and unit"
 _OTHER = "other formula; the mark is by eye"

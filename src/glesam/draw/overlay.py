@@ -10,11 +10,11 @@ import numpy.typing as npt
 from PIL import Image
 
 from glesam.errors import DataError
-from glesam.images import ImageInput, read
-from glesam.pixels import RGB
+from glesam.images.pixels import RGB
+from glesam.images.reading import ImageInput, read
 
 if TYPE_CHECKING:
-    from glesam.results import Masks
+    from glesam.masks.masks import Masks
 
 Colour = tuple[int, int, int]
 
@@ -48,7 +48,7 @@ def colour(index: int) -> Colour:
 
 
 def overlay(masks: Masks, image: ImageInput, alpha: float = 0.5) -> Image.Image:
-    """See `glesam.results.Masks.overlay`."""
+    """See `glesam.masks.masks.Masks.overlay`."""
     if not 0 <= alpha <= 1:
         raise DataError(f"expected alpha from 0 to 1, got {alpha}; 0 draws outlines only")
     canvas = _matching(masks, image).copy()
@@ -64,7 +64,7 @@ def overlay(masks: Masks, image: ImageInput, alpha: float = 0.5) -> Image.Image:
 
 
 def cutout(masks: Masks, image: ImageInput, index: int = 0) -> Image.Image:
-    """See `glesam.results.Masks.cutout`."""
+    """See `glesam.masks.masks.Masks.cutout`."""
     if not 0 <= index < len(masks):
         raise DataError(f"expected the index of one of {len(masks)} masks, got {index}; the first is 0")
     mask = masks.mask(index)[..., None]

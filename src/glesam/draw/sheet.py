@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from glesam.files import atomic_path
+from glesam.common.files import atomic_path
 
 Picture: TypeAlias = npt.NDArray[np.uint8]
 

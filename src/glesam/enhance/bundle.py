@@ -21,18 +21,18 @@ from typing import Any
 
 from torch import nn
 
+from glesam.common.files import sha256, write_text
 from glesam.enhance.folding import fold
 from glesam.enhance.gate import DegradationGate
 from glesam.enhance.gle import LatentEnhancer
 from glesam.enhance.lora import adapted_layers, merge_lora
+from glesam.enhance.pipeline import Enhance, LevelRule, Restoration
 from glesam.enhance.residual import load_enhancer
-from glesam.enhance.restoration import Enhance, LevelRule, Restoration
 from glesam.enhance.skips import SkipAdapter
-from glesam.enhance.tuned import Part, save_tuned, with_tuned, with_tuned_state
 from glesam.errors import ModelError
-from glesam.files import sha256, write_text
 from glesam.models.base import PromptableModel
-from glesam.models.store import CONFIG_FILE, brief, read_config, state_digest, store_int8
+from glesam.models.tuned import Part, save_tuned, with_tuned, with_tuned_state
+from glesam.weights.folders import CONFIG_FILE, brief, read_config, state_digest, store_int8
 
 FAMILY = "enhancer-bundle"
 FORMAT = 1

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from glesam.enhance.gle import check_latent
 from glesam.errors import ModelError
-from glesam.models.store import load_module, save_module
+from glesam.weights.folders import load_module, save_module
 
 FAMILY = "degradation-gate"
 LEVELS = 3

@@ -26,7 +26,7 @@ from glesam.enhance.priors import (
 )
 from glesam.enhance.schedule import NoiseSchedule, alphas_cumprod, noise_from_velocity, predict_x0
 from glesam.errors import ModelError
-from glesam.models.store import read_config, read_weights, save_tensors
+from glesam.weights.folders import read_config, read_weights, save_tensors
 
 if TYPE_CHECKING:
     from diffusers import UNet2DConditionModel

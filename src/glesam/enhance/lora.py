@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from glesam.common.files import atomic_path
 from glesam.errors import ModelError
-from glesam.files import atomic_path
 
 if TYPE_CHECKING:
     from diffusers import UNet2DConditionModel

@@ -11,13 +11,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from glesam.enhance.tuned import mask_decoder
 from glesam.errors import ModelError
-from glesam.models import checkpoint_tables as tables
 from glesam.models.base import PromptableModel
-from glesam.models.checkpoints import read_checkpoint, rename, stack_tables
-from glesam.models.store import check_keys
-from glesam.models.wrapped import TIED_KEYS, WrappedModel
+from glesam.models.sam import original_names as tables
+from glesam.models.sam.base import TIED_KEYS, WrappedModel
+from glesam.models.sam.original import read_checkpoint, rename, stack_tables
+from glesam.models.tuned import mask_decoder
+from glesam.weights.folders import check_keys
 
 _PREFIX = "mask_decoder."
 _TABLES = {

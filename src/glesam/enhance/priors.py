@@ -15,7 +15,7 @@ from torch import Tensor
 
 from glesam.enhance.schedule import NoiseSchedule
 from glesam.errors import ModelError
-from glesam.models.store import brief
+from glesam.weights.folders import brief
 
 if TYPE_CHECKING:
     from diffusers import UNet2DConditionModel

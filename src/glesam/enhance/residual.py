@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from glesam.enhance.gle import check_latent
 from glesam.errors import ModelError
-from glesam.models.store import CONFIG_FILE, load_module, read_config, save_module
+from glesam.weights.folders import CONFIG_FILE, load_module, read_config, save_module
 
 FAMILY = "residual-enhancer"
 
@@ -19,7 +19,7 @@ class ResidualEnhancer(nn.Module):
     """Latent to latent: a head, residual blocks of two 3 x 3 convolutions, and a tail that starts at zero.
 
     At the start it is the identity. With the defaults it costs as many multiplications on a 32 x 32 latent as the
-    default prior's U-Net (`glesam.train.prior.PriorConfig`), all of them at the latent's own size.
+    default prior's U-Net (`glesam.train.stages.prior.PriorConfig`), all of them at the latent's own size.
 
     Args:
         channels: of the latent.

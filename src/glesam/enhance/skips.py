@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from glesam.enhance.gate import LEVELS
 from glesam.errors import ModelError
 from glesam.models.base import Embedding
-from glesam.models.store import load_module, save_module
+from glesam.weights.folders import load_module, save_module
 
 FAMILY = "skip-adapter"
 Kind = Literal["attenuate", "branch"]

@@ -16,13 +16,13 @@ from glesam.models.base import Embedding, ImageGeometry, MaskOutput, PromptableM
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from glesam.encoded import Encoded
-    from glesam.everything.decode import View
+    from glesam.everything.clicks import View
     from glesam.everything.options import Settings
-    from glesam.everything.runs import Box
-    from glesam.everything.sparse import SparseMasks
-    from glesam.pixels import RGB
-    from glesam.prompts import Prompts
+    from glesam.images.pixels import RGB
+    from glesam.masks.runs import Box
+    from glesam.masks.sparse import SparseMasks
+    from glesam.predict.embeddings import Encoded
+    from glesam.prompts.prompts import Prompts
 
 
 class EverythingCalls:
@@ -59,10 +59,10 @@ class EverythingCalls:
             ImageError: no picture is set.
             ConfigError: an unknown setting, or a bad value.
         """
-        from glesam.everything.decode import PointDecoder
+        from glesam.everything.clicks import PointDecoder
         from glesam.everything.generator import Generator
         from glesam.everything.options import Options
-        from glesam.everything.sparse import SparseMasks
+        from glesam.masks.sparse import SparseMasks
 
         options, size = Options.parse(settings), self._picture().geometry.original_size
         generator = Generator(options, size, self._look, PointDecoder(self.model.device, options, self._chunk))
@@ -74,8 +74,8 @@ class EverythingCalls:
     def _predict_windows(self, prompts: Prompts, multimask: bool, tile: int) -> SparseMasks:
         """Segment each object in a window of its own, at least `tile` pixels wide; see `windows.WindowPredictor`."""
         from glesam.everything.options import check_tile
-        from glesam.everything.sparse import SparseMasks
-        from glesam.everything.windows import WindowPredictor
+        from glesam.masks.sparse import SparseMasks
+        from glesam.views.windows import WindowPredictor
 
         check_tile(tile)
         size = self._picture().geometry.original_size
@@ -87,7 +87,7 @@ class EverythingCalls:
     @torch.inference_mode()
     def _look(self, box: Box) -> View:
         """Encode, and enhance where asked for, what lies in a box of the current picture; nothing is kept."""
-        from glesam.everything.decode import View
+        from glesam.everything.clicks import View
 
         encoded = self._picture()
         height, width = encoded.geometry.original_size

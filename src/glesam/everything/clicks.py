@@ -16,11 +16,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from glesam.everything.enlarge import MARGIN
 from glesam.everything.filters import mask_boxes, stability_scores
 from glesam.everything.options import Options
-from glesam.everything.runs import Box
+from glesam.masks.runs import Box
 from glesam.models.base import ImageGeometry, MaskOutput, PromptTensors
+from glesam.views.enlarge import MARGIN
 
 Float = npt.NDArray[np.float32]
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from glesam.everything.runs import Box, RunMask, union
+from glesam.masks.runs import Box, RunMask, union
 
 
 @dataclass(frozen=True, eq=False)

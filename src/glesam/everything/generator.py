@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from glesam.everything.crops import crop_boxes, is_cut, tile_spans
-from glesam.everything.decode import Candidate, PointDecoder, View
-from glesam.everything.enlarge import Enlarger
+from glesam.everything.clicks import Candidate, PointDecoder, View
 from glesam.everything.found import Found
 from glesam.everything.grid import point_grid
-from glesam.everything.merging import merge_tiles
 from glesam.everything.nms import box_nms, mask_nms
+from glesam.everything.objects import merge_tiles
 from glesam.everything.options import Options
 from glesam.everything.regions import clean
-from glesam.everything.runs import Box
+from glesam.masks.runs import Box
+from glesam.views.crops import crop_boxes, is_cut, tile_spans
+from glesam.views.enlarge import Enlarger
 
 Look = Callable[[Box], View]
 """Encodes (and enhances) what lies in a box of the picture."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from glesam.everything.runs import Bool, Int, RunMask
+from glesam.masks.runs import Bool, Int, RunMask
 
 Float = npt.NDArray[np.float64]
 Numbers = npt.NDArray[Any]

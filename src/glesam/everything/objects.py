@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations
 
 from glesam.everything.found import Found, joined
-from glesam.everything.runs import Box, RunMask, union
+from glesam.masks.runs import Box, RunMask, union
 
 CONTAINED = 0.8
 """Share of a mask's part in the strip that must lie in another tile's mask for it to be a piece of that mask."""

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from glesam.everything.runs import Int, RunMask, union
+from glesam.masks.runs import Int, RunMask, union
 
 
 def label(mask: RunMask) -> tuple[int, Int]:

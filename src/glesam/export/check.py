@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from glesam import images
-from glesam.enhance.restoration import Restoration
+from glesam.enhance.pipeline import Restoration
 from glesam.errors import ModelError
+from glesam.images.pixels import RGB
+from glesam.masks.masks import Masks
+from glesam.masks.rle import Mask
 from glesam.models.base import Embedding
-from glesam.pixels import RGB
-from glesam.predictor import Predictor
-from glesam.prompts import Prompts
-from glesam.results import Masks
-from glesam.rle import Mask
+from glesam.predict.predictor import Predictor
+from glesam.prompts.prompts import Prompts
 
 IOU_BAR = 0.995
 """Least IoU of any mask with the torch model's, at the photo's size."""

@@ -16,17 +16,17 @@ import torch
 from torch import nn
 
 from glesam import images
-from glesam.enhance.restoration import Restoration
+from glesam.common.files import sha256, write_text
+from glesam.enhance.pipeline import Restoration
 from glesam.errors import ConfigError, ModelError
 from glesam.export.check import Comparison, compare
 from glesam.export.graphs import Graph, enhancer_graph, graphs
 from glesam.export.onnx import OPSET, write_onnx
 from glesam.export.openvino import write_openvino
-from glesam.export.runtime import FAMILY, SUFFIXES, load_exported, runtime_of
-from glesam.export.sessions import RUNTIMES, need, open_session
-from glesam.files import sha256, write_text
-from glesam.models.store import CONFIG_FILE, state_digest
-from glesam.predictor import Predictor
+from glesam.models.exported.model import FAMILY, SUFFIXES, load_exported, runtime_of
+from glesam.models.exported.sessions import RUNTIMES, need, open_session
+from glesam.predict.predictor import Predictor
+from glesam.weights.folders import CONFIG_FILE, state_digest
 
 WRITERS: dict[str, Callable[[Graph, Path], None]] = {"onnx": write_onnx, "openvino": write_openvino}
 

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from glesam.enhance.folding import fold
 from glesam.enhance.gate import DegradationGate
 from glesam.enhance.gle import LatentEnhancer
-from glesam.enhance.restoration import Restoration
+from glesam.enhance.pipeline import Restoration
 from glesam.enhance.skips import SkipAdapter
 from glesam.errors import ModelError
 from glesam.export.modules import DecoderGraph, EncoderGraph, GateGraph, SkipsGraph
 from glesam.models.base import CORNER_LABELS, PromptableModel
-from glesam.models.compact import STRIDE, CompactModel
+from glesam.models.compact.model import STRIDE, CompactModel
 
 _CHANNELS = (256, 32, 64)
 """Of the latent and of the skips at strides 4 and 8."""

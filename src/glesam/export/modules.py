@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from glesam.enhance.gate import DegradationGate
 from glesam.enhance.skips import SkipAdapter
 from glesam.models.base import CORNER_LABELS, PADDING_LABEL, Embedding
-from glesam.models.compact import STRIDE, CompactModel, _keep_inside
-from glesam.models.efficientnet import SameConv2d
-from glesam.models.prompt_maps import _REACH
+from glesam.models.compact.efficientnet import SameConv2d
+from glesam.models.compact.model import STRIDE, CompactModel, _keep_inside
+from glesam.models.compact.prompt_maps import _REACH
 
 _NO_BOX = (-1e6, -1e6, 1e6, 1e6)
 """A box that cuts nothing off: far beyond any input, and exact in float32."""
@@ -180,7 +180,7 @@ def _fill(coords: Tensor, labels: Tensor, slots: int) -> tuple[Tensor, Tensor]:
 def _draw(coords: Tensor, labels: Tensor, side: int, stride: int) -> Tensor:
     """Draw `(M, K)` prompts as `(M, 4, side, side)` maps: within the box, outside of it, clicks inside and outside.
 
-    The plain form of `glesam.models.prompt_maps.prompt_maps`.
+    The plain form of `glesam.models.compact.prompt_maps.prompt_maps`.
     """
     starts = torch.arange(side, device=coords.device, dtype=torch.float32) * stride
     low, high = (_corner(coords, labels, kind) for kind in CORNER_LABELS)

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import torch
 
+from glesam.common.files import atomic_path
 from glesam.errors import ModelError
 from glesam.export.graphs import Graph
-from glesam.export.sessions import need
-from glesam.files import atomic_path
-from glesam.models.store import brief
+from glesam.models.exported.sessions import need
+from glesam.weights.folders import brief
 
 OPSET = 18
 """Oldest opset with the operations used and the one that runtimes of the last years all read."""

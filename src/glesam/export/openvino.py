@@ -7,7 +7,7 @@ from pathlib import Path
 
 from glesam.export.graphs import Graph
 from glesam.export.onnx import write_onnx
-from glesam.export.sessions import need
+from glesam.models.exported.sessions import need
 
 
 def write_openvino(graph: Graph, path: str | Path) -> None:

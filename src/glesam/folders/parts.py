@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from glesam.folders.rows import RESULTS, Row, from_values, read_csv, write_csv
+from glesam.folders.table import RESULTS, Row, from_values, read_csv, write_csv
 
 PARTS = ".results"
 """Folder of the part files; hidden, so that no listing of pictures goes into it."""

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from glesam.common.files import write_text
 from glesam.errors import ConfigError
-from glesam.files import write_text
-from glesam.folders.journal import PARTS
+from glesam.folders.parts import PARTS
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from glesam.errors import ConfigError, GlesamError
-from glesam.folders.rows import RESULTS, Row, from_values, read_csv_text, rows_of, to_csv
+from glesam.folders.table import RESULTS, Row, from_values, read_csv_text, rows_of, to_csv
 
 FORMATS = {"png": ".mask.png", "json": ".mask.json", "polygons": ".mask.geojson", "npz": ".mask.npz"}
 """Format to the ending of its file's name, as the command line writes them."""
@@ -128,14 +128,14 @@ class _Actor:
     """One predictor in a process of its own."""
 
     def __init__(self, job: PipelineJob) -> None:
-        from glesam.predictor import Predictor
+        from glesam.predict.predictor import Predictor
 
         self._job = job
         self._predictor = Predictor.from_pretrained(job.model, job.device, job.enhance)
 
     def __call__(self, record: dict[str, Any]) -> list[dict[str, Any]]:
         """Segment one picture: a record for each object, or one with the reason of a failure."""
-        from glesam.prompts import Prompts
+        from glesam.prompts.prompts import Prompts
 
         name, start = posixpath.basename(record["path"]), time.perf_counter()
         try:
@@ -163,7 +163,7 @@ def _write(filesystem: Any, target: str, content: bytes) -> None:
         with filesystem.open_output_stream(target) as stream:
             stream.write(content)
         return
-    from glesam.files import write_bytes
+    from glesam.common.files import write_bytes
 
     write_bytes(target, content)
 

@@ -11,9 +11,9 @@ import numpy as np
 from PIL import Image
 
 from glesam.errors import DataError, GlesamError
-from glesam.folders.rows import Row, rows_of
-from glesam.results import Masks
-from glesam.results_formats import PNG_KEY
+from glesam.folders.table import Row, rows_of
+from glesam.masks.formats import PNG_KEY
+from glesam.masks.masks import Masks
 
 
 def rows_from_outputs(file: str, outputs: Mapping[str, Path | None]) -> list[Row]:

@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from glesam.data.contact_sheet import Tile, write_contact_sheet
+from glesam.draw.sheet import Tile, write_contact_sheet
 from glesam.errors import ImageError
-from glesam.images import read
+from glesam.images.reading import read
 
 SHEET = "contact-sheet.jpg"
 MOST_TILES = 48

@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from glesam.common.files import write_text
 from glesam.errors import DataError
-from glesam.files import write_text
 
 if TYPE_CHECKING:
-    from glesam.results import Masks
+    from glesam.masks.masks import Masks
 
 RESULTS = "results.csv"
 

@@ -1,7 +1,7 @@
 """Reading pictures: a path, bytes, a Pillow picture or an array becomes `(H, W, 3)` uint8 RGB, as the user sees it.
 
-EXIF orientation is applied, transparency is laid on white, 16 bits are scaled to 8 (see `glesam.pixels`). Files of
-several frames or pages give the first, with an `ImageWarning`.
+EXIF orientation is applied, transparency is laid on white, 16 bits are scaled to 8 (see `glesam.images.pixels`).
+Files of several frames or pages give the first, with an `ImageWarning`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from glesam.errors import ImageError
-from glesam.pixels import RGB, ImageWarning, from_array, from_pillow
+from glesam.images.pixels import RGB, ImageWarning, from_array, from_pillow
 
 MAX_PIXELS = 2**28
 """Default limit, 268 million pixels (16384 x 16384): above the largest cameras (200 million), 0.75 GiB as RGB.

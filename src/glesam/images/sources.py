@@ -1,6 +1,6 @@
-"""The door for pictures: `read` one, or find many with `iterate` and read them one by one.
+"""Where pictures come from: `iterate` finds many, to be read one by one.
 
-Files, folders, glob patterns and stdin become a list of sources; reading itself lives in `glesam.image_reading`.
+Files, folders, glob patterns and stdin become a list of sources; reading itself lives in `glesam.images.reading`.
 """
 
 from __future__ import annotations
@@ -15,21 +15,8 @@ from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 
 from glesam.errors import ImageError
-from glesam.image_reading import FORMATS, MAX_PIXELS, ImageInput, content_hash, read
-from glesam.pixels import RGB, ImageWarning
-
-__all__ = [
-    "FORMATS",
-    "MAX_PIXELS",
-    "STDIN",
-    "SUFFIXES",
-    "ImageInput",
-    "ImageSource",
-    "ImageWarning",
-    "content_hash",
-    "iterate",
-    "read",
-]
+from glesam.images.pixels import RGB
+from glesam.images.reading import MAX_PIXELS, read
 
 STDIN = "-"
 SUFFIXES = frozenset(

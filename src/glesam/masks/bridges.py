@@ -10,7 +10,7 @@ import numpy as np
 from glesam.errors import ConfigError
 
 if TYPE_CHECKING:
-    from glesam.results import Masks
+    from glesam.masks.masks import Masks
 
 
 def to_supervision(masks: Masks) -> Any:

@@ -11,21 +11,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from glesam.common.files import write_bytes
 from glesam.errors import DataError, ImageError
-from glesam.files import write_bytes
-from glesam.polygons import Ring, signed_area
-from glesam.rle import Mask, decode
-from glesam.rle import encode as encode_rle
+from glesam.masks.polygons import Ring, signed_area
+from glesam.masks.rle import Mask, decode
+from glesam.masks.rle import encode as encode_rle
 
 if TYPE_CHECKING:
-    from glesam.results import Masks
+    from glesam.masks.masks import Masks
 
 PNG_KEY = "glesam"
 """Keyword of the PNG text chunk: JSON with `name`, `info` and `scores`."""
 
 
 def save(masks: Masks, path: str | os.PathLike[str]) -> None:
-    """See `glesam.results.Masks.save`."""
+    """See `glesam.masks.masks.Masks.save`."""
     content = encode(masks, Path(path).suffix)
     try:
         write_bytes(Path(path), content)
@@ -35,7 +35,7 @@ def save(masks: Masks, path: str | os.PathLike[str]) -> None:
 
 
 def encode(masks: Masks, suffix: str) -> bytes:
-    """See `glesam.results.Masks.encode`."""
+    """See `glesam.masks.masks.Masks.encode`."""
     writer = WRITERS.get(suffix.lower())
     if writer is None:
         raise DataError(f"expected a name that ends in {', '.join(WRITERS)}, got {suffix or 'no suffix'!r}; choose one")
@@ -74,7 +74,7 @@ def npz(masks: Masks) -> bytes:
 
 
 def to_coco(masks: Masks, image_id: int = 1, category_id: int = 1) -> list[dict[str, Any]]:
-    """See `glesam.results.Masks.to_coco`."""
+    """See `glesam.masks.masks.Masks.to_coco`."""
     rows = zip(masks.masks, masks.boxes.tolist(), masks.areas.tolist(), _scores(masks), strict=True)
     return [
         {
@@ -134,8 +134,8 @@ def _polygons(rings: list[Ring]) -> list[list[list[list[float]]]]:
 
 
 def from_coco(content: Any, size: tuple[int, int] | None, name: str | None) -> Masks:
-    """See `glesam.results.Masks.from_coco`."""
-    from glesam.results import Masks
+    """See `glesam.masks.masks.Masks.from_coco`."""
+    from glesam.masks.masks import Masks
 
     info: dict[str, Any] = {}
     entries = content

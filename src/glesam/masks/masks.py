@@ -1,6 +1,6 @@
 """`Masks`: the one result type, at the size of the user's picture, with its ways out.
 
-Formats live in `glesam.results_formats`, drawing in `glesam.results_drawing`, outlines in `glesam.polygons`.
+Formats live in `glesam.masks.formats`, drawing in `glesam.draw.overlay`, outlines in `glesam.masks.polygons`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from glesam.errors import DataError
 if TYPE_CHECKING:
     from PIL import Image
 
-    from glesam.images import ImageInput
-    from glesam.polygons import Ring
+    from glesam.images.reading import ImageInput
+    from glesam.masks.polygons import Ring
 
 
 def _no_logits() -> npt.NDArray[np.float32]:
@@ -117,7 +117,7 @@ class Masks:
         Keys: `id` (as in `to_labels`), `segmentation` (RLE, `counts` as str), `bbox` `[x, y, width, height]`, `area`,
         `score` and the same as `predicted_iou`, `image_id`, `category_id`, `iscrowd`.
         """
-        from glesam import results_formats
+        from glesam.masks import formats as results_formats
 
         return results_formats.to_coco(self, image_id, category_id)
 
@@ -138,7 +138,7 @@ class Masks:
         Raises:
             DataError: keys are missing, codes are damaged, sizes differ.
         """
-        from glesam import results_formats
+        from glesam.masks import formats as results_formats
 
         return results_formats.from_coco(content, size, name)
 
@@ -150,20 +150,20 @@ class Masks:
 
         Returns:
             Per mask a list of rings `(K, 2)` float32 `(x, y)`: outer rings have positive signed area (clockwise on the
-            screen), holes negative and follow their outer ring; see `glesam.polygons.trace`.
+            screen), holes negative and follow their outer ring; see `glesam.masks.polygons.trace`.
         """
-        from glesam.polygons import trace
+        from glesam.masks.polygons import trace
 
         crops = (self.crop(index) for index in range(len(self)))
         return [[ring + np.array(box[:2], np.float32) for ring in trace(inside, tolerance)] for box, inside in crops]
 
     def to_supervision(self) -> Any:
-        """`supervision.Detections` with boxes, masks and scores; see `glesam.bridges`.
+        """`supervision.Detections` with boxes, masks and scores; see `glesam.masks.bridges`.
 
         Raises:
             ConfigError: the package supervision is not installed.
         """
-        from glesam.bridges import to_supervision
+        from glesam.masks.bridges import to_supervision
 
         return to_supervision(self)
 
@@ -178,7 +178,7 @@ class Masks:
             DataError: the picture's size is not the masks' size, or alpha is out of range.
             ImageError: the picture cannot be read.
         """
-        from glesam import results_drawing
+        from glesam.draw import overlay as results_drawing
 
         return results_drawing.overlay(self, image, alpha)
 
@@ -189,7 +189,7 @@ class Masks:
             DataError: the picture's size is not the masks' size, or there is no such mask.
             ImageError: the picture cannot be read.
         """
-        from glesam import results_drawing
+        from glesam.draw import overlay as results_drawing
 
         return results_drawing.cutout(self, image, index)
 
@@ -199,7 +199,7 @@ class Masks:
         Raises:
             DataError: another suffix, too many masks for a PNG, or an `info` that JSON cannot hold.
         """
-        from glesam import results_formats
+        from glesam.masks import formats as results_formats
 
         return results_formats.encode(self, suffix)
 
@@ -213,7 +213,7 @@ class Masks:
             DataError: as `encode`.
             ImageError: the file cannot be written.
         """
-        from glesam import results_formats
+        from glesam.masks import formats as results_formats
 
         results_formats.save(self, path)
 

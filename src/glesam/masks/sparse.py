@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from glesam.errors import DataError
-from glesam.everything.runs import RunMask
-from glesam.results import Masks
-from glesam.rle import runs_to_text
+from glesam.masks.masks import Masks
+from glesam.masks.rle import runs_to_text
+from glesam.masks.runs import RunMask
 
 EXPAND_LIMIT = 2**30
 """Bytes (1 GiB) up to which `SparseMasks.masks` is expanded: 89 masks of 12 million pixels, 2,700 of 400,000."""

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from glesam.common.files import sha256
 from glesam.errors import ModelError
-from glesam.files import sha256
-from glesam.models.store import CONFIG_FILE, WEIGHTS_FILE, brief, fetch_folder, read_config, user_folder, verify_seal
+from glesam.weights.folders import CONFIG_FILE, WEIGHTS_FILE, brief, fetch_folder, read_config, user_folder, verify_seal
 
 if TYPE_CHECKING:
     import torch
@@ -26,9 +26,9 @@ COMPACT_ENHANCER_FOLDER = COMPACT_FOLDER.parent / "compact-enhancer"
 """Its enhancer."""
 
 FAMILIES = {
-    "compact": ("glesam.models.compact", "CompactModel"),
-    "sam": ("glesam.models.sam", "SamPromptable"),
-    "sam2": ("glesam.models.sam2", "Sam2Promptable"),
+    "compact": ("glesam.models.compact.model", "CompactModel"),
+    "sam": ("glesam.models.sam.sam", "SamPromptable"),
+    "sam2": ("glesam.models.sam.sam2", "Sam2Promptable"),
 }
 """Family in a saved model's `config.json` to module and class; loaded when used, as torch takes seconds."""
 
@@ -240,7 +240,7 @@ def _load_file(path: Path, device: torch.device, dtype: torch.dtype) -> Promptab
         raise ModelError(
             f"expected {path} with SHA-256 {expected}, got {found}; download it again, or rename it if you changed it"
         )
-    from glesam.models.checkpoints import load_checkpoint
+    from glesam.models.sam.original import load_checkpoint
 
     return load_checkpoint(path, device, dtype)
 

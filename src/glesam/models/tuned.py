@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from glesam.errors import ModelError
 from glesam.models.base import PromptableModel
-from glesam.models.store import check_keys, read_config, read_weights, save_tensors
+from glesam.weights.folders import check_keys, read_config, read_weights, save_tensors
 
 Part = Literal["decoder", "encoder"]
 Model = TypeVar("Model", bound=PromptableModel)

@@ -9,8 +9,8 @@ import numpy.typing as npt
 from torch import Tensor
 
 from glesam.errors import ModelError, PromptError
+from glesam.masks.masks import Masks
 from glesam.models.base import ImageGeometry
-from glesam.results import Masks
 
 RESTORE_FLOATS = 2**26
 """Floats (256 MiB) that enlarging masks to the picture's size may hold at once, besides the bool result."""

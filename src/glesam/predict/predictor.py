@@ -16,15 +16,15 @@ import torch
 from torch import Tensor
 
 from glesam import images
-from glesam.assembly import MaskAssembly
-from glesam.encoded import Encoded, file_name, in_float32, numbered, row, same_shape, woven
-from glesam.enhance.restoration import Restoration
+from glesam.enhance.pipeline import Restoration
 from glesam.errors import ConfigError, ImageError, ModelError, PromptError
 from glesam.everything.calls import EverythingCalls
+from glesam.images.pixels import RGB
+from glesam.masks.masks import Masks
 from glesam.models.base import Embedding, ImageGeometry, MaskOutput, PromptableModel, PromptTensors
-from glesam.pixels import RGB
-from glesam.prompts import Prompts
-from glesam.results import Masks
+from glesam.predict.answers import MaskAssembly
+from glesam.predict.embeddings import Encoded, file_name, in_float32, numbered, row, same_shape, woven
+from glesam.prompts.prompts import Prompts
 
 ENHANCE_MODES = ("on", "off", "auto")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -120,7 +120,7 @@ class Predictor(EverythingCalls):
                 model, or `enhance="on"` without an enhancer.
             ConfigError: unknown `enhance` or `dtype`.
         """
-        from glesam.export.runtime import load_exported, runtime_of
+        from glesam.models.exported.model import load_exported, runtime_of
         from glesam.models.registry import bundled_enhancer, load_model
 
         _mode(enhance), _dtype(dtype)  # a slip in these shall not cost loading a model first
@@ -351,7 +351,7 @@ class Predictor(EverythingCalls):
     def _info(self, enhanced: bool) -> dict[str, Any]:
         """What results say of their making; `weights` is the digest of the base model and, if used, the enhancer's."""
         if self._digest is None:
-            from glesam.models.store import state_digest
+            from glesam.weights.folders import state_digest
 
             self._digest = state_digest(self.model)
         digests = [self._digest[:16]]

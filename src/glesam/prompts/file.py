@@ -26,9 +26,9 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from glesam.common.files import write_text
 from glesam.errors import PromptError
-from glesam.files import write_text
-from glesam.prompts import Prompts
+from glesam.prompts.prompts import Prompts
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from glesam.errors import PromptError
-from glesam.prompt_arrays import (
+from glesam.prompts.arrays import (
     PADDING_LABEL,
     Float,
     Int,
@@ -26,7 +26,7 @@ from glesam.prompt_arrays import (
     pad,
     point_lists,
 )
-from glesam.prompt_texts import parse_box, parse_point
+from glesam.prompts.texts import parse_box, parse_point
 
 if TYPE_CHECKING:
     import torch
@@ -255,7 +255,7 @@ def _cut(boxes: Float, width: int, height: int) -> Float:
 
 
 def read_prompts_file(path: str | os.PathLike[str]) -> dict[str, Prompts]:
-    """Read prompts of several pictures from JSON; the format is described in `glesam.prompts_file`.
+    """Read prompts of several pictures from JSON; the format is described in `glesam.prompts.file`.
 
     Returns:
         Prompts by the picture's name, in the file's order.
@@ -263,7 +263,7 @@ def read_prompts_file(path: str | os.PathLike[str]) -> dict[str, Prompts]:
     Raises:
         PromptError: unreadable, no JSON, an unknown key or a bad value; names file, picture, object and key.
     """
-    from glesam import prompts_file  # pydantic takes a while to import
+    from glesam.prompts import file as prompts_file  # pydantic takes a while to import
 
     return prompts_file.read(path)
 
@@ -274,6 +274,6 @@ def write_prompts_file(path: str | os.PathLike[str], prompts: Mapping[str, Promp
     Raises:
         PromptError: prompts with a mask input, which the format does not hold, or the file cannot be written.
     """
-    from glesam import prompts_file
+    from glesam.prompts import file as prompts_file
 
     prompts_file.write(path, prompts)

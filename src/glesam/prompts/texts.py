@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from glesam.errors import PromptError
-from glesam.prompt_arrays import box_rows, point_lists
+from glesam.prompts.arrays import box_rows, point_lists
 
 
 def parse_point(text: str) -> tuple[float, float, int]:

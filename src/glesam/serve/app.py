@@ -16,7 +16,7 @@ from glesam.serve.service import Service
 from glesam.serve.settings import ServerSettings
 
 if TYPE_CHECKING:
-    from glesam.predictor import Predictor
+    from glesam.predict.predictor import Predictor
 
 
 def create_app(settings: ServerSettings, predictor: Predictor | None = None) -> FastAPI:
@@ -61,6 +61,6 @@ def create_app(settings: ServerSettings, predictor: Predictor | None = None) -> 
 
 def _load(settings: ServerSettings) -> Predictor:
     """The predictor of the settings."""
-    from glesam.predictor import Predictor
+    from glesam.predict.predictor import Predictor
 
     return Predictor.from_pretrained(settings.model, settings.device, settings.enhance, settings.dtype)

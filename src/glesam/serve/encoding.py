@@ -11,15 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from glesam.errors import ImageError, PromptError
-from glesam.polygons import trace
-from glesam.prompts import Prompts
-from glesam.rle import encode as encode_rle
+from glesam.masks.polygons import trace
+from glesam.masks.rle import encode as encode_rle
+from glesam.prompts.prompts import Prompts
 from glesam.serve.refusals import RefusalError
 
 if TYPE_CHECKING:
-    from glesam.pixels import RGB
-    from glesam.prompts_file import ObjectPrompt
-    from glesam.results import Masks
+    from glesam.images.pixels import RGB
+    from glesam.masks.masks import Masks
+    from glesam.prompts.file import ObjectPrompt
     from glesam.serve.settings import ServerSettings
 
 
@@ -37,7 +37,7 @@ def decode_picture(data: bytes | str, settings: ServerSettings) -> tuple[str, by
         ImageError: it is no picture, or has too many pixels.
         RefusalError: 413, too many bytes.
     """
-    from glesam.images import content_hash, read
+    from glesam.images.reading import content_hash, read
 
     content = _unpack(data) if isinstance(data, str) else data
     if len(content) > settings.max_bytes:
@@ -120,7 +120,7 @@ def answer_everything(masks: Masks, form: str) -> list[dict[str, Any]]:
 
 def _masks(inside: npt.NDArray[np.bool_], scores: npt.NDArray[np.float32], form: str) -> list[dict[str, Any]]:
     """`(N, H, W)` masks with `(N,)` scores."""
-    from glesam.results import Masks
+    from glesam.masks.masks import Masks
 
     masks = Masks(inside, scores)
     rows = zip(inside, scores, masks.boxes.tolist(), masks.areas.tolist(), strict=True)

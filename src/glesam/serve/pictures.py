@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor, nn
 
-from glesam.predictor import Predictor
+from glesam.predict.predictor import Predictor
 from glesam.serve.refusals import RefusalError
 
 if TYPE_CHECKING:
-    from glesam.pixels import RGB
+    from glesam.images.pixels import RGB
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from glesam.prompts_file import ObjectPrompt
+from glesam.prompts.file import ObjectPrompt
 
 Enhance = Literal["on", "off", "auto"]
 MaskFormat = Literal["rle", "polygons", "png"]

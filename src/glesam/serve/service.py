@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from glesam.errors import ConfigError, PromptError
 from glesam.serve.encoding import answer_everything, answer_objects, decode_picture, png, prompts_of
-from glesam.serve.lanes import Lane
 from glesam.serve.metrics import Metrics, resident_bytes
 from glesam.serve.pictures import AbsentEmbeddingError, EmbeddingCache, KeyedPredictor, PictureStore, StoredPicture
+from glesam.serve.queues import Lane
 from glesam.serve.refusals import overloaded
 
 if TYPE_CHECKING:
-    from glesam.pixels import RGB
-    from glesam.predictor import Predictor
-    from glesam.prompts import Prompts
+    from glesam.images.pixels import RGB
+    from glesam.predict.predictor import Predictor
+    from glesam.prompts.prompts import Prompts
     from glesam.serve.schemas import DegradeRequest, EverythingRequest, PictureRequest, SegmentRequest
     from glesam.serve.settings import ServerSettings
 
@@ -286,7 +286,7 @@ def _degradation(request: DegradeRequest) -> Callable[[RGB], RGB]:
 
 def _key(pixels: RGB) -> str:
     """Content hash of a picture."""
-    from glesam.images import content_hash
+    from glesam.images.reading import content_hash
 
     return content_hash(pixels)
 

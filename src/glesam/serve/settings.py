@@ -19,7 +19,7 @@ class ServerSettings:
         model: preset, folder, hub id or checkpoint, see `glesam.models.registry.load_model`.
         device: "cpu", "cuda", "mps" or "auto".
         enhance: "on", "off" or "auto", for requests that do not say.
-        dtype: "float32" or "bfloat16", see `glesam.predictor.Predictor`.
+        dtype: "float32" or "bfloat16", see `glesam.predict.predictor.Predictor`.
         threads: CPU threads of torch; its own default when None.
         host, port: where to listen; port 0 takes a free one.
         token: bearer token that `/v1` and `/metrics` ask for, or None.

@@ -12,11 +12,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from glesam.enhance.tuned import Part, part_of, with_tuned
 from glesam.errors import ConfigError
 from glesam.models.base import PromptableModel
-from glesam.models.store import check_keys, read_config, read_weights, save_tensors
-from glesam.train.tuned_parts import TUNABLE, saved_part
+from glesam.models.tuned import Part, part_of, with_tuned
+from glesam.train.stages.trainable import TUNABLE, saved_part
+from glesam.weights.folders import check_keys, read_config, read_weights, save_tensors
 
 WHOLE = ("enhancer", "skips")
 """Parts that are saved whole; of the others a run saves the tensors that differ from the base model's."""

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from glesam.common.files import write_text
 from glesam.errors import ConfigError
-from glesam.files import write_text
 
 ConfigType = TypeVar("ConfigType", bound="StageConfig")
 

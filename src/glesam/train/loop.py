@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from glesam.common.files import atomic_path
 from glesam.errors import ConfigError
-from glesam.files import atomic_path
 from glesam.train.config import StageConfig, write_config
 
 Batch = dict[str, Tensor]

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from glesam.data.base import Sample, SegmentationDataset
+from glesam.degrade.levels import CLEAR, LQ_LEVELS, Level, apply
 from glesam.enhance.gate import DegradationGate
-from glesam.enhance.restoration import Restoration, shrink
+from glesam.enhance.pipeline import Restoration, shrink
 from glesam.enhance.skips import SkipAdapter
-from glesam.evaluate.levels import CLEAR, LQ_LEVELS, Level, apply
 from glesam.models.base import Embedding, ImageGeometry, MaskOutput, PromptableModel, PromptTensors
 
 LEVELS = (CLEAR, *(Level("lq", severity=n) for n in LQ_LEVELS))

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from glesam.pixels import RGB
+from glesam.images.pixels import RGB
 
 Float = npt.NDArray[np.float32]
 Bool = npt.NDArray[np.bool_]

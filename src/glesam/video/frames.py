@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from glesam.errors import ImageError
-from glesam.pixels import RGB
+from glesam.images.pixels import RGB
 
 SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".ogv"})
 """Names that are taken for a clip, in lower case."""

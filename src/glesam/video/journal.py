@@ -17,10 +17,10 @@ from typing import IO, Any
 import numpy as np
 import torch
 
-from glesam import rle
+from glesam.common.files import atomic_path
 from glesam.errors import ConfigError, DataError
-from glesam.files import atomic_path
-from glesam.results import Masks
+from glesam.masks import rle
+from glesam.masks.masks import Masks
 
 CHECKPOINT_FRAMES = 25
 """Frames between two states: a second of a clip, of which at most one is done again after a kill."""

@@ -36,7 +36,7 @@ def load_tracker(
     """
     if kind not in KINDS:
         raise ConfigError(f"expected a kind of {', '.join(KINDS)}, got {kind!r}; name one of these")
-    from glesam.predictor import Predictor, pick_device
+    from glesam.predict.predictor import Predictor, pick_device
 
     if kind != "masks" and enhance != "on" and enhancer is None:
         from glesam.video.memory import MemoryTracker, has_memory, load_memory_model
@@ -57,7 +57,7 @@ def load_tracker(
 def _folder(model: str | os.PathLike[str]) -> Path | None:
     """Folder of a model's weights on this machine; a hub repository is fetched. None for a single file."""
     from glesam.models.registry import model_info, presets
-    from glesam.models.store import fetch_folder
+    from glesam.weights.folders import fetch_folder
 
     path = Path(model)
     if path.exists() or path.suffix in (".pt", ".pth", ".safetensors"):

@@ -13,14 +13,14 @@ import torch
 from torch import Tensor
 
 from glesam.errors import ModelError, PromptError
+from glesam.images.pixels import RGB
+from glesam.masks.masks import Masks
 from glesam.models.base import CORNER_LABELS, ImageGeometry
-from glesam.models.sam2 import squash
-from glesam.models.store import brief, check_keys, read_config, read_weights
-from glesam.models.wrapped import TIED_KEYS, check_image
-from glesam.pixels import RGB
-from glesam.prompts import Prompts
-from glesam.results import Masks
+from glesam.models.sam.base import TIED_KEYS, check_image
+from glesam.models.sam.sam2 import squash
+from glesam.prompts.prompts import Prompts
 from glesam.video.tracker import Tracker
+from glesam.weights.folders import brief, check_keys, read_config, read_weights
 
 MEMORY_MARK = "memory_"
 """What keys of weights start with that only a model for video has."""
@@ -173,7 +173,7 @@ def has_memory(folder: str | Path) -> bool:
     """Whether a saved model's weights hold SAM 2's memory; reads the names of the weights only."""
     from safetensors import SafetensorError, safe_open
 
-    from glesam.models.store import WEIGHTS_FILE
+    from glesam.weights.folders import WEIGHTS_FILE
 
     try:
         with safe_open(Path(folder) / WEIGHTS_FILE, framework="pt") as weights:

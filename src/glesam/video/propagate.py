@@ -17,10 +17,10 @@ import numpy as np
 import torch
 
 from glesam.errors import PromptError
-from glesam.pixels import RGB
-from glesam.predictor import Predictor
-from glesam.prompts import Prompts
-from glesam.results import Masks
+from glesam.images.pixels import RGB
+from glesam.masks.masks import Masks
+from glesam.predict.predictor import Predictor
+from glesam.prompts.prompts import Prompts
 from glesam.video import appearance
 from glesam.video.appearance import Bool, Float
 from glesam.video.tracker import Tracker

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from glesam.errors import ImageError
-from glesam.pixels import RGB
-from glesam.prompts import Prompts
-from glesam.results import Masks
+from glesam.images.pixels import RGB
+from glesam.masks.masks import Masks
+from glesam.prompts.prompts import Prompts
 from glesam.video.frames import VideoSource
 from glesam.video.journal import CHECKPOINT_FRAMES, Checkpoint, ClipJournal, read_frames, to_masks
 from glesam.video.tracker import Tracker

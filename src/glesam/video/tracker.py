@@ -5,9 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
-from glesam.pixels import RGB
-from glesam.prompts import Prompts
-from glesam.results import Masks
+from glesam.images.pixels import RGB
+from glesam.masks.masks import Masks
+from glesam.prompts.prompts import Prompts
 
 
 class Tracker(ABC):

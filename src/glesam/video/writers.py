@@ -11,10 +11,10 @@ from typing import IO, Any
 import cv2
 import numpy as np
 
+from glesam.common.files import atomic_path, write_bytes
 from glesam.errors import ImageError
-from glesam.files import atomic_path, write_bytes
-from glesam.pixels import RGB
-from glesam.results import Masks
+from glesam.images.pixels import RGB
+from glesam.masks.masks import Masks
 from glesam.video.frames import VideoSource
 from glesam.video.journal import read_frames
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from glesam.everything.runs import Box
+from glesam.masks.runs import Box
 
 EDGE = 2
 """A mask that comes this near, in pixels, to an inner edge of a crop is taken to be cut off by it."""

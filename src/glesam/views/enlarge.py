@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
-from glesam.everything.runs import Box, RunMask, union
+from glesam.masks.runs import Box, RunMask, union
 from glesam.models.base import ImageGeometry
 
 Float = npt.NDArray[np.float32]

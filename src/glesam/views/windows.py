@@ -9,13 +9,13 @@ import numpy as np
 import torch
 
 from glesam.errors import PromptError
-from glesam.everything.crops import is_cut
-from glesam.everything.decode import View
-from glesam.everything.enlarge import MARGIN, Enlarger
+from glesam.everything.clicks import View
 from glesam.everything.filters import mask_boxes
-from glesam.everything.runs import Box, RunMask
-from glesam.everything.sparse import SparseMasks
-from glesam.prompts import Prompts
+from glesam.masks.runs import Box, RunMask
+from glesam.masks.sparse import SparseMasks
+from glesam.prompts.prompts import Prompts
+from glesam.views.crops import is_cut
+from glesam.views.enlarge import MARGIN, Enlarger
 
 ROOM = 1.5
 """Side of a window as a multiple of its prompts' or its mask's side: context that masks of photos are trained with."""

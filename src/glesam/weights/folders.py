@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from glesam.common.files import atomic_path, sha256, write_text
 from glesam.errors import ModelError
-from glesam.files import atomic_path, sha256, write_text
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -85,7 +85,7 @@ def read_weights(folder: str | Path) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    from glesam.models.quantized import unpack
+    from glesam.weights.int8 import unpack
 
     path = Path(folder) / WEIGHTS_FILE
     try:
@@ -97,7 +97,7 @@ def read_weights(folder: str | Path) -> dict[str, Tensor]:
 
 def store_int8(folder: str | Path) -> None:
     """Write `model.safetensors` of a saved model again, its large tensors as 8-bit integers; see `quantized.pack`."""
-    from glesam.models.quantized import pack
+    from glesam.weights.int8 import pack
 
     save_tensors(folder, pack(read_weights(folder)), read_config(folder))
 

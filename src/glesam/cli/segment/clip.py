@@ -11,7 +11,7 @@ from glesam.cli.common import progress, warn
 from glesam.errors import ConfigError
 
 if TYPE_CHECKING:
-    from glesam.cli.segment import Wanted
+    from glesam.cli.segment.command import Wanted
     from glesam.video.frames import VideoSource
     from glesam.video.run import ClipOutputs
 
@@ -63,10 +63,10 @@ def segment_clip(item: str, wanted: Wanted, options: ClipOptions) -> None:
         ConfigError: a format that clips do not have, or an output that is no folder.
         GlesamError: see `glesam.video.run.segment_video`.
     """
-    from glesam.images import ImageSource
-    from glesam.video.choose import load_tracker
+    from glesam.images.sources import ImageSource
     from glesam.video.frames import open_video
     from glesam.video.journal import is_complete
+    from glesam.video.load import load_tracker
     from glesam.video.run import ClipTask, segment_video
 
     source = open_video(item)

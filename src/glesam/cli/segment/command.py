@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from glesam.cli.common import FAILED, describe, progress, status_of, warn
-from glesam.cli.outputs import OWN_OUTPUTS, STDOUT, Job, names_one_file, plan, write
+from glesam.cli.segment.outputs import OWN_OUTPUTS, STDOUT, Job, names_one_file, plan, write
 from glesam.errors import ConfigError, GlesamError, PromptError
 
 if TYPE_CHECKING:
-    from glesam.cli.folder_mode import Book
+    from glesam.cli.segment.folder import Book
     from glesam.folders.ranks import Place
-    from glesam.images import ImageSource
-    from glesam.pixels import RGB
-    from glesam.predictor import Predictor
-    from glesam.prompts import Prompts
-    from glesam.results import Masks
+    from glesam.images.pixels import RGB
+    from glesam.images.sources import ImageSource
+    from glesam.masks.masks import Masks
+    from glesam.predict.predictor import Predictor
+    from glesam.prompts.prompts import Prompts
 
 
 class Enhance(str, Enum):
@@ -128,9 +128,9 @@ def segment(
 
     Exit status: 0 done, 1 a photo failed (named; the others are done), 2 wrong use.
     """
-    from glesam.cli.everything import everything_settings
-    from glesam.cli.folder_mode import book_of
-    from glesam.cli.video_mode import ClipOptions, asks_for_video, segment_clip
+    from glesam.cli.segment.clip import ClipOptions, asks_for_video, segment_clip
+    from glesam.cli.segment.everything import everything_settings
+    from glesam.cli.segment.folder import book_of
     from glesam.folders.ranks import from_environment
 
     settings = everything_settings(everything, bool(point or box or prompts), points_per_side, tile)
@@ -213,7 +213,7 @@ class Wanted:
         Raises:
             PromptError: no prompt, both kinds, or one that cannot be read.
         """
-        from glesam.prompts import Prompts, parse_box, parse_point, read_prompts_file
+        from glesam.prompts.prompts import Prompts, parse_box, parse_point, read_prompts_file
 
         if file is not None:
             if points or boxes:
@@ -265,7 +265,7 @@ class Wanted:
 
 def _find(inputs: Sequence[str], recursive: bool) -> tuple[list[ImageSource], Tally]:
     """All pictures of the inputs that exist; the others are named and counted as failed."""
-    from glesam.images import iterate
+    from glesam.images.sources import iterate
 
     tally, found = Tally(), []
     for item in inputs:
@@ -309,8 +309,8 @@ def _worker(
     place: Place, wanted: Wanted, model: tuple[str, str, str, Path | None], multimask: bool, book: Book | None
 ) -> Callable[[Job], str]:
     """Load the model, in the process that will use it."""
-    from glesam.cli.folder_mode import device_of
-    from glesam.predictor import Predictor
+    from glesam.cli.segment.folder import device_of
+    from glesam.predict.predictor import Predictor
 
     name, device, enhance, enhancer = model
     predictor = Predictor.from_pretrained(name, device_of(device, place), enhance, enhancer=enhancer)
@@ -320,7 +320,7 @@ def _worker(
 def _segment_one(job: Job, predictor: Predictor, wanted: Wanted, multimask: bool, book: Book | None) -> str:
     """Read, segment, write; say it in one line."""
     start = time.perf_counter()
-    from glesam.cli.everything import spoken_warnings
+    from glesam.cli.segment.everything import spoken_warnings
 
     ask, image = wanted.question(job.source, multimask), _read(job.source)
     predictor.set_image(image, job.source.name)
@@ -337,7 +337,7 @@ def _segment_one(job: Job, predictor: Predictor, wanted: Wanted, multimask: bool
 
 def _read(source: ImageSource) -> RGB:
     """Read a picture; what its reader warns of becomes a line on stderr."""
-    from glesam.cli.everything import spoken_warnings
+    from glesam.cli.segment.everything import spoken_warnings
 
     with spoken_warnings():
         return source.read()

@@ -9,15 +9,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from glesam.cli.outputs import STDOUT, Job
+from glesam.cli.segment.outputs import STDOUT, Job
 from glesam.errors import DataError
-from glesam.folders.journal import Journal
+from glesam.folders.parts import Journal
 from glesam.folders.ranks import Meeting, Place
-from glesam.folders.rows import Row
+from glesam.folders.table import Row
 
 if TYPE_CHECKING:
-    from glesam.cli.segment import Tally
-    from glesam.results import Masks
+    from glesam.cli.segment.command import Tally
+    from glesam.masks.masks import Masks
 
 
 class Book:
@@ -39,7 +39,7 @@ class Book:
 
     def note(self, job: Job, masks: Masks, seconds: float) -> None:
         """Note a picture's rows; to be called before its outputs are written."""
-        from glesam.folders.rows import rows_of
+        from glesam.folders.table import rows_of
 
         name = self._names[job.source.stem]
         self._journal.add(name, rows_of(masks, name, seconds))
@@ -86,7 +86,7 @@ def book_of(jobs: Sequence[Job], output: str | None, outright: bool, place: Plac
 
 def device_of(device: str, place: Place) -> str:
     """Each of several jobs on a machine has its own GPU."""
-    from glesam.predictor import pick_device
+    from glesam.predict.predictor import pick_device
 
     found = pick_device(device)
     return f"cuda:{place.local_rank}" if found == "cuda" and place.world > 1 else found

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 from glesam.errors import ConfigError, ImageError
 
 if TYPE_CHECKING:
-    from glesam.images import ImageSource
-    from glesam.pixels import RGB
-    from glesam.results import Masks
+    from glesam.images.pixels import RGB
+    from glesam.images.sources import ImageSource
+    from glesam.masks.masks import Masks
 
 ENDINGS = {
     "png": ".mask.png",
@@ -114,7 +114,7 @@ def write(job: Job, masks: Masks, image: RGB) -> None:
         ImageError: a file cannot be written.
         DataError: a format cannot hold these masks.
     """
-    from glesam.files import write_bytes
+    from glesam.common.files import write_bytes
 
     for kind, path in job.files.items():
         content = _overlay(masks, image) if kind == "overlay" else masks.encode(Path(ENDINGS[kind]).suffix)
@@ -177,7 +177,7 @@ def _bases_beside(sources: Sequence[ImageSource]) -> list[Path]:
 
 def _means_file(output: str, target: Path) -> bool:
     """Whether `-o` names a file: by its suffix, unless it is a folder or ends in a slash."""
-    from glesam.images import SUFFIXES
+    from glesam.images.sources import SUFFIXES
 
     if target.is_dir() or output.endswith(("/", os.sep)):
         return False

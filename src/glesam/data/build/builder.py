@@ -16,13 +16,13 @@ import numpy as np
 
 import glesam
 from glesam.data.base import SegmentationDataset
-from glesam.data.build_options import BuildConfig
-from glesam.data.build_sample import Outcome, SampleBuilder, is_intact
-from glesam.data.journal import Journal, read_journal
-from glesam.data.manifest import FILE_NAME as MANIFEST
-from glesam.data.manifest import Head, Manifest, SampleRecord, differences
+from glesam.data.build.options import BuildConfig
+from glesam.data.build.sample import Outcome, SampleBuilder, is_intact
+from glesam.data.build.journal import Journal, read_journal
+from glesam.data.build.manifest import FILE_NAME as MANIFEST
+from glesam.data.build.manifest import Head, Manifest, SampleRecord, differences
 from glesam.errors import DataError
-from glesam.processes import cores, outcomes, writing
+from glesam.common.pool import cores, outcomes, writing
 
 
 @dataclass

@@ -8,9 +8,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
-from glesam.data.manifest import Head, SampleRecord, head_from_json, record_from_json, record_to_json
+from glesam.data.build.manifest import Head, SampleRecord, head_from_json, record_from_json, record_to_json
 from glesam.errors import DataError
-from glesam.files import write_text
+from glesam.common.files import write_text
 
 FILE_NAME = ".build.jsonl"
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from glesam.errors import DataError
-from glesam.files import write_text
+from glesam.common.files import write_text
 
 FORMAT = "glesam-lqseg"
 VERSION = 1

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
-from glesam.degrade.lqseg import LEVELS, config_of
+from glesam.degrade.lqseg.pipeline import LEVELS, config_of
 from glesam.errors import ConfigError
 
 Recipe = Literal["train", "test"]

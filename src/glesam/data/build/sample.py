@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from glesam.data.base import Sample, SegmentationDataset, object_ids
-from glesam.data.build_options import BuildConfig
-from glesam.data.manifest import FileRecord, SampleRecord, pixels_sha256
+from glesam.data.build.options import BuildConfig
+from glesam.data.build.manifest import FileRecord, SampleRecord, pixels_sha256
 from glesam.degrade import lqseg as degradation
 from glesam.degrade.draws import seed_for
 from glesam.errors import DataError, GlesamError
-from glesam.files import sha256, write_bytes
+from glesam.common.files import sha256, write_bytes
 
 _LARGEST_ID = 65535
 # OpenCV's own default for PNG (fastest deflate, run-length strategy) is the fastest of those measured on photos of

@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from glesam.data.manifest import FileRecord, Manifest, pixels_sha256
+from glesam.data.build.manifest import FileRecord, Manifest, pixels_sha256
 from glesam.errors import DataError
-from glesam.files import sha256
+from glesam.common.files import sha256
 
 KINDS = ("clear", "lq1", "lq2", "lq3", "masks")
 

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from glesam.data.base import SegmentationDataset
-from glesam.data.check_files import FolderFiles, mask_style, scan_folder
-from glesam.data.folder import read_image, read_mask
+from glesam.data.check.files import FolderFiles, mask_style, scan_folder
+from glesam.data.readers.folder import read_image, read_mask
 from glesam.errors import DataError
 
 T = TypeVar("T")

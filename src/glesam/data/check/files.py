@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from glesam.data.folder import IMAGE_SUFFIXES, MASK_SUFFIXES
+from glesam.data.readers.folder import IMAGE_SUFFIXES, MASK_SUFFIXES
 from glesam.errors import DataError
 
 

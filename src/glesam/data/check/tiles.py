@@ -9,10 +9,10 @@ from typing import TypeVar
 import numpy as np
 
 from glesam.data.base import SegmentationDataset
-from glesam.data.check import CheckReport
-from glesam.data.check_files import scan_folder
-from glesam.data.contact_sheet import Tile
-from glesam.data.folder import IMAGE_SUFFIXES, read_image, read_mask
+from glesam.data.check.check import CheckReport
+from glesam.data.check.files import scan_folder
+from glesam.data.readers.folder import IMAGE_SUFFIXES, read_image, read_mask
+from glesam.draw.sheet import Tile
 from glesam.errors import DataError
 
 T = TypeVar("T")

@@ -7,9 +7,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from glesam.data.folder import files_by_stem
-from glesam.data.layout import Layout, only, pick_split, require
-from glesam.data.pairs import Mask, PairDataset
+from glesam.data.readers.folder import files_by_stem
+from glesam.data.readers.layout import Layout, only, pick_split, require
+from glesam.data.readers.pairs import Mask, PairDataset
 from glesam.errors import DataError
 
 TITLE = "BDD-100K"

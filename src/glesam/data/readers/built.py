@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from glesam.data.folder import IMAGE_SUFFIXES, MASK_SUFFIXES, files_by_stem, read_mask
-from glesam.data.layout import Layout, require
-from glesam.data.manifest import FILE_NAME
-from glesam.data.pairs import PairDataset
+from glesam.data.build.manifest import FILE_NAME
+from glesam.data.readers.folder import IMAGE_SUFFIXES, MASK_SUFFIXES, files_by_stem, read_mask
+from glesam.data.readers.layout import Layout, require
+from glesam.data.readers.pairs import PairDataset
 from glesam.errors import DataError
 
 TITLE = "LQSeg"

@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from glesam.data.base import Sample
-from glesam.data.coco_masks import BoolMask, decode_segmentation
-from glesam.data.folder import read_image
-from glesam.data.layout import Layout, only
-from glesam.data.pairs import flat_name
+from glesam.data.readers.coco_masks import BoolMask, decode_segmentation
+from glesam.data.readers.folder import read_image
+from glesam.data.readers.layout import Layout, only
+from glesam.data.readers.pairs import flat_name
 from glesam.errors import ConfigError, DataError
 
 TITLE = "COCO"

@@ -1,4 +1,4 @@
-"""COCO's two ways to write a mask (Lin et al., ECCV 2014): run lengths, read by `glesam.rle`, and polygons."""
+"""COCO's two ways to write a mask (Lin et al., ECCV 2014): run lengths, read by `glesam.masks.rle`, and polygons."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from glesam import rle
 from glesam.errors import DataError
+from glesam.masks import rle
 
 BoolMask: TypeAlias = npt.NDArray[np.bool_]
 

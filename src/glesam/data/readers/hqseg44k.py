@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from glesam.data.folder import files_by_stem
-from glesam.data.layout import Layout, pick_split
-from glesam.data.pairs import PairDataset, flat_name, read_binary_mask
+from glesam.data.readers.folder import files_by_stem
+from glesam.data.readers.layout import Layout, pick_split
+from glesam.data.readers.pairs import PairDataset, flat_name, read_binary_mask
 from glesam.errors import DataError
 
 TITLE = "HQSeg-44K"

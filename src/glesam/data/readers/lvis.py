@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from glesam.data.coco import CocoDataset, is_instances_json, json_files
-from glesam.data.layout import Layout
+from glesam.data.readers.coco import CocoDataset, is_instances_json, json_files
+from glesam.data.readers.layout import Layout
 from glesam.errors import DataError
 
 TITLE = "LVIS"

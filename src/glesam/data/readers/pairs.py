@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from glesam.data.base import Sample
-from glesam.data.folder import read_image
+from glesam.data.readers.folder import read_image
 from glesam.errors import DataError
 
 Mask: TypeAlias = npt.NDArray[np.int32]

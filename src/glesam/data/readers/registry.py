@@ -1,6 +1,6 @@
 """Opens a data set of any known layout, told by name or recognised from what the folder holds.
 
-To add a layout, write `glesam/data/<name>.py` with a `LAYOUT` and add it to `LAYOUTS`.
+To add a layout, write `glesam/data/readers/<name>.py` with a `LAYOUT` and add it to `LAYOUTS`.
 """
 
 from __future__ import annotations
@@ -8,10 +8,10 @@ from __future__ import annotations
 import difflib
 from pathlib import Path
 
-from glesam.data import bdd100k, built, coco, duts, ecssd, hqseg44k, lvis, msra10k, thinobject
 from glesam.data.base import SegmentationDataset
-from glesam.data.folder import FolderDataset
-from glesam.data.layout import Layout, without_splits
+from glesam.data.readers import bdd100k, built, coco, duts, ecssd, hqseg44k, lvis, msra10k, thinobject
+from glesam.data.readers.folder import FolderDataset
+from glesam.data.readers.layout import Layout, without_splits
 from glesam.errors import DataError
 
 FOLDER = Layout(

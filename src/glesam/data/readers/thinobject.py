@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from glesam.data.folder import files_by_stem
-from glesam.data.layout import Layout, pick_split, require
-from glesam.data.pairs import PairDataset, read_binary_mask
+from glesam.data.readers.folder import files_by_stem
+from glesam.data.readers.layout import Layout, pick_split, require
+from glesam.data.readers.pairs import PairDataset, read_binary_mask
 from glesam.errors import DataError
 
 TITLE = "ThinObject-5K"

@@ -9,7 +9,7 @@ import numpy as np
 
 from glesam.degrade.draws import Draws
 from glesam.degrade.kind import Picture
-from glesam.degrade.point_spread import line, spread
+from glesam.degrade.optics.point_spread import line, spread
 
 # Frames of a zoom: one per so many pixels of way at the border, within limits that bound the time.
 _ZOOM_STEP = 2.0

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from glesam.degrade.draws import Draws
 from glesam.degrade.kind import Picture
-from glesam.degrade.photometry import to_float, to_uint8
+from glesam.degrade.optics.photometry import to_float, to_uint8
 
 _LEAST_SHARE = 0.6
 

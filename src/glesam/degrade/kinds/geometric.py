@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from glesam.degrade.draws import Draws
 from glesam.degrade.kind import Moved, Picture
-from glesam.degrade.warping import grid, reflect, warp_image
+from glesam.degrade.optics.warping import grid, reflect, warp_image
 
 
 def elastic(image: Picture, draws: Draws, *, alpha: float, sigma: float, affine: float) -> Moved:

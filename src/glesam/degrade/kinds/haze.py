@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from glesam.degrade.depth_proxy import depth_proxy
 from glesam.degrade.draws import Draws
 from glesam.degrade.kind import Picture
-from glesam.degrade.photometry import to_float, to_uint8, veil
+from glesam.degrade.optics.depth_proxy import depth_proxy
+from glesam.degrade.optics.photometry import to_float, to_uint8, veil
 
 
 def haze(image: Picture, draws: Draws, *, beta: float) -> Picture:

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from glesam.degrade.draws import Draws
 from glesam.degrade.kind import Moved, Picture
-from glesam.degrade.photometry import decode, encode
-from glesam.degrade.point_spread import disc, spread
-from glesam.degrade.warping import grid, reflect, warp_image
+from glesam.degrade.optics.photometry import decode, encode
+from glesam.degrade.optics.point_spread import disc, spread
+from glesam.degrade.optics.warping import grid, reflect, warp_image
 
 _EXPOSURE_SAMPLES = 9
 

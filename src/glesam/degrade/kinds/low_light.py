@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from glesam.degrade.draws import Draws
 from glesam.degrade.kind import Picture
-from glesam.degrade.photometry import light_levels, linear_to_srgb, srgb_to_linear, to_uint8
+from glesam.degrade.optics.photometry import light_levels, linear_to_srgb, srgb_to_linear, to_uint8
 
 _BLACK = 0.0625
 _RAW_STEPS = 1023

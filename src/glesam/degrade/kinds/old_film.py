@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from glesam.degrade.draws import Draws
 from glesam.degrade.kind import Picture
-from glesam.degrade.photometry import LUMINANCE, to_float, to_uint8
-from glesam.degrade.point_spread import disc
-from glesam.degrade.textures import clouds, count_for, particles
+from glesam.degrade.optics.photometry import LUMINANCE, to_float, to_uint8
+from glesam.degrade.optics.point_spread import disc
+from glesam.degrade.optics.textures import clouds, count_for, particles
 
 _PAPER = np.array([1.04, 0.97, 0.80], dtype=np.float32)
 

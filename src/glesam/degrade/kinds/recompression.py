@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import cv2
 
-from glesam.degrade.compression import reencode
 from glesam.degrade.draws import Draws
 from glesam.degrade.kind import Picture
+from glesam.degrade.kinds.compression import reencode
 
 _SMALLEST_SIDE = 8
 _INTERPOLATIONS = {"bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC, "area": cv2.INTER_AREA}

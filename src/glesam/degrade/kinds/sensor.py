@@ -9,7 +9,7 @@ import numpy as np
 
 from glesam.degrade.draws import Draws
 from glesam.degrade.kind import Picture
-from glesam.degrade.photometry import to_float, to_uint8
+from glesam.degrade.optics.photometry import to_float, to_uint8
 
 # Deviations of high-ISO noise per unit of `intensity`, at mid-grey, on values in 0..1; set so that the published range
 # gives the PSNR of the published formula (12.9 dB, mean over three photos of scikit-image at half size).

@@ -6,12 +6,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from glesam.degrade.depth_proxy import depth_proxy
 from glesam.degrade.draws import Draws
 from glesam.degrade.kind import Picture
-from glesam.degrade.photometry import LUMINANCE, decode, encode, veil
-from glesam.degrade.point_spread import disc
-from glesam.degrade.textures import count_for, particles
+from glesam.degrade.optics.depth_proxy import depth_proxy
+from glesam.degrade.optics.photometry import LUMINANCE, decode, encode, veil
+from glesam.degrade.optics.point_spread import disc
+from glesam.degrade.optics.textures import count_for, particles
 
 # Share of light left after one metre, in red, green and blue. Clear ocean: Chiang & Chen, IEEE TIP 2012.
 # Coast: the same red, while dissolved matter takes more of the blue than of the green.

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from glesam.degrade.draws import Draws
 from glesam.degrade.kind import Picture
-from glesam.degrade.photometry import to_float, to_uint8, veil
-from glesam.degrade.point_spread import disc, line, spread
-from glesam.degrade.textures import clouds, count_for, particles
+from glesam.degrade.optics.photometry import to_float, to_uint8, veil
+from glesam.degrade.optics.point_spread import disc, line, spread
+from glesam.degrade.optics.textures import clouds, count_for, particles
 
 # Far, middle and near particles: size and number relative to the middle ones. Numbers fall with the square of the
 # distance's inverse or faster, as a camera sees few near ones; near ones are out of focus, hence fainter.

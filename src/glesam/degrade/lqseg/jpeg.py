@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glesam.degrade.draws import Draws
-from glesam.degrade.kernels import Floats
-from glesam.degrade.lqseg_config import Range
+from glesam.degrade.lqseg.config import Range
+from glesam.degrade.lqseg.kernels import Floats
 from glesam.errors import ConfigError, ImageError
 
 _LARGEST_SIDE = 65500  # of libjpeg

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.special import j1
 
 from glesam.degrade.draws import Draws
-from glesam.degrade.lqseg_config import KERNEL_SIZE, KERNEL_TYPES, BlurConfig, Range, SharpenConfig
+from glesam.degrade.lqseg.config import KERNEL_SIZE, KERNEL_TYPES, BlurConfig, Range, SharpenConfig
 
 Kernel: TypeAlias = NDArray[np.float64]
 """`(size, size)` float64 that sums to one."""

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from scipy.special import pdtr
 
 from glesam.degrade.draws import Draws
-from glesam.degrade.kernels import Floats
-from glesam.degrade.lqseg_config import NoiseConfig
+from glesam.degrade.lqseg.config import NoiseConfig
+from glesam.degrade.lqseg.kernels import Floats
 
 _LEVELS = 256
 _SUPPORT = 512  # electrons; for the largest mean, 256, the tail beyond has a probability below 1e-42

@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glesam.degrade.draws import DrawRecord, Draws, DrawValue
-from glesam.degrade.jpeg import draw_quality, jpeg, to_floats, to_uint8
-from glesam.degrade.kernels import Floats, Kernel, blur, draw_final_sinc, draw_kernel, unsharp_mask
-from glesam.degrade.lqseg_config import LqsegConfig, OrderConfig
-from glesam.degrade.noise import add_noise
-from glesam.degrade.resize import draw_mode, draw_resize, resize, scaled_size
+from glesam.degrade.lqseg.config import LqsegConfig, OrderConfig
+from glesam.degrade.lqseg.jpeg import draw_quality, jpeg, to_floats, to_uint8
+from glesam.degrade.lqseg.kernels import Floats, Kernel, blur, draw_final_sinc, draw_kernel, unsharp_mask
+from glesam.degrade.lqseg.noise import add_noise
+from glesam.degrade.lqseg.resize import draw_mode, draw_resize, resize, scaled_size
 from glesam.errors import ConfigError, DataError, ImageError
 
 LEVELS = (1, 2, 3)

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 
 from glesam.degrade.draws import Draws
-from glesam.degrade.kernels import Floats
-from glesam.degrade.lqseg_config import ResizeConfig
+from glesam.degrade.lqseg.config import ResizeConfig
+from glesam.degrade.lqseg.kernels import Floats
 
 MODES = {"linear": cv2.INTER_LINEAR, "cubic": cv2.INTER_CUBIC, "area": cv2.INTER_AREA}
 """Interpolations by name; each is as likely. Cubic is with a = -0.75, so that it may leave [0, 1]."""

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from glesam.degrade.draws import Draws
 from glesam.degrade.kind import Picture
-from glesam.degrade.photometry import LUMINANCE, to_float
+from glesam.degrade.optics.photometry import LUMINANCE, to_float
 
 # Zhu, Mai & Shao, IEEE TIP 2015, equation 8: d = w0 + w1 value + w2 saturation, learnt from depth maps.
 _PRIOR = (0.121779, 0.959710, -0.780245)

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from glesam.degrade.point_spread import spread
+from glesam.degrade.optics.point_spread import spread
 
 
 def clouds(height: int, width: int, cell: float, rng: np.random.Generator, octaves: int = 4) -> NDArray[np.float32]:

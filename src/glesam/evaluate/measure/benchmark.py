@@ -17,15 +17,15 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from glesam.common.messages import stable_seed
 from glesam.data.base import Sample, object_ids
+from glesam.degrade.levels import Level
 from glesam.errors import DataError, ImageError, ModelError
-from glesam.evaluate.levels import Level
+from glesam.evaluate.measure.model_specs import LoadPredictor, ModelSpec, PromptPredictor, fingerprint
+from glesam.evaluate.measure.protocol import ObjectPrompt, PromptSpec, prompt_for
+from glesam.evaluate.measure.records import PartStore, Row
+from glesam.evaluate.measure.sources import Source, choose
 from glesam.evaluate.metrics import measure
-from glesam.evaluate.model_specs import LoadPredictor, ModelSpec, PromptPredictor, fingerprint
-from glesam.evaluate.names import stable_seed
-from glesam.evaluate.protocol import ObjectPrompt, PromptSpec, prompt_for
-from glesam.evaluate.rows import PartStore, Row
-from glesam.evaluate.sources import Source, choose
 
 FORMAT = 1
 """Version of the rows' meaning; a change of protocol raises it, so that old parts are refused."""

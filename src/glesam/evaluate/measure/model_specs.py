@@ -11,9 +11,9 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from glesam.common.files import sha256
+from glesam.common.messages import hint
 from glesam.errors import ConfigError, ModelError
-from glesam.evaluate.names import hint
-from glesam.files import sha256
 from glesam.models.registry import bundled_enhancer
 
 ENHANCE = ("on", "off", "auto")
@@ -21,7 +21,7 @@ _WEIGHTS = frozenset({".safetensors", ".json", ".pth", ".pt"})
 
 
 class MasksLike(Protocol):
-    """What the benchmark reads of an answer: see `glesam.results.Masks`."""
+    """What the benchmark reads of an answer: see `glesam.masks.masks.Masks`."""
 
     @property
     def masks(self) -> npt.NDArray[np.bool_]:
@@ -35,7 +35,7 @@ class MasksLike(Protocol):
 
 
 class PromptPredictor(Protocol):
-    """What the benchmark asks of a model: see `glesam.predictor.Predictor`."""
+    """What the benchmark asks of a model: see `glesam.predict.predictor.Predictor`."""
 
     def set_image(self, image: Any) -> object:
         """Encode an `(H, W, 3)` uint8 RGB picture."""
@@ -122,7 +122,7 @@ def predictor_loader(device: str | None = None) -> LoadPredictor:
     """Loader of real predictors on a device; None leaves the choice to the predictor."""
 
     def load(spec: ModelSpec) -> PromptPredictor:
-        from glesam.predictor import Predictor
+        from glesam.predict.predictor import Predictor
 
         options: dict[str, str] = {} if device is None else {"device": device}
         return Predictor.from_pretrained(spec.name, enhance=spec.enhance, enhancer=spec.enhancer, **options)

@@ -16,8 +16,8 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from glesam.common.messages import generator, hint
 from glesam.errors import ConfigError, PromptError
-from glesam.evaluate.names import generator, hint
 
 BoolMask: TypeAlias = npt.NDArray[np.bool_]
 Coordinates: TypeAlias = npt.NDArray[np.float32]

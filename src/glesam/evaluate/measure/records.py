@@ -14,9 +14,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from glesam.common.files import write_text
+from glesam.common.messages import slug
 from glesam.errors import ConfigError, DataError
-from glesam.evaluate.names import slug
-from glesam.files import write_text
 
 
 @dataclass(frozen=True)

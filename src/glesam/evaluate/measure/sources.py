@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
+from glesam.common.files import sha256
+from glesam.common.messages import stable_seed
 from glesam.data.base import Sample, SegmentationDataset
+from glesam.degrade import levels
+from glesam.degrade.levels import CLEAR, Level
 from glesam.errors import ConfigError, DataError
-from glesam.evaluate import levels
-from glesam.evaluate.levels import CLEAR, Level
-from glesam.evaluate.names import stable_seed
-from glesam.files import sha256
 
 LAYOUT = "images/NAME.jpg + masks/NAME.png of the same size, object ids 1..N (or 0/255 for one object), 0 = background"
 """The plainest layout of a data set, for messages."""
@@ -82,7 +82,7 @@ class LqsegSource:
     """
 
     def __init__(self, root: Path, name: str | None = None) -> None:
-        from glesam.data.manifest import FILE_NAME
+        from glesam.data.build.manifest import FILE_NAME
 
         self.root = root
         self.name = name or root.resolve().name
@@ -107,7 +107,7 @@ class LqsegSource:
     def _level(self, folder: str) -> DegradedSource:
         """The stored pictures of one level, listed when first asked for."""
         if folder not in self._levels:
-            from glesam.data.built import BuiltDataset
+            from glesam.data.readers.built import BuiltDataset
 
             self._levels[folder] = DegradedSource(BuiltDataset(self.root, split=folder))
         return self._levels[folder]
@@ -120,8 +120,8 @@ def open_source(text: str) -> Source:
         DataError: the folder does not exist or has no layout that a reader knows.
         ConfigError: the folder is one level of a built set.
     """
-    from glesam.data.manifest import FILE_NAME
-    from glesam.data.registry import open_dataset
+    from glesam.data.build.manifest import FILE_NAME
+    from glesam.data.readers.registry import open_dataset
 
     name, path = _split_name(text)
     if not path.exists():

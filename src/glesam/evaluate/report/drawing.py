@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from glesam.common.files import atomic_path
 from glesam.errors import ConfigError
-from glesam.files import atomic_path
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from glesam.evaluate.drawing import COLOURS, LINES, MARKERS, new_figure, save, style, tidy
-from glesam.evaluate.rows import Row
-from glesam.evaluate.summary import CellSummary
+from glesam.evaluate.measure.records import Row
+from glesam.evaluate.report.drawing import COLOURS, LINES, MARKERS, new_figure, save, style, tidy
+from glesam.evaluate.report.summary import CellSummary
 
 _GRID = 80
 _TREND_BINS = 8

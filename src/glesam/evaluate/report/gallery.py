@@ -11,14 +11,14 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from glesam.evaluate.benchmark import Answer, BenchmarkConfig, Probe, ask, probes
-from glesam.evaluate.drawing import COLOURS, new_figure, save
-from glesam.evaluate.levels import Level
+from glesam.degrade.levels import Level
+from glesam.evaluate.measure.benchmark import Answer, BenchmarkConfig, Probe, ask, probes
+from glesam.evaluate.measure.model_specs import LoadPredictor, ModelSpec
+from glesam.evaluate.measure.protocol import PromptSpec
+from glesam.evaluate.measure.records import Row
+from glesam.evaluate.measure.sources import Source
 from glesam.evaluate.metrics import iou
-from glesam.evaluate.model_specs import LoadPredictor, ModelSpec
-from glesam.evaluate.protocol import PromptSpec
-from glesam.evaluate.rows import Row
-from glesam.evaluate.sources import Source
+from glesam.evaluate.report.drawing import COLOURS, new_figure, save
 
 CASES = 4
 _TRUTH_COLOUR, _PROMPT_COLOUR = "#009E73", "#F0E442"

@@ -13,8 +13,8 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import Any
 
+from glesam.common.messages import hint
 from glesam.errors import ConfigError
-from glesam.evaluate.names import hint
 
 LQ_MEAN, AVERAGE = "lq mean", "average"
 """Levels of table 5: mean over sets and LQ levels, and the mean of that and the clear value."""
@@ -104,5 +104,5 @@ def _table(name: str) -> dict[str, Any]:
 @lru_cache(maxsize=1)
 def _content() -> dict[str, Any]:
     """The data file that is part of the package."""
-    text = files("glesam.evaluate").joinpath("paper_tables.json").read_text(encoding="utf-8")
+    text = files("glesam.evaluate.report").joinpath("paper_tables.json").read_text(encoding="utf-8")
     return dict(json.loads(text))

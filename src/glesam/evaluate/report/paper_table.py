@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from glesam.evaluate.markdown import markdown_table
-from glesam.evaluate.paper import AVERAGE, LQ_MEAN, PaperNumber, canonical_set, matching, paper_numbers, paper_source
-from glesam.evaluate.summary import CellSummary, LevelMeans, level_means
+from glesam.evaluate.report.markdown import markdown_table
+from glesam.evaluate.report.paper import (
+    AVERAGE,
+    LQ_MEAN,
+    PaperNumber,
+    canonical_set,
+    matching,
+    paper_numbers,
+    paper_source,
+)
+from glesam.evaluate.report.summary import CellSummary, LevelMeans, level_means
 
 CAUTION = (
     "The paper's numbers were measured on its own degraded copies of the full sets, with its own prompts; compare "

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from glesam.common.messages import hint
+from glesam.degrade import levels
+from glesam.degrade.levels import Level, parse_levels
 from glesam.errors import ConfigError
-from glesam.evaluate import levels
-from glesam.evaluate.levels import Level, parse_levels
-from glesam.evaluate.names import hint
-from glesam.evaluate.paper import canonical_set
-from glesam.evaluate.protocol import PromptSpec, parse_prompts
+from glesam.evaluate.measure.protocol import PromptSpec, parse_prompts
+from glesam.evaluate.report.paper import canonical_set
 
 _LQ = ("lq3", "lq2", "lq1")
 _LAYOUT_KEYS = {"ThinObject-5K": "thinobject", "LVIS": "lvis", "ECSSD": "ecssd", "COCO": "coco"}
@@ -112,7 +112,7 @@ def _short(name: str) -> str:
 
 def _structure(name: str) -> str:
     """What the folder of one of the paper's sets must look like."""
-    from glesam.data.registry import LAYOUTS
+    from glesam.data.readers.registry import LAYOUTS
 
     layout = LAYOUTS[_LAYOUT_KEYS[name]]
     return f"{layout.structure} (from {layout.home}) or {LAYOUTS['folder'].structure}"

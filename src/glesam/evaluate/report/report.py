@@ -9,12 +9,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from glesam.evaluate.benchmark import BenchmarkConfig, Results
-from glesam.evaluate.markdown import markdown_table, with_interval
-from glesam.evaluate.paper_table import paper_sections
-from glesam.evaluate.rows import METRICS, to_csv
-from glesam.evaluate.statistics import RESAMPLES, Estimate
-from glesam.evaluate.summary import (
+from glesam.common.files import write_text
+from glesam.evaluate.measure.benchmark import BenchmarkConfig, Results
+from glesam.evaluate.measure.records import METRICS, to_csv
+from glesam.evaluate.report.markdown import markdown_table, with_interval
+from glesam.evaluate.report.paper_table import paper_sections
+from glesam.evaluate.report.statistics import RESAMPLES, Estimate
+from glesam.evaluate.report.summary import (
     CellSummary,
     LevelMeans,
     ModelComparison,
@@ -23,7 +24,6 @@ from glesam.evaluate.summary import (
     level_means,
     summarise,
 )
-from glesam.files import write_text
 
 if TYPE_CHECKING:
     from rich.table import Table

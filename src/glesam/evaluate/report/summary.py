@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from glesam.common.messages import stable_seed
 from glesam.errors import DataError
-from glesam.evaluate.names import stable_seed
-from glesam.evaluate.rows import METRICS, Row
-from glesam.evaluate.statistics import Comparison, Estimate, compare, estimate
+from glesam.evaluate.measure.records import METRICS, Row
+from glesam.evaluate.report.statistics import Comparison, Estimate, compare, estimate
 
 
 class Cell(NamedTuple):

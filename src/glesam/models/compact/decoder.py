@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from transformers.models.sam2.configuration_sam2 import Sam2MaskDecoderConfig
 from transformers.models.sam2.modeling_sam2 import Sam2Attention, Sam2MaskDecoder
 
-from glesam.models.nesting import nest, unnest
-from glesam.models.prompt_maps import DrawnPrompts
-from glesam.models.two_way import FastTwoWay
+from glesam.models.compact.cells import nest, unnest
+from glesam.models.compact.prompt_maps import DrawnPrompts
+from glesam.models.compact.two_way import FastTwoWay
 
 SHAPES_KEPT = 4
 """Shapes of pictures, such as landscape and portrait at two sizes, whose preparations are kept."""

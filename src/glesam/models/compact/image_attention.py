@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers.models.sam2.modeling_sam2 import Sam2Attention, Sam2TwoWayAttentionBlock
 
-from glesam.models.prompt_maps import DrawnPrompts
+from glesam.models.compact.prompt_maps import DrawnPrompts
 
 
 @dataclass(frozen=True)

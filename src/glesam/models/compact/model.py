@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from transformers.models.sam2.configuration_sam2 import Sam2MaskDecoderConfig, Sam2PromptEncoderConfig
 from transformers.models.sam2.modeling_sam2 import Sam2PromptEncoder
 
+from glesam.common.files import atomic_path, write_text
 from glesam.errors import ModelError
-from glesam.files import atomic_path, write_text
 from glesam.models.base import (
     CORNER_LABELS,
     PADDING_LABEL,
@@ -33,11 +33,11 @@ from glesam.models.base import (
     squared,
     without_padding,
 )
-from glesam.models.decoder import SHAPES_KEPT, CompactMaskDecoder
-from glesam.models.efficientnet import EfficientNetLite
-from glesam.models.neck import Neck
-from glesam.models.prompt_maps import PromptMaps
-from glesam.models.store import (
+from glesam.models.compact.decoder import SHAPES_KEPT, CompactMaskDecoder
+from glesam.models.compact.efficientnet import EfficientNetLite
+from glesam.models.compact.neck import Neck
+from glesam.models.compact.prompt_maps import PromptMaps
+from glesam.weights.folders import (
     CONFIG_FILE,
     DIGEST_KEY,
     WEIGHTS_FILE,

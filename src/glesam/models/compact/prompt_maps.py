@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from glesam.models.base import CORNER_LABELS
-from glesam.models.nesting import nest
+from glesam.models.compact.cells import nest
 
 CHANNELS = 4
 """Within the box, outside of it (both zero without a box), clicks inside the object, clicks outside."""

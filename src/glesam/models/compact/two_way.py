@@ -19,8 +19,8 @@ from transformers.models.sam2.modeling_sam2 import (
     Sam2TwoWayTransformer,
 )
 
-from glesam.models.image_attention import FirstImage, LaterImage, SeenImage, project_first, split_heads
-from glesam.models.prompt_maps import DrawnPrompts
+from glesam.models.compact.image_attention import FirstImage, LaterImage, SeenImage, project_first, split_heads
+from glesam.models.compact.prompt_maps import DrawnPrompts
 
 _Image = FirstImage | SeenImage
 

@@ -12,10 +12,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from glesam.enhance.restoration import LevelRule, Restoration
+from glesam.common.files import sha256
+from glesam.enhance.pipeline import LevelRule, Restoration
 from glesam.errors import ConfigError, ModelError
-from glesam.export.sessions import RUNTIMES, Session, open_session
-from glesam.files import sha256
 from glesam.models.base import (
     CORNER_LABELS,
     Embedding,
@@ -26,7 +25,8 @@ from glesam.models.base import (
     squared,
     without_padding,
 )
-from glesam.models.store import CONFIG_FILE, read_config
+from glesam.models.exported.sessions import RUNTIMES, Session, open_session
+from glesam.weights.folders import CONFIG_FILE, read_config
 
 FAMILY = "exported"
 SUFFIXES = {"onnx": ".onnx", "openvino": ".xml"}
@@ -151,7 +151,7 @@ class RuntimeModel(PromptableModel):
 
     def preprocess(self, image: npt.NDArray[np.uint8]) -> tuple[Tensor, ImageGeometry]:
         """As `CompactModel.preprocess`: the same pixels, bit for bit."""
-        from glesam.models.compact import CompactModel
+        from glesam.models.compact.model import CompactModel
 
         # It looks at nothing of its model but the image size.
         return CompactModel.preprocess(self, image)  # type: ignore[arg-type]

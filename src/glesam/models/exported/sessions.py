@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from glesam.errors import ModelError
-from glesam.models.store import brief
+from glesam.weights.folders import brief
 
 RUNTIMES = {"onnx": "onnxruntime", "openvino": "openvino"}
 """Runtime to the Python package that it needs; extras of glesam bear the runtime's name."""

@@ -13,10 +13,10 @@ import transformers
 from safetensors.torch import save_file
 from torch import Tensor
 
+from glesam.common.files import atomic_path, write_text
 from glesam.errors import ImageError, ModelError, PromptError
-from glesam.files import atomic_path, write_text
 from glesam.models.base import Embedding, MaskOutput, PromptableModel, PromptTensors
-from glesam.models.store import CONFIG_FILE, WEIGHTS_FILE, brief, check_keys, fetch_folder, read_config, read_weights
+from glesam.weights.folders import CONFIG_FILE, WEIGHTS_FILE, brief, check_keys, fetch_folder, read_config, read_weights
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -13,11 +13,11 @@ import transformers
 from torch import Tensor
 
 from glesam.errors import ModelError
-from glesam.models import checkpoint_tables as tables
-from glesam.models.sam import SamPromptable
-from glesam.models.sam2 import Sam2Promptable
-from glesam.models.store import brief
-from glesam.models.wrapped import WrappedModel
+from glesam.models.sam import original_names as tables
+from glesam.models.sam.base import WrappedModel
+from glesam.models.sam.sam import SamPromptable
+from glesam.models.sam.sam2 import Sam2Promptable
+from glesam.weights.folders import brief
 
 SAM_MARK = "image_encoder.patch_embed.proj.weight"
 SAM2_MARK = "image_encoder.trunk.patch_embed.proj.weight"

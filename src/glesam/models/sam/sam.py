@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from glesam.models.base import Embedding, ImageGeometry
-from glesam.models.wrapped import IMAGENET_MEAN, IMAGENET_STD, WrappedModel, check_image
+from glesam.models.sam.base import IMAGENET_MEAN, IMAGENET_STD, WrappedModel, check_image
 
 
 def _normalised_levels() -> npt.NDArray[np.float32]:

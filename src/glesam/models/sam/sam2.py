@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from glesam.models.base import PADDING_LABEL, Embedding, ImageGeometry, PromptTensors
-from glesam.models.wrapped import IMAGENET_MEAN, IMAGENET_STD, WrappedModel, check_image
+from glesam.models.sam.base import IMAGENET_MEAN, IMAGENET_STD, WrappedModel, check_image
 
 
 class Sam2Promptable(WrappedModel):

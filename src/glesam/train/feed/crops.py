@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from glesam.data.pack import PhotoPack
+from glesam.train.feed.pack import PhotoPack
 
 Batch = dict[str, Tensor]
 

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from glesam.files import atomic_path, write_text
+from glesam.common.files import atomic_path, write_text
 from glesam.models.base import PromptableModel
-from glesam.train.helpers import state_digest, view_pixels
-from glesam.train.lq_pairs import PairBatches, PairConfig
+from glesam.train.feed.pairs import PairBatches, PairConfig
+from glesam.train.stages.frozen import state_digest, view_pixels
 
 Batch = dict[str, Tensor]
 Progress = Callable[[int, int], None]

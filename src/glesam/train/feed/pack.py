@@ -15,9 +15,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from glesam.common.files import atomic_path, write_text
 from glesam.data.base import Sample, SegmentationDataset
 from glesam.errors import DataError
-from glesam.files import atomic_path, write_text
 
 _MAX_IDS = 255
 

@@ -15,13 +15,13 @@ import numpy.typing as npt
 import torch
 from pydantic import Field
 
-from glesam.data.augment import ViewConfig, ids_and_areas, jitter_colour, paste_object, random_view
 from glesam.data.base import Sample
-from glesam.data.pack import PhotoPack
+from glesam.degrade.levels import Level, apply, parse_level, parse_levels
 from glesam.errors import ConfigError
-from glesam.evaluate.levels import Level, apply, parse_level, parse_levels
-from glesam.train.batches import _MIN_PIXELS, Batch, TrainingBatches
 from glesam.train.config import Phase, StageConfig
+from glesam.train.feed.augment import ViewConfig, ids_and_areas, jitter_colour, paste_object, random_view
+from glesam.train.feed.pack import PhotoPack
+from glesam.train.feed.views import _MIN_PIXELS, Batch, TrainingBatches
 
 Image = npt.NDArray[np.uint8]
 Ids = npt.NDArray[np.int32]

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from glesam.data.augment import ViewConfig, ids_and_areas, jitter_colour, paste_object, random_view
-from glesam.data.pack import PhotoPack
-from glesam.data.prompts import sample_prompt
 from glesam.train.config import Phase
+from glesam.train.feed.augment import ViewConfig, ids_and_areas, jitter_colour, paste_object, random_view
+from glesam.train.feed.clicks import sample_prompt
+from glesam.train.feed.pack import PhotoPack
 
 Batch = dict[str, Tensor]
 _MIN_PIXELS = 100  # of an object in a view; smaller ones are a few cells of the mask, and a click on them is noise

@@ -14,11 +14,11 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from glesam.data.pack import PhotoPack
-from glesam.files import atomic_path
+from glesam.common.files import atomic_path
 from glesam.train.config import StageConfig
-from glesam.train.helpers import decay_groups
-from glesam.train.photo_crops import Batch, PhotoCrops, to_signed, to_tiles
+from glesam.train.feed.crops import Batch, PhotoCrops, to_signed, to_tiles
+from glesam.train.feed.pack import PhotoPack
+from glesam.train.stages.frozen import decay_groups
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from glesam.data.base import SegmentationDataset, object_ids
-from glesam.data.pack import PhotoPack
-from glesam.data.prompts import bounding_box, random_points
 from glesam.models.base import PromptTensors
-from glesam.models.compact import CompactConfig, CompactModel, to_pixel_values
-from glesam.train.batches import Batch, TrainingBatches
+from glesam.models.compact.model import CompactConfig, CompactModel, to_pixel_values
 from glesam.train.config import BaseConfig, read_config
+from glesam.train.feed.clicks import bounding_box, random_points
+from glesam.train.feed.pack import PhotoPack
+from glesam.train.feed.views import Batch, TrainingBatches
 from glesam.train.loop import CHECKPOINT, fill
 from glesam.train.losses import hard_iou, mask_losses
 
@@ -117,7 +117,7 @@ def build_model(config: BaseConfig) -> CompactModel:
     if config.init is not None:
         model = _initial(config.init)
     elif config.pretrained:
-        from glesam.train.imagenet import pretrained_state
+        from glesam.train.stages.imagenet import pretrained_state
 
         model.encoder.backbone.load_state_dict(pretrained_state(config.backbone))
     backbone = model.encoder.backbone

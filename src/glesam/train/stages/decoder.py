@@ -16,21 +16,21 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from glesam.data.base import SegmentationDataset
-from glesam.data.pack import PhotoPack
 from glesam.enhance.gate import DegradationGate
 from glesam.enhance.residual import load_enhancer
 from glesam.enhance.skips import SkipAdapter
-from glesam.enhance.tuned import image_encoder, mask_decoder, save_tuned
 from glesam.errors import ConfigError
 from glesam.models.base import Embedding, PromptableModel, PromptTensors
-from glesam.models.compact import CompactModel
-from glesam.train.base import _corrective_click, validate
-from glesam.train.helpers import decay_groups, view_pixels
-from glesam.train.latents import Batch
+from glesam.models.compact.model import CompactModel
+from glesam.models.tuned import image_encoder, mask_decoder, save_tuned
+from glesam.train.feed.latents import Batch
+from glesam.train.feed.pack import PhotoPack
+from glesam.train.feed.pairs import PairBatches, PairConfig
 from glesam.train.losses import dice_loss, focal_loss, hard_iou, mask_losses
-from glesam.train.lq_pairs import PairBatches, PairConfig
-from glesam.train.lq_validation import LEVELS, DegradedSet, EnhancedModel
-from glesam.train.tuned_parts import TUNABLE, Part, changed_tensors, open_tuned, saved_part, unfreeze
+from glesam.train.stages.base import _corrective_click, validate
+from glesam.train.stages.frozen import decay_groups, view_pixels
+from glesam.train.stages.trainable import TUNABLE, Part, changed_tensors, open_tuned, saved_part, unfreeze
+from glesam.train.validation import LEVELS, DegradedSet, EnhancedModel
 
 _CORNERS = ("compact", "sam2")
 _ALL_SHARE = 0.1

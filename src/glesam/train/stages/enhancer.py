@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from glesam.data.base import SegmentationDataset
-from glesam.data.pack import PhotoPack
 from glesam.enhance.gle import LatentEnhancer
 from glesam.enhance.lora import ALL_TARGETS, ATTENTION_TARGETS, attach_lora
 from glesam.enhance.priors import load_prior, load_schedule
@@ -24,11 +23,12 @@ from glesam.enhance.residual import ResidualEnhancer
 from glesam.enhance.schedule import NoiseSchedule
 from glesam.errors import ConfigError
 from glesam.models.base import PromptableModel
-from glesam.train.helpers import FrozenPartsObjective, decay_groups, open_frozen
-from glesam.train.latents import Batch, Progress, latent_statistics, pair_latents, pair_stream
-from glesam.train.lq_pairs import PairBatches, PairConfig
-from glesam.train.lq_validation import level_latents
-from glesam.train.prior import TEXT_FILE, PriorConfig, build_unet, constant_text
+from glesam.train.feed.latents import Batch, Progress, latent_statistics, pair_latents, pair_stream
+from glesam.train.feed.pack import PhotoPack
+from glesam.train.feed.pairs import PairBatches, PairConfig
+from glesam.train.stages.frozen import FrozenPartsObjective, decay_groups, open_frozen
+from glesam.train.stages.prior import TEXT_FILE, PriorConfig, build_unet, constant_text
+from glesam.train.validation import level_latents
 
 if TYPE_CHECKING:
     from diffusers import UNet2DConditionModel

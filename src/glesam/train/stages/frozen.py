@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from glesam.models.base import PromptableModel
-from glesam.models.compact import CompactModel, to_pixel_values
-from glesam.models.store import state_digest as state_digest
+from glesam.models.compact.model import CompactModel, to_pixel_values
+from glesam.weights.folders import state_digest as state_digest
 
 
 class FrozenPartsObjective(nn.Module):

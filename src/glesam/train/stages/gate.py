@@ -12,15 +12,15 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from glesam.common.messages import stable_seed
 from glesam.data.base import SegmentationDataset
-from glesam.data.pack import PhotoPack
 from glesam.enhance.gate import LEVELS, DegradationGate
-from glesam.evaluate.names import stable_seed
 from glesam.models.base import PromptableModel
-from glesam.train.helpers import FrozenPartsObjective, decay_groups, open_frozen
-from glesam.train.latents import Batch, Progress, pair_latents, pair_stream
-from glesam.train.lq_pairs import PairBatches, PairConfig
-from glesam.train.lq_validation import level_latents
+from glesam.train.feed.latents import Batch, Progress, pair_latents, pair_stream
+from glesam.train.feed.pack import PhotoPack
+from glesam.train.feed.pairs import PairBatches, PairConfig
+from glesam.train.stages.frozen import FrozenPartsObjective, decay_groups, open_frozen
+from glesam.train.validation import level_latents
 
 _HIGHEST_THRESHOLD = LEVELS - 0.5
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from glesam.errors import ModelError
-from glesam.models.efficientnet import block_specs
+from glesam.models.compact.efficientnet import block_specs
 
 _BN_EPS = 1e-3
 

@@ -14,15 +14,15 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from glesam.data.pack import PhotoPack
+from glesam.common.files import atomic_path
 from glesam.enhance.priors import EMBEDDING_KEY
 from glesam.enhance.schedule import NoiseSchedule, alphas_cumprod
 from glesam.errors import ConfigError
-from glesam.files import atomic_path
-from glesam.train.autoencoder import write_tiles
 from glesam.train.config import StageConfig
-from glesam.train.helpers import FrozenPartsObjective, decay_groups
-from glesam.train.photo_crops import Batch, PhotoCrops, to_signed
+from glesam.train.feed.crops import Batch, PhotoCrops, to_signed
+from glesam.train.feed.pack import PhotoPack
+from glesam.train.stages.autoencoder import write_tiles
+from glesam.train.stages.frozen import FrozenPartsObjective, decay_groups
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, UNet2DConditionModel

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from glesam.enhance.lora import adapted_layers, lora_parameters
-from glesam.enhance.tuned import Part as Tunable
-from glesam.enhance.tuned import image_encoder, mask_decoder, part_of, with_tuned
 from glesam.errors import ConfigError
 from glesam.models.base import PromptableModel
-from glesam.models.store import CONFIG_FILE, read_config
-from glesam.train.helpers import open_frozen
-from glesam.train.lq_validation import EnhancedModel
+from glesam.models.tuned import Part as Tunable
+from glesam.models.tuned import image_encoder, mask_decoder, part_of, with_tuned
+from glesam.train.stages.frozen import open_frozen
+from glesam.train.validation import EnhancedModel
+from glesam.weights.folders import CONFIG_FILE, read_config
 
 Part = Literal["tokens", "decoder", "encoder", "enhancer", "skips"]
 TUNABLE: tuple[Tunable, ...] = get_args(Tunable)

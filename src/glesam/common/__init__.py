@@ -1,0 +1,1 @@
+"""What every room uses: files written in one step, processes, messages."""

@@ -1,0 +1,1 @@
+"""Single degradations, one file per kind or family of kinds."""

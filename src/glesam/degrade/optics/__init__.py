@@ -1,0 +1,1 @@
+"""What the degradations share of physics: light, point spread, warping, textures, depth."""

@@ -1,0 +1,1 @@
+"""Masks painted over images, and contact sheets."""

@@ -1,0 +1,1 @@
+"""Measuring a model: sources, protocol, benchmark, and one record per object."""

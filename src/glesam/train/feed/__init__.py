@@ -1,0 +1,1 @@
+"""What training reads: packed images, crops, prompts, degraded pairs, latents."""

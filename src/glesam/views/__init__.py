@@ -1,0 +1,1 @@
+"""Crops, tiles and windows: looking at a part of an image."""

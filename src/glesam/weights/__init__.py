@@ -1,0 +1,1 @@
+"""Saved folders, digests, strict keys, and weights of 8 bits."""
