@@ -1,10 +1,13 @@
-"""The learning-rate schedule against its formula."""
+"""The learning-rate schedule against its formula; a loss that is no number."""
 
 import math
 
 import pytest
+import torch
 
-from glesam.train.loop import learning_rate
+from glesam.errors import ConfigError
+from glesam.train.config import StageConfig
+from glesam.train.loop import Trainer, learning_rate
 
 
 def test_warm_up_is_linear_and_the_cosine_ends_at_a_hundredth():
@@ -14,3 +17,71 @@ def test_warm_up_is_linear_and_the_cosine_ends_at_a_hundredth():
     assert learning_rate(100, 100, 10) == pytest.approx(0.01)
     rates = [learning_rate(s, 100, 10) for s in range(10, 101)]
     assert rates == sorted(rates, reverse=True)
+
+
+class _Line(torch.nn.Module):
+    """A model of one weight, whose loss is NaN, or whose gradient is infinite, at a chosen step."""
+
+    def __init__(self, bad_step, bad):
+        super().__init__()
+        self.model = torch.nn.Linear(1, 1)
+        self.bad_step, self.bad, self.calls = bad_step, bad, 0
+
+    def forward(self, batch):
+        loss = self.model(batch["x"]).square().mean()
+        self.calls += 1
+        if self.calls == self.bad_step:
+            loss = (
+                loss * float("nan")
+                if self.bad == "loss"
+                else loss + (self.model.weight - self.model.weight).sqrt().sum()
+            )
+        return {"loss": loss}
+
+
+class _Batches(torch.utils.data.Dataset):
+    def __len__(self):
+        return 6
+
+    def __getitem__(self, step):
+        return {"x": torch.full((2, 1), 1.0 + step)}
+
+
+class _Stage:
+    name = "line"
+
+    def __init__(self, bad_step, bad="loss", save_minutes=0.0):
+        self.config = StageConfig(workers=0, warmup=1, save_minutes=save_minutes)
+        self.objective = _Line(bad_step, bad)
+
+    def batches(self, rank):
+        return _Batches()
+
+    def parameter_groups(self):
+        return [{"params": list(self.objective.model.parameters()), "lr": self.config.lr}]
+
+    def validate(self, model):
+        return {}
+
+    def save(self, model, folder):
+        pass
+
+
+@pytest.mark.parametrize("bad", ["loss", "gradient"])
+def test_a_loss_or_gradient_that_is_no_number_is_not_stepped_nor_saved(tmp_path, bad):
+    stage = _Stage(4, bad)
+    trainer = Trainer(stage, tmp_path)
+    with pytest.raises(ConfigError, match=r"at step 3; last\.pt keeps the last good step") as caught:
+        trainer.run()
+    assert "\n" not in str(caught.value)
+    state = torch.load(tmp_path / "last.pt", weights_only=True)
+    assert state["step"] == 3
+    for part in ("model", "ema"):
+        assert all(torch.isfinite(value).all() for value in state[part].values())
+    assert all(torch.isfinite(p).all() for p in trainer.ema.parameters())
+
+
+def test_without_a_checkpoint_the_message_says_so(tmp_path):
+    with pytest.raises(ConfigError, match="nothing was saved"):
+        Trainer(_Stage(2, save_minutes=60.0), tmp_path).run()
+    assert not (tmp_path / "last.pt").exists()

@@ -1,9 +1,13 @@
 """Packing: what comes out is what went in, shrunk; a second opening reads the pack; empty sets are refused."""
 
+import os
+
+import cv2
 import numpy as np
 import pytest
 
 from glesam.data.base import Sample
+from glesam.data.readers.folder import FolderDataset
 from glesam.errors import DataError
 from glesam.train.feed.pack import consecutive_ids, pack, shrink
 
@@ -89,3 +93,35 @@ def test_shrink_leaves_small_photos_alone():
     image, mask = shrink(original.image, original.mask, 12)
     assert image is original.image
     assert mask is original.mask
+
+
+def _folder_set(root, value):
+    for part, pixels in (("images", np.full((9, 12, 3), value, np.uint8)), ("masks", np.zeros((9, 12), np.uint8))):
+        (root / part).mkdir(parents=True)
+        pixels[2:5, 2:5] = 1
+        cv2.imwrite(str(root / part / "a.png"), pixels)
+    return FolderDataset(root)
+
+
+def test_sets_named_alike_do_not_share_a_pack(tmp_path):
+    first, second = _folder_set(tmp_path / "x" / "set", 10), _folder_set(tmp_path / "y" / "set", 200)
+    assert pack(first, tmp_path / "cache")[0].image[0, 0, 0] == 10
+    assert pack(second, tmp_path / "cache")[0].image[0, 0, 0] == 200
+
+
+def test_a_mended_mask_is_packed_anew(tmp_path):
+    data = _folder_set(tmp_path / "set", 10)
+    assert pack(data, tmp_path / "cache")[0].mask.sum() == 9
+    path = tmp_path / "set" / "masks" / "a.png"
+    cv2.imwrite(str(path), np.ones((9, 12), np.uint8))
+    assert pack(data, tmp_path / "cache")[0].mask.sum() == 108
+    os.utime(path, (1, 1))  # touched, not changed
+    assert len(list((tmp_path / "cache").iterdir())) <= 3
+    assert pack(data, tmp_path / "cache")[0].mask.sum() == 108
+
+
+def test_a_broken_note_of_digests_costs_time_only(tmp_path):
+    data = _folder_set(tmp_path / "set", 10)
+    pack(data, tmp_path / "cache")
+    (tmp_path / "cache" / "set.digests.json").write_text("[[[")
+    assert pack(data, tmp_path / "cache")[0].mask.sum() == 9

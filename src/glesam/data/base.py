@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
+
+from glesam.common.fingerprints import Digests
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,39 @@ class SegmentationDataset(Protocol):
             DataError: a file is missing or unreadable, or sizes differ.
         """
         ...
+
+
+@runtime_checkable
+class FileBacked(Protocol):
+    """A data set that tells what its samples are made of, so that results of them are known to be out of date."""
+
+    def fingerprint(self, index: int, digests: Digests) -> str:
+        """Digest of all that decides a sample: the content of its files, and its part of a file of annotations.
+
+        Raises:
+            OSError: a file cannot be read.
+        """
+        ...
+
+
+def fingerprint(dataset: SegmentationDataset, indices: Iterable[int], digests: Digests | None = None) -> str | None:
+    """Digest of some samples' sources, in the order given; None for a data set that is not made of files.
+
+    Args:
+        dataset: any reader.
+        indices: of the samples.
+        digests: keeps the digests of files between calls; without it all files are read.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    if not isinstance(dataset, FileBacked):
+        return None
+    digests = Digests() if digests is None else digests
+    joined = hashlib.sha256()
+    for index in indices:
+        joined.update(f"{dataset.fingerprint(index, digests)}\n".encode())
+    return joined.hexdigest()
 
 
 def object_ids(mask: npt.NDArray[np.int32], min_share: float = 0.0) -> list[int]:

@@ -18,6 +18,11 @@ from glesam.common.files import atomic_path
 from glesam.errors import ConfigError
 from glesam.train.config import StageConfig, write_config
 
+
+class DivergenceError(ConfigError):
+    """A loss or a gradient is NaN or infinite."""
+
+
 Batch = dict[str, Tensor]
 CHECKPOINT = "last.pt"
 """File of a run folder with all that resuming needs."""
@@ -145,8 +150,12 @@ class Trainer:
                 if config.val and time.monotonic() - validated > 60 * config.val_minutes:
                     self._log({f"val/{k}": v for k, v in self._validate().items()})
                     validated = time.monotonic()
-        finally:
+        except DivergenceError:
+            raise  # the last checkpoint is from before it
+        except BaseException:
             self.save()
+            raise
+        self.save()
         measured = self._validate()
         self._log({f"val/{k}": v for k, v in measured.items()})
         if self.accelerator.is_main_process:
@@ -165,17 +174,30 @@ class Trainer:
         losses: dict[str, Tensor] = self.objective(batch)
         self.accelerator.backward(losses["loss"])
         norm = self.accelerator.clip_grad_norm_(self.objective.parameters(), config.clip)
+        self._check_finite(float(losses["loss"].detach()), float(norm))
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self._update_ema()
         values = {k: float(v.detach()) for k, v in losses.items()} | {"grad_norm": float(norm), "lr": rate}
-        if not math.isfinite(values["loss"]):
-            raise ConfigError(f"expected a finite loss, got {values['loss']} at step {self.step}; lower lr or clip")
         self.step += 1
         self._log(values)
         if self.on_step is not None:
             self.on_step(self.step, self.total, values)
         return values
+
+    def _check_finite(self, loss: float, norm: float) -> None:
+        """Stop before a step that would make the weights NaN; the norm is that of all processes' gradients.
+
+        Raises:
+            DivergenceError: the loss or the gradient is not finite.
+        """
+        if math.isfinite(loss) and math.isfinite(norm):
+            return
+        kept = f"{CHECKPOINT} keeps the last good step" if (self.out / CHECKPOINT).is_file() else "nothing was saved"
+        raise DivergenceError(
+            f"expected a finite loss and gradient, got {loss:g} and {norm:g} at step {self.step}; {kept}: lower lr or "
+            "clip, and check the data"
+        )
 
     @torch.no_grad()
     def _update_ema(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import defaultdict
 from functools import cached_property
@@ -11,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from glesam.common.fingerprints import Digests
 from glesam.data.base import Sample
 from glesam.data.readers.coco_masks import BoolMask, decode_segmentation
 from glesam.data.readers.folder import read_image
@@ -77,6 +79,12 @@ class CocoDataset:
     def __len__(self) -> int:
         """Number of samples."""
         return len(self._names)
+
+    def fingerprint(self, index: int, digests: Digests) -> str:
+        """Digest of a sample's image and of its entries in the json; see `FileBacked`."""
+        picture = self._index[self._names[index]]
+        entries = json.dumps([picture.height, picture.width, picture.annotations], sort_keys=True)
+        return hashlib.sha256(f"{digests.of(picture.path)} {entries}".encode()).hexdigest()
 
     def __getitem__(self, index: int) -> Sample:
         """Read one sample.

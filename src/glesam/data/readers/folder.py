@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from glesam.common.fingerprints import Digests
 from glesam.data.base import Sample
 from glesam.errors import DataError
 
@@ -57,6 +58,11 @@ class FolderDataset:
     def __len__(self) -> int:
         """Number of samples."""
         return len(self._names)
+
+    def fingerprint(self, index: int, digests: Digests) -> str:
+        """Digest of a sample's two files; see `FileBacked`."""
+        name = self._names[index]
+        return digests.joint([self._images[name], self._masks[name]])
 
     def __getitem__(self, index: int) -> Sample:
         """Read one sample.

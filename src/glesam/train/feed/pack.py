@@ -15,8 +15,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from glesam.common.documents import read_json
 from glesam.common.files import atomic_path, write_text
-from glesam.data.base import Sample, SegmentationDataset
+from glesam.common.fingerprints import Digests
+from glesam.common.messages import slug
+from glesam.data.base import Sample, SegmentationDataset, fingerprint
 from glesam.errors import DataError
 
 _MAX_IDS = 255
@@ -58,7 +61,7 @@ def pack(
     max_side: int = 352,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> PhotoPack:
-    """Pack a data set below `cache`, or open the pack if it is there already.
+    """Pack a data set below `cache`, or open the pack if it is there already and of the same content.
 
     Args:
         dataset: what to pack.
@@ -69,11 +72,26 @@ def pack(
     Raises:
         DataError: every mask of the set is empty, or a file is unreadable.
     """
-    key = hashlib.sha256(json.dumps([dataset.name, dataset.names, max_side]).encode()).hexdigest()[:16]
-    folder = Path(cache) / f"{dataset.name}-{key}"
+    known = Path(cache) / f"{slug(dataset.name)}.digests.json"
+    digests = Digests(_noted(known))
+    # The content is part of the key: two sets named alike do not share a pack, and a mended mask makes a new one.
+    content = fingerprint(dataset, range(len(dataset)), digests)
+    key = hashlib.sha256(json.dumps([dataset.name, dataset.names, max_side, content]).encode()).hexdigest()[:16]
+    folder = Path(cache) / f"{slug(dataset.name)}-{key}"
     if not (folder / "index.json").is_file():
         _write(dataset, folder, max_side, on_progress)
+    if digests.marks:
+        write_text(known, json.dumps(digests.marks))
     return PhotoPack(folder)
+
+
+def _noted(path: Path) -> dict[str, Any]:
+    """Digests of an earlier run; none where there is no such file, or a broken one, since they only save time."""
+    try:
+        noted = read_json(path)
+    except DataError:
+        return {}
+    return noted if isinstance(noted, dict) else {}
 
 
 def _write(

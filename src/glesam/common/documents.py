@@ -1,0 +1,193 @@
+"""One decoder for JSON and one check for what it holds: any bad input becomes one of our errors, on one line."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from glesam.errors import DataError, GlesamError
+
+Config = TypeVar("Config", bound=BaseModel)
+
+
+def parse_json(content: bytes | str, where: str, error: type[GlesamError] = DataError, unique: bool = False) -> Any:
+    """Decode JSON.
+
+    UTF-8, with or without a byte order mark, UTF-16 and UTF-32 are told apart as RFC 8259's predecessors do. What the
+    standard does not know is refused: NaN, Infinity, numbers beyond a double, lone surrogates in the encoding.
+
+    Args:
+        content: the encoded or decoded text.
+        where: what messages call it: a path, or `the request`.
+        error: type of the error that is raised.
+        unique: refuse a key that comes twice in one object; else the last one counts, as usual.
+
+    Raises:
+        GlesamError: of the type given: it is no JSON, or nested deeper than Python follows.
+    """
+    try:
+        text = content.decode(json.detect_encoding(content)) if isinstance(content, bytes) else content
+        return json.loads(
+            text.removeprefix("\ufeff"),
+            parse_constant=_refuse_constant,
+            parse_float=_finite,
+            object_pairs_hook=_unique if unique else None,
+        )
+    except RecursionError:
+        raise error(f"expected JSON in {where}, got one nested too deeply; write it flatter") from None
+    except (ValueError, MemoryError) as fault:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
+        raise error(f"expected JSON in {where}, it cannot be parsed ({one_line(fault)}); correct it there") from fault
+
+
+def read_json(
+    path: str | os.PathLike[str], error: type[GlesamError] = DataError, unique: bool = False, what: str = "a JSON file"
+) -> Any:
+    """Read and decode a JSON file; see `parse_json`.
+
+    Args:
+        path: the file.
+        error: type of the error that is raised.
+        unique: see `parse_json`.
+        what: the file in words, for the message when it cannot be read.
+
+    Raises:
+        GlesamError: of the type given: the file cannot be read, or as `parse_json`.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except (OSError, ValueError) as fault:  # ValueError: a path with a zero byte
+        reason = getattr(fault, "strerror", None) or fault
+        raise error(f"expected {what} in {shown(path)}, cannot read it ({reason}); check the path") from fault
+    return parse_json(content, shown(path), error, unique)
+
+
+def expect_object(value: Any, where: str, error: type[GlesamError] = DataError) -> dict[str, Any]:
+    """Give a decoded JSON object.
+
+    Raises:
+        GlesamError: of the type given: the value is something else.
+    """
+    if not isinstance(value, dict):
+        raise error(f"expected a JSON object in {where}, got {kind_of(value)}; correct it there")
+    return value
+
+
+def expect_objects(value: Any, where: str, error: type[GlesamError] = DataError) -> list[dict[str, Any]]:
+    """Give a decoded JSON list of objects.
+
+    Raises:
+        GlesamError: of the type given: the value, or an item, is something else.
+    """
+    if not isinstance(value, list):
+        raise error(f"expected a list in {where}, got {kind_of(value)}; correct it there")
+    for index, item in enumerate(value):
+        if not isinstance(item, dict):
+            raise error(f"expected objects in {where}, item {index} is {kind_of(item)}; correct it there")
+    return value
+
+
+def checked(kind: type[Config], values: Any, where: str, error: type[GlesamError]) -> Config:
+    """Values of a stored or given configuration as its pydantic model.
+
+    Args:
+        kind: the model.
+        values: decoded JSON, or arguments by name.
+        where: what messages call it.
+        error: type of the error that is raised.
+
+    Raises:
+        GlesamError: of the type given: no object, an unknown key (the nearest is named), or a value that does not fit.
+    """
+    try:
+        return kind.model_validate(expect_object(values, where, error))
+    except ValidationError as fault:
+        raise error(complaint(fault, where, list(kind.model_fields))) from None
+    except RecursionError:
+        raise error(f"expected settings in {where}, got ones nested too deeply; write them flatter") from None
+
+
+def complaint(fault: ValidationError, where: str, known: Sequence[str] = ()) -> str:
+    """The first of pydantic's complaints as one line with the cure.
+
+    Args:
+        fault: what pydantic raised.
+        where: what holds the values.
+        known: keys that there are, for the nearest name.
+    """
+    first = fault.errors()[0]
+    key = ".".join(str(part) for part in first["loc"]) or "the whole"
+    if first["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
+        cure = (
+            f"did you mean {near[0]!r}?"
+            if near
+            else f"known are {', '.join(sorted(known))}"
+            if known
+            else "leave it out"
+        )
+        return f"expected a known key in {where}, got {key!r}; {cure}"
+    return (
+        f"expected a valid {key} in {where}, got {brief_value(first['input'])} ({one_line(first['msg'])}); correct it"
+    )
+
+
+def kind_of(value: Any) -> str:
+    """The JSON type of a decoded value, in words."""
+    if isinstance(value, bool) or value is None:
+        return "nothing" if value is None else "true or false"
+    if isinstance(value, Mapping):
+        return "an object"
+    return {str: "a text", int: "a number", float: "a number", list: "a list"}.get(type(value), type(value).__name__)
+
+
+def brief_value(value: Any) -> str:
+    """A value as short text on one line."""
+    text = one_line(repr(value))
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def one_line(fault: object) -> str:
+    """The text of a foreign error on one line, with nothing that a terminal would act on."""
+    return shown(" ".join(str(fault).split()) or type(fault).__name__)
+
+
+def shown(name: object) -> str:
+    r"""A name as people may see it: what a terminal would act on, and bytes that are no UTF-8, come as `\x1b`.
+
+    File names may hold any byte but zero and the slash; printed raw, an escape sequence in one moves the cursor or
+    sets the window's title.
+    """
+    text = os.fspath(name) if isinstance(name, os.PathLike) else str(name)
+    return "".join(_visible(sign) for sign in text)
+
+
+def _visible(sign: str) -> str:
+    if "\udc80" <= sign <= "\udcff":  # Python's stand-in for a byte that is no UTF-8 (PEP 383)
+        return f"\\x{ord(sign) - 0xDC00:02x}"
+    return sign if sign.isprintable() else sign.encode("unicode_escape").decode("ascii")
+
+
+def _refuse_constant(word: str) -> NoReturn:
+    raise ValueError(f"{word} is no JSON number")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if value in (float("inf"), float("-inf")):
+        raise ValueError(f"the number {text[:20]} is too large")
+    return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {twice!r} comes twice")
+    return found
