@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import colorsys
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from glesam.draw.captions import draw_captions
+from glesam.draw.colours import Colour, colour
 from glesam.errors import DataError
 from glesam.images.pixels import RGB
 from glesam.images.reading import ImageInput, read
@@ -16,35 +17,8 @@ from glesam.images.reading import ImageInput, read
 if TYPE_CHECKING:
     from glesam.masks.masks import Masks
 
-Colour = tuple[int, int, int]
-
-_FIRST_COLOURS: tuple[Colour, ...] = (
-    (86, 180, 233),
-    (230, 159, 0),
-    (0, 158, 115),
-    (240, 228, 66),
-    (213, 94, 0),
-    (204, 121, 167),
-    (0, 114, 178),
-)
-"""Colours that colour-blind people tell apart too (Okabe and Ito 2008, "Color Universal Design")."""
-
-_GOLDEN_RATIO = (5**0.5 - 1) / 2
-_FIRST_HUE = 0.7
-_SHADES = ((0.55, 1.0), (1.0, 0.9), (1.0, 0.55))
-"""Saturation and value of later colours in turn. Of the shades and first hues tried, these keep the first 20 colours
-farthest apart: no two differ by less than 26 (CIE76), where 2.3 is just noticeable."""
 _OUTLINE_SHARE = 1 / 400
 """Width of the outline as a share of the picture's longer side: visible when the picture fills a screen."""
-
-
-def colour(index: int) -> Colour:
-    """The fixed RGB colour of object `index`: first the palette, then hues that never come close to the last ones."""
-    if index < len(_FIRST_COLOURS):
-        return _FIRST_COLOURS[index]
-    hue = (_FIRST_HUE + index * _GOLDEN_RATIO) % 1
-    red, green, blue = colorsys.hsv_to_rgb(hue, *_SHADES[index % len(_SHADES)])
-    return round(255 * red), round(255 * green), round(255 * blue)
 
 
 def overlay(masks: Masks, image: ImageInput, alpha: float = 0.5) -> Image.Image:
@@ -60,7 +34,10 @@ def overlay(masks: Masks, image: ImageInput, alpha: float = 0.5) -> Image.Image:
     for index in masks.paint_order.tolist():
         (x0, y0, x1, y1), inside_box = masks.crop(index)
         _outline(canvas[y0:y1, x0:x1], inside_box, colour(index), width)
-    return Image.fromarray(canvas)
+    drawn = Image.fromarray(canvas)
+    if masks.class_names:
+        draw_captions(drawn, masks)
+    return drawn
 
 
 def cutout(masks: Masks, image: ImageInput, index: int = 0) -> Image.Image:

@@ -57,8 +57,9 @@ def _from_png(path: Path) -> Masks:
     scores = np.array(facts["scores"], np.float32)
     if not len(scores):
         return _nothing((ids.shape[0], ids.shape[1]), facts["info"])
+    names = tuple(facts.get("class_names", ()))
     masks = np.stack([ids == number for number in range(1, len(scores) + 1)])
-    return Masks(masks, scores, name=facts["name"], info=facts["info"])
+    return Masks(masks, scores, name=facts["name"], info=facts["info"], class_names=names)
 
 
 def _nothing(size: tuple[int, int], info: dict[str, Any]) -> Masks:

@@ -33,6 +33,7 @@ class Row:
         area: pixels of the mask.
         seconds: time for the whole picture, reading to mask; None when it is not known any more.
         enhanced: whether the picture was enhanced; None when it is not known any more.
+        class_name: name of the object's class; empty where nobody named it.
     """
 
     file: str
@@ -45,9 +46,12 @@ class Row:
     area: int
     seconds: float | None = None
     enhanced: bool | None = None
+    class_name: str = ""
 
 
 COLUMNS = tuple(field.name for field in fields(Row))
+_NAMELESS = COLUMNS[:-1]
+"""Of tables in which no object has a class name."""
 
 
 def rows_of(masks: Masks, file: str, seconds: float | None = None) -> list[Row]:
@@ -60,19 +64,24 @@ def rows_of(masks: Masks, file: str, seconds: float | None = None) -> list[Row]:
     """
     enhanced = masks.info.get("enhanced")
     told = None if seconds is None else round(seconds, 4)
-    shapes = zip(masks.boxes.astype(int).tolist(), masks.areas.tolist(), masks.scores.tolist(), strict=True)
+    names = masks.class_names or ("",) * len(masks)
+    shapes = zip(masks.boxes.astype(int).tolist(), masks.areas.tolist(), masks.scores.tolist(), names, strict=True)
     return [
-        Row(file, number, round(score, 6), x0, y0, x1 - x0, y1 - y0, area, told, enhanced)
-        for number, ((x0, y0, x1, y1), area, score) in enumerate(shapes, start=1)
+        Row(file, number, round(score, 6), x0, y0, x1 - x0, y1 - y0, area, told, enhanced, name)
+        for number, ((x0, y0, x1, y1), area, score, name) in enumerate(shapes, start=1)
     ]
 
 
 def to_csv(rows: Iterable[Row]) -> str:
-    """Rows as CSV text (RFC 4180, lines end in LF): header, then one line a row; unknown values are empty."""
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
+    """Rows as CSV text (RFC 4180, lines end in LF): header, then one line a row; unknown values are empty.
+
+    The last column, `class_name`, is there only if an object has one.
+    """
+    listed, stream = list(rows), io.StringIO()
+    columns = COLUMNS if any(row.class_name for row in listed) else _NAMELESS
+    writer = csv.DictWriter(stream, columns, lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
-    writer.writerows(_texts(row) for row in rows)
+    writer.writerows(_texts(row) for row in listed)
     return stream.getvalue()
 
 
@@ -102,7 +111,7 @@ def read_csv_text(text: str, name: str) -> list[Row]:
         DataError: the text is no such table; names the line.
     """
     reader = csv.DictReader(io.StringIO(text, newline=""))
-    if tuple(reader.fieldnames or ()) != COLUMNS:
+    if tuple(reader.fieldnames or ()) not in (COLUMNS, _NAMELESS):
         raise DataError(f"expected the columns {', '.join(COLUMNS)} in {name}, got others; move that file away")
     return [_row(values, f"{name}, line {number}") for number, values in enumerate(reader, start=2)]
 
@@ -133,6 +142,7 @@ def _row(values: dict[str, Any], where: str) -> Row:
             **numbers,
             seconds=float(values["seconds"]) if values["seconds"] else None,
             enhanced={"true": True, "false": False, "": None}[values["enhanced"]],
+            class_name=values.get("class_name") or "",
         )
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"expected a row of results in {where}, got {error}; mend it or move the file away") from error

@@ -50,7 +50,7 @@ def png(masks: Masks) -> bytes:
         raise DataError(f"expected at most 65535 masks for a PNG of ids, got {len(masks)}; write .json or .npz")
     labels = masks.to_labels().astype(np.uint8 if len(masks) <= 255 else np.uint16)
     text = PngImagePlugin.PngInfo()
-    text.add_text(PNG_KEY, _json({"name": masks.name, "info": masks.info, "scores": _scores(masks)}))
+    text.add_text(PNG_KEY, _json({"name": masks.name, "info": masks.info, "scores": _scores(masks)} | _named(masks)))
     stream = io.BytesIO()
     Image.fromarray(labels).save(stream, "PNG", pnginfo=text)
     return stream.getvalue()
@@ -66,6 +66,8 @@ def npz(masks: Masks) -> bytes:
         "info": np.array(_json(masks.info)),
         "name": np.array(masks.name or ""),
     }
+    if masks.class_names:
+        arrays["class_names"] = np.array(masks.class_names)
     if masks.candidates is not None:
         arrays |= {"candidates": masks.candidates, "candidate_scores": masks.candidate_scores}
     stream = io.BytesIO()
@@ -75,12 +77,13 @@ def npz(masks: Masks) -> bytes:
 
 def to_coco(masks: Masks, image_id: int = 1, category_id: int = 1) -> list[dict[str, Any]]:
     """See `glesam.masks.masks.Masks.to_coco`."""
+    ids = category_ids(masks, category_id)
     rows = zip(masks.masks, masks.boxes.tolist(), masks.areas.tolist(), _scores(masks), strict=True)
     return [
         {
             "id": number,
             "image_id": image_id,
-            "category_id": category_id,
+            "category_id": ids[number - 1],
             "iscrowd": 0,
             "segmentation": encode_rle(mask),
             "bbox": [x0, y0, x1 - x0, y1 - y0],
@@ -92,13 +95,22 @@ def to_coco(masks: Masks, image_id: int = 1, category_id: int = 1) -> list[dict[
     ]
 
 
+def category_ids(masks: Masks, first: int = 1) -> list[int]:
+    """COCO category of each mask: names get numbers from `first` on in the order in which they come; else all `first`."""
+    if not masks.class_names:
+        return [first] * len(masks)
+    numbers = {name: first + i for i, name in enumerate(dict.fromkeys(masks.class_names))}
+    return [numbers[name] for name in masks.class_names]
+
+
 def coco(masks: Masks) -> bytes:
-    """A whole COCO document of one picture and one category."""
+    """A whole COCO document of one picture; a category for each class name, or a single one."""
+    names = list(dict.fromkeys(masks.class_names)) or ["object"]
     height, width = masks.size
     document = {
         "info": masks.info,
         "images": [{"id": 1, "file_name": masks.name or "", "width": width, "height": height}],
-        "categories": [{"id": 1, "name": "object"}],
+        "categories": [{"id": number, "name": name} for number, name in enumerate(names, start=1)],
         "annotations": masks.to_coco(),
     }
     return _json(document).encode() + b"\n"
@@ -111,7 +123,7 @@ def geojson(masks: Masks) -> bytes:
         {
             "type": "Feature",
             "id": number,
-            "properties": {"id": number, "score": score, "area": area},
+            "properties": {"id": number, "score": score, "area": area} | _class(masks, number - 1),
             "geometry": {"type": "MultiPolygon", "coordinates": _polygons(rings)},
         }
         for number, (rings, area, score) in enumerate(rows, start=1)
@@ -138,11 +150,12 @@ def from_coco(content: Any, size: tuple[int, int] | None, name: str | None) -> M
     from glesam.masks.masks import Masks
 
     info: dict[str, Any] = {}
-    entries = content
+    entries, categories = content, {}
     if isinstance(content, dict):
         picture = _picture(content, name)
         name, info = picture.get("file_name") or None, content.get("info") or {}
         size = (picture["height"], picture["width"])
+        categories = {c.get("id"): c.get("name") for c in _entries(content.get("categories", []))}
         entries = [a for a in _entries(content["annotations"]) if a.get("image_id") == picture["id"]]
     stack = [_mask(entry, i) for i, entry in enumerate(_entries(entries))]
     sizes = {mask.shape for mask in stack} | ({size} if size else set())
@@ -153,7 +166,16 @@ def from_coco(content: Any, size: tuple[int, int] | None, name: str | None) -> M
         )
     scores = [_score(entry, i) for i, entry in enumerate(entries)]
     masks = np.stack(stack) if stack else np.zeros((0, *sizes.pop()), bool)
-    return Masks(masks, np.array(scores, np.float32), name=name, info=info)
+    names = [categories.get(entry.get("category_id")) for entry in entries]
+    # A document of one nameless category, as `coco` writes it, names nothing.
+    known = all(isinstance(each, str) for each in names) and set(names) != {"object"}
+    return Masks(
+        masks,
+        np.array(scores, np.float32),
+        name=name,
+        info=info,
+        class_names=tuple(map(str, names)) if known else (),
+    )
 
 
 def _picture(document: dict[str, Any], name: str | None) -> dict[str, Any]:
@@ -191,6 +213,16 @@ def _score(entry: dict[str, Any], index: int) -> float:
     if not isinstance(score, (int, float)):
         raise DataError(f"expected a number as score of annotation {index}, got {score!r}; correct or remove it")
     return float(score)
+
+
+def _named(masks: Masks) -> dict[str, Any]:
+    """The class names for a record of all masks, where there are any."""
+    return {"class_names": list(masks.class_names)} if masks.class_names else {}
+
+
+def _class(masks: Masks, index: int) -> dict[str, str]:
+    """The class name for a record of one mask, where there is one."""
+    return {"class": masks.class_names[index]} if masks.class_names else {}
 
 
 def _scores(masks: Masks) -> list[float]:

@@ -6,6 +6,8 @@ Formats live in `glesam.masks.formats`, drawing in `glesam.draw.overlay`, outlin
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +41,7 @@ class Masks:
         candidate_scores: `(N, C)` float32, or None exactly if `candidates` is.
         name: what the picture is called, or None.
         info: what made the masks (model id, hash of weights, seed, ...); plain JSON values, written to every output.
+        class_names: N names of the objects' classes, written to every output; empty where nobody named them.
 
     Raises:
         DataError: a shape or dtype that does not fit, naming it.
@@ -51,6 +54,7 @@ class Masks:
     candidate_scores: npt.NDArray[np.float32] | None = None
     name: str | None = None
     info: dict[str, Any] = field(default_factory=dict)
+    class_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         count, size = _check_masks(self.masks)
@@ -65,6 +69,7 @@ class Masks:
         if self.candidates is not None:
             _expect(self.candidates, "candidates", (count, None, *size), "bool")
             _set_float(self, "candidate_scores", self.candidates.shape[:2])
+        _check_names(self.class_names, count)
 
     def __len__(self) -> int:
         """Number of masks N."""
@@ -89,6 +94,17 @@ class Masks:
     def paint_order(self) -> npt.NDArray[np.int64]:
         """`(N,)` int64: indices from the largest mask to the smallest, so that small ones end on top."""
         return np.argsort(-self.areas, kind="stable").astype(np.int64)
+
+    def named(self, class_names: Sequence[str]) -> Masks:
+        """The same masks with the names of their classes.
+
+        Raises:
+            DataError: not one name for each mask.
+        """
+        _check_names(class_names, len(self))
+        found = copy(self)
+        object.__setattr__(found, "class_names", tuple(class_names))
+        return found
 
     def mask(self, index: int) -> npt.NDArray[np.bool_]:
         """One mask, `(H, W)` bool."""
@@ -115,7 +131,8 @@ class Masks:
         """COCO annotations, one a mask, ready for JSON.
 
         Keys: `id` (as in `to_labels`), `segmentation` (RLE, `counts` as str), `bbox` `[x, y, width, height]`, `area`,
-        `score` and the same as `predicted_iou`, `image_id`, `category_id`, `iscrowd`.
+        `score` and the same as `predicted_iou`, `image_id`, `category_id`, `iscrowd`. Where classes have names, each
+        has a category of its own, numbered from `category_id` in the order in which they come.
         """
         from glesam.masks import formats as results_formats
 
@@ -235,6 +252,12 @@ def _check_masks(masks: npt.NDArray[np.bool_]) -> tuple[int, tuple[int, int]]:
             f"expected masks of a picture with pixels, got shape {masks.shape}; give (N, H, W) with H, W > 0"
         )
     return count, (height, width)
+
+
+def _check_names(names: Sequence[str], count: int) -> None:
+    """Check that there is one class name for each mask, or none at all."""
+    if len(names) not in (0, count) or not all(isinstance(name, str) for name in names):
+        raise DataError(f"expected a class name for each of {count} masks or none, got {len(names)}; give one each")
 
 
 def _expect(array: Any, name: str, shape: tuple[int | None, ...], kind: str) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from glesam.errors import DataError
+from glesam.masks.formats import category_ids
 from glesam.masks.masks import Masks
 from glesam.masks.rle import runs_to_text
 from glesam.masks.runs import RunMask
@@ -56,6 +57,7 @@ class SparseMasks(Masks):
             )
         fields = {"runs": tuple(runs), "scores": values, "details": tuple(extra), "_size": size, "_masks": None}
         fields |= {"logits": np.zeros((len(runs), 0, 0), np.float32), "candidates": None, "candidate_scores": None}
+        fields["class_names"] = ()
         for key, value in (fields | {"name": name, "info": info or {}}).items():
             object.__setattr__(self, key, value)
 
@@ -122,8 +124,9 @@ class SparseMasks(Masks):
 
         From everything mode these are `stability_score`, `point_coords` `[[x, y]]` and `crop_box`, which is xywh.
         """
+        ids = category_ids(self, category_id)
         return [
-            self._annotation(index) | {"image_id": image_id, "category_id": category_id} for index in range(len(self))
+            self._annotation(index) | {"image_id": image_id, "category_id": ids[index]} for index in range(len(self))
         ]
 
     def _annotation(self, index: int) -> dict[str, Any]:
