@@ -96,7 +96,7 @@ def to_coco(masks: Masks, image_id: int = 1, category_id: int = 1) -> list[dict[
 
 
 def category_ids(masks: Masks, first: int = 1) -> list[int]:
-    """COCO category of each mask: names get numbers from `first` on in the order in which they come; else all `first`."""
+    """COCO category of each mask: names get numbers from `first` on, as they come; without names all are `first`."""
     if not masks.class_names:
         return [first] * len(masks)
     numbers = {name: first + i for i, name in enumerate(dict.fromkeys(masks.class_names))}

@@ -15,9 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from glesam.models.efficientnet import EfficientNetLite
-from glesam.models.store import load_module
-from glesam.pixels import RGB
+from glesam.images.pixels import RGB
+from glesam.models.compact.efficientnet import EfficientNetLite
+from glesam.weights.folders import load_module
 
 FAMILY = "words"
 _STRIDE = 32

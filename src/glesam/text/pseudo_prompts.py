@@ -115,7 +115,7 @@ def _first_centres(coords: Float, count: int, generator: np.random.Generator) ->
 
 def _nearest(coords: Float, centres: Float) -> npt.NDArray[np.int64]:
     """Index of the nearest centre of each point."""
-    return np.square(coords[:, None] - centres).sum(axis=2).argmin(axis=1)
+    return np.asarray(np.square(coords[:, None] - centres).sum(axis=2).argmin(axis=1), np.int64)
 
 
 def _box(region: Bool) -> tuple[int, int, int, int]:

@@ -59,7 +59,14 @@ _ENDINGS = (
     ("ies", "y"),
     ("s", ""),
 )
-_IRREGULAR = {"people": "person", "mice": "mouse", "geese": "goose", "feet": "foot", "teeth": "tooth", "knives": "knife"}
+_IRREGULAR = {
+    "people": "person",
+    "mice": "mouse",
+    "geese": "goose",
+    "feet": "foot",
+    "teeth": "tooth",
+    "knives": "knife",
+}
 """WordNet's rules of detachment for nouns (morphy(7WN))."""
 
 
@@ -90,6 +97,12 @@ class WordList:
     def words(self) -> tuple[str, ...]:
         """All words, sorted."""
         return tuple(sorted({*self._synsets_of, *ALIASES}))
+
+    @cached_property
+    def groups(self) -> dict[tuple[int, ...], int]:
+        """All sets of classes that words stand for, each once, numbered in order."""
+        found = sorted({self.classes(word) for word in self.words})
+        return {classes: number for number, classes in enumerate(found)}
 
     def class_name(self, index: int) -> str:
         """First name of a class, such as "Egyptian cat"."""
