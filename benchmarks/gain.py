@@ -17,7 +17,7 @@ import argparse
 from collections.abc import Iterable
 from pathlib import Path
 
-from glesam.common.messages import stable_seed
+from glesam.common.seeds import stable_seed
 from glesam.evaluate.measure.records import Row, from_csv
 from glesam.evaluate.report.statistics import compare
 from glesam.evaluate.report.summary import by_cell, picture_means

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from gain import CLEAR, Measured, cells, gap_closed, mean
 from glesam.common.files import write_text
-from glesam.common.messages import stable_seed
+from glesam.common.seeds import stable_seed
 from glesam.evaluate.measure.records import from_csv
 from glesam.evaluate.report.statistics import compare
 from glesam.evaluate.report.summary import picture_means

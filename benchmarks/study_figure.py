@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from gain import Measured
-from glesam.common.messages import stable_seed
+from glesam.common.seeds import stable_seed
 from glesam.evaluate.report.statistics import compare
 from glesam.evaluate.report.summary import picture_means
 

@@ -188,9 +188,7 @@ def graphs() -> list[Any]:
 
 @call
 def seeds() -> list[Any]:
-    from glesam.common.messages import generator, stable_seed
-    from glesam.data.build.sample import level_seed
-    from glesam.degrade.draws import seed_for
+    from glesam.common.seeds import generator, level_seed, seed_for, stable_seed
 
     return [seed_for("a/b.png", 3), level_seed("b", 2, 3), stable_seed("a", 1), int(generator("a", 1).integers(2**40))]
 

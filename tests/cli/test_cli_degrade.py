@@ -10,8 +10,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from glesam.cli import app
+from glesam.common.seeds import seed_for
 from glesam.degrade import batch
-from glesam.degrade.draws import seed_for
 from glesam.degrade.lqseg import pipeline as lqseg
 
 

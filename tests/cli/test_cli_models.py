@@ -59,4 +59,4 @@ def test_path_of_a_model_that_is_not_here_says_where_to_get_it() -> None:
 def test_unknown_name_is_wrong_use() -> None:
     result = call("path", "sam-vit-bb")
     assert result.exit_code == 2
-    assert "did you mean sam-vit-b" in result.stderr
+    assert "did you mean 'sam-vit-b" in result.stderr

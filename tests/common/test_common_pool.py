@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import math
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from glesam.common.pool import cores, outcomes, writing
-from glesam.errors import DataError
+from glesam.common.pool import cores, outcomes, run, writing
+from glesam.errors import ConfigError, DataError, GlesamError, ImageError
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -40,3 +41,40 @@ def test_cores_are_those_of_this_process() -> None:
 def test_errors_of_writing_say_the_cure(tmp_path: Path, code: int, cure: str) -> None:
     with pytest.raises(DataError, match=cure), writing(tmp_path):
         raise OSError(code, os.strerror(code))
+
+
+def square(task: int) -> tuple[int, int]:
+    if task == 3:
+        raise ImageError("three is broken")
+    return task * task, os.getpid()
+
+
+def make_square() -> Callable[[int], tuple[int, int]]:
+    return square
+
+
+def make_nothing() -> Callable[[int], int]:
+    raise ImageError("no model")
+
+
+def make_dying() -> Callable[[int], int]:
+    return os._exit
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_all_tasks_are_done_and_a_broken_one_stops_none(workers: int) -> None:
+    found = dict(run(make_square, range(10), workers))
+    assert sorted(found) == list(range(10))
+    assert isinstance(found.pop(3), ImageError)
+    assert {task: value[0] for task, value in found.items()} == {n: n * n for n in found}  # type: ignore[index]
+    processes = {value[1] for value in found.values()}  # type: ignore[index]
+    assert (os.getpid() in processes) == (workers == 1)
+
+
+def test_failures_of_workers_end_the_run() -> None:
+    with pytest.raises(ImageError, match="no model"):
+        list(run(make_nothing, [1, 2], 2))
+    with pytest.raises(GlesamError, match="fewer workers"):
+        list(run(make_dying, [1, 2], 2))
+    with pytest.raises(ConfigError, match="at least 1 worker"):
+        list(run(make_square, [1], 0))

@@ -14,13 +14,14 @@ from data_layouts import blob, pairs, photo, write
 
 import glesam
 from glesam.common import pool as processes
+from glesam.common.seeds import level_seed
 from glesam.data.base import Sample
 from glesam.data.build import sample as build_sample
 from glesam.data.build.builder import build
 from glesam.data.build.journal import FILE_NAME as JOURNAL
 from glesam.data.build.manifest import Manifest
 from glesam.data.build.options import BuildConfig
-from glesam.data.build.sample import Outcome, level_seed, select_objects
+from glesam.data.build.sample import Outcome, select_objects
 from glesam.data.readers.built import BuiltDataset
 from glesam.data.readers.folder import FolderDataset, read_image
 from glesam.data.readers.registry import open_dataset

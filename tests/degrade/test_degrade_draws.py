@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glesam.degrade.draws import DrawRecord, Draws, seed_for
+from glesam.common.seeds import seed_for
+from glesam.degrade.draws import DrawRecord, Draws
 from glesam.errors import ConfigError, DataError
 
 

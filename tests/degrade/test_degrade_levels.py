@@ -28,12 +28,12 @@ def test_parse_and_print_are_inverse(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("lq4", "did you mean lq"),
+        ("lq4", "did you mean 'lq"),
         ("LQ-1", "known are clear"),
-        ("cleer", "did you mean clear"),
-        ("robustsg:fog:3", "did you mean robustseg"),
+        ("cleer", "did you mean 'clear"),
+        ("robustsg:fog:3", "did you mean 'robustseg"),
         ("robustseg:fog", "robustseg:KIND:SEVERITY"),
-        ("robustseg:fogg:3", "did you mean fog"),
+        ("robustseg:fogg:3", "did you mean 'fog"),
         ("real:haze:6", "severity of 1 to 5"),
         ("real:haze:1.0", "severity of 1 to 5"),
         ("robustseg:fog:3:4", "robustseg:KIND:SEVERITY"),
@@ -88,7 +88,7 @@ def test_recipes_differ_and_unknown_ones_are_refused() -> None:
     level = parse_level("lq2")
     images = [levels.apply(_sample(), level, 0, recipe).image for recipe in levels.RECIPES]
     assert not np.array_equal(*images)
-    with pytest.raises(ConfigError, match="did you mean test"):
+    with pytest.raises(ConfigError, match="did you mean 'test"):
         levels.apply(_sample(), level, 0, "tset")
 
 

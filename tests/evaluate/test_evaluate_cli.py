@@ -115,18 +115,18 @@ def test_broken_pictures_are_named_and_the_rest_is_done(tmp_path: Path, data: Pa
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
-        (["--levels", "lq9"], ["did you mean lq"]),
-        (["--levels", "real:hase:3"], ["did you mean haze"]),
+        (["--levels", "lq9"], ["did you mean 'lq"]),
+        (["--levels", "real:hase:3"], ["did you mean 'haze"]),
         (["--levels", "robustseg:fog:9"], ["severity of 1 to 5"]),
-        (["--prompts", "pionts:3"], ["did you mean points"]),
+        (["--prompts", "pionts:3"], ["did you mean 'points"]),
         (["--prompts", "noisy-box:9"], ["0 < R <= 1"]),
-        (["--preset", "table4"], ["did you mean table"]),
+        (["--preset", "table4"], ["did you mean 'table"]),
         (["--preset", "table2"], ["coco=DIR", "--partial"]),
-        (["--models", "compact@enhance=onn"], ["did you mean on"]),
+        (["--models", "compact@enhance=onn"], ["did you mean 'on"]),
         (["--enhance", "maybe"], ["on, off or auto"]),
-        (["--recipe", "tset"], ["did you mean test"]),
+        (["--recipe", "tset"], ["did you mean 'test"]),
         (["--min-share", "2"], ["such as 0.005"]),
-        (["--min-share", "ecsd=0.1"], ["did you mean ecssd"]),
+        (["--min-share", "ecsd=0.1"], ["did you mean 'ecssd"]),
         (["--min-share", "x=y"], ["such as 0.005"]),
     ],
 )
@@ -158,4 +158,4 @@ def test_an_output_that_cannot_be_written_is_found_before_measuring(
 
 def test_an_unknown_model_is_named_with_near_ones(tmp_path: Path, data: Path) -> None:
     result = _run("--data", data, "--models", "compct", "-o", tmp_path / "o", "--no-figures")
-    _error(result, 2, "did you mean compact")
+    _error(result, 2, "did you mean 'compact")

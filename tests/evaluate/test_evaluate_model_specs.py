@@ -21,7 +21,7 @@ def test_the_setting_of_the_run_holds_where_a_model_says_nothing() -> None:
         ("@enhance=on", "expected a model NAME"),
         ("compact@", "expected a model NAME"),
         ("compact@enhnce=on", "expected a model NAME"),
-        ("compact@enhance=of", "did you mean off"),
+        ("compact@enhance=of", "did you mean 'off"),
         ("compact@enhance", "expected enhance on, off or auto"),
     ],
 )
@@ -38,7 +38,7 @@ def test_lists() -> None:
         parse_models(["compact,compact@enhance=auto"], "auto")
     with pytest.raises(ConfigError, match="at least one model"):
         parse_models([","])
-    with pytest.raises(ConfigError, match="did you mean auto"):
+    with pytest.raises(ConfigError, match="did you mean 'auto"):
         parse_models(["compact"], "autoo")
 
 

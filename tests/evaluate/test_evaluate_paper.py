@@ -84,7 +84,7 @@ def test_matching_needs_set_level_and_prompt() -> None:
 def test_titles_and_unknown_tables() -> None:
     assert "2503.12507" in paper_source()
     assert all(table_title(name) for name in table_names())
-    with pytest.raises(ConfigError, match="did you mean table"):
+    with pytest.raises(ConfigError, match="did you mean 'table"):
         paper_numbers("table22")
 
 
@@ -120,5 +120,5 @@ def test_a_missing_set_is_named_with_its_layout() -> None:
         if preset.sets:
             with pytest.raises(ConfigError, match="expected the data sets"):
                 require_sets(preset, [])
-    with pytest.raises(ConfigError, match="did you mean table1"):
+    with pytest.raises(ConfigError, match="did you mean 'table1"):
         find_preset("tabel1")

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glesam.common.messages import generator, hint, slug, stable_seed
+from glesam.common.messages import hint, slug
+from glesam.common.seeds import generator, stable_seed
 from glesam.errors import ConfigError, PromptError
 from glesam.evaluate.measure.protocol import (
     PromptSpec,
@@ -33,8 +34,8 @@ def test_parse_and_print_are_inverse(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("point:3", "did you mean points"),
-        ("noisy_box:0.2", "did you mean noisy-box"),
+        ("point:3", "did you mean 'points"),
+        ("noisy_box:0.2", "did you mean 'noisy-box"),
         ("points", "such as points:3"),
         ("points:0", "from 1 to 100"),
         ("points:-2", "from 1 to 100"),
@@ -171,5 +172,5 @@ def test_slug_is_a_plain_name_and_keeps_names_apart() -> None:
 
 
 def test_hint_lists_all_when_nothing_is_near() -> None:
-    assert hint("ecsd", ["ecssd", "coco"]) == "did you mean ecssd?"
+    assert hint("ecsd", ["ecssd", "coco"]) == "did you mean 'ecssd'?"
     assert hint("qqq", ["ecssd", "coco"]) == "known are ecssd, coco"

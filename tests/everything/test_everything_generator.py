@@ -219,7 +219,7 @@ def test_errors_say_what_to_do() -> None:
     with pytest.raises(ImageError, match="set_image"):
         user.generate()
     user.set_image(painted(SIZE, OBJECTS))
-    with pytest.raises(ConfigError, match="did you mean points_per_side"):
+    with pytest.raises(ConfigError, match="did you mean 'points_per_side"):
         user.generate(point_per_side=3)  # type: ignore[call-arg]
     with pytest.raises(ConfigError, match="at least 64 pixels"):
         user.predict(points=[[5, 5]], tile=3)

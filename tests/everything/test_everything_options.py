@@ -13,7 +13,7 @@ from glesam.everything.options import Options, Settings
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"points_per_sides": 8}, "did you mean points_per_side?"),
+        ({"points_per_sides": 8}, "did you mean 'points_per_side'?"),
         ({"colour": 8}, "known are points_per_side"),
         ({"points_per_side": 0}, "at least 1"),
         ({"points_per_side": 2.5}, "whole number"),

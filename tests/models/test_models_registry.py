@@ -54,7 +54,11 @@ def test_table() -> None:
 
 @pytest.mark.parametrize(
     ("name", "near"),
-    [("sam-vitb", "did you mean sam-vit-b"), ("SAM-ViT-H", "did you mean sam-vit-h"), ("sam2", "sam2.1-hiera-tiny or")],
+    [
+        ("sam-vitb", "did you mean 'sam-vit-b"),
+        ("SAM-ViT-H", "did you mean sam-vit-h"),
+        ("sam2", "'sam2.1-hiera-tiny' or"),
+    ],
 )
 def test_unknown_names_get_near_ones(name: str, near: str) -> None:
     for ask in (load_model, model_info):

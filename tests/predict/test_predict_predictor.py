@@ -512,7 +512,7 @@ def test_from_pretrained_refuses_slips_before_loading(tmp_path: Path) -> None:
     for arguments, kind, message in [
         ({"enhance": "yes"}, ConfigError, "got 'yes'"),
         ({"dtype": "float64"}, ConfigError, "float32, bfloat16, got 'float64'"),
-        ({"name": "sam-vit-bb"}, ModelError, "did you mean sam-vit-b"),
+        ({"name": "sam-vit-bb"}, ModelError, "did you mean 'sam-vit-b"),
         ({"name": str(tmp_path / "none")}, ModelError, "none"),
         ({"device": "gpu"}, ModelError, "got 'gpu'"),
     ]:

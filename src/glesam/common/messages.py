@@ -1,38 +1,38 @@
-"""Small helpers around names: nearest known name, stable seeds from names, and names that fit a file system."""
+"""Parts of messages, and names that fit a file system."""
 
 from __future__ import annotations
 
 import difflib
-import hashlib
 import re
 from collections.abc import Iterable
 
-import numpy as np
+from glesam.common.seeds import stable_seed
+
+CHOOSE = "choose one of those"
+"""Cure where the message lists all known names already and none is near."""
 
 
-def hint(word: str, known: Iterable[str]) -> str:
-    """Cure for an unknown name: the nearest known ones, or all of them when none is near."""
-    known = list(known)
-    near = difflib.get_close_matches(word, known, n=3, cutoff=0.5)
-    return f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(known)}"
+def hint(word: object, known: Iterable[str], otherwise: str | None = None, count: int = 1) -> str:
+    """Cure for an unknown name: the nearest known one, whatever the case and whether with `-` or `_`.
 
-
-def stable_seed(*parts: object) -> int:
-    """Seed in `[0, 2**63)` from names and numbers: the same on every machine, whatever the order of files.
-
-    The first 63 bits of the SHA-256 of the parts, each as text, joined by a byte that no file name holds.
+    Args:
+        word: what came.
+        known: what could have come.
+        otherwise: what to say when none is near; None lists all that is known.
+        count: how many near names to give at most.
     """
-    text = "\0".join(str(part) for part in parts)
-    digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
-
-
-def generator(*parts: object) -> np.random.Generator:
-    """Random generator that depends on the given names and numbers only."""
-    return np.random.default_rng(stable_seed(*parts))
+    names = {_plain(name): name for name in known}
+    near = difflib.get_close_matches(_plain(str(word)), names, n=count, cutoff=0.5)
+    if near:
+        return f"did you mean {' or '.join(repr(names[name]) for name in near)}?"
+    return f"known are {', '.join(names.values())}" if otherwise is None else otherwise
 
 
 def slug(name: str) -> str:
     """File name for any name; names that would collide after replacing characters get a digest of the original."""
     plain = re.sub(r"[^A-Za-z0-9._=@+-]", "-", name).lstrip(".") or "unnamed"
     return plain[:80] if plain == name and len(name) <= 80 else f"{plain[:80]}-{stable_seed(name) % 16**6:06x}"
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("-", "_")

@@ -1,26 +1,33 @@
-"""Work on files shared by several processes: how many, how they start and end, and what a full disk says."""
+"""The same work on many inputs, in one process or in several: how they start and end, and what a full disk says."""
 
 from __future__ import annotations
 
 import errno
+import functools
+import multiprocessing
 import os
 import signal
+import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
 
-import cv2
-
-from glesam.errors import DataError
+from glesam.errors import ConfigError, DataError, GlesamError
 
 T = TypeVar("T")
 R = TypeVar("R")
 
-_work: Callable[[Any], Any] | None = None
+Work = Callable[[T], R]
+
+_QUEUED_PER_WORKER = 4
+"""Tasks handed out ahead of a worker: enough that none waits, few enough that a stop has little to take back."""
+
+_make: Callable[[], Work[Any, Any]] | None = None
+_work: Work[Any, Any] | None = None
 
 
 def cores() -> int:
@@ -28,8 +35,39 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def outcomes(work: Callable[[T], R], tasks: Sequence[T], workers: int) -> Iterator[R]:
-    """Do the tasks, in this process or in several; results come in the order in which they are done.
+def run(
+    make: Callable[[], Work[T, R]], tasks: Sequence[T], workers: int = 1, torch_threads: bool = True
+) -> Iterator[tuple[T, R | GlesamError]]:
+    """Work on all tasks; one that fails does not stop the others.
+
+    Args:
+        make: called once in each process, gives the function that does one task. With several workers it, the tasks
+            and the results must pickle.
+        tasks: what to work on.
+        workers: processes; 1 works in this one.
+        torch_threads: give each worker its share of this process's torch threads; False for work without torch, which
+            takes seconds to import.
+
+    Yields:
+        Each task with its result or its `GlesamError`: in order with one worker, as they finish with several.
+
+    Raises:
+        ConfigError: fewer than one worker.
+        DataError: a worker was killed, as when memory ran out.
+        GlesamError: `make` failed.
+    """
+    if workers < 1:
+        raise ConfigError(f"expected at least 1 worker, got {workers}; the default is 1")
+    if workers == 1 or len(tasks) < 2:
+        if tasks:
+            work = make()
+            yield from ((task, _attempt(work, task)) for task in tasks)
+        return
+    yield from _run_processes(make, tasks, min(workers, len(tasks)), torch_threads)
+
+
+def outcomes(work: Work[T, R], tasks: Sequence[T], workers: int) -> Iterator[R]:
+    """Do tasks without torch; results come in the order in which they are done, and the first error ends the run.
 
     Args:
         work: does one task; with several workers it, the tasks and the results must pickle.
@@ -39,22 +77,10 @@ def outcomes(work: Callable[[T], R], tasks: Sequence[T], workers: int) -> Iterat
     Raises:
         DataError: a worker was killed.
     """
-    workers = min(workers, len(tasks))
-    if workers <= 1:
-        yield from map(work, tasks)
-        return
-    # Processes are started afresh, not forked: OpenCV's threads do not survive a fork.
-    with ProcessPoolExecutor(workers, get_context("spawn"), _start, (work,)) as pool:
-        try:
-            for future in as_completed([pool.submit(_one, task) for task in tasks]):
-                yield future.result()
-        except BrokenProcessPool as error:
-            raise DataError(
-                f"expected {workers} workers to live, one was killed (out of memory?); run again with fewer, it goes "
-                "on where it stopped"
-            ) from error
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+    for _, result in run(functools.partial(_itself, work), tasks, max(1, workers), torch_threads=False):
+        if isinstance(result, GlesamError):
+            raise result
+        yield result
 
 
 @contextmanager
@@ -76,16 +102,84 @@ def writing(out: Path) -> Iterator[None]:
         raise DataError(f"expected to write into {out}, got '{error.strerror or error}'; {cure}") from error
 
 
-def _start(work: Callable[[Any], Any]) -> None:
-    """Keep the work in a worker process, which leaves Ctrl-C to the main process and uses one thread."""
-    global _work
-    _work = work
+def _run_processes(
+    make: Callable[[], Work[T, R]], tasks: Sequence[T], workers: int, torch_threads: bool
+) -> Iterator[tuple[T, R | GlesamError]]:
+    """Keep a few tasks ahead of each worker, and give results as they come."""
+    threads = max(1, _torch_threads() // workers) if torch_threads else None
+    # Forking a process whose torch or OpenCV has started threads can hang; a fresh process cannot.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, context, _start, (make, threads))
+    running: dict[Future[R | GlesamError], T] = {}
+    waiting = iter(tasks)
+    try:
+        while True:
+            for task in waiting:
+                running[pool.submit(_one, task)] = task
+                if len(running) >= workers * _QUEUED_PER_WORKER:
+                    break
+            if not running:
+                return
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                yield running.pop(future), future.result()
+    except BrokenProcessPool as error:
+        raise DataError(
+            f"expected {workers} worker processes to live, one was killed or could not start (out of memory?); run "
+            "again with fewer workers, what is finished is skipped"
+        ) from error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _torch_threads() -> int:
+    """Threads that torch uses in this process."""
+    import torch
+
+    return torch.get_num_threads()
+
+
+def _start(make: Callable[[], Work[Any, Any]], threads: int | None) -> None:
+    """Prepare a worker process."""
+    global _make
+    # Ctrl-C reaches all processes of a terminal: the first one decides, the workers finish their image.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    cv2.setNumThreads(1)
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+    elif "cv2" in sys.modules:  # with the work, which was unpickled before
+        import cv2
+
+        cv2.setNumThreads(1)
+    _make = make
+
+
+def _die_with_parent() -> None:
+    """End this worker when the process that started it is killed: nobody else would end it."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _one(task: Any) -> Any:
-    """Do one task in a worker process."""
+    """Do one task in a worker; the first one makes the work, whose failure ends the run instead of the pool."""
+    global _work
+    if _make is None:
+        raise RuntimeError("the worker was not started by run()")
     if _work is None:
-        raise RuntimeError("a worker was used before it was started")
-    return _work(task)
+        _work = _make()
+    return _attempt(_work, task)
+
+
+def _attempt(work: Work[T, R], task: T) -> R | GlesamError:
+    """The result, or the error that is the user's to mend; any other error is a fault in the program and goes on."""
+    try:
+        return work(task)
+    except GlesamError as error:
+        return error
+
+
+def _itself(work: Work[T, R]) -> Work[T, R]:
+    return work

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from glesam.common.files import write_bytes, write_text
 from glesam.common.pool import cores, outcomes, writing
-from glesam.degrade.draws import seed_for
+from glesam.common.seeds import seed_for
 from glesam.degrade.variants import Variant
 from glesam.errors import ConfigError, GlesamError, ImageError
 from glesam.images.sources import ImageSource

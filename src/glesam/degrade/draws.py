@@ -7,7 +7,6 @@ Whole noise fields are not written out; their own small seed is (`Draws.field`),
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias, TypeVar, cast
 
@@ -24,20 +23,6 @@ DrawRecord: TypeAlias = dict[str, DrawValue]
 _Option = TypeVar("_Option", bool, int, float, str)
 # 53 bits: the largest whole number that every JSON reader (JavaScript's included) keeps exactly.
 _FIELD_SEEDS = 2**53
-
-
-def seed_for(name: str, seed: int) -> int:
-    """Seed of one file: depends on its name and the run's seed only, never on the order of files.
-
-    Args:
-        name: path relative to the folder that was given, with forward slashes.
-        seed: the run's seed, any whole number.
-
-    Returns:
-        A whole number in `[0, 2**63)`, the same on every machine and Python version.
-    """
-    digest = hashlib.blake2b(f"{seed}\0{name}".encode("utf-8", "surrogateescape"), digest_size=8).digest()
-    return int.from_bytes(digest, "big") >> 1
 
 
 class Draws:

@@ -6,7 +6,6 @@ picture and named draws; they know nothing of seeds, masks or tables.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias, overload
@@ -14,6 +13,7 @@ from typing import Any, NamedTuple, TypeAlias, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from glesam.common.messages import CHOOSE, hint
 from glesam.degrade.draws import DrawRecord, Draws
 from glesam.degrade.optics.warping import warp_mask
 from glesam.errors import ConfigError, DataError, ImageError
@@ -82,8 +82,7 @@ def find(kinds: Mapping[str, Kind], name: str) -> Kind:
     """
     if isinstance(name, str) and name in kinds:
         return kinds[name]
-    near = difflib.get_close_matches(str(name).lower().replace("-", "_"), kinds, n=1, cutoff=0.4)
-    cure = f"did you mean {near[0]!r}?" if near else "choose one of those"
+    cure = hint(name, kinds, CHOOSE)
     raise ConfigError(f"expected a kind of degradation out of {', '.join(kinds)}; got {name!r}; {cure}")
 
 

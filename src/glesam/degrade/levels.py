@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from glesam.common.messages import hint, stable_seed
+from glesam.common.messages import hint
+from glesam.common.seeds import stable_seed
 from glesam.data.base import Sample
 from glesam.errors import ConfigError
 
@@ -130,7 +131,7 @@ def apply(sample: Sample, level: Level, seed: int, recipe: str = "test") -> Samp
 def _own_seed(name: str, level: Level, seed: int) -> int:
     """Seed of one picture at one level; for LQ levels that of the builder, so that a built set holds the same bytes."""
     if level.family == "lq":
-        from glesam.data.build.sample import level_seed
+        from glesam.common.seeds import level_seed
 
         return level_seed(name, level.severity, seed)
     return stable_seed("degrade", name, level, seed)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from glesam.common.messages import CHOOSE, hint
 from glesam.degrade import lqseg, real, robustseg
 from glesam.degrade.draws import DrawRecord
 from glesam.degrade.kind import SEVERITIES, Kind, find
@@ -80,7 +80,9 @@ def parse_variants(
         ConfigError: an unknown name, with the nearest known one; or an option of the other recipes.
     """
     if recipe not in RECIPES:
-        raise ConfigError(f"expected a recipe out of {', '.join(RECIPES)}; got {recipe!r}; {_cure(recipe, RECIPES)}")
+        raise ConfigError(
+            f"expected a recipe out of {', '.join(RECIPES)}; got {recipe!r}; {hint(recipe, RECIPES, CHOOSE)}"
+        )
     if recipe == "lqseg":
         _refuse(recipe, "choose with --level", kind=kind, severity=severity)
         lqseg_recipe = lqseg_recipe or "test"
@@ -121,9 +123,3 @@ def _refuse(recipe: str, cure: str, **options: str | None) -> None:
     for name, value in options.items():
         if value is not None:
             raise ConfigError(f"expected no --{name.replace('_', '-')} with --recipe {recipe}, got {value!r}; {cure}")
-
-
-def _cure(name: str, names: tuple[str, ...]) -> str:
-    """Point at the nearest name."""
-    near = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.4)
-    return f"did you mean {near[0]!r}?" if near else "choose one of those"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, TypedDict
 
+from glesam.common.messages import hint
 from glesam.errors import ConfigError
 
 _SHARES = (
@@ -119,9 +119,7 @@ class Options:
         known = [field.name for field in fields(cls)]
         for name in settings:
             if name not in known:
-                near = difflib.get_close_matches(name, known, n=1)
-                hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
-                raise ConfigError(f"expected a setting of everything mode, got {name!r}; {hint}")
+                raise ConfigError(f"expected a setting of everything mode, got {name!r}; {hint(name, known)}")
         return cls(**settings)
 
 

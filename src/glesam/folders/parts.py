@@ -7,13 +7,14 @@ written before the picture's outputs, so that finished outputs always have their
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+from glesam.common import jsonl
 from glesam.folders.table import RESULTS, Row, from_values, read_csv, write_csv
 
 PARTS = ".results"
@@ -40,18 +41,18 @@ class Journal:
         """
         parts = self.folder / PARTS
         parts.mkdir(parents=True, exist_ok=True)
-        line = json.dumps({"file": file, "rows": [asdict(row) for row in rows]}, allow_nan=False)
-        with (parts / f"{self.rank}-{os.getpid()}.jsonl").open("a", encoding="utf-8") as stream:
+        line = jsonl.line({"file": file, "rows": [asdict(row) for row in rows]})
+        with (parts / f"{self.rank}-{os.getpid()}.jsonl").open("ab") as stream:
             # The leading line end separates the record from one that a kill cut short.
-            stream.write(f"\n{line}\n")
+            stream.write(b"\n" + line)
 
     def read(self) -> dict[str, list[Row]]:
         """All that is noted, of all processes and ranks, by picture; a line cut short by a kill counts as absent."""
         found: dict[str, list[Row]] = {}
         parts = sorted((self.folder / PARTS).glob("*.jsonl"), key=lambda path: (path.stat().st_mtime_ns, path.name))
         for part in parts:
-            for line in part.read_text("utf-8", errors="replace").splitlines():
-                record = _record(line)
+            for values in jsonl.records(part, skip_broken=True):
+                record = _record(values)
                 if record is not None:
                     found[record[0]] = record[1]
         return found
@@ -82,12 +83,9 @@ class Journal:
         return rows
 
 
-def _record(line: str) -> tuple[str, list[Row]] | None:
-    """Picture and rows of one line, or None for a line that is not whole."""
-    if not line.strip():
-        return None
+def _record(values: Any) -> tuple[str, list[Row]] | None:
+    """Picture and rows of one record, or None for one that is something else."""
     try:
-        values = json.loads(line)
         return str(values["file"]), [from_values(row) for row in values["rows"]]
     except (ValueError, KeyError, TypeError):
         return None

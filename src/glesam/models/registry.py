@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import os
 import re
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glesam.common.files import sha256
+from glesam.common.messages import hint
 from glesam.errors import ModelError
 from glesam.weights.folders import CONFIG_FILE, WEIGHTS_FILE, brief, fetch_folder, read_config, user_folder, verify_seal
 
@@ -272,10 +272,9 @@ def _find(name: str | Path) -> Preset | None:
 
 def _unknown(name: str) -> ModelError:
     names = [preset.name for preset in _PRESETS]
-    near = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.5) or [n for n in names if name and name in n]
-    guess = f"did you mean {' or '.join(near)}? " if near else ""
+    cure = hint(name, names, "choose one of those", count=3)
     return ModelError(
-        f"expected a model's name, folder, hub id or .pth/.pt file, got {name!r}; {guess}known: {', '.join(names)}"
+        f"expected a model's name, folder, hub id or .pth/.pt file, got {name!r}; known: {', '.join(names)}; {cure}"
     )
 
 

@@ -16,7 +16,6 @@ out), a `box` (`[x0, y0, x1, y1]`), or points and a box together. Unknown keys a
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 from collections.abc import Mapping
@@ -27,6 +26,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from glesam.common.files import write_text
+from glesam.common.messages import hint
 from glesam.errors import PromptError
 from glesam.prompts.prompts import Prompts
 
@@ -136,9 +136,7 @@ def _one_line(error: ValidationError) -> str:
         f"{kind}{part}" for kind, part in zip(("", "object ", "key ", "item ", "item "), where, strict=False)
     )
     if fault["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(where[-1], list(ObjectPrompt.model_fields), n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(ObjectPrompt.model_fields)}"
-        return f"{place}: unknown key; {hint}"
+        return f"{place}: unknown key; {hint(where[-1], ObjectPrompt.model_fields)}"
     return f"{place or 'whole file'}: {fault['msg']}, got {_short(fault['input'])}; see the format in the documentation"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from glesam.common.messages import hint
 from glesam.errors import ConfigError, GlesamError, ImageError, ModelError, PromptError
 
 UNPROCESSABLE, INTERNAL = 422, 500
@@ -86,10 +86,7 @@ def _first_fault(faults: Any) -> str:
         return "expected the header 'Content-Type: application/json', got another or none; send JSON with it"
     if fault["type"] == "extra_forbidden":
         name = str(fault["loc"][-1])
-        near = difflib.get_close_matches(name, _KNOWN_KEYS, n=1)
-        return f"{_short(place)}: unknown key; " + (
-            f"did you mean {near[0]!r}?" if near else "/docs lists the known ones"
-        )
+        return f"{_short(place)}: unknown key; {hint(name, _KNOWN_KEYS, '/docs lists the known ones')}"
     if fault["type"] == "missing":
         return f"expected {place}, got none; see /docs"
     return f"{place}: {fault['msg']}, got {_short(repr(fault['input']))}; see /docs"

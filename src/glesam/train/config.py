@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,6 +9,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from glesam.common.files import write_text
+from glesam.common.messages import hint
 from glesam.errors import ConfigError
 
 ConfigType = TypeVar("ConfigType", bound="StageConfig")
@@ -127,7 +127,5 @@ def _one_line(kind: type[StageConfig], error: ValidationError) -> str:
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(key, list(kind.model_fields), n=1)
-        cure = f"did you mean {near[0]!r}?" if near else f"known options: {', '.join(sorted(kind.model_fields))}"
-        return f"expected a known training option, got {key!r}; {cure}"
+        return f"expected a known training option, got {key!r}; {hint(key, kind.model_fields)}"
     return f"expected a valid value for training option {key!r}, got {first['input']!r}: {first['msg']}"

@@ -17,6 +17,7 @@ from typing import IO, Any
 import numpy as np
 import torch
 
+from glesam.common import jsonl
 from glesam.common.files import atomic_path
 from glesam.errors import ConfigError, DataError
 from glesam.masks import rle
@@ -111,7 +112,7 @@ class ClipJournal:
 
     def _write(self, value: dict[str, Any]) -> None:
         if self._stream is not None:
-            self._stream.write(json.dumps(value, separators=(",", ":"), allow_nan=False).encode() + b"\n")
+            self._stream.write(jsonl.line(value))
 
     def _checkpoint(self) -> Checkpoint | None:
         """The last checkpoint of a journal of the same header, or None to begin anew."""
@@ -119,7 +120,7 @@ class ClipJournal:
             return None
         with self.path.open("rb") as stream:
             first = stream.readline()
-        if first.rstrip(b"\n") != json.dumps(self._header, separators=(",", ":"), allow_nan=False).encode():
+        if first != jsonl.line(self._header):
             raise ConfigError(
                 f"expected {self.path} to be of the same clip, prompts and model, it is of others; finish it with "
                 "those, choose another -o, or give --overwrite"
@@ -143,17 +144,12 @@ def read_frames(path: str | Path) -> Iterator[tuple[int, float, list[dict[str, A
     Raises:
         DataError: a line that is no record, except the last, which a kill may have cut short.
     """
-    with Path(path).open("rb") as stream:
-        for number, line in enumerate(stream, start=1):
-            if not line.endswith(b"\n"):
-                return
-            try:
-                record = json.loads(line)
-                if "frame" not in record or "annotations" not in record:
-                    continue
+    try:
+        for record in jsonl.records(path):
+            if "frame" in record and "annotations" in record:
                 yield record["frame"], record["time"], record["annotations"]
-            except (ValueError, KeyError, TypeError) as error:
-                raise DataError(f"expected a frame in {path}, line {number}, got {error}; delete that file") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"expected frames in {path}, got {error}; delete that file") from error
 
 
 def is_complete(path: str | Path) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +15,7 @@ import typer
 
 from glesam.cli.common import FAILED, describe, progress, status_of, warn
 from glesam.cli.segment.outputs import OWN_OUTPUTS, STDOUT, Job, names_one_file, plan, write
+from glesam.common.messages import hint
 from glesam.errors import ConfigError, GlesamError, PromptError
 
 if TYPE_CHECKING:
@@ -246,9 +246,8 @@ class Wanted:
         key = source.name if source.name in self.by_name else max(longer, key=len, default="")
         if key:
             return self.by_name[key]
-        near = difflib.get_close_matches(source.name, self.by_name, n=1)
-        hint = f"did you mean {near[0]!r} there?" if near else "add it there, or leave the picture out"
-        raise PromptError(f"expected prompts for {source.name} in {self.file}, found none; {hint}")
+        cure = hint(source.name, self.by_name, "add it there, or leave the image out")
+        raise PromptError(f"expected prompts for {source.name} in {self.file}, found none; {cure}")
 
     def question(self, source: ImageSource, multimask: bool) -> Callable[[Predictor], Masks]:
         """What to ask a predictor that has the picture.
@@ -290,7 +289,7 @@ def _segment_all(jobs: Sequence[Job], make: Callable[[], Callable[[Job], str]], 
     """Segment picture by picture, in several processes if asked; one that fails does not stop the others."""
     if not jobs:
         return
-    from glesam.folders.pool import run
+    from glesam.common.pool import run
 
     # Only this process has the stdin that a picture may come from.
     count = 1 if any(job.source.path is None for job in jobs) else workers

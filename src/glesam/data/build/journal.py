@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -10,7 +9,8 @@ from typing import IO
 
 from glesam.data.build.manifest import Head, SampleRecord, head_from_json, record_from_json, record_to_json
 from glesam.errors import DataError
-from glesam.common.files import write_text
+from glesam.common import jsonl
+from glesam.common.files import write_bytes
 
 FILE_NAME = ".build.jsonl"
 
@@ -31,9 +31,8 @@ class Journal:
 
     def __init__(self, folder: Path, head: Head, records: dict[str, SampleRecord]) -> None:
         self._path = folder / FILE_NAME
-        lines = [json.dumps(asdict(head)), *(_line(record) for record in records.values())]
-        write_text(self._path, "\n".join(lines) + "\n")
-        self._stream: IO[str] = self._path.open("a", encoding="utf-8")
+        write_bytes(self._path, b"".join([jsonl.line(asdict(head)), *map(_line, records.values())]))
+        self._stream: IO[bytes] = self._path.open("ab")
 
     def __enter__(self) -> Journal:
         return self
@@ -45,7 +44,7 @@ class Journal:
 
     def add(self, record: SampleRecord) -> None:
         """Append one finished picture, at once, so that a killed build loses none."""
-        self._stream.write(_line(record) + "\n")
+        self._stream.write(_line(record))
         self._stream.flush()
 
     def remove(self) -> None:
@@ -64,10 +63,8 @@ def read_journal(folder: Path) -> tuple[Head, dict[str, SampleRecord]] | None:
     path = folder / FILE_NAME
     if not path.is_file():
         return None
-    # What follows the last line break is empty, or the line that was being written.
-    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
     try:
-        head, *entries = [json.loads(line) for line in lines]
+        head, *entries = jsonl.records(path)
         records = {entry["name"]: record_from_json(entry["name"], entry) for entry in entries}
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(
@@ -76,6 +73,6 @@ def read_journal(folder: Path) -> tuple[Head, dict[str, SampleRecord]] | None:
     return head_from_json(head, path), records
 
 
-def _line(record: SampleRecord) -> str:
+def _line(record: SampleRecord) -> bytes:
     """One picture as one line."""
-    return json.dumps({"name": record.name} | record_to_json(record), ensure_ascii=False)
+    return jsonl.line({"name": record.name} | record_to_json(record))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
+from glesam.common.messages import hint
 from glesam.degrade.lqseg.pipeline import LEVELS, config_of
 from glesam.errors import ConfigError
 
@@ -70,6 +70,5 @@ def _one_of(what: str, value: str, known: Sequence[str]) -> None:
         ConfigError: it is none of the known; the message names the nearest.
     """
     if value not in known:
-        near = difflib.get_close_matches(str(value), known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"give e.g. {known[0]!r}"
-        raise ConfigError(f"expected {what} among {', '.join(known)}, got {value!r}; {hint}")
+        cure = hint(value, known, f"give e.g. {known[0]!r}")
+        raise ConfigError(f"expected {what} among {', '.join(known)}, got {value!r}; {cure}")

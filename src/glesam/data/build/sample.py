@@ -15,7 +15,7 @@ from glesam.data.base import Sample, SegmentationDataset, object_ids
 from glesam.data.build.options import BuildConfig
 from glesam.data.build.manifest import FileRecord, SampleRecord, pixels_sha256
 from glesam.degrade import lqseg as degradation
-from glesam.degrade.draws import seed_for
+from glesam.common.seeds import level_seed, seed_for
 from glesam.errors import DataError, GlesamError
 from glesam.common.files import sha256, write_bytes
 
@@ -90,11 +90,6 @@ class SampleBuilder:
         content = buffer.tobytes()
         digest = hashlib.sha256(content).hexdigest()
         return FileRecord(f"{kind}/{name}", len(content), digest, pixels_sha256(pixels), seed), content
-
-
-def level_seed(name: str, level: int, seed: int) -> int:
-    """Seed of the degradation of one picture at one level, from the hash of name, level and the set's seed."""
-    return seed_for(f"lq{level}/{name}", seed)
 
 
 def select_objects(sample: Sample, config: BuildConfig) -> tuple[npt.NDArray[Any], list[int]]:

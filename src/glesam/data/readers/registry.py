@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 from pathlib import Path
 
+from glesam.common.messages import hint
 from glesam.data.base import SegmentationDataset
 from glesam.data.readers import bdd100k, built, coco, duts, ecssd, hqseg44k, lvis, msra10k, thinobject
 from glesam.data.readers.folder import FolderDataset
@@ -87,11 +88,8 @@ def recognise(path: Path) -> Layout:
 def _by_key(key: str) -> Layout:
     """A layout by its key."""
     if key not in LAYOUTS:
-        near = difflib.get_close_matches(key.lower(), LAYOUTS, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise DataError(
-            f"expected a layout among {', '.join(LAYOUTS)}, got {key!r}; {hint}leave it out to have it recognised"
-        )
+        cure = hint(key, LAYOUTS, "leave it out to have it recognised")
+        raise DataError(f"expected a layout among {', '.join(LAYOUTS)}, got {key!r}; {cure}")
     return LAYOUTS[key]
 
 

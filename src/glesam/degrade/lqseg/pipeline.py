@@ -9,13 +9,13 @@ recipes resample and code with OpenCV (the published test recipe used its own JP
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
+from glesam.common.messages import CHOOSE, hint
 from glesam.degrade.draws import DrawRecord, Draws, DrawValue
 from glesam.degrade.lqseg.config import LqsegConfig, OrderConfig
 from glesam.degrade.lqseg.jpeg import draw_quality, jpeg, to_floats, to_uint8
@@ -99,8 +99,7 @@ def config_of(recipe: str) -> LqsegConfig:
         ConfigError: there is none; the message gives the nearest name.
     """
     if recipe not in RECIPES:
-        near = difflib.get_close_matches(str(recipe).lower(), RECIPES, n=1, cutoff=0.4)
-        cure = f"did you mean {near[0]!r}?" if near else "choose one of those"
+        cure = hint(recipe, RECIPES, CHOOSE)
         raise ConfigError(f"expected a recipe out of {', '.join(RECIPES)}; got {recipe!r}; {cure}")
     return RECIPES[recipe]()
 
@@ -115,10 +114,7 @@ def parse_level(text: str) -> int:
     if match is not None and int(match[1]) in LEVELS:
         return int(match[1])
     names = [f"lq{level}" for level in LEVELS]
-    near = (
-        names[-1] if match is not None else (difflib.get_close_matches(text.lower(), names, n=1, cutoff=0.3) or [""])[0]
-    )
-    cure = f"did you mean {near!r}?" if near else "choose one of those"
+    cure = hint(text if match is None else f"lq{match[1]}", names, CHOOSE)
     raise ConfigError(f"expected a level out of {', '.join(names)} (or 1, 2, 3); got {text!r}; {cure}")
 
 

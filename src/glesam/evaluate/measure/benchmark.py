@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from glesam.common.messages import stable_seed
+from glesam.common.seeds import stable_seed
 from glesam.data.base import Sample, object_ids
 from glesam.degrade.levels import Level
 from glesam.errors import DataError, ImageError, ModelError

@@ -16,7 +16,8 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from glesam.common.messages import generator, hint
+from glesam.common.messages import hint
+from glesam.common.seeds import generator
 from glesam.errors import ConfigError, PromptError
 
 BoolMask: TypeAlias = npt.NDArray[np.bool_]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from glesam.common.files import sha256
-from glesam.common.messages import stable_seed
+from glesam.common.seeds import stable_seed
 from glesam.data.base import Sample, SegmentationDataset
 from glesam.degrade import levels
 from glesam.degrade.levels import CLEAR, Level

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from glesam.common.messages import stable_seed
+from glesam.common.seeds import stable_seed
 from glesam.errors import DataError
 from glesam.evaluate.measure.records import METRICS, Row
 from glesam.evaluate.report.statistics import Comparison, Estimate, compare, estimate

@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from glesam.common.messages import stable_seed
+from glesam.common.seeds import stable_seed
 from glesam.data.base import SegmentationDataset
 from glesam.enhance.gate import LEVELS, DegradationGate
 from glesam.models.base import PromptableModel

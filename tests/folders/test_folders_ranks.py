@@ -1,56 +1,16 @@
-"""Work in several processes, and jobs that meet on one folder."""
+"""Jobs that share a folder, and meet on it."""
 
 from __future__ import annotations
 
-import os
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from glesam.errors import ConfigError, GlesamError, ImageError
+from glesam.errors import ConfigError
 from glesam.folders.parts import PARTS
-from glesam.folders.pool import run
 from glesam.folders.ranks import Meeting, Place, from_environment
-
-
-def square(task: int) -> tuple[int, int]:
-    if task == 3:
-        raise ImageError("three is broken")
-    return task * task, os.getpid()
-
-
-def make_square() -> Callable[[int], tuple[int, int]]:
-    return square
-
-
-def make_nothing() -> Callable[[int], int]:
-    raise ImageError("no model")
-
-
-def make_dying() -> Callable[[int], int]:
-    return os._exit
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-def test_all_tasks_are_done_and_a_broken_one_stops_none(workers: int) -> None:
-    found = dict(run(make_square, range(10), workers))
-    assert sorted(found) == list(range(10))
-    assert isinstance(found.pop(3), ImageError)
-    assert {task: value[0] for task, value in found.items()} == {n: n * n for n in found}  # type: ignore[index]
-    processes = {value[1] for value in found.values()}  # type: ignore[index]
-    assert (os.getpid() in processes) == (workers == 1)
-
-
-def test_failures_of_workers_end_the_run() -> None:
-    with pytest.raises(ImageError, match="no model"):
-        list(run(make_nothing, [1, 2], 2))
-    with pytest.raises(GlesamError, match="fewer workers"):
-        list(run(make_dying, [1, 2], 2))
-    with pytest.raises(ConfigError, match="at least 1 worker"):
-        list(run(make_square, [1], 0))
 
 
 def test_shares_are_disjoint_and_cover_everything() -> None:

@@ -1,0 +1,26 @@
+"""The one did-you-mean."""
+
+from __future__ import annotations
+
+import pytest
+
+from glesam.common.messages import CHOOSE, hint
+
+
+@pytest.mark.parametrize(
+    ("word", "cure"),
+    [
+        ("ecsd", "did you mean 'ecssd'?"),
+        ("ECSSD", "did you mean 'ecssd'?"),
+        ("low-light", "did you mean 'low_light'?"),
+        ("Cocos", "did you mean 'COCO'?"),
+        ("zzz", "known are ecssd, COCO, low_light"),
+    ],
+)
+def test_the_nearest_name_whatever_case_and_dashes(word: str, cure: str) -> None:
+    assert hint(word, ["ecssd", "COCO", "low_light"]) == cure
+
+
+def test_several_near_ones_and_another_cure() -> None:
+    assert hint("lq", ["lq1", "lq2"], count=2) in ("did you mean 'lq1' or 'lq2'?", "did you mean 'lq2' or 'lq1'?")
+    assert hint(None, ["a"], CHOOSE) == "choose one of those"
