@@ -29,7 +29,7 @@ def test_parse_and_print_are_inverse(text: str) -> None:
     ("text", "message"),
     [
         ("lq4", "did you mean 'lq"),
-        ("LQ-1", "known are clear"),
+        ("LQ-1", "did you mean 'lq1'"),
         ("cleer", "did you mean 'clear"),
         ("robustsg:fog:3", "did you mean 'robustseg"),
         ("robustseg:fog", "robustseg:KIND:SEVERITY"),

@@ -56,7 +56,7 @@ def test_table() -> None:
     ("name", "near"),
     [
         ("sam-vitb", "did you mean 'sam-vit-b"),
-        ("SAM-ViT-H", "did you mean sam-vit-h"),
+        ("SAM-ViT-H", "did you mean 'sam-vit-h"),
         ("sam2", "'sam2.1-hiera-tiny' or"),
     ],
 )

@@ -21,7 +21,7 @@ def test_flags_lie_over_the_file_and_what_is_not_given_stays(tmp_path):
     ("content", "words"),
     [
         ('{"backbon": "lite0"}', ["backbon", "did you mean 'backbone'"]),
-        ('{"zzz": 1}', ["zzz", "known options"]),
+        ('{"zzz": 1}', ["zzz", "known are"]),
         ('{"lr": "fast"}', ["lr", "fast"]),
         ('{"phases": [{"image_size": 250, "batch_size": 1, "steps": 1}]}', ["phases.0.image_size", "32"]),
         ("{", ["JSON"]),

@@ -13,7 +13,7 @@ CHOOSE = "choose one of those"
 
 
 def hint(word: object, known: Iterable[str], otherwise: str | None = None, count: int = 1) -> str:
-    """Cure for an unknown name: the nearest known one, whatever the case and whether with `-` or `_`.
+    """Cure for an unknown name: the nearest known one, or one that holds it, whatever the case, and with `-` for `_`.
 
     Args:
         word: what came.
@@ -22,7 +22,9 @@ def hint(word: object, known: Iterable[str], otherwise: str | None = None, count
         count: how many near names to give at most.
     """
     names = {_plain(name): name for name in known}
-    near = difflib.get_close_matches(_plain(str(word)), names, n=count, cutoff=0.5)
+    plain = _plain(str(word))
+    near = difflib.get_close_matches(plain, names, n=count, cutoff=0.5)
+    near = near or [name for name in names if plain and plain in name][:count]
     if near:
         return f"did you mean {' or '.join(repr(names[name]) for name in near)}?"
     return f"known are {', '.join(names.values())}" if otherwise is None else otherwise
