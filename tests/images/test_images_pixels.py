@@ -97,15 +97,18 @@ def test_sixteen_bits_in_32_bit_mode_are_scaled_too():
     assert from_pillow(Image.fromarray(values), "x")[0, :, 1].tolist() == [0, 255, 77]
 
 
-@pytest.mark.parametrize("value", [-1, 70000])
-def test_32_bit_pixels_of_unknown_range_are_refused(value):
-    with pytest.raises(ImageError, match=r"32-bit.*16 bits"):
-        from_pillow(Image.fromarray(np.array([[0, value]], np.int32)), "deep.tif")
+@pytest.mark.parametrize(("values", "expected"), [([0, -100, 100], [128, 0, 255]), ([0, 70000, 35000], [0, 255, 128])])
+def test_32_bit_pixels_are_stretched_by_their_range_with_a_word(values, expected):
+    with pytest.warns(ImageWarning, match=r"deep.tif: int32 values from .* are stretched"):
+        rgb = from_pillow(Image.fromarray(np.array([values], np.int32)), "deep.tif")
+    assert rgb[0, :, 0].tolist() == expected
 
 
-def test_floating_pixels_are_refused():
-    with pytest.raises(ImageError, match=r"floating pixels in deep.tif.*8 bits"):
-        from_pillow(Image.fromarray(np.ones((2, 2), np.float32)), "deep.tif")
+def test_floating_pixels_are_stretched_by_their_range_with_a_word():
+    values = np.array([[0.0, 0.25, 0.5, np.nan, -np.inf]], np.float32)
+    with pytest.warns(ImageWarning, match=r"deep.tif: float32 values from 0 to 0.5 are stretched"):
+        rgb = from_pillow(Image.fromarray(values), "deep.tif")
+    assert rgb[0, :, 0].tolist() == [0, 128, 255, 0, 0]
 
 
 def test_a_mode_without_a_way_to_rgb_is_refused(monkeypatch):
@@ -134,7 +137,8 @@ def test_twelve_bit_tiff_is_scaled_by_its_own_white():
 @pytest.mark.parametrize("code", range(1, 9))
 @pytest.mark.parametrize("mode", ["RGB", "L", "I;16"])
 def test_exif_orientation_equals_pillows_transposition(code, mode):
-    array = PHOTO if mode == "RGB" else PHOTO[..., 0].astype(np.uint16 if mode == "I;16" else np.uint8)
+    array = PHOTO if mode == "RGB" else PHOTO[..., 0]
+    array = array.astype(np.uint16) * 257 if mode == "I;16" else array
     stream = io.BytesIO()
     exif = Image.Exif()
     exif[0x0112] = code

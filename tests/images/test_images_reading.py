@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import os
 import re
+import sys
 import threading
+import tracemalloc
 import warnings
 import zlib
 
@@ -261,3 +263,49 @@ def test_content_hash_follows_pixels_and_shape_only(tmp_path):
     other[3, 4, 1] ^= 1
     assert images.content_hash(other) != key
     assert images.content_hash(PHOTO.reshape(96, 64, 3)) != key
+
+
+def _heic():
+    """A minimal file that calls itself HEIC: only its first box."""
+    return b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(64)
+
+
+def test_heic_without_its_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(ImageError, match=r"the extra for HEIC images, which a.heic is; pip install 'glesam\[heif\]'"):
+        images.read(_heic(), name="a.heic")
+
+
+def test_heic_is_read_with_its_extra():
+    heif = pytest.importorskip("pillow_heif")
+    photo = Image.fromarray(np.tile(np.arange(0, 240, 2, np.uint8)[:, None, None], (1, 96, 3)))
+    stream = io.BytesIO()
+    heif.from_pillow(photo).save(stream, quality=95)
+    assert np.abs(images.read(stream.getvalue()).astype(int) - np.asarray(photo)).mean() < 2
+
+
+def test_folders_pick_heic(tmp_path):
+    (tmp_path / "IMG_1.HEIC").write_bytes(_heic())
+    assert [source.name for source in images.iterate(tmp_path)] == ["IMG_1.HEIC"]
+
+
+def test_a_jpeg_without_its_last_two_bytes_is_whole_and_one_cut_in_its_data_is_not():
+    stream = io.BytesIO()
+    Image.fromarray(PHOTO).save(stream, "JPEG")
+    content = stream.getvalue()
+    np.testing.assert_array_equal(images.read(content[:-2]), images.read(content))
+    with pytest.raises(ImageError, match="cut short"):
+        images.read(content[: len(content) * 2 // 3])
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "RGB", "I;16"])
+def test_large_images_are_converted_in_strips(mode):
+    """What is held besides Pillow's pixels and the result stays below a quarter of the result."""
+    side = 3000
+    image = Image.new(mode, (side, side))
+    tracemalloc.start()
+    rgb = images.read(image)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    copies = 1 if mode == "RGBA" else 1 if mode == "RGB" else 2.4  # 16-bit values, and their grey before it is tripled
+    assert peak <= rgb.nbytes * (copies + 0.25) + 60e6

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from glesam.common.lazy import lazy
 
 if TYPE_CHECKING:
-    from glesam.images.pixels import RGB, ImageWarning
+    from glesam.images.pixels import RGB
+    from glesam.images.ranges import ImageWarning
     from glesam.images.reading import FORMATS, MAX_PIXELS, ImageInput, content_hash, read
     from glesam.images.sources import STDIN, SUFFIXES, ImageSource, iterate
 
@@ -31,7 +32,7 @@ __getattr__ = lazy(
         "FORMATS": "glesam.images.reading",
         "ImageInput": "glesam.images.reading",
         "ImageSource": "glesam.images.sources",
-        "ImageWarning": "glesam.images.pixels",
+        "ImageWarning": "glesam.images.ranges",
         "MAX_PIXELS": "glesam.images.reading",
         "RGB": "glesam.images.pixels",
         "STDIN": "glesam.images.sources",

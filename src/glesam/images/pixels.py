@@ -1,12 +1,13 @@
 """From any Pillow mode or array layout to `(H, W, 3)` uint8 RGB: depth, palette, transparency, orientation.
 
-Transparent pictures are laid on white: it is what browsers and viewers put behind them, so the model sees what the user
+Transparent images are laid on white: it is what browsers and viewers put behind them, so the model sees what the user
 sees, and the colours that files hold under fully transparent pixels are arbitrary (often left-overs or black).
 """
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,16 +15,17 @@ import numpy.typing as npt
 from PIL import Image
 
 from glesam.errors import ImageError
+from glesam.images.ranges import ImageWarning, Range, Scale, scale_of, to_bytes
+
+__all__ = ["RGB", "ImageWarning", "from_array", "from_pillow", "from_samples", "orientation", "upright"]
 
 RGB = npt.NDArray[np.uint8]
 
-_WIDE_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
+_WIDE_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N", "F")
 _EXIF_ORIENTATION = 0x0112
-_TIFF_BITS_PER_SAMPLE = 258
-
-
-class ImageWarning(UserWarning):
-    """A picture was read, but not all of it was used: further frames, unreadable EXIF data."""
+_TIFF_BITS_PER_SAMPLE, _TIFF_PHOTOMETRIC = 258, 262
+_STRIP_PIXELS = 1 << 20
+"""Pixels converted at once, so that what a conversion needs beside source and result stays at some megabytes."""
 
 
 def from_array(array: npt.NDArray[Any], name: str) -> RGB:
@@ -31,7 +33,7 @@ def from_array(array: npt.NDArray[Any], name: str) -> RGB:
 
     Args:
         array: uint8 of shape `(H, W)` grey, `(H, W, 1)` grey, `(H, W, 3)` RGB or `(H, W, 4)` RGBA.
-        name: what messages call the picture.
+        name: what messages call the image.
 
     Returns:
         `(H, W, 3)` uint8, contiguous and writable; the very array given when it already is all that.
@@ -44,24 +46,65 @@ def from_array(array: npt.NDArray[Any], name: str) -> RGB:
     if array.ndim == 2:
         array = array[..., None]
     if array.ndim != 3 or array.shape[2] not in (1, 3, 4):
-        hint = "call .transpose(1, 2, 0)" if array.ndim == 3 and array.shape[0] in (1, 3, 4) else "pass one picture"
+        hint = "call .transpose(1, 2, 0)" if array.ndim == 3 and array.shape[0] in (1, 3, 4) else "pass one image"
         raise ImageError(f"expected (H, W), (H, W, 3) RGB or (H, W, 4) RGBA, got {array.shape} for {name}; {hint}")
     if array.size == 0:
-        raise ImageError(f"expected a picture with pixels, got shape {array.shape} for {name}; check how it was cut")
+        raise ImageError(f"expected an image with pixels, got shape {array.shape} for {name}; check how it was cut")
     if array.shape[2] == 4:
         return _on_white(array)
     rgb = array if array.shape[2] == 3 else np.repeat(array, 3, axis=2)
     return np.require(rgb, requirements=["C", "W"])
 
 
-def from_pillow(image: Image.Image, name: str) -> RGB:
-    """Bring a loaded Pillow picture of any mode to `(H, W, 3)` uint8 RGB, turned as its EXIF orientation says.
+def from_pillow(image: Image.Image, name: str, wish: Range = "auto") -> RGB:
+    """Bring a loaded Pillow image of any mode to `(H, W, 3)` uint8 RGB, turned as its EXIF orientation says.
 
     Raises:
-        ImageError: floating or 32-bit pixels, whose range nobody can know, or a mode without a way to RGB.
+        ImageError: a mode without a way to RGB.
     """
-    rgb = _from_wide(image, name) if image.mode in _WIDE_MODES else _from_bytes(image, name)
-    return np.require(_upright(rgb, orientation(image, name)), requirements=["C", "W"])
+    return from_pillow_scaled(image, name, wish)[0]
+
+
+def from_pillow_scaled(image: Image.Image, name: str, wish: Range = "auto") -> tuple[RGB, Scale | None]:
+    """As `from_pillow`, with the range that wide samples were scaled from; None for 8 bits."""
+    code = orientation(image, name)
+    if image.mode not in _WIDE_MODES:
+        return upright(_from_bytes(image, name), code), None
+    values = np.asarray(image)
+    tags = getattr(image, "tag_v2", {})
+    white = 4095.0 if tags.get(_TIFF_BITS_PER_SAMPLE) == (12,) else None
+    scale = scale_of(values, wish, name, white)
+    grey = to_bytes(values, scale, inverted=tags.get(_TIFF_PHOTOMETRIC) == 0)
+    return upright(np.repeat(grey[..., None], 3, axis=2), code), scale
+
+
+def from_samples(
+    values: npt.NDArray[Any], name: str, wish: Range, alpha: str | None = None, inverted: bool = False
+) -> tuple[RGB, Scale]:
+    """Bring samples of any numeric type to RGB.
+
+    Args:
+        values: `(H, W, C)`: C of 1 grey, 3 RGB, or one more with alpha as the last.
+        name: what messages call the image.
+        wish: see `glesam.images.ranges`.
+        alpha: "straight", "associated" (colours are multiplied by it already), or None for no alpha.
+        inverted: whether 0 is white.
+
+    Returns:
+        `(H, W, 3)` uint8, and the range of the colours.
+    """
+    colours = values if alpha is None else values[..., :-1]
+    scale = scale_of(colours, wish, name)
+    rgb = to_bytes(np.ascontiguousarray(colours), scale, inverted)
+    if rgb.shape[2] == 1:
+        rgb = np.repeat(rgb, 3, axis=2)
+    if alpha is None:
+        return rgb, scale
+    most = float(np.iinfo(values.dtype).max) if values.dtype.kind in "ui" else 1.0
+    cover = to_bytes(np.ascontiguousarray(values[..., -1:]), Scale(0.0, most, chosen=False))
+    if alpha == "associated":
+        return np.minimum(rgb.astype(np.uint16) + (255 - cover), 255).astype(np.uint8), scale
+    return _on_white(np.concatenate([rgb, cover], axis=2)), scale
 
 
 def orientation(image: Image.Image, name: str) -> int:
@@ -69,58 +112,64 @@ def orientation(image: Image.Image, name: str) -> int:
     try:
         value = image.getexif().get(_EXIF_ORIENTATION, 1)
     except Exception as error:  # Pillow's EXIF reader raises whatever the damaged bytes lead it to
-        text = f"{name}: the EXIF data are damaged ({type(error).__name__}), so the picture is used as it is stored"
+        text = f"{name}: the EXIF data are damaged ({type(error).__name__}), so the image is used as it is stored"
         warnings.warn(text, ImageWarning, stacklevel=2)
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
-def _upright(rgb: RGB, code: int) -> RGB:
-    """Undo an EXIF orientation (EXIF 2.32, tag 0x0112): 5 to 8 are stored on their side."""
+def upright(rgb: RGB, code: int) -> RGB:
+    """Undo an EXIF orientation (EXIF 2.32, tag 0x0112): 5 to 8 are stored on their side. Contiguous and writable."""
     if code >= 5:
         rgb = rgb.transpose(1, 0, 2)
     if code in (3, 4, 7, 8):
         rgb = rgb[::-1]
     if code in (2, 3, 6, 7):
         rgb = rgb[:, ::-1]
-    return rgb
+    return np.require(rgb, requirements=["C", "W"])
 
 
 def _from_bytes(image: Image.Image, name: str) -> RGB:
-    """Convert modes of 8 bits or fewer a channel."""
-    if image.mode == "F":
-        raise ImageError(
-            f"expected 8 or 16 bits a channel, got floating pixels in {name}, whose range is unknown; save it as 8 bits"
-        )
+    """Convert modes of 8 bits or fewer a channel, strip by strip."""
+    rgb = np.empty((image.height, image.width, 3), np.uint8)
     try:
-        if image.has_transparency_data:
-            straight = image.convert("LA") if image.mode == "La" else image  # Pillow has no way from La to RGBA
-            return _on_white(np.array(straight.convert("RGBA")))
-        return np.array(image if image.mode == "RGB" else image.convert("RGB"))
+        for top, strip in _strips(image):
+            rgb[top : top + strip.height] = _strip(strip)
     except (ValueError, KeyError, OSError) as error:
         raise ImageError(
-            f"expected a picture with a way to RGB, got mode {image.mode} in {name}; save as RGB"
+            f"expected an image with a way to RGB, got mode {image.mode} in {name}; save as RGB"
         ) from error
+    return rgb
 
 
-def _from_wide(image: Image.Image, name: str) -> RGB:
-    """Scale 12- or 16-bit grey to 8 bits over its full range (rounded, not cut), so that white stays white."""
-    values = np.asarray(image).astype(np.int64)
-    if values.min() < 0 or values.max() > 65535:
-        raise ImageError(
-            f"expected 8 or 16 bits a channel, got 32-bit pixels in {name}, whose range is unknown; save it as 16 bits"
-        )
-    bits = getattr(image, "tag_v2", {}).get(_TIFF_BITS_PER_SAMPLE, (16,))
-    white = 4095 if bits == (12,) else 65535
-    grey = ((values * 255 + white // 2) // white).astype(np.uint8)
-    return np.repeat(grey[..., None], 3, axis=2)
+def _strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    """Parts of an image from top to bottom, each with its first row."""
+    rows = max(1, _STRIP_PIXELS // max(1, image.width))
+    if rows >= image.height:
+        yield 0, image
+        return
+    for top in range(0, image.height, rows):
+        yield top, image.crop((0, top, image.width, min(top + rows, image.height)))
+
+
+def _strip(image: Image.Image) -> RGB:
+    """One strip as RGB."""
+    if image.has_transparency_data:
+        straight = image.convert("LA") if image.mode == "La" else image  # Pillow has no way from La to RGBA
+        return _on_white(np.asarray(straight.convert("RGBA")))
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def _on_white(rgba: npt.NDArray[np.uint8]) -> RGB:
-    """Composite `(H, W, 4)` on white, rounded."""
-    colour, alpha = rgba[..., :3].astype(np.uint16), rgba[..., 3:].astype(np.uint16)
-    # At most 255 * 255 + 127, which uint16 holds.
-    return ((colour * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+    """Composite `(H, W, 4)` on white, rounded, some rows at a time."""
+    out = np.empty((*rgba.shape[:2], 3), np.uint8)
+    rows = max(1, _STRIP_PIXELS // max(1, rgba.shape[1]))
+    for top in range(0, len(rgba), rows):
+        part = rgba[top : top + rows]
+        colour, alpha = part[..., :3].astype(np.uint16), part[..., 3:].astype(np.uint16)
+        # At most 255 * 255 + 127, which uint16 holds.
+        out[top : top + rows] = (colour * alpha + 255 * (255 - alpha) + 127) // 255
+    return out
 
 
 def _cure(array: npt.NDArray[Any]) -> str:

@@ -1,7 +1,7 @@
-"""Reading pictures: a path, bytes, a Pillow picture or an array becomes `(H, W, 3)` uint8 RGB, as the user sees it.
+"""Reading images: a path, bytes, a Pillow image or an array becomes `(H, W, 3)` uint8 RGB, as the user sees it.
 
-EXIF orientation is applied, transparency is laid on white, 16 bits are scaled to 8 (see `glesam.images.pixels`).
-Files of several frames or pages give the first, with an `ImageWarning`.
+EXIF orientation is applied, transparency is laid on white, 16 bits are scaled to 8 (see `glesam.images.pixels` and
+`glesam.images.ranges`). Files of several frames or pages give the first, with an `ImageWarning`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,8 +21,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
-from glesam.errors import ImageError
-from glesam.images.pixels import RGB, ImageWarning, from_array, from_pillow
+from glesam.common.documents import one_line, shown
+from glesam.errors import ConfigError, ImageError
+from glesam.images import tiff
+from glesam.images.pixels import RGB, ImageWarning, from_array, from_pillow_scaled, from_samples, orientation, upright
+from glesam.images.ranges import Range, Scale, parse_range
 
 MAX_PIXELS = 2**28
 """Default limit, 268 million pixels (16384 x 16384): above the largest cameras (200 million), 0.75 GiB as RGB.
@@ -29,46 +33,102 @@ MAX_PIXELS = 2**28
 A file of a few kilobytes can claim to be larger than any memory; the limit is checked before pixels are decoded.
 """
 
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF")
+FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF", "HEIF")
 """Pillow's names of the formats that are tried. A closed list: others, such as EPS, start foreign programs."""
 
 ImageInput = str | os.PathLike[str] | bytes | bytearray | memoryview | Image.Image | npt.NDArray[Any]
 """What `read` takes."""
 
 _KINDS = "JPEG, PNG, WebP, TIFF, BMP, GIF, PPM, JPEG 2000 or AVIF"
+_HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
+_SAMPLE_BYTES = 6
+"""Bytes of samples for each pixel of the limit: what RGB of 16 bits needs. Files of more bands get fewer pixels."""
 _pillow_limit = threading.Lock()
 
 
+@dataclass(frozen=True)
+class ReadOptions:
+    """How images are read.
+
+    Attributes:
+        max_pixels: width times height above which an encoded image is refused before it is decoded.
+        values: range of wide samples that becomes 0 to 255; see `glesam.images.ranges`.
+        bands: of a file of more than four bands, those that become red, green and blue, from 1; else the first three.
+    """
+
+    max_pixels: int = MAX_PIXELS
+    values: Range = "auto"
+    bands: tuple[int, int, int] | None = None
+
+    @classmethod
+    def parse(cls, values: str | None = None, bands: str | None = None) -> ReadOptions:
+        """Options from a command's texts: `auto`, `full` or `LOW,HIGH`; `R,G,B`.
+
+        Raises:
+            ConfigError: one of them is malformed.
+        """
+        options = cls() if values is None else cls(values=parse_range(values))
+        if bands is None:
+            return options
+        numbers = [int(part) if part.strip().isdecimal() else 0 for part in bands.split(",")]
+        if len(numbers) != 3 or min(numbers) < 1:
+            raise ConfigError(f"expected three numbers of bands from 1, got {bands!r}; such as 4,3,2")
+        return replace(options, bands=(numbers[0], numbers[1], numbers[2]))
+
+
+@dataclass(frozen=True)
+class ReadImage:
+    """An image, and what was decided about its samples.
+
+    Attributes:
+        pixels: `(H, W, 3)` uint8 RGB.
+        facts: `range` (low and high value that became 0 and 255) where samples were wide, `bands` where there were
+            more than four; as JSON holds it.
+    """
+
+    pixels: RGB
+    facts: dict[str, Any]
+
+
 def read(source: ImageInput, max_pixels: int = MAX_PIXELS, *, name: str | None = None) -> RGB:
-    """Read one picture.
+    """Read one image.
 
     Args:
-        source: path, encoded bytes, Pillow picture (its current frame), or uint8 array `(H, W)` grey, `(H, W, 3)` RGB
+        source: path, encoded bytes, Pillow image (its current frame), or uint8 array `(H, W)` grey, `(H, W, 3)` RGB
             or `(H, W, 4)` RGBA. OpenCV arrays are BGR: pass `array[..., ::-1]`.
-        max_pixels: width times height above which an encoded picture is refused before it is decoded.
-        name: what messages call the picture; the path when not given.
+        max_pixels: width times height above which an encoded image is refused before it is decoded.
+        name: what messages call the image; the path when not given.
 
     Returns:
         `(H, W, 3)` uint8 RGB, contiguous and writable. A suitable array is passed through, not copied.
 
     Raises:
-        ImageError: missing, empty, no picture, damaged, cut short, too large, or of unsuitable dtype or shape.
+        ImageError: missing, empty, no image, damaged, cut short, too large, or of unsuitable dtype or shape.
+    """
+    return read_with(source, ReadOptions(max_pixels), name=name).pixels
+
+
+def read_with(source: ImageInput, options: ReadOptions, *, name: str | None = None) -> ReadImage:
+    """Read one image as `read` does, with options, and tell what was decided about its samples.
+
+    Raises:
+        ImageError: as `read`; or a band that is not there.
     """
     if isinstance(source, np.ndarray):
-        return from_array(source, name or "the given array")
+        return ReadImage(from_array(source, name or "the given array"), {})
     if isinstance(source, Image.Image):
-        given = getattr(source, "filename", "") or "the given Pillow picture"
-        return _load(source, name or str(given), max_pixels)
+        given = getattr(source, "filename", "") or "the given Pillow image"
+        return _load(source, name or shown(given), options)
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return _read_bytes(bytes(source), name or "the given bytes", max_pixels)
+        return _read_bytes(bytes(source), name or "the given bytes", options)
     if isinstance(source, (str, os.PathLike)):
-        return _read_file(Path(source).expanduser(), name or str(source), max_pixels)
+        return _read_file(Path(source).expanduser(), shown(name or source), options)
     kind = type(source).__name__
     raise ImageError(f"expected a path, bytes, a PIL.Image or a numpy array, got {kind}; convert it to one of these")
 
 
 def content_hash(image: RGB) -> str:
-    """Key of a picture's content: equal for equal shape and pixels, whatever file they came from.
+    """Key of an image's content: equal for equal shape and pixels, whatever file they came from.
 
     Args:
         image: `(H, W, 3)` uint8, or any array.
@@ -81,80 +141,224 @@ def content_hash(image: RGB) -> str:
     return digest.hexdigest()
 
 
-def _read_file(path: Path, name: str, max_pixels: int) -> RGB:
-    """Read a file, or a pipe with a path, such as a shell's `<(...)`."""
+@contextmanager
+def opened(path: Path, name: str) -> Iterator[IO[bytes]]:
+    """Open a file for reading; a pipe with a path, such as a shell's `<(...)`, is read whole.
+
+    Raises:
+        ImageError: it is missing, a folder, unreadable or empty.
+    """
     try:
         stream = path.open("rb")
     except FileNotFoundError:
-        raise ImageError(f"expected a picture, found no file {name}; check the path") from None
+        raise ImageError(f"expected an image, found no file {name}; check the path") from None
     except IsADirectoryError:
-        raise ImageError(f"expected a picture, got the folder {name}; name a file in it") from None
+        raise ImageError(f"expected an image, got the folder {name}; name a file in it") from None
     except (OSError, ValueError) as error:
         raise ImageError(f"expected a readable file, got {name} ({_reason(error)}); check path and rights") from error
     with stream:
         if not stream.seekable():
-            return _read_bytes(stream.read(), name, max_pixels)
-        if stream.seek(0, io.SEEK_END) == 0:
-            raise _empty(name)
-        stream.seek(0)
-        return _decode(stream, name, max_pixels)
+            yield _filled(io.BytesIO(stream.read()), name)
+            return
+        yield _filled(stream, name)
 
 
-def _read_bytes(data: bytes, name: str, max_pixels: int) -> RGB:
-    """Decode encoded bytes."""
-    if not data:
-        raise _empty(name)
-    return _decode(io.BytesIO(data), name, max_pixels)
+def identified(stream: IO[bytes], name: str) -> Image.Image:
+    """Read the header of an image with one of `FORMATS`, under our own size limit instead of Pillow's.
 
-
-def _decode(stream: IO[bytes], name: str, max_pixels: int) -> RGB:
-    """Open a stream, check the claimed size, decode the first frame."""
+    Raises:
+        ImageError: it is none of them, or its header is damaged.
+    """
     try:
-        image = _open(stream)
+        return _open(stream)
     except UnidentifiedImageError:
         raise ImageError(
-            f"expected a picture ({_KINDS}), got {name}, which is none of them or damaged; convert it to JPEG or PNG"
+            f"expected an image ({_KINDS}), got {name}, which is none of them or damaged; convert it to JPEG or PNG"
         ) from None
     except Exception as error:  # Pillow's plugins raise whatever damaged bytes lead them to (struct.error, ...)
         raise _damaged(name, error) from error
-    with image:
-        rgb = _load(image, name, max_pixels)
+
+
+def check_size(width: int, height: int, most: int, name: str) -> None:
+    """Refuse an image of no or of too many pixels, before they are decoded.
+
+    Raises:
+        ImageError: it has none, or more than `most`.
+    """
+    if width * height > most:
+        raise ImageError(
+            f"expected at most {most} pixels, got {width}x{height} in {name}; shrink it or raise max_pixels"
+        )
+    if width * height <= 0:
+        raise ImageError(f"expected an image with pixels, got {width}x{height} in {name}; check how it was made")
+
+
+def _filled(stream: IO[bytes], name: str) -> IO[bytes]:
+    """The stream at its start, unless there is nothing in it."""
+    if stream.seek(0, io.SEEK_END) == 0:
+        raise ImageError(f"expected an image, got no bytes from {name}: it is empty; save or send it again")
+    stream.seek(0)
+    return stream
+
+
+def _read_file(path: Path, name: str, options: ReadOptions) -> ReadImage:
+    """Read a file."""
+    with opened(path, name) as stream:
+        return _decode(stream, name, options)
+
+
+def _read_bytes(data: bytes, name: str, options: ReadOptions) -> ReadImage:
+    """Decode encoded bytes."""
+    return _decode(_filled(io.BytesIO(data), name), name, options)
+
+
+def _decode(stream: IO[bytes], name: str, options: ReadOptions) -> ReadImage:
+    """Choose the decoder: ours for what Pillow reads wrongly or not at all, else Pillow."""
+    _check_heif(stream, name)
+    layout = tiff.layout_of(stream)
+    if layout is not None and not layout.is_plain:
+        return _decode_tiff(stream, layout, name, options)
+    stream.seek(0)
+    if _is_wide_png(stream.read(32)):
+        return _decode_wide_png(stream, name, options)
+    stream.seek(0)
+    with identified(stream, name) as image:
+        found = _load(image, name, options)
         # Phones append previews and gain maps to photos (MPO); nobody would call such a photo animated.
         if image.format != "MPO" and _has_frames(image):
             text = f"{name}: {image.format} with several frames or pages, only the first is used"
-            warnings.warn(text, ImageWarning, stacklevel=4)
-    return rgb
+            warnings.warn(text, ImageWarning, stacklevel=5)
+    return found
 
 
-def _load(image: Image.Image, name: str, max_pixels: int) -> RGB:
+def _load(image: Image.Image, name: str, options: ReadOptions) -> ReadImage:
     """Check the size and decode the current frame."""
-    width, height = image.size
-    if width * height > max_pixels:
-        raise ImageError(
-            f"expected at most {max_pixels} pixels, got {width}x{height} in {name}; shrink it or raise max_pixels"
-        )
-    if width * height == 0:
-        raise ImageError(f"expected a picture with pixels, got {width}x{height} in {name}; check how it was made")
+    check_size(image.width, image.height, options.max_pixels, name)
     try:
         image.load()
-    except Exception as error:  # as in _decode
+    except Exception as error:  # as in identified
         raise _damaged(name, error) from error
-    return from_pillow(image, name)
+    pixels, scale = from_pillow_scaled(image, name, options.values)
+    return ReadImage(pixels, _told(scale))
+
+
+def _decode_tiff(stream: IO[bytes], layout: tiff.Layout, name: str, options: ReadOptions) -> ReadImage:
+    """Decode a TIFF band by band."""
+    check_size(layout.width, layout.height, options.max_pixels, name)
+    chosen, alpha = _bands(layout, options, name)
+    held = layout.bands if not layout.planar else len(chosen)
+    needed = layout.width * layout.height * held * (max(layout.bits) // 8 or 1)
+    if needed > _SAMPLE_BYTES * options.max_pixels:
+        raise ImageError(
+            f"expected at most {_SAMPLE_BYTES * options.max_pixels} bytes of samples, got {needed} in {name}; cut or "
+            "shrink it"
+        )
+    stream.seek(0)
+    values = tiff.read_bands(stream.read(), layout, chosen, name)
+    pixels, scale = from_samples(values, name, options.values, alpha, inverted=layout.photometric == 0)
+    facts = _told(scale) if values.dtype != np.uint8 else {}
+    if layout.bands > 4 or options.bands is not None:
+        facts["bands"] = [band + 1 for band in chosen[:3]]
+    return ReadImage(upright(pixels, _tiff_orientation(layout)), facts)
+
+
+def _bands(layout: tiff.Layout, options: ReadOptions, name: str) -> tuple[list[int], str | None]:
+    """Numbers of the bands to use, from 0, and what the last of them is, where it is alpha."""
+    if options.bands is not None:
+        if max(options.bands) > layout.bands:
+            raise ImageError(
+                f"expected bands of 1 to {layout.bands} for {name}, got {','.join(map(str, options.bands))}; choose "
+                "others"
+            )
+        return [band - 1 for band in options.bands], None
+    colours = layout.bands - (layout.alpha is not None)
+    if colours > 3:
+        text = f"{name}: {layout.bands} bands, the first three are used as red, green and blue; or choose by number"
+        warnings.warn(text, ImageWarning, stacklevel=6)
+    used = list(range(3 if colours >= 3 else 1))
+    return (used, None) if layout.alpha is None else ([*used, layout.bands - 1], layout.alpha)
+
+
+def _tiff_orientation(layout: tiff.Layout) -> int:
+    """The orientation that a TIFF's directory says (the same numbers as EXIF's)."""
+    code = layout.directory.get(274, 1)
+    return code if isinstance(code, int) and 1 <= code <= 8 else 1
+
+
+def _is_wide_png(head: bytes) -> bool:
+    """Whether a file is a PNG of 16 bits in colour or with alpha, of which Pillow keeps the upper byte only."""
+    return head[:8] == b"\x89PNG\r\n\x1a\n" and len(head) >= 26 and head[24] == 16 and head[25] in (2, 4, 6)
+
+
+def _decode_wide_png(stream: IO[bytes], name: str, options: ReadOptions) -> ReadImage:
+    """Decode a PNG of 16 bits a channel by OpenCV, which keeps them."""
+    import cv2
+
+    stream.seek(0)
+    with identified(stream, name) as image:
+        check_size(image.width, image.height, options.max_pixels, name)
+        code = orientation(image, name) if "exif" in image.info else 1
+        try:
+            image.verify()  # checks every chunk, where OpenCV fills what is missing
+        except Exception as error:  # as in identified
+            raise _damaged(name, error) from error
+    stream.seek(0)
+    values = decode_cv2(stream.read(), cv2.IMREAD_UNCHANGED)
+    if values is None or values.ndim != 3 or values.dtype != np.uint16:
+        raise _damaged(name, ValueError("the pixels cannot be decoded"))
+    alpha = "straight" if values.shape[2] == 4 else None
+    ordered = values[..., [2, 1, 0, 3][: values.shape[2]]]
+    pixels, scale = from_samples(ordered, name, options.values, alpha)
+    return ReadImage(upright(pixels, code), _told(scale))
+
+
+def decode_cv2(content: bytes, flags: int) -> npt.NDArray[Any] | None:
+    """Decode an image from memory by OpenCV, None where it cannot; no name reaches it, which not all it survives."""
+    import cv2
+
+    try:
+        return cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+    except cv2.error:
+        return None
+
+
+def _told(scale: Scale | None) -> dict[str, Any]:
+    """The range of wide samples as a fact."""
+    return {} if scale is None else {"range": [scale.low, scale.high]}
 
 
 def _open(stream: IO[bytes]) -> Image.Image:
-    """Read the header with one of `FORMATS`, under our own size limit instead of Pillow's."""
+    """Read the header with one of `FORMATS`."""
     Image.init()
     known = [kind for kind in FORMATS if kind in Image.OPEN]
     with _own_limit():
         return Image.open(stream, formats=known)
 
 
+def _check_heif(stream: IO[bytes], name: str) -> None:
+    """Register the reader of HEIC where the file is one; it is an extra.
+
+    Raises:
+        ImageError: the extra is not installed.
+    """
+    head = stream.read(12)
+    stream.seek(0)
+    if head[4:8] != b"ftyp" or head[8:12] not in _HEIF_BRANDS:
+        return
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:
+        raise ImageError(
+            f"expected the extra for HEIC images, which {name} is; pip install 'glesam[heif]', or convert it to JPEG"
+        ) from None
+    register_heif_opener()
+
+
 @contextmanager
 def _own_limit() -> Iterator[None]:
     """Lift Pillow's bomb check while a header is read: it is global, and warns at sizes that cameras reach.
 
-    Decoding starts only after `_load` has checked the size. The lock keeps threads from restoring each other's value.
+    Decoding starts only after the size was checked. The lock keeps threads from restoring each other's value.
     """
     with _pillow_limit:
         before = Image.MAX_IMAGE_PIXELS
@@ -169,23 +373,17 @@ def _has_frames(image: Image.Image) -> bool:
     """Whether more than one frame follows; a file whose later frames are damaged still has its first."""
     try:
         return bool(getattr(image, "is_animated", False))
-    except Exception:  # as in _decode
+    except Exception:  # as in identified
         return True
 
 
-def _empty(name: str) -> ImageError:
-    """The error for no bytes at all."""
-    return ImageError(f"expected a picture, got no bytes from {name}: it is empty; save or send it again")
-
-
 def _damaged(name: str, error: Exception) -> ImageError:
-    """The error for a file that starts like a picture and does not go on like one."""
+    """The error for a file that starts like an image and does not go on like one."""
     return ImageError(
-        f"expected a whole picture, got {name}, damaged or cut short ({_reason(error)}); fetch or save it again"
+        f"expected a whole image, got {name}, damaged or cut short ({_reason(error)}); fetch or save it again"
     )
 
 
 def _reason(error: Exception) -> str:
     """The text of a foreign error, on one line."""
-    text = getattr(error, "strerror", None) or str(error)
-    return " ".join(text.split()) or type(error).__name__
+    return one_line(getattr(error, "strerror", None) or str(error) or type(error).__name__)

@@ -20,7 +20,10 @@ from glesam.images.reading import MAX_PIXELS, read
 
 STDIN = "-"
 SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm", ".jp2", ".avif"}
+    {
+        *(".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm", ".jp2", ".avif"),
+        *(".heic", ".heif"),
+    }
 )
 """File names that folders and patterns pick, in lower case. A file named outright is read whatever its suffix."""
 
