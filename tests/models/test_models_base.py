@@ -1,11 +1,13 @@
 """The geometry of pictures in the model's square."""
 
+from dataclasses import fields
+
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glesam.models.base import ImageGeometry, squared, without_padding
+from glesam.models.base import Embedding, ImageGeometry, squared, without_padding
 
 
 @settings(max_examples=25, deadline=None)
@@ -44,3 +46,30 @@ def test_squares_repeat_the_edge_and_are_cut_back(rows, columns):
     latent = torch.zeros(1, 8, rows, columns)
     assert torch.equal(without_padding(square[:, :, 0], latent), logits[:, :, 0])
     assert without_padding(None, latent) is None
+
+
+def test_map_reaches_every_tensor_of_an_embedding_whatever_fields_it_has():
+    """Fields are walked here by introspection, so that a new one that `map` forgets is found."""
+    whole = Embedding(torch.ones(2, 1), (torch.ones(2, 2), torch.ones(2, 3)), {"early": torch.ones(2, 4)})
+    mapped = whole.map(lambda tensor: tensor[0] * 2)
+
+    def tensors(value):
+        if isinstance(value, torch.Tensor):
+            return [value]
+        values = value.values() if isinstance(value, dict) else value
+        return [tensor for each in values for tensor in tensors(each)]
+
+    for field in fields(Embedding):
+        for before, after in zip(
+            tensors(getattr(whole, field.name)), tensors(getattr(mapped, field.name)), strict=True
+        ):
+            assert after.shape == before.shape[1:]
+            assert (after == 2).all()
+
+
+def test_an_embedding_keeps_what_is_not_replaced():
+    whole = Embedding(torch.ones(1), (torch.ones(1),), {"early": torch.ones(1)})
+    assert whole.with_latent(torch.zeros(1)).extras is whole.extras
+    changed = whole.with_skips([torch.zeros(1)])
+    assert (changed.latent is whole.latent, changed.extras is whole.extras) == (True, True)
+    assert not changed.skips[0]

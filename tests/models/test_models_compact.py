@@ -11,7 +11,8 @@ from transformers.models.sam2.modeling_sam2 import Sam2MaskDecoder
 
 from glesam.errors import ModelError
 from glesam.models.base import Embedding, PromptTensors
-from glesam.models.compact.model import CompactConfig, CompactModel, to_pixel_values
+from glesam.models.compact.model import CompactConfig, CompactModel
+from glesam.models.compact.pixels import to_pixel_values
 
 CONFIG = CompactConfig(backbone="lite0", attention_blocks=1, conv_blocks=1)
 

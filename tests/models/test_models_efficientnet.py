@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from glesam.models.compact.efficientnet import EfficientNetLite, SameConv2d, block_specs
-from glesam.models.compact.model import to_pixel_values
+from glesam.models.compact.pixels import to_pixel_values
 
 
 @pytest.mark.parametrize(

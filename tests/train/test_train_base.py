@@ -70,7 +70,7 @@ def test_training_learns_and_two_prompts_give_two_masks(data, tmp_path):
     view = trainer.data[0]
     model = trainer.accelerator.unwrap_model(trainer.objective).model.eval()
     with torch.inference_mode():
-        from glesam.models.compact.model import to_pixel_values
+        from glesam.models.compact.pixels import to_pixel_values
 
         embedding = model.encode(to_pixel_values(view["pixels"].numpy()))
         masks = (

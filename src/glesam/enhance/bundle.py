@@ -30,8 +30,8 @@ from glesam.enhance.pipeline import Enhance, LevelRule, Restoration
 from glesam.enhance.residual import load_enhancer
 from glesam.enhance.skips import SkipAdapter
 from glesam.errors import ModelError
-from glesam.models.base import PromptableModel
-from glesam.models.tuned import Part, save_tuned, with_tuned, with_tuned_state
+from glesam.models.base import Part, PromptableModel
+from glesam.models.tuned import save_tuned, with_tuned, with_tuned_state
 from glesam.weights.folders import CONFIG_FILE, brief, read_config, state_digest, store_int8
 
 FAMILY = "enhancer-bundle"
@@ -39,7 +39,6 @@ FORMAT = 1
 PARTS = ("enhancer", "decoder", "encoder", "gate", "skips")
 _KEYS = {"family", "format", "base", "parts", "rules", "files"}
 _PACKED = {"enhancer", "decoder", "encoder"}
-_RESIZABLE = ("compact",)
 
 
 @dataclass(frozen=True)
@@ -238,8 +237,11 @@ def _check_content(parts: Sequence[str], rules: Sequence[LevelRule], model: Prom
     sizes = [rule.image_size for rule in rules if rule.image_size is not None]
     if not set(parts) - {"gate"} and not sizes:
         raise ModelError("expected an enhancer, a decoder, an encoder, skips or an image size, got none; add a part")
-    if sizes and model.family not in _RESIZABLE:
-        raise ModelError(f"expected a compact model for rules with an image size, got {model.family}; leave it out")
+    if sizes and model.side_step is None:
+        raise ModelError(
+            f"expected a model that takes images of any size, such as compact, for rules with an image size, got "
+            f"{model.family}; leave the size out"
+        )
     step = model.side_step or model.image_size
     wrong = [size for size in sizes if size % step or not step <= size <= model.image_size]
     if wrong:

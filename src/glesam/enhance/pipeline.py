@@ -9,7 +9,7 @@ import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +23,21 @@ Enhance = Callable[[Tensor], Tensor]
 MAX_STRENGTH = 2.0
 MASK_STRIDE = 4
 """Pixels of the model's input for each cell of the logits."""
+
+
+@runtime_checkable
+class LevelGate(Protocol):
+    """A gate that tells how degraded an image is: `DegradationGate`, or an exported one.
+
+    Attributes:
+        threshold: images of at least this level are enhanced.
+    """
+
+    threshold: float
+
+    def level(self, latent: Tensor) -> float:
+        """Level of one latent `(1, C, h, w)`: 0 (clear) to 3."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -92,7 +107,7 @@ class Restoration:
         unknown = {r.timestep for r in self.rules if r.timestep is not None} - set(self.at_timestep)
         if unknown:
             raise ModelError(f"expected an enhancer for each timestep of the rules, got none for {sorted(unknown)}")
-        if self.needs_level and not hasattr(gate, "level"):
+        if self.needs_level and not isinstance(gate, LevelGate):
             raise ModelError("expected a gate with rules by level or attenuated skips, got none; add a trained gate")
 
     @classmethod
@@ -116,10 +131,9 @@ class Restoration:
         """Ask the gate whether one photo is degraded, and how much; None where the gate tells no level."""
         if self.gate is None:
             return True, None
-        if hasattr(self.gate, "level"):
-            gate: Any = self.gate
-            level = float(gate.level(latent))
-            return level >= gate.threshold, level
+        if isinstance(self.gate, LevelGate):
+            level = float(self.gate.level(latent))
+            return level >= self.gate.threshold, level
         return bool(self.gate(latent)), None
 
     def rule(self, level: float | None) -> LevelRule:

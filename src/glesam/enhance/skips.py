@@ -65,12 +65,12 @@ class SkipAdapter(nn.Module):
             raise ModelError(f"expected skips of {self.skips} channels, got {given}; use the model it was trained on")
         if self.kind == "branch":
             pairs = zip(self.branches, embedding.skips, strict=True)
-            return Embedding(embedding.latent, tuple(branch(skip, embedding.latent) for branch, skip in pairs))
+            return embedding.with_skips(branch(skip, embedding.latent) for branch, skip in pairs)
         if levels is None:
             raise ModelError("expected levels of degradation to attenuate skips, got none; add a gate")
         scaled = (levels.to(embedding.latent) / LEVELS).clamp(0, 1)[:, None]
         factors = [torch.exp(-slope * scaled)[..., None, None] for slope in self.slopes]
-        return Embedding(embedding.latent, tuple(s * f for s, f in zip(embedding.skips, factors, strict=True)))
+        return embedding.with_skips(s * f for s, f in zip(embedding.skips, factors, strict=True))
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write `config.json` and `model.safetensors`."""

@@ -7,15 +7,22 @@ square input size, `(h, w)` the latent's size. Coordinates are `(x, y)`; boxes a
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+Part = Literal["encoder", "decoder"]
+"""Parts of a model that may be tuned apart from the rest: image encoder and mask decoder."""
 
 CORNER_LABELS = (2, 3)
 """Labels under which SAM's prompt encoder embeds the top left and the bottom right corner of a box."""
@@ -76,10 +83,21 @@ class Embedding:
     Attributes:
         latent: `(B, 256, h, w)` float, the features that the enhancer works on.
         skips: high-resolution maps for the decoder, stride 4 first, then stride 8 (SAM 2, compact); empty for SAM.
+        extras: further `(B, ...)` float tensors by name, for what reads more than the decoder does.
     """
 
     latent: Tensor
     skips: tuple[Tensor, ...] = ()
+    extras: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Embedding:
+        """Apply a function, such as a cast or the choice of an image, to every tensor."""
+        extras = {name: function(tensor) for name, tensor in self.extras.items()}
+        return Embedding(function(self.latent), tuple(function(skip) for skip in self.skips), extras)
+
+    def with_skips(self, skips: Iterable[Tensor]) -> Embedding:
+        """Return the same embedding with other skips."""
+        return replace(self, skips=tuple(skips))
 
     def with_latent(self, latent: Tensor) -> Embedding:
         """Return the same embedding with another latent, such as an enhanced one."""
@@ -138,6 +156,8 @@ class PromptableModel(nn.Module, ABC):
     image_size: int
     side_step: int | None = None
     """Sides of the encoder's input come in multiples of this, up to `image_size`; None takes whole squares alone."""
+    takes_crops: ClassVar[bool] = False
+    """Whether `decode_all` knows of an `origin`: training on crops that lie anywhere in the frame."""
 
     @property
     def device(self) -> torch.device:
@@ -149,6 +169,14 @@ class PromptableModel(nn.Module, ABC):
         """Floating type of the weights."""
         return next(self.parameters()).dtype
 
+    def parts(self) -> Mapping[Part, nn.Module]:
+        """The parts that may be tuned; none where the weights lie outside torch."""
+        return {}
+
+    def place(self, device: str | torch.device, dtype: torch.dtype) -> Self:
+        """Move to a device and floating type, but for what must stay exact; returns the model."""
+        return self.to(device=device, dtype=dtype)
+
     @abstractmethod
     def preprocess(self, image: npt.NDArray[np.uint8]) -> tuple[Tensor, ImageGeometry]:
         """Turn an `(H, W, 3)` uint8 RGB array into `(1, 3, S, S)` float32 pixel values and its geometry."""
@@ -158,6 +186,10 @@ class PromptableModel(nn.Module, ABC):
         pixels, geometry = self.preprocess(image)
         return geometry.trim(pixels, self.side_step or self.image_size), geometry
 
+    def pixels_of(self, crops: npt.NDArray[np.uint8]) -> Tensor:
+        """Turn `(B, s, s, 3)` uint8 RGB crops into pixel values: enlarged to the square, but where `takes_crops`."""
+        return torch.cat([self.preprocess(crop)[0] for crop in crops])
+
     @abstractmethod
     def encode(self, pixel_values: Tensor) -> Embedding:
         """Encode `(B, 3, S, S)` pixel values."""
@@ -165,6 +197,20 @@ class PromptableModel(nn.Module, ABC):
     @abstractmethod
     def decode(self, embedding: Embedding, prompts: PromptTensors, multimask: bool = False) -> MaskOutput:
         """Decode prompts on an embedding of as many images, or of one image that all share (B = 1)."""
+
+    def decode_all(
+        self, embedding: Embedding, prompts: PromptTensors, origin: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Decode with all mask tokens, the single mask first: `(B, N, 4, 4h, 4w)` logits and `(B, N, 4)` IoU.
+
+        Args:
+            embedding: of B images.
+            prompts: B x N prompts in pixels of the encoded image.
+            origin: `(2,)` pixels, where the encoded image lies within the square; heeded where `takes_crops`.
+        """
+        single, three = self.decode(embedding, prompts), self.decode(embedding, prompts, multimask=True)
+        logits = torch.cat([single.low_res_logits, three.low_res_logits], dim=2)
+        return logits, torch.cat([single.iou, three.iou], dim=2)
 
     @abstractmethod
     def save_pretrained(self, folder: str | Path) -> None:

@@ -225,7 +225,7 @@ def _load_folder(folder: Path, device: torch.device, dtype: torch.dtype, sealed:
     verify_seal(folder, required=sealed)
     module, name = FAMILIES[family]
     model: Any = getattr(importlib.import_module(module), name).from_pretrained(folder)
-    placed: PromptableModel = model.place(device, dtype) if hasattr(model, "place") else model.to(device, dtype)
+    placed: PromptableModel = model.place(device, dtype)
     return placed.eval()
 
 

@@ -7,46 +7,38 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from torch import Tensor, nn
 
 from glesam.errors import ModelError
-from glesam.models.base import PromptableModel
+from glesam.models.base import Part, PromptableModel
 from glesam.weights.folders import check_keys, read_config, read_weights, save_tensors
 
-Part = Literal["decoder", "encoder"]
 Model = TypeVar("Model", bound=PromptableModel)
 _WORDS = {"decoder": "a mask decoder", "encoder": "an image encoder"}
-_NAMES = {"decoder": ("mask_decoder",), "encoder": ("encoder", "vision_encoder")}
 
 
 def mask_decoder(model: PromptableModel) -> nn.Module:
-    """The mask decoder of a model of any family.
-
-    Raises:
-        ModelError: the model has none where it is looked for.
-    """
+    """The mask decoder of a model of any family; see `part_of`."""
     return part_of(model, "decoder")
 
 
 def image_encoder(model: PromptableModel) -> nn.Module:
-    """The image encoder of a model of any family.
-
-    Raises:
-        ModelError: the model has none where it is looked for.
-    """
+    """The image encoder of a model of any family; see `part_of`."""
     return part_of(model, "encoder")
 
 
 def part_of(model: PromptableModel, part: Part) -> nn.Module:
-    """The part of a model that bears a family's name for it, in the model itself or in the one that it wraps."""
-    for holder in (model, getattr(model, "model", None)):
-        for name in _NAMES[part]:
-            found = getattr(holder, name, None)
-            if isinstance(found, nn.Module):
-                return found
-    raise ModelError(f"expected a model with {_WORDS[part]}, got {type(model).__name__}; use compact, SAM or SAM 2")
+    """A part of a model, by the name that all families share.
+
+    Raises:
+        ModelError: the model has none.
+    """
+    found = model.parts().get(part)
+    if found is None:
+        raise ModelError(f"expected a model with {_WORDS[part]}, got {type(model).__name__}; use compact, SAM or SAM 2")
+    return found
 
 
 def save_tuned(model: PromptableModel, part: Part, folder: str | Path, names: list[str], half: bool = False) -> None:

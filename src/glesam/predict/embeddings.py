@@ -50,7 +50,7 @@ def row(embedding: Embedding, index: int, count: int) -> Embedding:
     """One picture of a batch; copied, so that a kept picture does not keep the whole batch in memory."""
     if count == 1:
         return embedding
-    return Embedding(embedding.latent[index, None].clone(), tuple(s[index, None].clone() for s in embedding.skips))
+    return embedding.map(lambda tensor: tensor[index, None].clone())
 
 
 def same_shape(pictures: dict[str, tuple[Tensor, ImageGeometry]]) -> list[dict[str, tuple[Tensor, ImageGeometry]]]:
@@ -63,7 +63,7 @@ def same_shape(pictures: dict[str, tuple[Tensor, ImageGeometry]]) -> list[dict[s
 
 def in_float32(embedding: Embedding) -> Embedding:
     """An embedding in float32, whatever autocast made of it."""
-    return Embedding(embedding.latent.float(), tuple(skip.float() for skip in embedding.skips))
+    return embedding.map(lambda tensor: tensor.float())
 
 
 def file_name(image: object) -> str | None:

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from glesam.errors import ConfigError
-from glesam.models.base import PromptableModel
-from glesam.models.tuned import Part, part_of, with_tuned
+from glesam.models.base import Part, PromptableModel
+from glesam.models.tuned import part_of, with_tuned
 from glesam.train.stages.trainable import TUNABLE, saved_part
 from glesam.weights.folders import check_keys, read_config, read_weights, save_tensors
 

@@ -6,11 +6,11 @@ It is bundled with the package, so that everything runs at once, offline, on a p
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -28,6 +28,7 @@ from glesam.models.base import (
     Embedding,
     ImageGeometry,
     MaskOutput,
+    Part,
     PromptableModel,
     PromptTensors,
     squared,
@@ -36,6 +37,7 @@ from glesam.models.base import (
 from glesam.models.compact.decoder import SHAPES_KEPT, CompactMaskDecoder
 from glesam.models.compact.efficientnet import EfficientNetLite
 from glesam.models.compact.neck import Neck
+from glesam.models.compact.pixels import lay_into_square, to_pixel_values
 from glesam.models.compact.prompt_maps import PromptMaps
 from glesam.weights.folders import (
     CONFIG_FILE,
@@ -51,7 +53,6 @@ from glesam.weights.folders import (
 STRIDE = 16
 _OUTSIDE = -10.0
 """Logit of what a box rules out: certain, and within the range of the model's own answers."""
-_PIXEL_MEAN, _PIXEL_SCALE = 127.0, 128.0
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,7 @@ class CompactModel(PromptableModel):
 
     family: ClassVar[str] = "compact"
     side_step = 32
+    takes_crops: ClassVar[bool] = True
 
     def __init__(self, config: CompactConfig | None = None) -> None:
         super().__init__()
@@ -120,15 +122,15 @@ class CompactModel(PromptableModel):
 
     def preprocess(self, image: npt.NDArray[np.uint8]) -> tuple[Tensor, ImageGeometry]:
         """Resize the long side of `(H, W, 3)` uint8 RGB to S, keep the aspect, pad right and below with mid-grey."""
-        height, width = image.shape[:2]
-        scale = self.image_size / max(height, width)
-        size = (max(1, round(height * scale)), max(1, round(width * scale)))
-        # Area averaging is OpenCV's only antialiased way down; cubic is the sharper way up.
-        method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-        resized = cv2.resize(image, size[::-1], interpolation=method)
-        square = np.full((self.image_size, self.image_size, 3), int(_PIXEL_MEAN), np.uint8)
-        square[: size[0], : size[1]] = resized
-        return to_pixel_values(square[None]), ImageGeometry((height, width), size, self.image_size)
+        return lay_into_square(image, self.image_size)
+
+    def pixels_of(self, crops: npt.NDArray[np.uint8]) -> Tensor:
+        """See `PromptableModel.pixels_of`: crops of any side that is a multiple of 32 stay as large as they are."""
+        return to_pixel_values(crops)
+
+    def parts(self) -> Mapping[Part, nn.Module]:
+        """See `PromptableModel.parts`."""
+        return {"encoder": self.encoder, "decoder": self.mask_decoder}
 
     def encode(self, pixel_values: Tensor) -> Embedding:
         """Encode `(B, 3, S, S)` pixel values into a `(B, 256, S/16, S/16)` latent and skips at strides 4 and 8.
@@ -295,9 +297,3 @@ def _keep_inside(logits: Tensor, boxes: Tensor, margin: float = 0.05) -> Tensor:
 def _per_prompt(features: Tensor, count: int) -> Tensor:
     """Give each of `count` prompts a picture its picture's map; a map that all share stays one."""
     return features if features.shape[0] == 1 else features.repeat_interleave(count, dim=0)
-
-
-def to_pixel_values(images: npt.NDArray[np.uint8]) -> Tensor:
-    """Turn `(B, S, S, 3)` uint8 RGB into `(B, 3, S, S)` float32, `(x - 127) / 128` as the backbone was pre-trained."""
-    pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float()
-    return pixels.sub_(_PIXEL_MEAN).div_(_PIXEL_SCALE).contiguous(memory_format=torch.channels_last)

@@ -25,6 +25,7 @@ from glesam.models.base import (
     squared,
     without_padding,
 )
+from glesam.models.compact.pixels import lay_into_square
 from glesam.models.exported.sessions import RUNTIMES, Session, open_session
 from glesam.weights.folders import CONFIG_FILE, read_config
 
@@ -151,10 +152,7 @@ class RuntimeModel(PromptableModel):
 
     def preprocess(self, image: npt.NDArray[np.uint8]) -> tuple[Tensor, ImageGeometry]:
         """As `CompactModel.preprocess`: the same pixels, bit for bit."""
-        from glesam.models.compact.model import CompactModel
-
-        # It looks at nothing of its model but the image size.
-        return CompactModel.preprocess(self, image)  # type: ignore[arg-type]
+        return lay_into_square(image, self.image_size)
 
     def encode(self, pixel_values: Tensor) -> Embedding:
         """Encode `(B, 3, S, S)` pixel values."""
@@ -231,9 +229,7 @@ class RuntimeSkips:
         """Adapt the skips of B photos."""
         level = torch.zeros(len(embedding.latent)) if levels is None else levels.float()
         skip4, skip8 = embedding.skips
-        return Embedding(
-            embedding.latent, tuple(self.session(latent=embedding.latent, skip4=skip4, skip8=skip8, level=level))
-        )
+        return embedding.with_skips(self.session(latent=embedding.latent, skip4=skip4, skip8=skip8, level=level))
 
 
 def _restoration(files: ExportedFolder) -> Restoration | None:

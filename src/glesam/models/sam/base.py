@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -11,11 +12,11 @@ import numpy.typing as npt
 import torch
 import transformers
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from glesam.common.files import atomic_path, write_text
 from glesam.errors import ImageError, ModelError, PromptError
-from glesam.models.base import Embedding, MaskOutput, PromptableModel, PromptTensors
+from glesam.models.base import Embedding, MaskOutput, Part, PromptableModel, PromptTensors
 from glesam.weights.folders import CONFIG_FILE, WEIGHTS_FILE, brief, check_keys, fetch_folder, read_config, read_weights
 
 if TYPE_CHECKING:
@@ -45,6 +46,10 @@ class WrappedModel(PromptableModel):
         self.model = model
         self.eval()
         self.image_size = int(model.config.prompt_encoder_config.image_size)
+
+    def parts(self) -> Mapping[Part, nn.Module]:
+        """See `PromptableModel.parts`."""
+        return {"encoder": self.model.vision_encoder, "decoder": self.model.mask_decoder}
 
     @property
     def dtype(self) -> torch.dtype:

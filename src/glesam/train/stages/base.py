@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from glesam.data.base import SegmentationDataset, object_ids
 from glesam.models.base import PromptTensors
-from glesam.models.compact.model import CompactConfig, CompactModel, to_pixel_values
+from glesam.models.compact.model import CompactConfig, CompactModel
+from glesam.models.compact.pixels import to_pixel_values
 from glesam.train.config import BaseConfig, read_config
 from glesam.train.feed.clicks import bounding_box, random_points
 from glesam.train.feed.pack import PhotoPack

@@ -94,11 +94,11 @@ class DecoderObjective(nn.Module):
         embedding = self.embed(view_pixels(self.model.base, batch["pixels"]))
         targets = batch["targets"].flatten(0, 1).float() / 255
         prompts = PromptTensors(*_to_frame(batch, self.model.base))
-        logits, iou = decode_all(self.model.base, embedding, prompts, batch["origin"])
+        logits, iou = self.model.base.decode_all(embedding, prompts, batch["origin"])
         losses = self._losses(logits, iou, targets)
-        if torch.rand(()).item() < self.refine and isinstance(self.model.base, CompactModel):
+        if torch.rand(()).item() < self.refine and self.model.base.takes_crops:
             prompts = _corrective_click(batch, logits[:, :, 0].detach(), targets)
-            second = self._losses(*decode_all(self.model.base, embedding, prompts, batch["origin"]), targets)
+            second = self._losses(*self.model.base.decode_all(embedding, prompts, batch["origin"]), targets)
             losses["loss"] = losses["loss"] + second["loss"]
             losses["iou_refined"] = second["iou"]
         return losses
@@ -214,24 +214,6 @@ def _new_skips(config: DecoderConfig, base: PromptableModel) -> SkipAdapter | No
     return SkipAdapter(config.skips, embedding.latent.shape[1], tuple(skip.shape[1] for skip in embedding.skips))
 
 
-def decode_all(
-    model: PromptableModel, embedding: Embedding, prompts: PromptTensors, origin: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Decode with all four mask tokens: `(B, N, 4, 4h, 4w)` logits, the single mask first, and `(B, N, 4)` IoU.
-
-    Args:
-        model: the compact model does it in one pass, others in two.
-        embedding: of B images.
-        prompts: B x N prompts in pixels of the encoded picture.
-        origin: `(2,)` where that picture lies in the frame; only the compact model takes parts of its frame.
-    """
-    if isinstance(model, CompactModel):
-        return model.decode_all(embedding, prompts, origin)
-    single, three = model.decode(embedding, prompts), model.decode(embedding, prompts, multimask=True)
-    logits = torch.cat([single.low_res_logits, three.low_res_logits], dim=2)
-    return logits, torch.cat([single.iou, three.iou], dim=2)
-
-
 def dice_focal_losses(logits: Tensor, iou_pred: Tensor, targets: Tensor) -> dict[str, Tensor]:
     """Dice and focal loss in equal parts (GleSAM), of all four mask tokens.
 
@@ -252,7 +234,7 @@ def dice_focal_losses(logits: Tensor, iou_pred: Tensor, targets: Tensor) -> dict
 def _to_frame(batch: Batch, model: PromptableModel) -> tuple[Tensor, Tensor]:
     """Points in the frame of the pixels that the model sees, with their labels."""
     points = batch["points"]
-    if not isinstance(model, CompactModel):
+    if not model.takes_crops:
         points = points * (model.image_size / batch["pixels"].shape[1])
     return points, batch["labels"]
 

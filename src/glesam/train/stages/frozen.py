@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from glesam.models.base import PromptableModel
-from glesam.models.compact.model import CompactModel, to_pixel_values
 from glesam.weights.folders import state_digest as state_digest
 
 
@@ -56,10 +54,7 @@ def view_pixels(model: PromptableModel, views: Tensor) -> Tensor:
     Returns:
         `(B, 3, S', S')` float32 pixel values on the device of the views.
     """
-    images = views.cpu().numpy()
-    if isinstance(model, CompactModel):
-        return to_pixel_values(images).to(views.device)
-    return torch.cat([model.preprocess(image)[0] for image in images]).to(views.device)
+    return model.pixels_of(views.cpu().numpy()).to(views.device)
 
 
 def decay_groups(modules: Iterable[nn.Module], lr: float, weight_decay: float) -> list[dict[str, Any]]:

@@ -7,8 +7,8 @@ from typing import Literal, get_args
 
 from glesam.enhance.lora import adapted_layers, lora_parameters
 from glesam.errors import ConfigError
+from glesam.models.base import Part as Tunable
 from glesam.models.base import PromptableModel
-from glesam.models.tuned import Part as Tunable
 from glesam.models.tuned import image_encoder, mask_decoder, part_of, with_tuned
 from glesam.train.stages.frozen import open_frozen
 from glesam.train.validation import EnhancedModel
