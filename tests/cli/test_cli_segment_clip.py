@@ -73,3 +73,14 @@ def test_bad_input_is_one_line(
     assert result.exit_code == status, result.output
     assert len(result.stderr.splitlines()) == 1
     assert part in result.stderr
+
+
+def test_frames_are_restored_first(call: Call, clip: Path, tmp_path: Path) -> None:
+    words = (clip, "--point", "20,20", "--max-frames", 2, "-o")
+    assert call(*words, tmp_path / "plain").exit_code == 0
+    result = call(*words, tmp_path / "out", "--restore", "gamma:4")
+    assert result.exit_code == 0, result.output
+    first = json.loads((tmp_path / "out" / "c.mask.jsonl").read_text().splitlines()[0])
+    assert "gamma:4" in json.dumps(first)
+    masks = [(tmp_path / name / "c.masks" / "000000.png").read_bytes() for name in ("plain", "out")]
+    assert masks[0] != masks[1]

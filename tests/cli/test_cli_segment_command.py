@@ -529,3 +529,21 @@ def test_many_prompts_through_the_python_api_equal_the_command(call: Call, photo
     assert call(path, "--prompts", path.parent / "p.json", "-o", path.parent / "a.npz").exit_code == 0
     want = expected(tiny_model, path, prompts=Prompts(points=points[:, None]))
     assert np.array_equal(np.load(path.parent / "a.npz")["masks"], want.masks)
+
+
+def test_restored_before_it_is_segmented(call: Call, photo: Make, tiny_model: Path, tmp_path: Path) -> None:
+    source = photo("a.png")
+    words = (source, "--point", "20,20", "--npz", "-o", tmp_path / "out", "--restore", "median:5")
+    assert call(*words, "--restore-cache", tmp_path / "kept").exit_code == 0
+    predictor = Predictor.from_pretrained(tiny_model, restore="median:5")
+    predictor.set_image(source)
+    with np.load(tmp_path / "out" / "a.mask.npz") as arrays:
+        assert np.array_equal(arrays["logits"], predictor.predict(points=[[20, 20]]).logits)
+    (kept,) = (tmp_path / "kept").rglob("*.png")
+    assert np.asarray(Image.open(kept)).shape == (40, 60, 3)
+
+
+def test_unknown_restorers_are_refused_before_a_model_is_loaded(call: Call, photo: Make) -> None:
+    words = (photo("a.png"), "--point", "20,20", "--model", "no such model")
+    refused(call(*words, "--restore", "medain"), 2, "medain", "median")
+    refused(call(*words, "--restore", "unet"), 2, "unet:FOLDER")

@@ -38,7 +38,7 @@ def test_none_is_no_restorer(text: str | None) -> None:
 
 
 def test_unknown_names_get_the_nearest() -> None:
-    with pytest.raises(ConfigError, match="did you mean median"):
+    with pytest.raises(ConfigError, match="did you mean 'median'"):
         load_restorer("medain")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,12 @@ from serve_helpers import encoded, text_of
 
 from glesam.degrade import real, robustseg
 from glesam.degrade.lqseg import pipeline as lqseg
-from glesam.errors import GlesamError
+from glesam.errors import ConfigError, GlesamError
 from glesam.images.reading import content_hash, read
 from glesam.predict.predictor import Predictor
 from glesam.prompts.prompts import Prompts
+from glesam.serve.app import create_app
+from glesam.serve.settings import ServerSettings
 
 MakeClient = Callable[..., TestClient]
 CLICK = {"points": [[20, 20]]}
@@ -228,3 +231,21 @@ def test_too_many_requests_are_told_to_come_again(make_client: MakeClient) -> No
     assert int(answer.headers["Retry-After"]) >= 1
     client.app.state.service.active = 0  # type: ignore[attr-defined]
     assert client.post("/v1/embed", content=encoded()).status_code == 200
+
+
+def test_images_are_restored_first_and_the_model_says_so(make_client: MakeClient, tiny: Predictor) -> None:
+    from glesam.restore.registry import load_restorer
+
+    restored = Predictor(tiny.model, name="tiny", restorer=load_restorer("median:7"))
+    client, data = make_client(predictor=restored), encoded()
+    assert client.get("/v1/models").json()["restore"] == "median"
+    restored.set_image(data)
+    expected = restored.predict(points=[[20, 20]]).masks
+    answers = [segment(client, id=embed(client, data)), segment(client, image=text_of(data))]
+    assert all(np.array_equal(masks_of(answer), expected) for answer in answers)
+
+
+def test_a_restorer_that_goes_by_file_names_has_none_to_go_by(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(encoded())
+    with pytest.raises(ConfigError, match="requests have none"):
+        create_app(ServerSettings(restore=f"folder:{tmp_path}"))

@@ -28,6 +28,12 @@ def serve(
     enhance: Annotated[
         Enhance, typer.Option(help="Enhance degraded photos, for requests that do not say.")
     ] = Enhance.auto,
+    restore: Annotated[
+        str | None,
+        typer.Option(
+            help="Restore images before the model sees them, see 'glesam segment --help'.", metavar="NAME[:ARGUMENT]"
+        ),
+    ] = None,
     token: Annotated[
         str | None,
         typer.Option(
@@ -58,6 +64,7 @@ def serve(
         model=model,
         device=device,
         enhance=enhance.value,
+        restore=restore,
         threads=threads,
         host=host,
         port=port,

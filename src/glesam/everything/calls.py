@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from glesam.errors import ImageError
 from glesam.models.base import Embedding, ImageGeometry, MaskOutput, PromptableModel, PromptTensors
 
 if TYPE_CHECKING:
@@ -31,12 +30,12 @@ class EverythingCalls:
     if TYPE_CHECKING:
         model: PromptableModel
         _current_name: str | None
-        _pixels: RGB | None
         _picture: Callable[[], Encoded]
         _encode_fresh: Callable[[dict[str, tuple[Tensor, ImageGeometry]]], dict[str, Encoded]]
         _embedding: Callable[[Encoded], Embedding]
         _decode: Callable[[Embedding, Encoded, PromptTensors, bool], MaskOutput]
         _info: Callable[[bool], dict[str, Any]]
+        _current_pixels: Callable[[], RGB]
 
         @property
         def _chunk(self) -> int: ...
@@ -97,12 +96,6 @@ class EverythingCalls:
         embedding = self._embedding(encoded)
         enhanced = embedding is not encoded.raw
         return View(encoded.geometry, enhanced, partial(self._decode, embedding, encoded))
-
-    def _current_pixels(self) -> RGB:
-        """The current picture, for crops of it."""
-        if self._pixels is None:
-            raise ImageError("expected a picture to look at in parts, got none; call set_image(image) first")
-        return self._pixels
 
 
 def _recorded(options: dict[str, Any]) -> dict[str, Any]:

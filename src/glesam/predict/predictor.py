@@ -25,6 +25,7 @@ from glesam.models.base import Embedding, ImageGeometry, MaskOutput, PromptableM
 from glesam.predict.answers import MaskAssembly
 from glesam.predict.embeddings import Encoded, file_name, in_float32, numbered, row, same_shape, woven
 from glesam.prompts.prompts import Prompts
+from glesam.restore.base import Restorer
 
 ENHANCE_MODES = ("on", "off", "auto")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -61,6 +62,7 @@ class Predictor(EverythingCalls):
         dtype: "bfloat16" encodes and enhances under autocast. Prompts and decoder, which cost little, keep the weights'
             type: bfloat16 has 8 significant bits, which would move points by pixels.
         name: what results call the model; its family when not given.
+        restorer: turns each image into a better one of the same size before the model sees it; None leaves it as it is.
 
     Raises:
         ConfigError: unknown `enhance` or `dtype`, or a `cache_size` below 1.
@@ -77,11 +79,12 @@ class Predictor(EverythingCalls):
         *,
         dtype: str = "float32",
         name: str | None = None,
+        restorer: Restorer | None = None,
     ) -> None:
         if cache_size < 1:
             raise ConfigError(f"expected a cache_size of at least 1, got {cache_size}; the default is 3")
         self.model = model.eval()
-        self.enhancer, self.gate = enhancer, gate
+        self.enhancer, self.gate, self.restorer = enhancer, gate, restorer
         self._restoration = Restoration.of(enhancer, gate)
         self._digest: str | None = None
         self.enhance = enhance
@@ -92,6 +95,7 @@ class Predictor(EverythingCalls):
         self._current: Encoded | None = None
         self._current_name: str | None = None
         self._pixels: RGB | None = None
+        self._restored: RGB | None = None
 
     @classmethod
     def from_pretrained(
@@ -102,6 +106,8 @@ class Predictor(EverythingCalls):
         dtype: str = "float32",
         enhancer: str | os.PathLike[str] | None = None,
         runtime: str | None = None,
+        restore: str | Restorer | None = None,
+        restore_cache: str | os.PathLike[str] | None = None,
     ) -> Predictor:
         """Load a model by preset name, folder, hub id or original checkpoint.
 
@@ -114,27 +120,34 @@ class Predictor(EverythingCalls):
                 has the one that ships with the package, other models none.
             runtime: "onnx" or "openvino" runs an exported folder (`glesam export`) outside torch; without it such a
                 folder runs in the format that it was made for.
+            restore: what restores images before the model sees them: a restorer, or its name, such as "median:5" (see
+                `glesam.restore.registry`); None for nothing.
+            restore_cache: folder that keeps restored images for later runs.
 
         Raises:
             ModelError: unknown name, missing weights, no such device, an enhancer that is corrupt or made for another
-                model, or `enhance="on"` without an enhancer.
-            ConfigError: unknown `enhance` or `dtype`.
+                model, `enhance="on"` without an enhancer, or a restorer whose network cannot be loaded.
+            ConfigError: unknown `enhance`, `dtype` or `restore`.
         """
         from glesam.models.exported.model import load_exported, runtime_of
         from glesam.models.registry import bundled_enhancer, load_model
+        from glesam.restore.registry import load_restorer
 
         _mode(enhance), _dtype(dtype)  # a slip in these shall not cost loading a model first
+        restorer = (
+            restore if isinstance(restore, Restorer) else load_restorer(restore, pick_device(device), restore_cache)
+        )
         runtime = runtime or runtime_of(name)
         if runtime is not None:
             model, restoration = load_exported(name, runtime, device, dtype, enhancer)
-            return cls(model, enhance, restoration, name=str(name))
+            return cls(model, enhance, restoration, name=str(name), restorer=restorer)
         model = load_model(os.fspath(name), device=pick_device(device))
         folder = bundled_enhancer(name) if enhancer is None else Path(enhancer)
         if folder is None:
-            return cls(model, enhance, dtype=dtype, name=str(name))
+            return cls(model, enhance, dtype=dtype, name=str(name), restorer=restorer)
         from glesam.enhance.bundle import load_bundle
 
-        return cls(model, enhance, load_bundle(folder, model), dtype=dtype, name=str(name))
+        return cls(model, enhance, load_bundle(folder, model), dtype=dtype, name=str(name), restorer=restorer)
 
     @property
     def enhance(self) -> str:
@@ -170,12 +183,11 @@ class Predictor(EverythingCalls):
             ImageError: it cannot be read; then no picture is set, so that prompts never meet an earlier one.
             ModelError: the enhancer gives a latent of another shape.
         """
-        self._current = self._pixels = None
-        pixels = images.read(image)
-        encoded = self._encode([pixels])[0]
+        self._current = self._pixels = self._restored = None
+        pixels, name = images.read(image), file_name(image) if name is None else name
+        encoded = self._encode([pixels], [name])[0]
         self._embedding(encoded)
-        self._current, self._current_name = encoded, file_name(image) if name is None else name
-        self._pixels = pixels
+        self._current, self._current_name, self._pixels = encoded, name, pixels
 
     def predict(
         self,
@@ -250,15 +262,16 @@ class Predictor(EverythingCalls):
         results: list[Masks] = []
         for start in range(0, len(pictures), batch_size):
             batch = pictures[start : start + batch_size]
-            for index, encoded in enumerate(self._encode(batch), start):
+            names = [file_name(image) for image in batch]
+            for index, encoded in enumerate(self._encode(batch, names), start):
                 with numbered(index):
-                    results.append(self._predict(encoded, wishes[index], multimask, file_name(pictures[index])))
+                    results.append(self._predict(encoded, wishes[index], multimask, names[index - start]))
         return results
 
     def reset(self) -> None:
         """Forget the current picture and all embeddings."""
         self._cache.clear()
-        self._current = self._digest = self._pixels = None
+        self._current = self._digest = self._pixels = self._restored = None
 
     @property
     def _chunk(self) -> int:
@@ -272,23 +285,39 @@ class Predictor(EverythingCalls):
         return self._current
 
     @torch.inference_mode()
-    def _encode(self, sources: Sequence[images.ImageInput]) -> list[Encoded]:
-        """Read pictures, and encode together those that are not in the cache, each once."""
+    def _encode(self, sources: Sequence[images.ImageInput], names: Sequence[str | None]) -> list[Encoded]:
+        """Read pictures, and restore and encode together those that are not in the cache, each once."""
         found: dict[str, Encoded] = {}
         fresh: dict[str, tuple[Tensor, ImageGeometry]] = {}
         keys = []
-        for source in sources:
+        for source, name in zip(sources, names, strict=True):
             image = images.read(source)
             keys.append(images.content_hash(image))
             if keys[-1] in self._cache:
                 found[keys[-1]] = self._cache[keys[-1]]
             elif keys[-1] not in fresh:
-                fresh[keys[-1]] = self.model.prepare(image)
+                fresh[keys[-1]] = self.model.prepare(self._better(image, name))
         for batch in same_shape(fresh):
             found |= self._encode_fresh(batch)
         for key in keys:
             self._remember(key, found[key])
         return [found[key] for key in keys]
+
+    def _better(self, image: RGB, name: str | None) -> RGB:
+        """The image as the model is to see it."""
+        return image if self.restorer is None else self.restorer.restore(image, name)
+
+    def _current_pixels(self) -> RGB:
+        """The current image as the model sees it, for crops of it; restored once, and only where crops are wanted.
+
+        Raises:
+            ImageError: there are no pixels.
+        """
+        if self._pixels is None:
+            raise ImageError("expected a picture to look at in parts, got none; call set_image(image) first")
+        if self._restored is None:
+            self._restored = self._better(self._pixels, self._current_name)
+        return self._restored
 
     def _encode_fresh(self, fresh: dict[str, tuple[Tensor, ImageGeometry]]) -> dict[str, Encoded]:
         """Run the encoder on one batch, and give each picture its own part of it."""
@@ -357,7 +386,8 @@ class Predictor(EverythingCalls):
         digests = [self._digest[:16]]
         if enhanced and self._restoration is not None and self._restoration.weights is not None:
             digests.append(self._restoration.weights[:16])
-        return {"model": self.name, "enhanced": enhanced, "weights": "+".join(digests)}
+        info = {"model": self.name, "enhanced": enhanced, "weights": "+".join(digests)}
+        return info if self.restorer is None else {**info, "restorer": f"{self.restorer.name}-{self.restorer.key}"}
 
     @torch.inference_mode()
     def _predict(self, encoded: Encoded, prompts: Prompts, multimask: bool, name: str | None) -> Masks:

@@ -6,6 +6,7 @@ A restorer is named `NAME` or `NAME:ARGUMENT`, such as `median:5` or `swin2sr:mo
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,7 +98,9 @@ def check_restorer(text: str) -> RestorerKind:
     return kind
 
 
-def load_restorer(text: str | None, device: str = "cpu", cache: str | Path | None = None) -> Restorer | None:
+def load_restorer(
+    text: str | None, device: str = "cpu", cache: str | os.PathLike[str] | None = None
+) -> Restorer | None:
     """Open a restorer by its name.
 
     Args:
@@ -123,4 +126,4 @@ def load_restorer(text: str | None, device: str = "cpu", cache: str | Path | Non
         return restorer
     from glesam.restore.cache import CachedRestorer
 
-    return CachedRestorer(restorer, cache)
+    return CachedRestorer(restorer, Path(cache))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 
 from glesam import __version__
+from glesam.errors import ConfigError
 from glesam.serve import pages, refusals, routes
 from glesam.serve.guard import Guard
 from glesam.serve.metrics import Metrics
@@ -28,7 +29,7 @@ def create_app(settings: ServerSettings, predictor: Predictor | None = None) -> 
 
     Raises:
         ModelError: the model cannot be loaded, or has no enhancer and `enhance` is "on".
-        ConfigError: unknown `enhance` or `dtype`.
+        ConfigError: unknown `enhance`, `dtype` or `restore`.
     """
     if settings.threads is not None:
         import torch
@@ -61,6 +62,12 @@ def create_app(settings: ServerSettings, predictor: Predictor | None = None) -> 
 
 def _load(settings: ServerSettings) -> Predictor:
     """The predictor of the settings."""
-    from glesam.predict.predictor import Predictor
+    from glesam.predict.predictor import Predictor, pick_device
+    from glesam.restore.registry import load_restorer
 
-    return Predictor.from_pretrained(settings.model, settings.device, settings.enhance, settings.dtype)
+    restorer = load_restorer(settings.restore, pick_device(settings.device))
+    if restorer is not None and restorer.by_name:
+        raise ConfigError(f"expected a restorer that needs no file names, got {settings.restore}; requests have none")
+    return Predictor.from_pretrained(
+        settings.model, settings.device, settings.enhance, settings.dtype, restore=restorer
+    )

@@ -86,7 +86,7 @@ class KeyedPredictor(Predictor):
         """
         parts = (base.model, base.enhancer, base.gate)
         model, enhancer, gate = copy.deepcopy(parts, {id(tensor): tensor for tensor in _tensors(parts)})
-        return cls(model, base.enhance, enhancer, gate, cache_size, dtype=dtype, name=base.name)
+        return cls(model, base.enhance, enhancer, gate, cache_size, dtype=dtype, name=base.name, restorer=base.restorer)
 
     @property
     def embedded(self) -> int:
@@ -109,7 +109,7 @@ class KeyedPredictor(Predictor):
         if encoded is None:
             return False
         self._remember(key, encoded)
-        self._current, self._current_name, self._pixels = encoded, None, None
+        self._current, self._current_name, self._pixels, self._restored = encoded, None, None, None
         return True
 
 

@@ -64,6 +64,7 @@ async def models(request: Request) -> JSONResponse:
             "enhancer": predictor.enhancer is not None,
             "gate": predictor.gate is not None or getattr(predictor.enhancer, "gate", None) is not None,
             "enhance": settings.enhance,
+            "restore": None if predictor.restorer is None else predictor.restorer.name,
             "limits": settings.limits,
         }
     )

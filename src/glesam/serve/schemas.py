@@ -128,4 +128,5 @@ class ModelsAnswer(BaseModel):
     enhancer: bool
     gate: bool
     enhance: Enhance
+    restore: str | None
     limits: dict[str, float]

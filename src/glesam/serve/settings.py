@@ -20,6 +20,7 @@ class ServerSettings:
         device: "cpu", "cuda", "mps" or "auto".
         enhance: "on", "off" or "auto", for requests that do not say.
         dtype: "float32" or "bfloat16", see `glesam.predict.predictor.Predictor`.
+        restore: restorer that images go through first, such as "median", see `glesam.restore.registry`; None for none.
         threads: CPU threads of torch; its own default when None.
         host, port: where to listen; port 0 takes a free one.
         token: bearer token that `/v1` and `/metrics` ask for, or None.
@@ -45,6 +46,7 @@ class ServerSettings:
     device: str = "cpu"
     enhance: str = "auto"
     dtype: str = "float32"
+    restore: str | None = None
     threads: int | None = None
     host: str = "127.0.0.1"
     port: int = 8000

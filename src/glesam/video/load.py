@@ -18,6 +18,8 @@ def load_tracker(
     multimask: bool = False,
     kind: str = "auto",
     enhancer: str | os.PathLike[str] | None = None,
+    restore: str | None = None,
+    restore_cache: str | os.PathLike[str] | None = None,
 ) -> Tracker:
     """Load a model for clips.
 
@@ -29,6 +31,8 @@ def load_tracker(
         multimask: three candidates on the first frame; the memory has its own rule.
         kind: "memory", "masks", or "auto": memory where weights have it and no enhancing is asked for.
         enhancer: folder of an enhancer, see `Predictor.from_pretrained`; works with the previous mask only.
+        restore: restorer for each frame, see `Predictor.from_pretrained`; works with the previous mask only.
+        restore_cache: folder that keeps restored frames.
 
     Raises:
         ConfigError: unknown `kind`.
@@ -38,7 +42,7 @@ def load_tracker(
         raise ConfigError(f"expected a kind of {', '.join(KINDS)}, got {kind!r}; name one of these")
     from glesam.predict.predictor import Predictor, pick_device
 
-    if kind != "masks" and enhance != "on" and enhancer is None:
+    if kind != "masks" and enhance != "on" and enhancer is None and restore is None:
         from glesam.video.memory import MemoryTracker, has_memory, load_memory_model
 
         folder = _folder(model)
@@ -51,7 +55,10 @@ def load_tracker(
         )
     from glesam.video.propagate import MaskPropagation
 
-    return MaskPropagation(Predictor.from_pretrained(model, device, enhance, enhancer=enhancer), multimask)
+    predictor = Predictor.from_pretrained(
+        model, device, enhance, enhancer=enhancer, restore=restore, restore_cache=restore_cache
+    )
+    return MaskPropagation(predictor, multimask)
 
 
 def _folder(model: str | os.PathLike[str]) -> Path | None:

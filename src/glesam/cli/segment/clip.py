@@ -11,6 +11,7 @@ from glesam.cli.common import progress, warn
 from glesam.errors import ConfigError
 
 if TYPE_CHECKING:
+    from glesam.cli.segment.choice import ModelChoice
     from glesam.cli.segment.command import Wanted
     from glesam.video.frames import VideoSource
     from glesam.video.run import ClipOutputs
@@ -24,7 +25,7 @@ class ClipOptions:
     """Options of the command that concern clips.
 
     Attributes:
-        model: name, device, enhancing mode, and folder of an enhancer or None.
+        model: the model, and what happens to frames before it.
         multimask: three candidates on the prompts' frame.
         output: folder, or None for the clip's own.
         formats: what was asked for, of `outputs.ENDINGS`.
@@ -33,7 +34,7 @@ class ClipOptions:
         max_frames: frames to do, or None.
     """
 
-    model: tuple[str, str, str, Path | None]
+    model: ModelChoice
     multimask: bool
     output: str | None
     formats: Sequence[str]
@@ -76,11 +77,18 @@ def segment_clip(item: str, wanted: Wanted, options: ClipOptions) -> None:
         return
     path = None if source.is_camera else Path(str(source.place))
     prompts = wanted.of(ImageSource(source.name, source.name, path))
-    name, device, enhance, enhancer = options.model
-    tracker = load_tracker(name, device, enhance, options.multimask, enhancer=enhancer)
-    info = {"model": name, "enhance": enhance, "tracker": tracker.kind, "multimask": options.multimask}
-    if enhancer is not None:
-        info["enhancer"] = str(enhancer)
+    model = options.model
+    tracker = load_tracker(
+        model.name,
+        model.device,
+        model.enhance,
+        options.multimask,
+        enhancer=model.enhancer,
+        restore=model.restore,
+        restore_cache=model.restore_cache,
+    )
+    info = {"model": model.name, "enhance": model.enhance, "tracker": tracker.kind, "multimask": options.multimask}
+    info |= {key: str(value) for key in ("enhancer", "restore") if (value := getattr(model, key)) is not None}
     task = ClipTask(source, prompts, options.frame, options.max_frames, info)
     total = options.max_frames or (None if source.count is None else max(1, source.count - options.frame))
     with progress(total, "segment") as advance:

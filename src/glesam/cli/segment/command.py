@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from glesam.cli.common import FAILED, describe, progress, status_of, warn
+from glesam.cli.segment.choice import ModelChoice
 from glesam.cli.segment.outputs import OWN_OUTPUTS, STDOUT, Job, names_one_file, plan, write
 from glesam.common.messages import hint
 from glesam.errors import ConfigError, GlesamError, PromptError
@@ -96,6 +97,17 @@ def segment(
         Path | None,
         typer.Option(help="Folder of an enhancer made for the model, see 'glesam train bundle'.", metavar="FOLDER"),
     ] = None,
+    restore: Annotated[
+        str | None,
+        typer.Option(
+            help="Restore images before the model sees them: median, nlm, deblock, gamma, clahe, unet:FOLDER, "
+            "swin2sr:FOLDER, torchscript:FILE, onnx:FILE, folder:FOLDER; see docs/restore.md.",
+            metavar="NAME[:ARGUMENT]",
+        ),
+    ] = None,
+    restore_cache: Annotated[
+        Path | None, typer.Option(help="Folder that keeps restored images for later runs.", metavar="FOLDER")
+    ] = None,
     output: Annotated[
         str | None,
         typer.Option(
@@ -133,6 +145,7 @@ def segment(
     from glesam.cli.segment.folder import book_of
     from glesam.folders.ranks import from_environment
 
+    model_choice = ModelChoice(model, device, enhance.value, enhancer, _checked(restore), restore_cache)
     settings = everything_settings(everything, bool(point or box or prompts), points_per_side, tile)
     wanted = Wanted.parse(point or [], box or [], prompts) if settings is None else Wanted(None)
     wanted = replace(wanted, everything=settings, tile=tile)
@@ -143,8 +156,9 @@ def segment(
             raise ConfigError(
                 "expected photos for --everything and --tile, got a clip; give prompts on a frame instead"
             )
-        facts = (model, device, enhance.value, enhancer)
-        segment_clip(inputs[0], wanted, ClipOptions(facts, multimask, output, formats, overwrite, frame, max_frames))
+        segment_clip(
+            inputs[0], wanted, ClipOptions(model_choice, multimask, output, formats, overwrite, frame, max_frames)
+        )
         return
     sources, tally = _find(inputs, recursive)
     jobs = plan(sources, formats, output, outright=names_one_file(inputs)) if sources else []
@@ -152,9 +166,18 @@ def segment(
     book = book_of(jobs, output, names_one_file(inputs), place)
     with nullcontext() if book is None else book.open(tally):
         pending = _pending(place.share(jobs), overwrite, tally)
-        make = functools.partial(_worker, place, wanted, (model, device, enhance.value, enhancer), multimask, book)
+        make = functools.partial(_worker, place, wanted, model_choice, multimask, book)
         _segment_all(pending, make, workers, tally)
     tally.report(output)
+
+
+def _checked(restore: str | None) -> str | None:
+    """A restorer's name, once it is known to be one: before any model is loaded."""
+    if restore is not None:
+        from glesam.restore.registry import check_restorer
+
+        check_restorer(restore)
+    return restore
 
 
 @dataclass
@@ -305,14 +328,20 @@ def _segment_all(jobs: Sequence[Job], make: Callable[[], Callable[[Job], str]], 
 
 
 def _worker(
-    place: Place, wanted: Wanted, model: tuple[str, str, str, Path | None], multimask: bool, book: Book | None
+    place: Place, wanted: Wanted, model: ModelChoice, multimask: bool, book: Book | None
 ) -> Callable[[Job], str]:
     """Load the model, in the process that will use it."""
     from glesam.cli.segment.folder import device_of
     from glesam.predict.predictor import Predictor
 
-    name, device, enhance, enhancer = model
-    predictor = Predictor.from_pretrained(name, device_of(device, place), enhance, enhancer=enhancer)
+    predictor = Predictor.from_pretrained(
+        model.name,
+        device_of(model.device, place),
+        model.enhance,
+        enhancer=model.enhancer,
+        restore=model.restore,
+        restore_cache=model.restore_cache,
+    )
     return functools.partial(_segment_one, predictor=predictor, wanted=wanted, multimask=multimask, book=book)
 
 
