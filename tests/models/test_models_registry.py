@@ -39,15 +39,19 @@ def test_table() -> None:
     names = [p.name for p in presets()]
     assert names == [
         "compact",
+        "mobile-sam",
         *(f"sam-vit-{s}" for s in "blh"),
         *(f"sam2.1-hiera-{s}" for s in ("tiny", "small", "base-plus", "large")),
+        *(f"sam2-hiera-{s}" for s in ("tiny", "small", "base-plus", "large")),
     ]
     for preset in presets()[1:]:
         assert preset.family in registry.FAMILIES
         assert re.fullmatch("[0-9a-f]{64}", preset.sha256 or "")
-        assert preset.original_url.startswith("https://dl.fbaipublicfiles.com/segment_anything")
+        assert preset.original_url.startswith(
+            ("https://dl.fbaipublicfiles.com/segment_anything", "https://github.com/")
+        )
         # float32 weights of about this many parameters (in millions): the papers' tables, video memory included.
-    millions = dict(zip(names[1:], (91, 308, 636, 39, 46, 81, 224), strict=True))
+    millions = dict(zip(names[1:], (10.1, 91, 308, 636, 39, 46, 81, 224, 39, 46, 81, 224), strict=True))
     for preset in presets()[1:]:
         assert (preset.size or 0) / 4e6 == pytest.approx(millions[preset.name], rel=0.05)
 
@@ -64,7 +68,7 @@ def test_unknown_names_get_near_ones(name: str, near: str) -> None:
     for ask in (load_model, model_info):
         with pytest.raises(ModelError, match=near) as caught:
             ask(name)
-        assert "known: compact, sam-vit-b" in str(caught.value)
+        assert "known: compact, mobile-sam, sam-vit-b" in str(caught.value)
         assert "\n" not in str(caught.value)
 
 
@@ -103,7 +107,7 @@ def test_folders_by_family(tmp_path: Path) -> None:
         assert model.dtype == torch.bfloat16
         assert not model.training
     (tmp_path / "sam" / "config.json").write_text('{"family": "resnet"}')
-    with pytest.raises(ModelError, match=r"expected a family of compact, sam, sam2 in .* got 'resnet'"):
+    with pytest.raises(ModelError, match=r"expected a family of compact, mobile-sam, sam, sam2 in .* got 'resnet'"):
         load_model(tmp_path / "sam")
 
 
@@ -137,7 +141,7 @@ def test_original_files_and_their_digests(tmp_path: Path, monkeypatch: pytest.Mo
     assert isinstance(load_model("sam-vit-b"), SamPromptable)
     info = model_info("sam-vit-b")
     assert (info.location, info.size) == (path, path.stat().st_size)
-    with pytest.raises(ModelError, match=r"expected a .pth or .pt file or a folder"):
+    with pytest.raises(ModelError, match=r"expected a folder or a file of .pth"):
         load_model(path.rename(path.with_suffix(".bin")))
 
 

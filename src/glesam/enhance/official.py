@@ -13,17 +13,13 @@ from torch import Tensor
 
 from glesam.errors import ModelError
 from glesam.models.base import PromptableModel
-from glesam.models.sam import original_names as tables
 from glesam.models.sam.base import TIED_KEYS, WrappedModel
-from glesam.models.sam.original import read_checkpoint, rename, stack_tables
+from glesam.models.sam.original import FAMILIES, read_checkpoint, rename, stack_tables
 from glesam.models.tuned import mask_decoder
 from glesam.weights.folders import check_keys
 
 _PREFIX = "mask_decoder."
-_TABLES = {
-    "sam": (tables.SAM_RULES, tables.SAM_IGNORED),
-    "sam2": (tables.SAM2_RULES, tables.SAM2_IGNORED),
-}
+_TABLES = {family.model_class.family: (family.rules, family.ignored) for family in FAMILIES}
 
 
 def read_official_decoder(path: str | Path, model: PromptableModel) -> dict[str, Tensor]:
@@ -43,7 +39,9 @@ def read_official_decoder(path: str | Path, model: PromptableModel) -> dict[str,
         ModelError: the file cannot be read, a key is unknown or missing, or the frozen parts are another model's.
     """
     if not isinstance(model, WrappedModel) or model.family not in _TABLES:
-        raise ModelError(f"expected SAM or SAM 2 for an official decoder, got {model.family}; load sam-vit-l or such")
+        raise ModelError(
+            f"expected SAM, MobileSAM or SAM 2 for an official decoder, got {model.family}; load sam-vit-l or such"
+        )
     rules, ignored = _TABLES[model.family]
     state = rename(read_checkpoint(path), rules, ignored, str(path))
     if model.family == "sam2" and any(key.startswith("prompt_encoder.point_embed.") for key in state):

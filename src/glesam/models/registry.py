@@ -27,6 +27,7 @@ COMPACT_ENHANCER_FOLDER = COMPACT_FOLDER.parent / "compact-enhancer"
 
 FAMILIES = {
     "compact": ("glesam.models.compact.model", "CompactModel"),
+    "mobile-sam": ("glesam.models.sam.mobile", "MobileSamPromptable"),
     "sam": ("glesam.models.sam.sam", "SamPromptable"),
     "sam2": ("glesam.models.sam.sam2", "Sam2Promptable"),
 }
@@ -34,9 +35,12 @@ FAMILIES = {
 
 _ALIASES = {"sam2_video": "sam2"}
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-_CHECKPOINTS = (".pth", ".pt")
+_CHECKPOINTS = (".pth", ".pt", ".ckpt", ".safetensors")
 _SAM_URL = "https://dl.fbaipublicfiles.com/segment_anything/"
-_SAM2_URL = "https://dl.fbaipublicfiles.com/segment_anything_2/092824/"
+_SAM2_URLS = {
+    "sam2": "https://dl.fbaipublicfiles.com/segment_anything_2/072824/",
+    "sam2.1": "https://dl.fbaipublicfiles.com/segment_anything_2/092824/",
+}
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ class Preset:
     Attributes:
         name: what the user types.
         family: key of `FAMILIES`.
-        source: hub id, or `package` for the bundled model.
+        source: hub id, `package` for the bundled model, or empty where the hub has no folder that can be loaded.
         licence: of the weights.
         size: bytes of the authors' original file; None for the bundled model, whose file says it.
         sha256: of the authors' original file, as published by several projects that pin it; None for the bundled
@@ -81,12 +85,22 @@ class ModelInfo:
 
 
 def _meta(name: str, hub_id: str, size: int, original_file: str, digest: str) -> Preset:
-    family, url = ("sam2", _SAM2_URL) if name.startswith("sam2") else ("sam", _SAM_URL)
+    family, url = ("sam2", _SAM2_URLS[name.split("-")[0]]) if name.startswith("sam2") else ("sam", _SAM_URL)
     return Preset(name, family, f"facebook/{hub_id}", "Apache-2.0", size, digest, original_file, url)
 
 
 _PRESETS = (
     Preset("compact", "compact", "package", "see the model card: some training sets allow research only"),
+    Preset(
+        "mobile-sam",
+        "mobile-sam",
+        "",
+        "Apache-2.0",
+        40_728_226,
+        "6dbb90523a35330fedd7f1d3dfc66f995213d81b29a5ca8108dbcdd4e37d6c2f",
+        "mobile_sam.pt",
+        "https://github.com/ChaoningZhang/MobileSAM/raw/master/weights/",
+    ),
     _meta(
         "sam-vit-b",
         "sam-vit-base",
@@ -135,6 +149,34 @@ _PRESETS = (
         898_083_611,
         "sam2.1_hiera_large.pt",
         "2647878d5dfa5098f2f8649825738a9345572bae2d4350a2468587ece47dd318",
+    ),
+    _meta(
+        "sam2-hiera-tiny",
+        "sam2-hiera-tiny",
+        155_906_050,
+        "sam2_hiera_tiny.pt",
+        "65b50056e05bcb13694174f51bb6da89c894b57b75ccdf0ba6352c597c5d1125",
+    ),
+    _meta(
+        "sam2-hiera-small",
+        "sam2-hiera-small",
+        184_309_650,
+        "sam2_hiera_small.pt",
+        "95949964d4e548409021d47b22712d5f1abf2564cc0c3c765ba599a24ac7dce3",
+    ),
+    _meta(
+        "sam2-hiera-base-plus",
+        "sam2-hiera-base-plus",
+        323_493_298,
+        "sam2_hiera_base_plus.pt",
+        "d0bb7f236400a49669ffdd1be617959a8b1d1065081789d7bbff88eded3a8071",
+    ),
+    _meta(
+        "sam2-hiera-large",
+        "sam2-hiera-large",
+        897_952_466,
+        "sam2_hiera_large.pt",
+        "7442e4e9b732a508f80e141e7c2913437a3610ee0c77381a66658c3a445df87b",
     ),
 )
 
@@ -185,7 +227,7 @@ def load_model(
     """
     preset, path = _find(name_or_path), Path(name_or_path)
     if preset is None and not path.exists():
-        if path.suffix in (*_CHECKPOINTS, ".safetensors"):
+        if path.suffix in _CHECKPOINTS:
             raise ModelError(f"expected a weight file at {path}, got no such file; check the path")
         if not _HUB_ID.fullmatch(str(name_or_path)):
             raise _unknown(str(name_or_path))
@@ -202,6 +244,8 @@ def _load_preset(preset: Preset, device: torch.device, dtype: torch.dtype, local
     location = _locate(preset)
     if location is None and preset.source == "package":
         raise ModelError(f"expected the bundled model in {COMPACT_FOLDER}, got no weights there; install glesam again")
+    if location is None and not preset.source:
+        raise ModelError(_download_hint(preset, ModelError("the hub has the authors' file only")))
     if location is None:
         try:
             location = fetch_folder(preset.source, local_files_only)
@@ -232,9 +276,9 @@ def _load_folder(folder: Path, device: torch.device, dtype: torch.dtype, sealed:
 def _load_file(path: Path, device: torch.device, dtype: torch.dtype) -> PromptableModel:
     """Load an authors' file; one that bears a preset's file name must have its digest."""
     if path.suffix not in _CHECKPOINTS:
-        raise ModelError(
-            f"expected a .pth or .pt file or a folder, got {path}; for {WEIGHTS_FILE} give the folder that holds it"
-        )
+        raise ModelError(f"expected a folder or a file of {', '.join(_CHECKPOINTS)}, got {path}; give one of these")
+    if path.name == WEIGHTS_FILE and (path.parent / CONFIG_FILE).is_file():
+        return _load_folder(path.parent, device, dtype)
     expected = {p.original_file: p.sha256 for p in _PRESETS if p.sha256}.get(path.name)
     if expected and (found := sha256(path)) != expected:
         raise ModelError(
@@ -252,6 +296,8 @@ def _locate(preset: Preset) -> Path | None:
     original = user_folder() / preset.original_file
     if original.is_file():
         return original
+    if not preset.source:
+        return None
     from huggingface_hub import try_to_load_from_cache
 
     cached = try_to_load_from_cache(preset.source, WEIGHTS_FILE)

@@ -88,6 +88,11 @@ class WrappedModel(PromptableModel):
         return cls.from_state(config, read_weights(folder), str(source)).place(device, dtype)
 
     @classmethod
+    def build(cls, config: Any) -> Any:
+        """Build the transformers model that is wrapped, without its weights."""
+        return getattr(transformers, cls.architecture)(config)
+
+    @classmethod
     def from_state(cls, config: Any, state: dict[str, Tensor], source: str) -> Self:
         """Build the model from a transformers config and a state dict with transformers' names.
 
@@ -105,7 +110,7 @@ class WrappedModel(PromptableModel):
                 state.setdefault(name, state[other])
         # Built without memory and then filled: random initialisation of ViT-H alone takes longer than reading it.
         with torch.device("meta"):
-            model = getattr(transformers, cls.architecture)(config)
+            model = cls.build(config)
         check_keys(model.state_dict(), state, f"{source} ({cls.architecture})")
         # Tensors read from one file lie at odd addresses, where kernels round otherwise: the same weights must give the
         # same bits wherever they come from.

@@ -1,9 +1,9 @@
-"""The authors' original weight files (`sam_vit_*.pth`, `sam2*_hiera_*.pt`) as glesam models, strict both ways."""
+"""The authors' weight files (`sam_vit_*.pth`, `sam2*_hiera_*.pt`, `mobile_sam.pt`) as glesam models, all keys used."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,11 @@ from torch import Tensor
 from glesam.errors import ModelError
 from glesam.models.sam import original_names as tables
 from glesam.models.sam.base import WrappedModel
+from glesam.models.sam.layouts import advice, recognise
+from glesam.models.sam.mobile import MobileSamPromptable, mobile_config
+from glesam.models.sam.reading import read_checkpoint as read_checkpoint
 from glesam.models.sam.sam import SamPromptable
 from glesam.models.sam.sam2 import Sam2Promptable
-from glesam.weights.folders import brief
-
-SAM_MARK = "image_encoder.patch_embed.proj.weight"
-SAM2_MARK = "image_encoder.trunk.patch_embed.proj.weight"
 
 
 @dataclass(frozen=True)
@@ -56,28 +55,6 @@ def load_checkpoint(
     return model.place(device, dtype)
 
 
-def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
-    """Read the tensors of a PyTorch file: bare, or under `model`; a `module.` prefix (from DDP) is taken off.
-
-    Raises:
-        ModelError: the file is missing, not a PyTorch file, or holds something else than tensors.
-    """
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch's reader raises many types on foreign bytes
-        raise ModelError(
-            f"expected a PyTorch file of weights in {path}, got {brief(error)}; download it again"
-        ) from error
-    if isinstance(content, Mapping) and isinstance(content.get("model"), Mapping):
-        content = content["model"]
-    if not isinstance(content, Mapping) or not content or not all(isinstance(v, Tensor) for v in content.values()):
-        raise ModelError(f"expected a state dict in {path}, got something else; give an original SAM or SAM 2 file")
-    state = dict(content)
-    if all(key.startswith("module.") for key in state):
-        state = {key.removeprefix("module."): value for key, value in state.items()}
-    return state
-
-
 def convert(state: Mapping[str, Tensor], source: str) -> Converted:
     """Recognise family and size of an original state dict and give it transformers' names.
 
@@ -88,16 +65,17 @@ def convert(state: Mapping[str, Tensor], source: str) -> Converted:
     Raises:
         ModelError: another model's keys, an unknown size, or keys that no row of the tables names.
     """
-    if SAM_MARK in state:
-        renamed = rename(state, tables.SAM_RULES, tables.SAM_IGNORED, source)
-        return Converted(SamPromptable, sam_config(state, source), renamed)
-    if SAM2_MARK in state:
-        renamed = rename(state, tables.SAM2_RULES, tables.SAM2_IGNORED, source)
-        return Converted(Sam2Promptable, sam2_config(state, source), stack_tables(renamed, source))
-    raise ModelError(
-        f"expected the key {SAM_MARK} (SAM) or {SAM2_MARK} (SAM 2) in {source}, got {len(state)} other keys "
-        f"({', '.join(list(state)[:3])}, ...); give an original SAM or SAM 2 file, or a folder that glesam saved"
-    )
+    layout = recognise(state)
+    if layout is None or not layout.instead:
+        for family in FAMILIES:
+            if family.mark in state:
+                renamed = rename(state, family.rules, family.ignored, source)
+                return Converted(family.model_class, family.config(state, source), family.finish(renamed, source))
+    marks = f"{tables.SAM_MARK} (SAM), {tables.SAM2_MARK} (SAM 2) or {tables.MOBILE_MARK} (MobileSAM)"
+    if layout is None:
+        some = f"{len(state)} other keys ({', '.join(list(state)[:3])}, ...)"
+        raise ModelError(f"expected the key {marks} in {source}, got {some}; {advice(None)}")
+    raise ModelError(f"expected SAM, SAM 2 or MobileSAM in {source}, got {layout.name}; {advice(layout)}")
 
 
 def rename(
@@ -152,7 +130,7 @@ def sam_config(state: Mapping[str, Tensor], source: str) -> Any:
         ModelError: a key that tells a size is missing.
     """
     try:
-        hidden, _, patch, _ = state[SAM_MARK].shape
+        hidden, _, patch, _ = state[tables.SAM_MARK].shape
         blocks = 1 + max(int(m[1]) for k in state if (m := re.match(r"image_encoder\.blocks\.(\d+)\.", k)))
         rel_pos = [state[f"image_encoder.blocks.{i}.attn.rel_pos_h"].shape for i in range(blocks)]
         grid = state["image_encoder.pos_embed"].shape[1]
@@ -199,7 +177,7 @@ def sam2_config(state: Mapping[str, Tensor], source: str) -> Any:
     Raises:
         ModelError: none of tiny, small, base-plus and large.
     """
-    width = state[SAM2_MARK].shape[0]
+    width = state[tables.SAM2_MARK].shape[0]
     numbers = {int(m[1]) for k in state if (m := re.match(r"image_encoder\.trunk\.blocks\.(\d+)\.", k))}
     sizes = tables.SAM2_SIZES.get((width, len(numbers)))
     if sizes is None:
@@ -218,3 +196,37 @@ def sam2_config(state: Mapping[str, Tensor], source: str) -> Any:
     }
     vision = {"model_type": "sam2_vision_model", "backbone_config": backbone, "backbone_channel_list": widths[::-1]}
     return transformers.Sam2Config(vision_config=vision)
+
+
+def _as_renamed(state: dict[str, Tensor], source: str) -> dict[str, Tensor]:
+    """For families in which every tensor keeps its own name."""
+    return state
+
+
+@dataclass(frozen=True)
+class Family:
+    """How the authors' files of one family are read.
+
+    Attributes:
+        mark: a key that no other family has.
+        model_class: the wrapper.
+        rules: names; see `original_names`.
+        ignored: keys that are left out.
+        config: reads the sizes off the tensors.
+        finish: what is left to do after renaming.
+    """
+
+    mark: str
+    model_class: type[WrappedModel]
+    rules: tuple[tables.Rule, ...]
+    ignored: tuple[str, ...]
+    config: Callable[[Mapping[str, Tensor], str], Any]
+    finish: Callable[[dict[str, Tensor], str], dict[str, Tensor]] = _as_renamed
+
+
+FAMILIES = (
+    Family(tables.SAM_MARK, SamPromptable, tables.SAM_RULES, tables.SAM_IGNORED, sam_config),
+    Family(tables.MOBILE_MARK, MobileSamPromptable, tables.MOBILE_RULES, tables.MOBILE_IGNORED, mobile_config),
+    Family(tables.SAM2_MARK, Sam2Promptable, tables.SAM2_RULES, tables.SAM2_IGNORED, sam2_config, stack_tables),
+)
+"""The families that are read; a new one is a row."""

@@ -8,6 +8,11 @@ from __future__ import annotations
 
 Rule = tuple[str, str]
 
+SAM_MARK = "image_encoder.patch_embed.proj.weight"
+MOBILE_MARK = "image_encoder.patch_embed.seq.0.c.weight"
+SAM2_MARK = "image_encoder.trunk.patch_embed.proj.weight"
+"""A key of each family that the others do not have."""
+
 
 def _leaves(*pairs: Rule) -> tuple[Rule, ...]:
     """Rules for layers with a weight and a bias; the leaf is the last group."""
@@ -62,6 +67,8 @@ def _mlp3(old: str, new: str) -> tuple[Rule, ...]:
     return _leaves(*((rf"{old}\.layers\.{i}", f"{new}.{name}") for i, name in enumerate(names)))
 
 
+_MLP = r"mask_decoder\.transformer\.layers\.(\d+)\.mlp\.lin([12])"
+
 SAM_RULES: tuple[Rule, ...] = (
     (r"image_encoder\.pos_embed", "vision_encoder.pos_embed"),
     (r"image_encoder\.blocks\.(\d+)\.attn\.(rel_pos_[hw])", r"vision_encoder.layers.\1.attn.\2"),
@@ -74,11 +81,16 @@ SAM_RULES: tuple[Rule, ...] = (
         (r"image_encoder\.blocks\.(\d+)\.norm([12])", r"vision_encoder.layers.\1.layer_norm\2"),
         (r"image_encoder\.blocks\.(\d+)\.attn\.(qkv|proj)", r"vision_encoder.layers.\1.attn.\2"),
         (r"image_encoder\.blocks\.(\d+)\.mlp\.lin([12])", r"vision_encoder.layers.\1.mlp.lin\2"),
-        (
-            r"mask_decoder\.transformer\.layers\.(\d+)\.mlp\.lin([12])",
-            r"mask_decoder.transformer.layers.\1.mlp.lin\2",
-        ),
+        (_MLP, r"mask_decoder.transformer.layers.\1.mlp.lin\2"),
     ),
+    *_prompt_encoder("prompt_encoder"),
+    *_mask_decoder("mask_decoder", "out_proj"),
+)
+
+MOBILE_RULES: tuple[Rule, ...] = (
+    # Our TinyViT bears the authors' names.
+    (r"image_encoder\.((?:patch_embed|layers|neck)\..+)", r"vision_encoder.\1"),
+    *_leaves((_MLP, r"mask_decoder.transformer.layers.\1.mlp.lin\2")),
     *_prompt_encoder("prompt_encoder"),
     *_mask_decoder("mask_decoder", "out_proj"),
 )
@@ -112,6 +124,9 @@ SAM2_RULES: tuple[Rule, ...] = (
 
 SAM_IGNORED: tuple[str, ...] = (r"pixel_mean", r"pixel_std")
 """Constants of normalisation, which `preprocess` holds."""
+
+MOBILE_IGNORED: tuple[str, ...] = (*SAM_IGNORED, r"image_encoder\.(norm_head|head)\.(weight|bias)")
+"""And the classifier that TinyViT was pre-trained with, which MobileSAM's files hold but do not use."""
 
 SAM2_IGNORED: tuple[str, ...] = (
     r"memory_attention\..+",

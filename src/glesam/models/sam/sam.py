@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,12 @@ from torch import Tensor
 
 from glesam.models.base import Embedding, ImageGeometry
 from glesam.models.sam.base import IMAGENET_MEAN, IMAGENET_STD, WrappedModel, check_image
+
+BLOCK_NORM_EPS = 1e-5
+"""Epsilon of the layer norms in the decoder's two-way blocks: torch's default, which the authors left as it is.
+
+transformers' configs say 1e-6, also those of the converted weights, so that its logits are off by up to .06.
+"""
 
 
 def _normalised_levels() -> npt.NDArray[np.float32]:
@@ -27,6 +33,14 @@ class SamPromptable(WrappedModel):
     family: ClassVar[str] = "sam"
     architecture: ClassVar[str] = "SamModel"
     config_class: ClassVar[str] = "SamConfig"
+
+    def __init__(self, model: Any) -> None:
+        """Take a `SamModel`; the decoder's layer norms get the authors' epsilon."""
+        super().__init__(model)
+        model.config.mask_decoder_config.layer_norm_eps = BLOCK_NORM_EPS
+        for block in model.mask_decoder.transformer.layers:
+            for norm in (block.layer_norm1, block.layer_norm2, block.layer_norm3, block.layer_norm4):
+                norm.eps = BLOCK_NORM_EPS
 
     def preprocess(self, image: npt.NDArray[np.uint8]) -> tuple[Tensor, ImageGeometry]:
         """Resize the long side to S, normalise, and pad right and below with zeros, as the reference does.

@@ -1,0 +1,119 @@
+"""Checkpoints recognised by their keys: what a file is, whether glesam reads it, and what to use instead if not.
+
+A new variant is a row of `LAYOUTS`. Rows are tried in order, so that a variant stands before what it is a variant of.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from glesam.models.sam.original_names import MOBILE_MARK, SAM2_MARK, SAM_MARK
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A kind of checkpoint.
+
+    Attributes:
+        name: of the variant.
+        marks: regular expressions; each must match a key of the file in full.
+        accepts: what the model takes, for those that glesam reads.
+        instead: what to do with a file that glesam does not read; empty where it reads it.
+        files: names under which the authors give it out.
+    """
+
+    name: str
+    marks: tuple[str, ...]
+    accepts: str = "points, boxes, masks"
+    instead: str = ""
+    files: tuple[str, ...] = ()
+
+
+_SAM, _SAM2, _MOBILE = re.escape(SAM_MARK), re.escape(SAM2_MARK), re.escape(MOBILE_MARK)
+_SMALLER = "use mobile-sam or compact, which are as small"
+_HQ, _ROBUST = r"(sam_)?mask_decoder\.(hf_token|hf_mlp)\..+", r"mask_decoder\.(custom_robust_token|robust_mlp)\..+"
+_HEADS = "use the file of the SAM that it was made from, or `glesam train head`"
+
+LAYOUTS: tuple[Layout, ...] = (
+    Layout("SAM-HQ 2", (_HQ, _SAM2), instead=_HEADS, files=("sam2.1_hq_hiera_large.pt",)),
+    Layout("Light HQ-SAM", (_HQ, _MOBILE), instead=_HEADS, files=("sam_hq_vit_tiny.pth",)),
+    Layout(
+        "HQ-SAM",
+        (_HQ, _SAM),
+        instead=_HEADS,
+        files=("sam_hq_vit_b.pth", "sam_hq_vit_l.pth", "sam_hq_vit_h.pth"),
+    ),
+    Layout("RobustSAM", (_ROBUST, _SAM), instead=_HEADS, files=("robustsam_checkpoint_b.pth",)),
+    Layout(
+        "EdgeTAM",
+        (r"image_encoder\.trunk\.body\..+",),
+        instead="use sam2.1-hiera-tiny, which tracks too, or transformers' EdgeTamModel outside glesam",
+        files=("edgetam.pt",),
+    ),
+    Layout(
+        "EfficientSAM",
+        (r"prompt_encoder\.bbox_top_left_embeddings\.weight",),
+        instead=_SMALLER,
+        files=("efficient_sam_vitt.pt", "efficient_sam_vits.pt"),
+    ),
+    Layout("EdgeSAM", (r"image_encoder\.features\.0\..+",), instead=_SMALLER, files=("edge_sam_3x.pth",)),
+    Layout(
+        "SAM 3",
+        (r"(sam3_model\.|detector_model\.|detector\.).+",),
+        instead="use sam2.1-hiera-large for points and boxes; see docs/models.md for SAM 3 through transformers",
+        files=("sam3.pt", "sam3.1_multiplex.pt"),
+    ),
+    Layout(
+        "SAM 2.1",
+        (_SAM2, r"no_obj_embed_spatial"),
+        "points, boxes, masks; clips",
+        files=tuple(f"sam2.1_hiera_{size}.pt" for size in ("tiny", "small", "base_plus", "large")),
+    ),
+    Layout(
+        "SAM 2.0",
+        (_SAM2,),
+        "points, boxes, masks; clips",
+        files=tuple(f"sam2_hiera_{size}.pt" for size in ("tiny", "small", "base_plus", "large")),
+    ),
+    Layout("MobileSAM", (_MOBILE,), files=("mobile_sam.pt",)),
+    Layout(
+        "SAM", (_SAM,), files=("sam_vit_b_01ec64.pth", "sam_vit_l_0b3195.pth", "sam_vit_h_4b8939.pth", "epoch_last.pth")
+    ),
+    Layout(
+        "LoRA of a diffusion U-Net (GleSAM's enhancer)",
+        (r".*\.(lora_A|lora\.down)\.weight",),
+        instead="it belongs to an enhancer: see docs/enhance.md",
+        files=("pytorch_lora_weights.safetensors",),
+    ),
+    Layout(
+        "a model in transformers' names",
+        (r"vision_encoder\..+",),
+        instead="give the folder that holds it and its config.json",
+        files=("model.safetensors",),
+    ),
+    Layout(
+        "a YOLO network, perhaps FastSAM",
+        (r"(model\.)?0\.conv\.weight",),
+        instead="use compact or mobile-sam with --everything",
+        files=("FastSAM-x.pt", "FastSAM-s.pt"),
+    ),
+)
+
+
+def recognise(keys: Iterable[str]) -> Layout | None:
+    """The first layout whose marks are all among the keys of a file; None for an unknown one."""
+    # One text, one key a line: a search each instead of a loop over a thousand keys.
+    text = "\n".join(keys)
+    for layout in LAYOUTS:
+        if all(re.search(rf"^(?:{mark})$", text, re.MULTILINE) for mark in layout.marks):
+            return layout
+    return None
+
+
+def advice(layout: Layout | None) -> str:
+    """What to do with a file that glesam does not read."""
+    if layout is None:
+        return "give an original SAM, SAM 2 or MobileSAM file, or a folder that glesam saved"
+    return layout.instead
