@@ -44,7 +44,7 @@ def photo() -> np.ndarray:
 
 @cache
 def predictor(mode: str) -> Predictor:
-    made = Predictor.from_pretrained("compact", enhance=mode)
+    made = Predictor.from_pretrained("compact", enhance=mode, refine="off")
     made.set_image(lqseg.degrade(photo(), 2, 5) if mode == "on" else photo())
     return made
 

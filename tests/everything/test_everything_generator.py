@@ -194,6 +194,7 @@ def test_one_tile_is_the_whole_picture() -> None:
 def test_small_holes_are_filled_when_asked_for() -> None:
     objects = {30: [(16, 16, 240, 176)], 0: [(100, 100, 116, 116)]}
     user = predictor()
+    user.refine = "off"  # which fills them unasked
     user.set_image(painted(SIZE, objects))
     assert not user.generate().masks[0, 108, 108]
     assert user.generate(min_mask_region_area=900).masks[0, 108, 108]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -76,6 +77,11 @@ class HalfPlane(PromptableModel):
         raise NotImplementedError
 
 
+def plain(*args: Any, **kwargs: Any) -> Predictor:
+    """A predictor that gives the decoder's own masks, which these tests know; see test_predict_finish for others."""
+    return Predictor(*args, refine="off", **kwargs)
+
+
 def photo(height: int = 48, width: int = 64, seed: int = 0) -> npt.NDArray[np.uint8]:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
@@ -96,7 +102,7 @@ def model() -> HalfPlane:
 @settings(deadline=None, max_examples=40)
 @given(st.integers(20, 150), st.integers(40, 150), st.floats(0.2, 0.8))
 def test_mask_is_exact_at_the_pictures_size(height: int, width: int, share: float) -> None:
-    p = Predictor(HalfPlane())
+    p = plain(HalfPlane())
     p.set_image(np.zeros((height, width, 3), np.uint8))
     x = round(share * width) + 0.25
     masks = p.predict(points=[[x, height / 2]], labels=[1])
@@ -110,7 +116,7 @@ def test_mask_is_exact_at_the_pictures_size(height: int, width: int, share: floa
 
 def test_result_carries_scores_logits_name_and_info(model: HalfPlane, tmp_path: Path) -> None:
     Image.fromarray(photo()).save(tmp_path / "cat.png")
-    p = Predictor(model)
+    p = plain(model)
     p.set_image(tmp_path / "cat.png")
     masks = p.predict(points=[[[10, 5]], [[30, 5]]])
     assert masks.scores.dtype == np.float32
@@ -118,14 +124,15 @@ def test_result_carries_scores_logits_name_and_info(model: HalfPlane, tmp_path: 
     assert masks.logits.shape == (2, 16, 16)
     assert masks.logits[1, 3] == pytest.approx((np.arange(16) + 0.5) * 4 - 30)
     weights = state_digest(model)[:16]
-    assert (masks.name, masks.info) == ("cat.png", {"model": "half-plane", "enhanced": False, "weights": weights})
+    info = {"model": "half-plane", "enhanced": False, "weights": weights, "refine": "off"}
+    assert (masks.name, masks.info) == ("cat.png", info)
     assert masks.candidates is None
     p.set_image(photo(), name="mine")
     assert p.predict(points=[[1, 1]]).name == "mine"
 
 
 def test_ragged_prompts_come_back_in_the_order_given(model: HalfPlane) -> None:
-    p = Predictor(model)
+    p = plain(model)
     p.set_image(photo())
     points = [[[10, 5]], [[20, 5], [30, 9], [40, 2]], [], [[50, 1]], [[8, 8], [16, 8]], [[30, 30]]]
     boxes = [None, None, [4, 4, 20, 20], [10, 10, 30, 30], None, None]
@@ -141,7 +148,7 @@ def test_ragged_prompts_come_back_in_the_order_given(model: HalfPlane) -> None:
 
 
 def test_many_objects_are_decoded_in_bounded_chunks_in_order(model: HalfPlane, monkeypatch: pytest.MonkeyPatch) -> None:
-    p = Predictor(model)
+    p = plain(model)
     p.set_image(photo())
     points = np.random.default_rng(1).uniform(3, 47, (150, 1, 2)).astype(np.float32)
     whole = p.predict(points=points)
@@ -156,7 +163,7 @@ def test_many_objects_are_decoded_in_bounded_chunks_in_order(model: HalfPlane, m
 
 
 def test_enlarging_holds_few_masks_at_a_time(model: HalfPlane, monkeypatch: pytest.MonkeyPatch) -> None:
-    p = Predictor(model)
+    p = plain(model)
     p.set_image(photo())
     sizes: list[int] = []
     restore = ImageGeometry.restore
@@ -168,7 +175,7 @@ def test_enlarging_holds_few_masks_at_a_time(model: HalfPlane, monkeypatch: pyte
 
 def test_multimask_gives_candidates_and_the_best_of_them(model: HalfPlane, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(assembly, "RESTORE_FLOATS", 2 * (64 * 64 + 48 * 64))
-    p = Predictor(model)
+    p = plain(model)
     p.set_image(photo())
     xs = [10, 14.1, 28.3, 33]
     masks = p.predict(Prompts(points=[[[x, 5]] for x in xs]), multimask=True)
@@ -190,7 +197,7 @@ def test_multimask_gives_candidates_and_the_best_of_them(model: HalfPlane, monke
 
 
 def test_mask_input_reaches_the_decoder(model: HalfPlane) -> None:
-    p = Predictor(model)
+    p = plain(model)
     p.set_image(photo())
     first = p.predict(points=[[20, 5]])
     assert len(p.predict(points=[[20, 5]], mask_input=first.logits)) == 1
@@ -198,7 +205,7 @@ def test_mask_input_reaches_the_decoder(model: HalfPlane) -> None:
 
 
 def test_a_model_with_another_number_of_candidates_is_refused() -> None:
-    p = Predictor(HalfPlane(candidates=2))
+    p = plain(HalfPlane(candidates=2))
     p.set_image(photo())
     with pytest.raises(ModelError, match=r"expected 3 candidates.*got 2"):
         p.predict(points=[[1, 1]], multimask=True)
@@ -208,7 +215,7 @@ def test_a_model_with_another_number_of_candidates_is_refused() -> None:
 
 
 def test_thousand_prompts_never_encode_twice(model: HalfPlane) -> None:
-    p = Predictor(model)
+    p = plain(model)
     p.set_image(photo())
     for x in range(500):
         p.predict(points=[[x % 60, 3]])
@@ -220,7 +227,7 @@ def test_the_same_content_is_encoded_once_wherever_it_comes_from(model: HalfPlan
     image = photo()
     path = tmp_path / "a.png"
     Image.fromarray(image).save(path)
-    p = Predictor(model)
+    p = plain(model)
     for source in (image, path, str(path), path.read_bytes(), Image.fromarray(image), image.copy()):
         p.set_image(source)
         assert p.image_size == (48, 64)
@@ -230,7 +237,7 @@ def test_the_same_content_is_encoded_once_wherever_it_comes_from(model: HalfPlan
 
 
 def test_the_last_three_pictures_are_kept(model: HalfPlane) -> None:
-    p = Predictor(model)
+    p = plain(model)
     a, b, c, d = (photo(seed=i) for i in range(4))
     for image in (a, b, c):
         p.set_image(image)
@@ -250,17 +257,17 @@ def test_the_last_three_pictures_are_kept(model: HalfPlane) -> None:
 
 
 def test_cache_size_is_kept(model: HalfPlane) -> None:
-    p = Predictor(model, cache_size=1)
+    p = plain(model, cache_size=1)
     p.set_image(photo(seed=0))
     p.set_image(photo(seed=1))
     p.set_image(photo(seed=0))
     assert len(model.batches) == 3
     with pytest.raises(ConfigError, match="cache_size of at least 1, got 0"):
-        Predictor(model, cache_size=0)
+        plain(model, cache_size=0)
 
 
 def test_a_failed_picture_leaves_none_set(model: HalfPlane, tmp_path: Path) -> None:
-    p = Predictor(model)
+    p = plain(model)
     p.set_image(photo())
     with pytest.raises(ImageError, match="no file"):
         p.set_image(tmp_path / "none.jpg")
@@ -291,7 +298,7 @@ def border_of(p: Predictor) -> float:
 
 def test_on_enhances_once_a_picture(model: HalfPlane) -> None:
     shift = Shift()
-    p = Predictor(model, "on", shift)
+    p = plain(model, "on", shift)
     p.set_image(photo())
     for _ in range(3):
         assert border_of(p) == 28
@@ -301,7 +308,7 @@ def test_on_enhances_once_a_picture(model: HalfPlane) -> None:
 
 def test_off_is_the_base_model_bit_for_bit(model: HalfPlane) -> None:
     shift = Shift()
-    base, off = Predictor(model), Predictor(model, "off", shift, gate=lambda latent: True)
+    base, off = plain(model), plain(model, "off", shift, gate=lambda latent: True)
     for each in (base, off):
         each.set_image(photo())
     ours, theirs = (each.predict(points=[[20.3, 5]], multimask=True) for each in (off, base))
@@ -313,7 +320,7 @@ def test_off_is_the_base_model_bit_for_bit(model: HalfPlane) -> None:
 
 def test_raw_and_enhanced_are_kept_apart(model: HalfPlane) -> None:
     shift = Shift()
-    p = Predictor(model, "off", shift)
+    p = plain(model, "off", shift)
     a, b = photo(seed=1), photo(seed=2)
     for image in (a, b):
         p.set_image(image)
@@ -330,31 +337,31 @@ def test_raw_and_enhanced_are_kept_apart(model: HalfPlane) -> None:
 @pytest.mark.parametrize(("degraded", "border"), [(True, 28), (False, 20)])
 def test_auto_asks_the_gate_once_a_picture(model: HalfPlane, degraded: bool, border: int) -> None:
     seen: list[tuple[int, ...]] = []
-    p = Predictor(model, "auto", Shift(), gate=lambda latent: (seen.append(tuple(latent.shape)), degraded)[1])
+    p = plain(model, "auto", Shift(), gate=lambda latent: (seen.append(tuple(latent.shape)), degraded)[1])
     p.set_image(photo())
     assert border_of(p) == border_of(p) == border
     assert seen == [(1, 256, 4, 4)]
 
 
 def test_auto_without_enhancer_is_the_base_and_without_gate_enhances(model: HalfPlane) -> None:
-    for p, border in ((Predictor(model), 20), (Predictor(model, "auto", Shift()), 28)):
+    for p, border in ((plain(model), 20), (plain(model, "auto", Shift()), 28)):
         p.set_image(photo())
         assert border_of(p) == border
 
 
 def test_on_needs_an_enhancer(model: HalfPlane) -> None:
     with pytest.raises(ModelError, match=r'enhancer for enhance="on".*use enhance="auto"'):
-        Predictor(model, "on")
-    p = Predictor(model)
+        plain(model, "on")
+    p = plain(model)
     with pytest.raises(ModelError, match="enhancer"):
         p.enhance = "on"
     assert p.enhance == "auto"
     with pytest.raises(ConfigError, match="on, off, auto, got 'maybe'"):
-        Predictor(model, "maybe")
+        plain(model, "maybe")
 
 
 def test_an_enhancer_for_another_model_is_refused(model: HalfPlane) -> None:
-    p = Predictor(model, "on", lambda latent: latent[..., :2])
+    p = plain(model, "on", lambda latent: latent[..., :2])
     with pytest.raises(ModelError, match=r"\(1, 256, 4, 4\), got \(1, 256, 4, 2\)"):
         p.set_image(photo())
     with pytest.raises(ImageError):
@@ -367,14 +374,14 @@ def test_an_enhancer_for_another_model_is_refused(model: HalfPlane) -> None:
 def test_batch_equals_one_by_one(model: HalfPlane) -> None:
     images = [photo(48, 64, 0), photo(64, 30, 1), photo(20, 20, 2), photo(48, 64, 0), photo(33, 64, 4)]
     prompts = [Prompts(points=[[x, 3]]) for x in (10, 12, 14, 16, 18)]
-    p = Predictor(model)
+    p = plain(model)
     p.set_image(photo(seed=9))
     many = p.predict_batch(images, prompts, batch_size=4)
     assert model.batches == [1, 3, 1], "the fourth picture is the first again"
     assert p.image_size == (48, 64)
     assert [m.size for m in many] == [(48, 64), (64, 30), (20, 20), (48, 64), (33, 64)]
     for image, wish, batched in zip(images, prompts, many, strict=True):
-        alone = Predictor(HalfPlane())
+        alone = plain(HalfPlane())
         alone.set_image(image)
         assert np.array_equal(alone.predict(wish).masks, batched.masks)
 
@@ -385,17 +392,17 @@ def test_a_batch_of_several_shapes_is_encoded_without_padding() -> None:
     prompts = [Prompts(points=[[x, 3]]) for x in (10, 12, 14, 16)]
     shapes: list[tuple[int, ...]] = []
     model.encoder.register_forward_hook(lambda _, given, __: shapes.append(tuple(given[0].shape)))
-    many = Predictor(model).predict_batch(images, prompts)
+    many = plain(model).predict_batch(images, prompts)
     assert shapes == [(2, 3, 384, 512), (1, 3, 512, 256), (1, 3, 512, 512)]
     for image, wish, batched in zip(images, prompts, many, strict=True):
-        alone = Predictor(model)
+        alone = plain(model)
         alone.set_image(image)
         np.testing.assert_allclose(alone.predict(wish).logits, batched.logits, atol=1e-4)
 
 
 def test_batch_names_files_and_keeps_the_current_pictures_name(model: HalfPlane, tmp_path: Path) -> None:
     Image.fromarray(photo()).save(tmp_path / "other.png")
-    p = Predictor(model)
+    p = plain(model)
     p.set_image(photo(), name="mine")
     one = Prompts(points=[[1, 1]])
     assert [m.name for m in p.predict_batch([tmp_path / "other.png", photo()], [one, one])] == ["other.png", None]
@@ -403,7 +410,7 @@ def test_batch_names_files_and_keeps_the_current_pictures_name(model: HalfPlane,
 
 
 def test_batch_refuses_what_does_not_fit(model: HalfPlane) -> None:
-    p, one = Predictor(model), Prompts(points=[[1, 1]])
+    p, one = plain(model), Prompts(points=[[1, 1]])
     with pytest.raises(PromptError, match="each of 2 pictures, got 1"):
         p.predict_batch([photo(), photo()], [one])
     with pytest.raises(PromptError, match=r"picture 1: expected points inside the picture of 64x48 pixels, got \(64"):
@@ -435,7 +442,7 @@ def test_batch_refuses_what_does_not_fit(model: HalfPlane) -> None:
     ],
 )
 def test_bad_prompts_are_refused_in_one_line(model: HalfPlane, arguments: dict[str, object], message: str) -> None:
-    p = Predictor(model)
+    p = plain(model)
     p.set_image(photo())
     with pytest.raises(PromptError, match=message) as caught:
         p.predict(**arguments)  # type: ignore[arg-type]
@@ -454,7 +461,7 @@ def test_bfloat16_is_close_to_float32() -> None:
     image = np.array(Image.fromarray(photo(8, 8)).resize((200, 150), Image.Resampling.BICUBIC))
     latents, masks = [], []
     for dtype in ("float32", "bfloat16"):
-        p = Predictor(model, dtype=dtype)
+        p = plain(model, dtype=dtype)
         p.set_image(image)
         latents.append(p._picture().raw.latent)
         masks.append(p.predict(points=[[[50, 40]], [[150, 100]]], multimask=True))
@@ -481,7 +488,7 @@ def test_same_as_transformers_own_pipeline(tmp_path: Path) -> None:
     image = photo(45, 70)
     points, labels = [[[10.0, 20.0], [60.0, 30.0]], [[33.0, 4.0], [12.0, 40.0]]], [[1, 0], [1, 1]]
 
-    p = Predictor.from_pretrained(tmp_path, device="cpu")
+    p = Predictor.from_pretrained(tmp_path, device="cpu", refine="off")
     p.set_image(image)
     ours = p.predict(points=points, labels=labels, multimask=True)
 
@@ -533,4 +540,4 @@ def test_auto_device_is_one_that_exists(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_model_is_put_into_evaluation_mode(model: HalfPlane) -> None:
-    assert not Predictor(model.train()).model.training
+    assert not plain(model.train()).model.training

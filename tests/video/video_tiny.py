@@ -87,7 +87,7 @@ class ColourOracle:
         self._frame = image
         self.calls += 1
 
-    def predict(self, prompts: Prompts, multimask: bool = False) -> Masks:
+    def predict(self, prompts: Prompts, multimask: bool = False, obey: bool = True) -> Masks:
         boxes = prompts.check(self.image_size).boxes
         assert boxes is not None
         masks = np.stack([self._one(box) for box in boxes])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from glesam.cli.common import warn
+from glesam.cli.segment.choice import Refine
 from glesam.cli.segment.command import Enhance
 from glesam.errors import ConfigError
 
@@ -34,6 +35,9 @@ def serve(
             help="Restore images before the model sees them, see 'glesam segment --help'.", metavar="NAME[:ARGUMENT]"
         ),
     ] = None,
+    refine: Annotated[
+        Refine, typer.Option(help="Refine masks (auto) or give the decoder's (off), for requests that do not say.")
+    ] = Refine.auto,
     token: Annotated[
         str | None,
         typer.Option(
@@ -65,6 +69,7 @@ def serve(
         device=device,
         enhance=enhance.value,
         restore=restore,
+        refine=refine.value,
         threads=threads,
         host=host,
         port=port,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from glesam.masks.refine import make_guide
 from glesam.models.base import Embedding, ImageGeometry, MaskOutput, PromptableModel, PromptTensors
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class EverythingCalls:
 
     if TYPE_CHECKING:
         model: PromptableModel
+        refine: str
         _current_name: str | None
         _picture: Callable[[], Encoded]
         _encode_fresh: Callable[[dict[str, tuple[Tensor, ImageGeometry]]], dict[str, Encoded]]
@@ -92,10 +94,13 @@ class EverythingCalls:
         height, width = encoded.geometry.original_size
         if box != (0, 0, width, height):
             x0, y0, x1, y1 = box
-            encoded = self._encode_fresh({"": self.model.prepare(self._current_pixels()[y0:y1, x0:x1])})[""]
+            part = self._current_pixels()[y0:y1, x0:x1]
+            encoded = self._encode_fresh({"": self.model.prepare(part)})[""]
+            encoded.guide = make_guide(part)
         embedding = self._embedding(encoded)
         enhanced = embedding is not encoded.raw
-        return View(encoded.geometry, enhanced, partial(self._decode, embedding, encoded))
+        guide = encoded.guide if self.refine != "off" else None
+        return View(encoded.geometry, enhanced, partial(self._decode, embedding, encoded), guide)
 
 
 def _recorded(options: dict[str, Any]) -> dict[str, Any]:

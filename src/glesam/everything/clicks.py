@@ -18,6 +18,7 @@ from torch import Tensor
 
 from glesam.everything.filters import mask_boxes, stability_scores
 from glesam.everything.options import Options
+from glesam.masks.obey import Grey
 from glesam.masks.runs import Box
 from glesam.models.base import ImageGeometry, MaskOutput, PromptTensors
 from glesam.views.enlarge import MARGIN
@@ -37,11 +38,13 @@ class View:
         geometry: how it lies in the model's square.
         enhanced: whether the enhancer has worked on its embedding.
         decode: answers prompts `(1, N)` in the model's frame; the second argument asks for three candidates.
+        guide: grey values that masks are refined by, `(H, W)` uint8 or shrunk; None leaves them the decoder's.
     """
 
     geometry: ImageGeometry
     enhanced: bool
     decode: Callable[[PromptTensors, bool], MaskOutput]
+    guide: Grey | None = None
 
 
 @dataclass(frozen=True)

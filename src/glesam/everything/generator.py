@@ -14,6 +14,8 @@ from glesam.everything.nms import box_nms, mask_nms
 from glesam.everything.objects import merge_tiles
 from glesam.everything.options import Options
 from glesam.everything.regions import clean
+from glesam.masks.obey import Clicks
+from glesam.masks.refine import DEGRADED, POLICY
 from glesam.masks.runs import Box
 from glesam.views.crops import crop_boxes, is_cut, tile_spans
 from glesam.views.enlarge import Enlarger
@@ -81,13 +83,17 @@ class Generator:
         candidates = self.decoder.candidates(view, points)
         scores = np.array([c.iou for c in candidates])
         kept = box_nms(np.array([c.box for c in candidates]), scores, self.options.box_nms_thresh)
-        enlarger = Enlarger(view.geometry, self.decoder.low_size, self.size, (box[0], box[1]))
+        policy = DEGRADED if view.enhanced else POLICY
+        corner = (box[0], box[1])
+        enlarger = Enlarger(view.geometry, self.decoder.low_size, self.size, corner, view.guide, policy)
         found = [self._found(candidates[i], enlarger, box, layer) for i in kept.tolist()]
         return [f for f in found if f.mask.area]
 
     def _found(self, candidate: Candidate, enlarger: Enlarger, box: Box, layer: int) -> Found:
         """Enlarge and clean one candidate."""
-        mask = enlarger.enlarge(candidate.window, candidate.corner, candidate.box)
+        # A click of the grid asks for whatever is there: it says which part was meant, and need not hold.
+        click = Clicks.of(candidate.point, 1)
+        mask = enlarger.enlarge(candidate.window, candidate.corner, candidate.box, click, obeys=False)
         point = (candidate.point[0] + box[0], candidate.point[1] + box[1])
         cleaned = clean(mask, self.options.min_mask_region_area)
         return Found(cleaned, candidate.iou, candidate.stability, point, box, layer)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from glesam.errors import ModelError, PromptError
 from glesam.masks.masks import Masks
+from glesam.masks.refine import Refiner
 from glesam.models.base import ImageGeometry
 
 RESTORE_FLOATS = 2**26
@@ -17,9 +18,17 @@ RESTORE_FLOATS = 2**26
 
 
 class MaskAssembly:
-    """Collects N objects with C candidates each, in any order, at the picture's size."""
+    """Collects N objects with C candidates each, in any order, at the picture's size.
 
-    def __init__(self, count: int, candidates: int, size: tuple[int, int]) -> None:
+    Args:
+        count: N.
+        candidates: C.
+        size: `(H, W)` of the image.
+        refiner: makes the masks; None cuts the logits at 0.
+    """
+
+    def __init__(self, count: int, candidates: int, size: tuple[int, int], refiner: Refiner | None = None) -> None:
+        self._refiner = refiner
         self.inside: npt.NDArray[np.bool_] = np.empty((count, candidates, *size), bool)
         self.scores: npt.NDArray[np.float32] = np.empty((count, candidates), np.float32)
         self.logits: npt.NDArray[np.float32] | None = None
@@ -56,8 +65,16 @@ class MaskAssembly:
         rows, columns = np.divmod(np.arange(len(flat)), logits.shape[1])
         for start in range(0, len(flat), step):
             part = slice(start, start + step)
-            inside = geometry.restore(flat[part, None])[:, 0] > 0
-            self.inside[indices[rows[part]], columns[part]] = inside.cpu().numpy()
+            enlarged = geometry.restore(flat[part, None])[:, 0]
+            objects = indices[rows[part]]
+            self.inside[objects, columns[part]] = self._cut(enlarged, objects)
+
+    def _cut(self, enlarged: Tensor, objects: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """Masks of `(n, H, W)` logits."""
+        if self._refiner is None:
+            return np.asarray((enlarged > 0).cpu().numpy(), bool)
+        pairs = zip(enlarged.cpu().numpy(), objects.tolist(), strict=True)
+        return np.stack([self._refiner.cut(logits, index) for logits, index in pairs])
 
     def masks(self, name: str | None, info: dict[str, Any]) -> Masks:
         """Give the result; of several candidates the best by score is the mask.

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from glesam.errors import PromptError
+from glesam.masks.obey import Grey
 from glesam.models.base import Embedding, ImageGeometry, MaskOutput, PromptTensors
 
 
@@ -19,12 +20,15 @@ from glesam.models.base import Embedding, ImageGeometry, MaskOutput, PromptTenso
 class Encoded:
     """What is kept of a picture: never its pixels, unless degraded ones are to be encoded anew at another size.
 
+    Grey values, a byte each and at most `masks.refine.GUIDE_PIXELS`, are kept to refine masks by.
+
     Attributes:
         geometry: how it lies in the model's square.
         raw: the encoder's embedding, batch of one.
         enhanced: the restored embedding, once it was asked for.
         verdict: what the gate said (degraded or not, and the level), once it was asked.
         pixels: the model's input, `(1, 3, h, w)`, where a second encoding may come; without padding if that may go.
+        guide: `(H, W)` uint8 grey values that masks are refined by, of the image or shrunk.
     """
 
     geometry: ImageGeometry
@@ -32,6 +36,7 @@ class Encoded:
     enhanced: Embedding | None = None
     verdict: tuple[bool, float | None] | None = None
     pixels: Tensor | None = None
+    guide: Grey | None = None
 
     @property
     def level(self) -> float | None:

@@ -21,9 +21,11 @@ from glesam.errors import ConfigError, ImageError, ModelError, PromptError
 from glesam.everything.calls import EverythingCalls
 from glesam.images.pixels import RGB
 from glesam.masks.masks import Masks
+from glesam.masks.refine import check_mode, make_guide
 from glesam.models.base import Embedding, ImageGeometry, MaskOutput, PromptableModel, PromptTensors
 from glesam.predict.answers import MaskAssembly
 from glesam.predict.embeddings import Encoded, file_name, in_float32, numbered, row, same_shape, woven
+from glesam.predict.finish import refiner_for
 from glesam.prompts.prompts import Prompts
 from glesam.restore.base import Restorer
 
@@ -63,9 +65,11 @@ class Predictor(EverythingCalls):
             type: bfloat16 has 8 significant bits, which would move points by pixels.
         name: what results call the model; its family when not given.
         restorer: turns each image into a better one of the same size before the model sees it; None leaves it as it is.
+        refine: "auto" makes masks with the image's own edges and without crumbs, on which clicks hold (see
+            `glesam.masks.refine`); "off" gives the decoder's masks bit for bit. May be changed at any time.
 
     Raises:
-        ConfigError: unknown `enhance` or `dtype`, or a `cache_size` below 1.
+        ConfigError: unknown `enhance`, `refine` or `dtype`, or a `cache_size` below 1.
         ModelError: `enhance` is "on" and there is no enhancer.
     """
 
@@ -80,6 +84,7 @@ class Predictor(EverythingCalls):
         dtype: str = "float32",
         name: str | None = None,
         restorer: Restorer | None = None,
+        refine: str = "auto",
     ) -> None:
         if cache_size < 1:
             raise ConfigError(f"expected a cache_size of at least 1, got {cache_size}; the default is 3")
@@ -87,7 +92,7 @@ class Predictor(EverythingCalls):
         self.enhancer, self.gate, self.restorer = enhancer, gate, restorer
         self._restoration = Restoration.of(enhancer, gate)
         self._digest: str | None = None
-        self.enhance = enhance
+        self.enhance, self.refine = enhance, refine
         self.name = name or model.family
         self._autocast = _dtype(dtype) is torch.bfloat16
         self._cache_size = cache_size
@@ -108,6 +113,7 @@ class Predictor(EverythingCalls):
         runtime: str | None = None,
         restore: str | Restorer | None = None,
         restore_cache: str | os.PathLike[str] | None = None,
+        refine: str = "auto",
     ) -> Predictor:
         """Load a model by preset name, folder, hub id or original checkpoint.
 
@@ -123,31 +129,33 @@ class Predictor(EverythingCalls):
             restore: what restores images before the model sees them: a restorer, or its name, such as "median:5" (see
                 `glesam.restore.registry`); None for nothing.
             restore_cache: folder that keeps restored images for later runs.
+            refine: see the class.
 
         Raises:
             ModelError: unknown name, missing weights, no such device, an enhancer that is corrupt or made for another
                 model, `enhance="on"` without an enhancer, or a restorer whose network cannot be loaded.
-            ConfigError: unknown `enhance`, `dtype` or `restore`.
+            ConfigError: unknown `enhance`, `refine`, `dtype` or `restore`.
         """
         from glesam.models.exported.model import load_exported, runtime_of
         from glesam.models.registry import bundled_enhancer, load_model
         from glesam.restore.registry import load_restorer
 
-        _mode(enhance), _dtype(dtype)  # a slip in these shall not cost loading a model first
+        _mode(enhance), _dtype(dtype), check_mode(refine)  # a slip in these shall not cost loading a model first
         restorer = (
             restore if isinstance(restore, Restorer) else load_restorer(restore, pick_device(device), restore_cache)
         )
         runtime = runtime or runtime_of(name)
         if runtime is not None:
             model, restoration = load_exported(name, runtime, device, dtype, enhancer)
-            return cls(model, enhance, restoration, name=str(name), restorer=restorer)
+            return cls(model, enhance, restoration, name=str(name), restorer=restorer, refine=refine)
         model = load_model(os.fspath(name), device=pick_device(device))
         folder = bundled_enhancer(name) if enhancer is None else Path(enhancer)
         if folder is None:
-            return cls(model, enhance, dtype=dtype, name=str(name), restorer=restorer)
+            return cls(model, enhance, dtype=dtype, name=str(name), restorer=restorer, refine=refine)
         from glesam.enhance.bundle import load_bundle
 
-        return cls(model, enhance, load_bundle(folder, model), dtype=dtype, name=str(name), restorer=restorer)
+        bundle = load_bundle(folder, model)
+        return cls(model, enhance, bundle, dtype=dtype, name=str(name), restorer=restorer, refine=refine)
 
     @property
     def enhance(self) -> str:
@@ -162,6 +170,15 @@ class Predictor(EverythingCalls):
                 "a model that was trained with one"
             )
         self._enhance = mode
+
+    @property
+    def refine(self) -> str:
+        """Mode "auto" or "off"; may be changed at any time, and holds from the next prediction on."""
+        return self._refine
+
+    @refine.setter
+    def refine(self, mode: str) -> None:
+        self._refine = check_mode(mode)
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -199,6 +216,7 @@ class Predictor(EverythingCalls):
         mask_input: Any = None,
         multimask: bool = False,
         tile: int | None = None,
+        obey: bool = True,
     ) -> Masks:
         """Segment N objects of the current picture.
 
@@ -210,6 +228,8 @@ class Predictor(EverythingCalls):
             mask_input: `(h, w)` or `(N, h, w)` logits of an earlier prediction.
             multimask: give three candidates for each object; `masks` is then the best by predicted score.
             tile: for big pictures, look at each object in a window of at least so many pixels; see docs/everything.md.
+            obey: with `refine="auto"`, a positive click is inside of its mask and a negative one outside, also where
+                the decoder did not follow; False is for clicks that are guesses.
 
         Returns:
             Masks at the picture's size, in the order of the prompts.
@@ -227,7 +247,7 @@ class Predictor(EverythingCalls):
         prompts = Prompts(*parts) if prompts is None else prompts
         if tile is not None:
             return self._predict_windows(prompts, multimask, tile)
-        return self._predict(picture, prompts, multimask, self._current_name)
+        return self._predict(picture, prompts, multimask, self._current_name, obey)
 
     def predict_batch(
         self,
@@ -289,16 +309,20 @@ class Predictor(EverythingCalls):
         """Read pictures, and restore and encode together those that are not in the cache, each once."""
         found: dict[str, Encoded] = {}
         fresh: dict[str, tuple[Tensor, ImageGeometry]] = {}
-        keys = []
+        keys: list[str] = []
+        guides = {}
         for source, name in zip(sources, names, strict=True):
             image = images.read(source)
             keys.append(images.content_hash(image))
             if keys[-1] in self._cache:
                 found[keys[-1]] = self._cache[keys[-1]]
             elif keys[-1] not in fresh:
-                fresh[keys[-1]] = self.model.prepare(self._better(image, name))
+                better = self._better(image, name)
+                fresh[keys[-1]], guides[keys[-1]] = self.model.prepare(better), make_guide(better)
         for batch in same_shape(fresh):
             found |= self._encode_fresh(batch)
+        for key, guide in guides.items():
+            found[key].guide = guide
         for key in keys:
             self._remember(key, found[key])
         return [found[key] for key in keys]
@@ -386,17 +410,23 @@ class Predictor(EverythingCalls):
         digests = [self._digest[:16]]
         if enhanced and self._restoration is not None and self._restoration.weights is not None:
             digests.append(self._restoration.weights[:16])
-        info = {"model": self.name, "enhanced": enhanced, "weights": "+".join(digests)}
+        info = {"model": self.name, "enhanced": enhanced, "weights": "+".join(digests), "refine": self._refine}
         return info if self.restorer is None else {**info, "restorer": f"{self.restorer.name}-{self.restorer.key}"}
 
     @torch.inference_mode()
-    def _predict(self, encoded: Encoded, prompts: Prompts, multimask: bool, name: str | None) -> Masks:
+    def _predict(
+        self, encoded: Encoded, prompts: Prompts, multimask: bool, name: str | None, obey: bool = True
+    ) -> Masks:
         """Decode all objects, group by group and chunk by chunk."""
         geometry, count = encoded.geometry, len(prompts)
+        prompts = prompts.check(geometry.original_size)
         embedding = self._embedding(encoded)
         step = self._chunk
-        answer = MaskAssembly(count, 3 if multimask else 1, geometry.original_size)
-        for indices, group in prompts.check(geometry.original_size).groups():
+        refiner = None
+        if self._refine != "off":
+            refiner = refiner_for(encoded, prompts, embedding is not encoded.raw, obey)
+        answer = MaskAssembly(count, 3 if multimask else 1, geometry.original_size, refiner)
+        for indices, group in prompts.groups():
             tensors = group.to_tensors(geometry, self.model.device)
             for start in range(0, len(indices), step):
                 chunk = slice(start, start + step)

@@ -15,6 +15,12 @@ Base64 = Annotated[str, Field(description="An encoded picture in base64; no addr
 Mode = Annotated[Enhance | None, Field(description="Whether the enhancer is used; the server's own mode if left out.")]
 
 
+Refine = Annotated[
+    Literal["auto", "off"] | None,
+    Field(description="Whether masks are refined; the server's own mode if left out."),
+]
+
+
 class PictureRequest(BaseModel):
     """A picture: either its id or itself."""
 
@@ -30,6 +36,7 @@ class SegmentRequest(PictureRequest):
     objects: Annotated[list[ObjectPrompt], Field(min_length=1)]
     multimask: Annotated[bool, Field(description="Give three candidates for each object too.")] = False
     enhance: Mode = None
+    refine: Refine = None
     format: MaskFormat = "rle"
 
 
@@ -37,6 +44,7 @@ class EverythingRequest(PictureRequest):
     """A picture whose every object is wanted."""
 
     enhance: Mode = None
+    refine: Refine = None
     points_per_side: Annotated[
         int | None, Field(ge=1, description="Points of the grid along each side; the library's number if left out.")
     ] = None

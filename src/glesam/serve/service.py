@@ -95,7 +95,9 @@ class Service:
             prompts.check(size)
             return self._bench(len(prompts), 4 if request.multimask else 1, size)
 
-        job = partial(_segment, prompts=prompts, multimask=request.multimask, form=request.format)
+        job = partial(
+            _segment, prompts=prompts, multimask=request.multimask, form=request.format, refine=self._refine(request)
+        )
         answer = await self._answer(request, choose, request.enhance, job)
         return {**answer, "milliseconds": _since(start)}
 
@@ -105,7 +107,12 @@ class Service:
         most = self.settings.max_points_per_side
         if (request.points_per_side or 0) > most:
             raise PromptError(f"expected at most {most} points_per_side, got {request.points_per_side}; ask for fewer")
-        job = partial(_everything, points_per_side=request.points_per_side, form=request.format)
+        job = partial(
+            _everything,
+            points_per_side=request.points_per_side,
+            form=request.format,
+            refine=self._refine(request),
+        )
         answer = await self._answer(request, lambda _: self._long, request.enhance, job)
         return {**answer, "milliseconds": _since(start)}
 
@@ -172,6 +179,10 @@ class Service:
         key, content, pixels = await self._decoder.run(partial(decode_picture, data, self.settings), deadline)
         self.store.put(key, StoredPicture(content, (pixels.shape[0], pixels.shape[1])))
         return key, pixels
+
+    def _refine(self, request: SegmentRequest | EverythingRequest) -> str:
+        """Whether the masks of a request are refined."""
+        return request.refine or self.settings.refine
 
     def _source(self, request: PictureRequest) -> bytes | str:
         """The picture that a request is about: bytes of a known one, or what was sent.
@@ -245,16 +256,18 @@ def _degraded(predictor: KeyedPredictor) -> bool | None:
     return predictor.degraded
 
 
-def _segment(predictor: Predictor, prompts: Prompts, multimask: bool, form: str) -> dict[str, Any]:
+def _segment(predictor: Predictor, prompts: Prompts, multimask: bool, form: str, refine: str) -> dict[str, Any]:
     """Predict, and encode at once: masks are large, and only one answer's are to be in memory."""
+    predictor.refine = refine
     masks = predictor.predict(prompts, multimask=multimask)
     height, width = masks.size
     objects = answer_objects(masks, form)
     return {"width": width, "height": height, "enhanced": bool(masks.info["enhanced"]), "objects": objects}
 
 
-def _everything(predictor: Predictor, points_per_side: int | None, form: str) -> dict[str, Any]:
+def _everything(predictor: Predictor, points_per_side: int | None, form: str, refine: str) -> dict[str, Any]:
     """Segment without prompts, and encode at once."""
+    predictor.refine = refine
     masks = predictor.generate() if points_per_side is None else predictor.generate(points_per_side=points_per_side)
     height, width = masks.size
     enhanced = bool(masks.info["enhanced"])

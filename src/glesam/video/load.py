@@ -20,6 +20,7 @@ def load_tracker(
     enhancer: str | os.PathLike[str] | None = None,
     restore: str | None = None,
     restore_cache: str | os.PathLike[str] | None = None,
+    refine: str = "auto",
 ) -> Tracker:
     """Load a model for clips.
 
@@ -33,13 +34,15 @@ def load_tracker(
         enhancer: folder of an enhancer, see `Predictor.from_pretrained`; works with the previous mask only.
         restore: restorer for each frame, see `Predictor.from_pretrained`; works with the previous mask only.
         restore_cache: folder that keeps restored frames.
+        refine: "auto" or "off", see `Predictor`.
 
     Raises:
-        ConfigError: unknown `kind`.
+        ConfigError: unknown `kind` or `refine`.
         ModelError: as `Predictor.from_pretrained`, or there is no memory and `kind` asks for it.
     """
     if kind not in KINDS:
         raise ConfigError(f"expected a kind of {', '.join(KINDS)}, got {kind!r}; name one of these")
+    from glesam.masks.refine import check_mode
     from glesam.predict.predictor import Predictor, pick_device
 
     if kind != "masks" and enhance != "on" and enhancer is None and restore is None:
@@ -47,7 +50,7 @@ def load_tracker(
 
         folder = _folder(model)
         if folder is not None and has_memory(folder):
-            return MemoryTracker(load_memory_model(folder, pick_device(device)), str(model))
+            return MemoryTracker(load_memory_model(folder, pick_device(device)), str(model), check_mode(refine))
     if kind == "memory":
         raise ModelError(
             f"expected SAM 2 weights with memory for kind='memory' without enhancing, got {model}; use a SAM 2 folder "
@@ -56,7 +59,7 @@ def load_tracker(
     from glesam.video.propagate import MaskPropagation
 
     predictor = Predictor.from_pretrained(
-        model, device, enhance, enhancer=enhancer, restore=restore, restore_cache=restore_cache
+        model, device, enhance, enhancer=enhancer, restore=restore, restore_cache=restore_cache, refine=refine
     )
     return MaskPropagation(predictor, multimask)
 

@@ -9,15 +9,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from glesam.errors import ModelError, PromptError
 from glesam.images.pixels import RGB
 from glesam.masks.masks import Masks
+from glesam.masks.refine import Refiner, check_mode, make_guide
 from glesam.models.base import CORNER_LABELS, ImageGeometry
 from glesam.models.sam.base import TIED_KEYS, check_image
 from glesam.models.sam.sam2 import squash
+from glesam.predict.finish import cell_of
 from glesam.prompts.prompts import Prompts
 from glesam.video.tracker import Tracker
 from glesam.weights.folders import brief, check_keys, read_config, read_weights
@@ -37,11 +41,13 @@ class MemoryTracker(Tracker):
     Args:
         model: transformers' `Sam2VideoModel`; it is put into evaluation mode.
         name: what results call the model.
+        refine: "auto" or "off", see `glesam.masks.refine`. Clicks hold on their own frame as far as the memory follows.
     """
 
     kind: ClassVar[str] = "memory"
 
-    def __init__(self, model: Any, name: str = "sam2") -> None:
+    def __init__(self, model: Any, name: str = "sam2", refine: str = "auto") -> None:
+        self._refine = check_mode(refine)
         self.model, self.name = model.eval(), name
         self._session: Any = None
         self._index = 0
@@ -131,10 +137,18 @@ class MemoryTracker(Tracker):
         output = self.model(self._session, frame_idx=self._index, frame=pixels)
         self._forget()
         logits = output.pred_masks.float()
-        inside = self._geometry(size).restore(logits)[:, 0] > 0
+        inside = self._cut(frame, self._geometry(size), logits)
         scores = torch.sigmoid(output.object_score_logits.float()).reshape(-1).cpu().numpy()
-        info = {"model": self.name, "enhanced": False, "tracker": self.kind}
-        return Masks(inside.cpu().numpy(), scores, logits[:, 0].cpu().numpy(), info=info)
+        info = {"model": self.name, "enhanced": False, "tracker": self.kind, "refine": self._refine}
+        return Masks(inside, scores, logits[:, 0].cpu().numpy(), info=info)
+
+    def _cut(self, frame: RGB, geometry: ImageGeometry, logits: Tensor) -> npt.NDArray[np.bool_]:
+        """Masks `(N, H, W)` of `(N, 1, h, w)` logits."""
+        enlarged = geometry.restore(logits)[:, 0].cpu().numpy()
+        if self._refine == "off":
+            return np.asarray(enlarged > 0, bool)
+        refiner = Refiner(make_guide(frame), cell_of(geometry), [None] * len(enlarged))
+        return np.stack([refiner.cut(each, index) for index, each in enumerate(enlarged)])
 
     def _forget(self) -> None:
         """Let go of what no later frame can reach: pixels, whole masks, and frames beyond the memory's length."""

@@ -184,7 +184,7 @@ class MaskPropagation(Tracker):
         # Places that were searched for have no logits, and are asked without.
         moved = [guess.logits for guess in guesses.values() if with_mask and guess.logits is not None]
         logits = np.stack(moved) if len(moved) == len(guesses) else None
-        masks = self.predictor.predict(Prompts(points, None, boxes, logits))
+        masks = self.predictor.predict(Prompts(points, None, boxes, logits), obey=False)
         return {
             index: (masks.masks[row], float(masks.scores[row]), masks.logits[row]) for row, index in enumerate(guesses)
         }

@@ -6,6 +6,7 @@ axis. Taking rows of Y and X restores a window alone, which for a small mask of 
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
 
 import numpy as np
@@ -13,6 +14,8 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
+from glesam.masks.obey import Clicks, Grey
+from glesam.masks.refine import POLICY, Policy, Refiner, enlarged
 from glesam.masks.runs import Box, RunMask, union
 from glesam.models.base import ImageGeometry
 
@@ -33,13 +36,22 @@ class Enlarger:
         low_size: `(h, w)` of the decoder's logits.
         size: `(H, W)` of the whole picture.
         offset: `(x, y)` of the view's top left pixel in it.
+        guide: grey values of the view, `(H, W)` uint8 or shrunk, to refine masks by; None cuts the logits at 0.
+        policy: how masks are refined.
     """
 
     def __init__(
-        self, geometry: ImageGeometry, low_size: tuple[int, int], size: tuple[int, int], offset: tuple[int, int]
+        self,
+        geometry: ImageGeometry,
+        low_size: tuple[int, int],
+        size: tuple[int, int],
+        offset: tuple[int, int],
+        guide: Grey | None = None,
+        policy: Policy = POLICY,
     ) -> None:
         self._geometry, self._low_size = geometry, low_size
         self._size, self._offset = size, offset
+        self._guide, self._policy = guide, policy
 
     @cached_property
     def _axes(self) -> tuple[Float, Float]:
@@ -51,19 +63,31 @@ class Enlarger:
         )
         return rows, columns
 
-    def enlarge(self, window: Float, corner: tuple[int, int], box: Box) -> RunMask:
-        """Enlarge one mask and cut it at 0.
+    def enlarge(
+        self,
+        window: Float,
+        corner: tuple[int, int],
+        box: Box,
+        clicks: Clicks | None = None,
+        obeys: bool = True,
+    ) -> RunMask:
+        """Enlarge one mask and cut it at 0, or refine it.
 
         Args:
             window: logits of the box and of `MARGIN` cells around it, as far as there are cells.
             corner: `(x, y)` cell of the window's top left.
             box: the mask's box in cells.
+            clicks: on the object, in pixels of the view; of use with a guide.
+            obeys: whether clicks are to hold.
         """
         rows, columns = self._axes
         (left, above), (x0, y0, x1, y1) = corner, box
         ys, xs = _reach(rows, y0, y1), _reach(columns, x0, x1)
         part = rows[ys[0] : ys[1], above : above + window.shape[0]] @ window
         across = columns[:, left : left + window.shape[1]].T
+        if self._guide is not None:
+            rest = Refiner(self._guide, self._cell, (clicks,), self._policy, obeys)
+            return self._refined(rest, part, across[:, xs[0] : xs[1]], (ys[0], xs[0]))
         step = max(1, BAND_PIXELS // max(1, ys[1] - ys[0]))
         dx, dy = self._offset
         bands = [
@@ -73,6 +97,24 @@ class Enlarger:
             for start in range(xs[0], xs[1], step)
         ]
         return bands[0] if len(bands) == 1 else union(bands)
+
+    @property
+    def _cell(self) -> float:
+        """Pixels of the view to a cell of the logits."""
+        geometry = self._geometry
+        return geometry.image_size / self._low_size[0] * geometry.original_size[0] / geometry.input_size[0]
+
+    def _refined(self, refiner: Refiner, part: Float, across: Float, corner: tuple[int, int]) -> RunMask:
+        """Refine the product of two factors, a mask's logits; `corner` is its `(row, column)` in the view.
+
+        A window larger than `BAND_PIXELS` is refined in fewer pixels, of which its logits have many to a cell.
+        """
+        height, width = part.shape[0], across.shape[1]
+        step = max(1, math.ceil(math.sqrt(height * width / BAND_PIXELS)))
+        window = slice(corner[0], corner[0] + height), slice(corner[1], corner[1] + width)
+        near = refiner.within(window, self._geometry.original_size, step)
+        mask = enlarged(near.cut(part[::step] @ across[:, ::step], 0), (height, width))
+        return RunMask.from_array(mask, self._size, corner[1] + self._offset[0], corner[0] + self._offset[1])
 
 
 def axis_weights(low: int, side: int, inside: int, length: int) -> Float:

@@ -11,8 +11,11 @@ import torch
 from glesam.errors import PromptError
 from glesam.everything.clicks import View
 from glesam.everything.filters import mask_boxes
+from glesam.masks.refine import DEGRADED, POLICY
 from glesam.masks.runs import Box, RunMask
 from glesam.masks.sparse import SparseMasks
+from glesam.models.base import ImageGeometry
+from glesam.predict.finish import clicks_of
 from glesam.prompts.prompts import Prompts
 from glesam.views.crops import is_cut
 from glesam.views.enlarge import MARGIN, Enlarger
@@ -89,13 +92,19 @@ class WindowPredictor:
         logits = output.low_res_logits[0, 0, best].float().cpu()
         x0, y0, x1, y1 = mask_boxes(logits[None])[0].tolist()
         score = float(output.iou[0, 0, best])
+        clicks = clicks_of(_shifted(prompt, window))[0] if view.guide is not None else None
+        if clicks is not None:
+            # A click may ask for what is not in the mask yet.
+            x0, y0, (y1, x1) = 0, 0, _cells(view.geometry, logits)
         if x1 == 0:
             return _empty(self._size), score
         left, above = max(0, x0 - MARGIN), max(0, y0 - MARGIN)
         part = logits[above : y1 + MARGIN, left : x1 + MARGIN].numpy()
         low_size = (logits.shape[0], logits.shape[1])
-        enlarger = Enlarger(view.geometry, low_size, self._size, (window[0], window[1]))
-        return enlarger.enlarge(part, (left, above), (x0, y0, x1, y1)), score
+        policy = DEGRADED if view.enhanced else POLICY
+        corner = (window[0], window[1])
+        enlarger = Enlarger(view.geometry, low_size, self._size, corner, view.guide, policy)
+        return enlarger.enlarge(part, (left, above), (x0, y0, x1, y1), clicks), score
 
 
 def window_around(frame: tuple[float, float, float, float], side: int, size: tuple[int, int]) -> Box:
@@ -132,6 +141,15 @@ def _shifted(prompt: Prompts, window: Box) -> Prompts:
     points = None if prompt.points is None else prompt.points - offset
     boxes = None if prompt.boxes is None else prompt.boxes - np.tile(offset, 2)
     return Prompts(points, prompt.labels, boxes)
+
+
+def _cells(geometry: ImageGeometry, logits: torch.Tensor) -> tuple[int, int]:
+    """Rows and columns of `(h, w)` logits that hold a part of the image and not padding only."""
+    rows, columns = (
+        -(-inside * cells // geometry.image_size)
+        for inside, cells in zip(geometry.input_size, logits.shape, strict=True)
+    )
+    return rows, columns
 
 
 def _empty(size: tuple[int, int]) -> RunMask:

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
 from typing import NamedTuple
+
+
+class Refine(str, Enum):
+    """Whether masks are refined."""
+
+    auto = "auto"
+    off = "off"
 
 
 class ModelChoice(NamedTuple):
@@ -16,6 +24,7 @@ class ModelChoice(NamedTuple):
         enhancer: folder of an enhancer, or None.
         restore: restorer, or None.
         restore_cache: folder for restored images, or None.
+        refine: auto or off.
     """
 
     name: str
@@ -24,3 +33,4 @@ class ModelChoice(NamedTuple):
     enhancer: Path | None = None
     restore: str | None = None
     restore_cache: Path | None = None
+    refine: str = "auto"

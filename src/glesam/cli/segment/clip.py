@@ -86,8 +86,10 @@ def segment_clip(item: str, wanted: Wanted, options: ClipOptions) -> None:
         enhancer=model.enhancer,
         restore=model.restore,
         restore_cache=model.restore_cache,
+        refine=model.refine,
     )
     info = {"model": model.name, "enhance": model.enhance, "tracker": tracker.kind, "multimask": options.multimask}
+    info["refine"] = model.refine
     info |= {key: str(value) for key in ("enhancer", "restore") if (value := getattr(model, key)) is not None}
     task = ClipTask(source, prompts, options.frame, options.max_frames, info)
     total = options.max_frames or (None if source.count is None else max(1, source.count - options.frame))

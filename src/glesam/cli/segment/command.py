@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from glesam.cli.common import FAILED, describe, progress, status_of, warn
-from glesam.cli.segment.choice import ModelChoice
+from glesam.cli.segment.choice import ModelChoice, Refine
 from glesam.cli.segment.outputs import OWN_OUTPUTS, STDOUT, Job, names_one_file, plan, write
 from glesam.common.messages import hint
 from glesam.errors import ConfigError, GlesamError, PromptError
@@ -93,6 +93,12 @@ def segment(
     enhance: Annotated[
         Enhance, typer.Option(help="Enhance degraded photos: always, never, or as the model sees fit.")
     ] = Enhance.auto,
+    refine: Annotated[
+        Refine,
+        typer.Option(
+            help="Masks with the photo's own edges, without crumbs, on which clicks hold; off: the decoder's."
+        ),
+    ] = Refine.auto,
     enhancer: Annotated[
         Path | None,
         typer.Option(help="Folder of an enhancer made for the model, see 'glesam train bundle'.", metavar="FOLDER"),
@@ -145,7 +151,7 @@ def segment(
     from glesam.cli.segment.folder import book_of
     from glesam.folders.ranks import from_environment
 
-    model_choice = ModelChoice(model, device, enhance.value, enhancer, _checked(restore), restore_cache)
+    model_choice = ModelChoice(model, device, enhance.value, enhancer, _checked(restore), restore_cache, refine.value)
     settings = everything_settings(everything, bool(point or box or prompts), points_per_side, tile)
     wanted = Wanted.parse(point or [], box or [], prompts) if settings is None else Wanted(None)
     wanted = replace(wanted, everything=settings, tile=tile)
@@ -332,7 +338,6 @@ def _worker(
 ) -> Callable[[Job], str]:
     """Load the model, in the process that will use it."""
     from glesam.cli.segment.folder import device_of
-    from glesam.predict.predictor import Predictor
 
     predictor = Predictor.from_pretrained(
         model.name,
@@ -341,6 +346,7 @@ def _worker(
         enhancer=model.enhancer,
         restore=model.restore,
         restore_cache=model.restore_cache,
+        refine=model.refine,
     )
     return functools.partial(_segment_one, predictor=predictor, wanted=wanted, multimask=multimask, book=book)
 

@@ -1,0 +1,41 @@
+"""How masks are finished: which refiner an image and its prompts get."""
+
+from __future__ import annotations
+
+from glesam.masks.obey import Clicks
+from glesam.masks.refine import DEGRADED, POLICY, Refiner
+from glesam.models.base import ImageGeometry
+from glesam.predict.embeddings import Encoded
+from glesam.prompts.prompts import MASK_STRIDE, Prompts
+
+
+def refiner_for(encoded: Encoded, prompts: Prompts, enhanced: bool, obey: bool) -> Refiner | None:
+    """The refiner for N objects of an image.
+
+    Args:
+        encoded: the image.
+        prompts: of the N objects.
+        enhanced: whether the image is treated as degraded.
+        obey: whether clicks are to hold; guesses are not.
+
+    Returns:
+        None where the image has no guide.
+    """
+    if encoded.guide is None:
+        return None
+    policy = DEGRADED if enhanced else POLICY
+    return Refiner(encoded.guide, cell_of(encoded.geometry), clicks_of(prompts), policy, obey)
+
+
+def cell_of(geometry: ImageGeometry) -> float:
+    """Pixels of the image to a cell of the decoder's logits."""
+    return MASK_STRIDE * geometry.original_size[0] / geometry.input_size[0]
+
+
+def clicks_of(prompts: Prompts) -> list[Clicks | None]:
+    """The clicks of each of N objects, None where it has none."""
+    if prompts.points is None or prompts.labels is None:
+        return [None] * len(prompts)
+    rows = zip(prompts.points, prompts.labels, prompts.has_box.tolist(), strict=True)
+    made = [Clicks.of(points, labels, box) for points, labels, box in rows]
+    return [clicks if len(clicks.labels) else None for clicks in made]

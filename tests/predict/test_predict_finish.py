@@ -1,0 +1,95 @@
+"""Refined masks through the predictor: what changes with them, and what must not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+
+from glesam import Predictor, Prompts
+from glesam.errors import ConfigError
+from glesam.images.reading import read
+from glesam.masks.refine import DEGRADED, POLICY
+from glesam.predict.finish import cell_of, clicks_of, refiner_for
+
+PHOTO = Path(__file__).parents[2] / "examples" / "photos" / "coffee.jpg"
+POINTS, LABELS = [[[300, 160], [60, 40]], [[210, 330], [300, 160]]], [[1, 0], [1, 0]]
+
+
+@pytest.fixture(scope="module")
+def predictor() -> Predictor:
+    made = Predictor.from_pretrained("compact", enhance="off")
+    made.set_image(PHOTO)
+    return made
+
+
+def enlarged(predictor: Predictor, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+    """Logits at the image's size, cut at 0."""
+    return (predictor._picture().geometry.restore(torch.from_numpy(logits)[:, None])[:, 0] > 0).numpy()
+
+
+def test_off_gives_the_decoders_masks_and_auto_leaves_its_numbers(predictor: Predictor) -> None:
+    refined = predictor.predict(points=POINTS, labels=LABELS)
+    predictor.refine = "off"
+    try:
+        raw = predictor.predict(points=POINTS, labels=LABELS)
+    finally:
+        predictor.refine = "auto"
+    assert np.array_equal(raw.masks, enlarged(predictor, raw.logits))
+    assert np.array_equal(raw.logits, refined.logits)
+    assert np.array_equal(raw.scores, refined.scores)
+    assert not np.array_equal(raw.masks, refined.masks)
+    assert (refined.info["refine"], raw.info["refine"]) == ("auto", "off")
+
+
+def test_clicks_hold_wherever_they_are(predictor: Predictor) -> None:
+    rng = np.random.default_rng(3)
+    height, width = predictor.image_size
+    points = rng.integers(0, (width, height), (6, 4, 2))
+    labels = np.tile([1, 0, 1, 0], (6, 1))
+    masks = predictor.predict(points=points, labels=labels, multimask=True)
+    assert masks.candidates is not None
+    for mask, candidates, spots in zip(masks.masks, masks.candidates, points, strict=True):
+        for each in (mask, *candidates):
+            assert each[spots[:, 1], spots[:, 0]].tolist() == [True, False, True, False]
+
+
+def test_guesses_need_not_hold(predictor: Predictor) -> None:
+    wrong = {"boxes": [[200, 60, 460, 240]], "points": [[[5, 5]]], "labels": [[1]]}
+    assert not predictor.predict(**wrong, obey=False).masks[0, 5, 5]
+    assert predictor.predict(**wrong).masks[0, 5, 5]
+
+
+def test_the_cached_image_keeps_its_guide_and_others_get_theirs(predictor: Predictor) -> None:
+    first = predictor.predict(boxes=[200, 60, 460, 240]).masks
+    predictor.set_image(read(PHOTO)[:, ::-1].copy())
+    predictor.set_image(PHOTO)
+    assert np.array_equal(predictor.predict(boxes=[200, 60, 460, 240]).masks, first)
+
+
+def test_masks_in_batches_are_those_one_by_one(predictor: Predictor) -> None:
+    prompts = Prompts(points=POINTS, labels=LABELS)
+    alone = predictor.predict(prompts).masks
+    assert np.array_equal(predictor.predict_batch([PHOTO], [prompts])[0].masks, alone)
+
+
+def test_refiner_takes_the_policy_for_degraded_images_and_the_cells_of_the_logits(predictor: Predictor) -> None:
+    encoded, prompts = predictor._picture(), Prompts(points=[[[1, 2]], []], boxes=[None, [0, 0, 9, 9]])
+    for enhanced, policy in ((False, POLICY), (True, DEGRADED)):
+        refiner = refiner_for(encoded, prompts, enhanced, True)
+        assert refiner is not None
+        assert refiner.policy == policy
+    width = predictor.image_size[1]
+    assert cell_of(encoded.geometry) == pytest.approx(4 * width / 512, rel=0.01)
+    first, second = clicks_of(prompts)
+    assert first is not None
+    assert first.pixels.tolist() == [[1, 2]]
+    assert second is None
+
+
+def test_an_unknown_mode_is_refused_before_a_model_is_loaded() -> None:
+    with pytest.raises(ConfigError, match="expected refine of auto or off"):
+        Predictor.from_pretrained("no-such-model", refine="maybe")
