@@ -55,7 +55,7 @@ def test_decode_equals_transformers_decoder_apart_from_the_occlusion_token(model
         # The occlusion token becomes one more prompt token of ours: attention has no order, only company.
         token = decoder.obj_score_token.weight[None]
         tokens = torch.cat([token, sparse[0]], dim=1)
-        ours, iou = model.mask_decoder.decode_all(embedding.latent, positions, tokens, dense, embedding.skips)
+        ours, iou, _ = model.mask_decoder.decode_all(embedding.latent, positions, tokens, dense, embedding.skips)
         theirs = [
             decoder(embedding.latent, positions, sparse, dense, multi, list(embedding.skips)) for multi in (False, True)
         ]

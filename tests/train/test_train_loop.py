@@ -85,3 +85,10 @@ def test_without_a_checkpoint_the_message_says_so(tmp_path):
     with pytest.raises(ConfigError, match="nothing was saved"):
         Trainer(_Stage(2, save_minutes=60.0), tmp_path).run()
     assert not (tmp_path / "last.pt").exists()
+
+
+def test_the_peak_can_be_held():
+    assert [learning_rate(s, 110, 10, hold=0.5) for s in (10, 35, 60)] == pytest.approx([1.0] * 3)
+    assert learning_rate(85, 110, 10, hold=0.5) == pytest.approx(0.01 + 0.99 / 2)
+    assert learning_rate(110, 110, 10, hold=0.5) == pytest.approx(0.01)
+    assert learning_rate(109, 110, 10, hold=1.0) == pytest.approx(1.0)

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from glesam.train.losses import bce_loss, dice_loss, focal_loss, hard_iou, mask_losses
+from glesam.train.losses import (
+    bce_loss,
+    dice_loss,
+    edge_loss,
+    focal_loss,
+    hard_iou,
+    mask_losses,
+    normalised_focal_loss,
+)
 
 
 @pytest.fixture(scope="module")
@@ -74,3 +82,31 @@ def test_iou_head_learns_the_actual_iou():
     actual = hard_iou(logits, targets[:, None].expand_as(logits))
     assert mask_losses(logits, actual, targets)["iou_head"] == 0
     assert mask_losses(logits, actual + 0.1, targets)["iou_head"] == pytest.approx(0.01, abs=1e-6)
+
+
+def test_normalised_focal_loss_equals_its_formula():
+    rng = np.random.default_rng(1)
+    logits, targets = rng.normal(size=(2, 5, 4)), rng.integers(0, 2, (2, 5, 4)).astype(float)
+    p = 1 / (1 + np.exp(-logits))
+    right = np.where(targets == 1, p, 1 - p)
+    weights = (1 - right) ** 2
+    expected = (weights * -np.log(right)).sum(axis=(1, 2)) / weights.sum(axis=(1, 2))
+    got = normalised_focal_loss(torch.from_numpy(logits), torch.from_numpy(targets))
+    np.testing.assert_allclose(got.numpy(), expected, rtol=1e-6)
+
+
+def test_edge_loss_counts_pixels_near_the_edge_more():
+    targets = np.zeros((1, 20, 20))
+    targets[0, 6:14, 6:14] = 1
+    logits = np.random.default_rng(2).normal(size=(1, 20, 20))
+    p = 1 / (1 + np.exp(-logits))
+    right = np.where(targets == 1, p, 1 - p)
+    weights = np.ones((20, 20))
+    for y in range(20):
+        for x in range(20):
+            window = targets[0, max(0, y - 3) : y + 4, max(0, x - 3) : x + 4].mean()
+            weights[y, x] += 5 * (0.02 < window < 0.98)
+    cross_entropy = (weights * -np.log(right[0])).sum() / weights.sum()
+    dice = 1 - (2 * (p * targets).sum() + 1) / (p.sum() + targets.sum() + 1)
+    got = edge_loss(torch.from_numpy(logits), torch.from_numpy(targets))
+    assert float(got) == pytest.approx(cross_entropy + dice, rel=1e-6)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -64,7 +64,7 @@ def base(
     if data:
         given["data"] = dict(_share(item) for item in data)
     options = read_config(BaseConfig, _stored(config, out, resume), given)
-    packs, validation = _open_data(options.data, options.val, cache)
+    packs, validation = _open_data(options.data, options.val, cache, options.kept_aside)
     _run(BaseStage(options, packs, validation), out, resume)
 
 
@@ -328,11 +328,13 @@ def _share(item: str) -> tuple[str, float]:
         return item, 1.0
 
 
-def _open_data(data: dict[str, float], val: str | None, cache: Path) -> tuple[list[Any], Any]:
-    """Pack the training sets and open the validation set."""
+def _open_data(
+    data: dict[str, float], val: str | None, cache: Path, aside: Sequence[str] = ()
+) -> tuple[list[Any], Any]:
+    """Pack the training sets, less what is kept aside of some, and open the validation set."""
     from glesam.data.readers.registry import open_dataset
     from glesam.errors import ConfigError
-    from glesam.train.feed.pack import pack
+    from glesam.train.feed.pack import PartOfPack, kept_aside, pack
 
     if not data:
         raise ConfigError("expected data to train on, got none; pass --data FOLDER or a config with 'data'")
@@ -340,7 +342,8 @@ def _open_data(data: dict[str, float], val: str | None, cache: Path) -> tuple[li
     for folder in data:
         dataset = open_dataset(folder)
         warn(f"{dataset.name}: {len(dataset)} photos")
-        packs.append(pack(dataset, cache))
+        whole = pack(dataset, cache)
+        packs.append(PartOfPack(whole, lambda name: not kept_aside(name)) if dataset.name in aside else whole)
     return packs, open_dataset(val) if val else None
 
 

@@ -94,7 +94,7 @@ class DecoderGraph(nn.Module):
         up = decoder.activation(decoder.upscale_conv2(up) + skip4)
         weights = torch.stack([mlp(tokens[:, 1 + i]) for i, mlp in enumerate(decoder.output_hypernetworks_mlps)], dim=1)
         logits = (weights @ up.flatten(2)).reshape(-1, len(decoder.output_hypernetworks_mlps), 4 * height, 4 * width)
-        inside = _keep_inside(logits[:, None], _boxes(point_coords, point_labels)[:, None])
+        inside = _keep_inside(logits[:, None], _boxes(point_coords, point_labels)[:, None], STRIDE // 4)
         return inside[:, 0], decoder.iou_prediction_head(tokens[:, 0])
 
     def _sparse(self, coords: Tensor, labels: Tensor) -> Tensor:

@@ -143,10 +143,12 @@ class MaskOutput:
     Attributes:
         low_res_logits: `(B, N, C, 4h, 4w)` float32; above 0 is inside. `C` is 3 with multimask, else 1.
         iou: `(B, N, C)` float32, the predicted IoU of each candidate.
+        fine: `(B, N, C, 8h, 8w)` float32 logits of models with masks at twice the resolution, else None.
     """
 
     low_res_logits: Tensor
     iou: Tensor
+    fine: Tensor | None = None
 
 
 class PromptableModel(nn.Module, ABC):

@@ -97,8 +97,22 @@ def with_tuned_state(model: Model, part: Part, state: dict[str, Tensor], names: 
             f"expected tensors of the {part} in {source}, got {unknown[0]}; use the model that it was tuned for"
         )
     check_keys({name: expected[name] for name in names}, state, source)
+    for child in _later_modules(target, set(names)):
+        setattr(target, child, None)
     target.load_state_dict({name: value.to(expected[name].dtype) for name, value in state.items()}, strict=False)
     return tuned.eval()
+
+
+def _later_modules(module: nn.Module, names: set[str]) -> list[str]:
+    """Optional modules that came to a part after it was tuned as a whole: the tuned part never knew them.
+
+    A part of which all else was tuned would be led astray by what such a module learned with other weights.
+    """
+    optional = tuple(f"{child}." for child in getattr(module, "OPTIONAL", ()))
+    own = set(module.state_dict())
+    if {name for name in own if not name.startswith(optional)} != names:
+        return []
+    return sorted({name.partition(".")[0] for name in own - names})
 
 
 def _family(part: Part) -> str:

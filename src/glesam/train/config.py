@@ -25,6 +25,7 @@ class StageConfig(BaseModel):
         lr: peak learning rate of AdamW.
         weight_decay: decoupled weight decay; none on biases, norms and embeddings.
         warmup: steps of linear warm-up, before a cosine down to a hundredth.
+        hold: share of the steps after warm-up that keep the peak rate, before the cosine.
         clip: largest gradient norm.
         ema: decay of the exponential moving average of the weights, which is what gets saved as the model.
         save_minutes: minutes between checkpoints.
@@ -41,6 +42,7 @@ class StageConfig(BaseModel):
     lr: float = 8e-4
     weight_decay: float = 0.05
     warmup: int = 200
+    hold: float = Field(default=0.0, ge=0, le=1)
     clip: float = 1.0
     ema: float = 0.999
     save_minutes: float = 5.0
@@ -81,6 +83,17 @@ class BaseConfig(StageConfig):
         paste: chance that cut-outs of one to three other photos are pasted into a view.
         refine: chance that a step ends with a corrective click on the mask of its first answer.
         drop_path: stochastic depth of the neck.
+        coarse: give the model a second look at half the size.
+        fine: give the model a head for masks at stride 2.
+        keep_prompts: leave what embeds points, boxes and their maps as it is, so that decoders tuned for degraded
+            images by an earlier run go on to fit.
+        corrected: how many of `prompts` go through rounds of corrective clicks before they count; 0 trains as without.
+        rounds: the most rounds, drawn anew at each step, at least one.
+        zoom: chance that a view is laid close around an object, so that it fills half to nine tenths of it.
+        twins: how many views of a batch come a second time, degraded; taken out of the batch's size.
+        levels: share of each level of degradation of these; see `PairConfig.levels`.
+        pull: weight of the distance between the latents of a degraded view and of its clear twin.
+        kept_aside: names of data sets of which a fifth is kept for measuring; see `data.pack.kept_aside`.
     """
 
     backbone: str = "lite2"
@@ -96,6 +109,18 @@ class BaseConfig(StageConfig):
     paste: float = 0.5
     refine: float = 0.25
     drop_path: float = 0.1
+    coarse: bool = False
+    fine: bool = False
+    keep_prompts: bool = False
+    corrected: int = Field(default=0, ge=0)
+    rounds: int = Field(default=3, ge=1)
+    zoom: float = Field(default=0.0, ge=0, le=1)
+    twins: int = Field(default=0, ge=0)
+    levels: dict[str, float] = Field(
+        default_factory=lambda: {"lq1": 0.2, "lq2": 0.25, "lq3": 0.25, "real:all:2": 0.1, "real:all:4": 0.2}
+    )
+    pull: float = Field(default=0.3, ge=0)
+    kept_aside: tuple[str, ...] = ()
 
 
 def read_config(kind: type[ConfigType], path: str | Path | None, overrides: dict[str, Any]) -> ConfigType:

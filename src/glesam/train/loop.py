@@ -167,7 +167,7 @@ class Trainer:
         config = self.stage.config
         # Knuth's multiplicative hash keeps neighbouring (seed, step, rank) apart within 32 bits.
         torch.manual_seed((config.seed * 2654435761 + self.step * 1_000_003 + self.accelerator.process_index) % 2**32)
-        rate = config.lr * learning_rate(self.step, self.total, config.warmup)
+        rate = config.lr * learning_rate(self.step, self.total, config.warmup, config.hold)
         for group, factor in zip(self.optimizer.param_groups, self.factors, strict=True):
             group["lr"] = rate * factor
         batch = {k: v.to(self.accelerator.device) for k, v in batch.items()}
@@ -268,9 +268,9 @@ def fill(model: nn.Module, state: dict[str, Tensor], frozen: Collection[str], ru
     model.load_state_dict(state, strict=False)
 
 
-def learning_rate(step: int, total: int, warmup: int) -> float:
-    """Factor on the peak rate: linear warm-up, then a cosine down to a hundredth."""
+def learning_rate(step: int, total: int, warmup: int, hold: float = 0.0) -> float:
+    """Factor on the peak rate: linear warm-up, the peak for a share of the rest, then a cosine down to a hundredth."""
     if step < warmup:
         return (step + 1) / warmup
-    progress = (step - warmup) / max(1, total - warmup)
+    progress = max(0.0, (step - warmup) / max(1, total - warmup) - hold) / max(1e-9, 1 - hold)
     return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))

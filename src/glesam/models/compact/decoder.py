@@ -12,6 +12,7 @@ from transformers.models.sam2.configuration_sam2 import Sam2MaskDecoderConfig
 from transformers.models.sam2.modeling_sam2 import Sam2Attention, Sam2MaskDecoder
 
 from glesam.models.compact.cells import nest, unnest
+from glesam.models.compact.fine import FineHead
 from glesam.models.compact.prompt_maps import DrawnPrompts
 from glesam.models.compact.two_way import FastTwoWay
 
@@ -49,7 +50,8 @@ class CompactMaskDecoder(Sam2MaskDecoder):  # type: ignore[misc]
         drawn: DrawnPrompts | None = None,
         masks: slice = slice(0, 4),
         repeats: int = 1,
-    ) -> tuple[Tensor, Tensor]:
+        fine: tuple[FineHead, Tensor] | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Decode M prompts.
 
         Args:
@@ -61,9 +63,10 @@ class CompactMaskDecoder(Sam2MaskDecoder):  # type: ignore[misc]
             drawn: the prompts as maps.
             masks: which of the masks; index 0 is the single mask, 1 to 3 the candidates.
             repeats: how many equal tokens the last of `sparse` stands for; 1 while gradients are recorded.
+            fine: head for masks at stride 2 and the image's early features, `(M or 1, 16, 8h, 8w)`.
 
         Returns:
-            `(M, K, 4h, 4w)` logits and `(M, K)` predicted IoU of the K masks.
+            `(M, K, 4h, 4w)` logits and `(M, K)` predicted IoU of the K masks, and with `fine` `(M, K, 8h, 8w)` logits.
         """
         count, (h, w) = sparse.shape[0], latent.shape[2:]
         tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight]).expand(count, -1, -1)
@@ -77,7 +80,8 @@ class CompactMaskDecoder(Sam2MaskDecoder):  # type: ignore[misc]
         pixels = self._activate(pixels if drawn is None else drawn.add_fine(pixels))
         logits = torch.stack(weights, dim=1) @ pixels.transpose(1, 2)
         logits = unnest(logits, (h, w))
-        return logits, cast(Tensor, self.iou_prediction_head(tokens[:, 0])[:, masks])
+        finer = None if fine is None else fine[0](tokens[:, 1], pixels, fine[1], logits)
+        return logits, cast(Tensor, self.iou_prediction_head(tokens[:, 0])[:, masks]), finer
 
     def _upscale(self, image: Tensor, skip8: Tensor, skip4: Tensor) -> Tensor:
         """Four times finer, from `(M, L, 256)` cells to `(M, L * 16, 32)` pixels in the order of `nest`.

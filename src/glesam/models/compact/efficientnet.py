@@ -113,7 +113,15 @@ class EfficientNetLite(nn.Module):
 
     def forward(self, pixel_values: Tensor) -> list[Tensor]:
         """Return the maps at strides 4, 8, 16 and 32 of `(B, 3, H, W)` pixel values, `(x - 127) / 128`."""
-        x, maps = F.relu6(self.stem(pixel_values), inplace=True), []
+        return self.after_stem(self.look(pixel_values))
+
+    def look(self, pixel_values: Tensor) -> Tensor:
+        """Return the stem's map `(B, 32, H / 2, W / 2)`."""
+        return F.relu6(self.stem(pixel_values), inplace=True)
+
+    def after_stem(self, x: Tensor) -> list[Tensor]:
+        """Return the maps at strides 4, 8, 16 and 32 of the stem's map, which is left as it is."""
+        maps = []
         for i, block in enumerate(self.blocks):
             x = block(x)
             if i in self.taps:

@@ -34,8 +34,11 @@ from glesam.models.base import (
     squared,
     without_padding,
 )
+from glesam.models.compact.coarse import CoarseLook
 from glesam.models.compact.decoder import SHAPES_KEPT, CompactMaskDecoder
 from glesam.models.compact.efficientnet import EfficientNetLite
+from glesam.models.compact.fine import WIDTH as FINE_WIDTH
+from glesam.models.compact.fine import FineHead
 from glesam.models.compact.neck import Neck
 from glesam.models.compact.pixels import lay_into_square, to_pixel_values
 from glesam.models.compact.prompt_maps import PromptMaps
@@ -51,6 +54,8 @@ from glesam.weights.folders import (
 )
 
 STRIDE = 16
+FINE = "fine"
+"""Among an embedding's extras, the early features at stride 2 for the fine head, `(B, 16, H / 2, W / 2)`."""
 _OUTSIDE = -10.0
 """Logit of what a box rules out: certain, and within the range of the model's own answers."""
 
@@ -67,6 +72,8 @@ class CompactConfig:
         drop_path: stochastic depth of the neck in training.
         prompt_slots: points that a prompt is filled up to with padding, box corners counted as two.
         prompt_maps: give boxes and clicks to the decoder as maps too; see `PromptMaps`.
+        coarse: look at the image at half its size too; see `CoarseLook`.
+        fine: masks at stride 2; see `FineHead`.
     """
 
     backbone: str = "lite2"
@@ -76,10 +83,15 @@ class CompactConfig:
     drop_path: float = 0.1
     prompt_slots: int = 7
     prompt_maps: bool = False
+    coarse: bool = False
+    fine: bool = False
 
 
 class CompactEncoder(nn.Module):
     """Image to latent at stride 16 and two skips at strides 4 and 8."""
+
+    OPTIONAL: ClassVar[tuple[str, ...]] = ("coarse", "early")
+    """Modules that a model may go without."""
 
     def __init__(self, config: CompactConfig) -> None:
         super().__init__()
@@ -91,11 +103,16 @@ class CompactEncoder(nn.Module):
             # Zero at the start: the decoder first learns from the latent, then takes detail as it helps.
             nn.init.zeros_(skip.weight)
             nn.init.zeros_(skip.bias)  # type: ignore[arg-type]
+        self.coarse = CoarseLook([c8, c16, c32], 256) if config.coarse else None
+        self.early = nn.Conv2d(32, FINE_WIDTH, 1) if config.fine else None
 
     def forward(self, pixel_values: Tensor) -> Embedding:
         """Encode `(B, 3, S, S)` pixel values, S a multiple of 32."""
-        map4, map8, map16, map32 = self.backbone(pixel_values)
-        return Embedding(self.neck(map8, map16, map32), (self.skip4(map4), self.skip8(map8)))
+        stem = self.backbone.look(pixel_values)
+        early = {} if self.early is None else {FINE: self.early(stem)}
+        map4, map8, map16, map32 = self.backbone.after_stem(stem)
+        coarse = None if self.coarse is None else self.coarse(self.backbone, pixel_values)
+        return Embedding(self.neck(map8, map16, map32, coarse), (self.skip4(map4), self.skip8(map8)), early)
 
 
 class CompactModel(PromptableModel):
@@ -118,6 +135,7 @@ class CompactModel(PromptableModel):
                 nn.init.normal_(embedding.weight)
         self.mask_decoder = CompactMaskDecoder(Sam2MaskDecoderConfig())
         self.prompt_maps = PromptMaps(256, 32) if self.config.prompt_maps else None
+        self.fine = FineHead() if self.config.fine else None
         self._positions: dict[object, Tensor] = {}
 
     def preprocess(self, image: npt.NDArray[np.uint8]) -> tuple[Tensor, ImageGeometry]:
@@ -144,10 +162,21 @@ class CompactModel(PromptableModel):
     def decode(self, embedding: Embedding, prompts: PromptTensors, multimask: bool = False) -> MaskOutput:
         """Decode `(B, N)` prompts; see `PromptableModel.decode`. Logits are square, whatever the latent's shape."""
         prompts = replace(prompts, mask_input=without_padding(prompts.mask_input, embedding.latent))
-        logits, iou = self.decode_all(embedding, prompts, masks=slice(1, 4) if multimask else slice(0, 1))
+        masks = slice(1, 4) if multimask else slice(0, 1)
+        *all_logits, iou = self._decode_both(embedding, prompts, masks)
         if prompts.boxes is not None:
-            logits = _keep_inside(logits, prompts.boxes.to(logits))
-        return MaskOutput(squared(logits.float()), iou.float())
+            boxes = prompts.boxes
+            all_logits = [
+                _keep_inside(logits, boxes.to(logits), stride)
+                for logits, stride in zip(all_logits, (4, 2), strict=False)
+            ]
+        low, *fine = (squared(logits.float()) for logits in all_logits)
+        return MaskOutput(low, iou.float(), fine[0] if fine else None)
+
+    def _decode_both(self, embedding: Embedding, prompts: PromptTensors, masks: slice) -> tuple[Tensor, ...]:
+        """Logits at stride 4, those at stride 2 if the model has them, and the predicted IoU."""
+        logits, iou, fine = self.decode_fine(embedding, prompts, masks=masks)
+        return (logits, iou) if fine is None else (logits, fine, iou)
 
     def decode_all(
         self,
@@ -165,12 +194,34 @@ class CompactModel(PromptableModel):
                 S moves them about the frame, so that distances and places mean the same at every size.
             masks: which of the masks, index 0 the single mask and 1 to 3 the candidates.
         """
+        return self._decode(embedding, prompts, origin, masks, None)[:2]
+
+    def decode_fine(
+        self,
+        embedding: Embedding,
+        prompts: PromptTensors,
+        origin: Tensor | None = None,
+        masks: slice = slice(0, 4),
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """As `decode_all`, with `(B, N, K, 8h, 8w)` logits of the fine head besides; None without one."""
+        return self._decode(embedding, prompts, origin, masks, self.fine)
+
+    def _decode(
+        self,
+        embedding: Embedding,
+        prompts: PromptTensors,
+        origin: Tensor | None,
+        masks: slice,
+        fine: FineHead | None,
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Decode prompts; see `decode_all` and `decode_fine`."""
         prompts = prompts.map(lambda t: t.to(self.device))
         batch, count = prompts.shape
         origin = None if origin is None else origin.to(self.device)
         coords, labels = self._points(prompts)
         sparse, repeats = self._sparse(coords, labels, origin)
-        latent, *skips = (_per_prompt(m, count) for m in (embedding.latent, *embedding.skips))
+        each = embedding.map(lambda m: _per_prompt(m, count))
+        latent, skips, early = each.latent, each.skips, each.extras.get(FINE)
         if prompts.mask_input is None:
             dense = self.prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1)
         else:
@@ -180,10 +231,14 @@ class CompactModel(PromptableModel):
         if self.prompt_maps is not None:
             drawn = self.prompt_maps(coords.flatten(0, 1), labels.flatten(0, 1), size, STRIDE)
         positions = self._grid_positions(latent.shape[-2:], origin)
-        logits, iou = self.mask_decoder.decode_all(
-            latent, positions, sparse, dense, (skips[0], skips[1]), drawn, masks, repeats
+        # A tuned encoder may be older than the fine head and give no early features.
+        head = None if fine is None or early is None else (fine, early)
+        logits, iou, finer = self.mask_decoder.decode_all(
+            latent, positions, sparse, dense, (skips[0], skips[1]), drawn, masks, repeats, head
         )
-        return logits.view(batch, count, *logits.shape[1:]), iou.view(batch, count, -1)
+        if finer is not None:
+            finer = finer.view(batch, count, *finer.shape[1:])
+        return logits.view(batch, count, *logits.shape[1:]), iou.view(batch, count, -1), finer
 
     def _points(self, prompts: PromptTensors) -> tuple[Tensor, Tensor]:
         """Points `(B, N, K, 2)` and labels `(B, N, K)` of prompts, boxes first, as two corner points."""
@@ -238,6 +293,15 @@ class CompactModel(PromptableModel):
             self.prompt_maps = PromptMaps(256, 32).to(self.device, self.dtype)
         return self
 
+    def grown(self, coarse: bool = False, fine: bool = False) -> CompactModel:
+        """A model with the same answers and weights that has the second look or the fine head too, zero at first."""
+        config = replace(self.config, coarse=coarse or self.config.coarse, fine=fine or self.config.fine)
+        if config == self.config:
+            return self
+        model = CompactModel(config)
+        model.load_state_dict({**model.state_dict(), **self.state_dict()})
+        return model.to(self.device, self.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
     def place(self, device: str | torch.device, dtype: torch.dtype) -> CompactModel:
         """Move to a device and floating type; positions stay in float32, since in bfloat16 clicks would move."""
         holder = self.prompt_encoder.shared_embedding
@@ -280,12 +344,13 @@ class CompactModel(PromptableModel):
         return model.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
-def _keep_inside(logits: Tensor, boxes: Tensor, margin: float = 0.05) -> Tensor:
+def _keep_inside(logits: Tensor, boxes: Tensor, stride: int, margin: float = 0.05) -> Tensor:
     """Take away what lies outside the boxes, `(B, N, 4)` in input pixels, grown on each side by a share of their size.
+
+    Logits have a cell for every `stride` pixels.
 
     The model's masks leak out of boxes where neighbours look alike. The margin leaves room for boxes drawn by hand.
     """
-    stride = STRIDE // 4
     ys, xs = (torch.arange(n, device=logits.device) * stride + (stride - 1) / 2 for n in logits.shape[-2:])
     x0, y0, x1, y1 = boxes[..., None, None].unbind(dim=2)
     spare_x, spare_y = margin * (x1 - x0), margin * (y1 - y0)

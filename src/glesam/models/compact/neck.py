@@ -88,11 +88,22 @@ class Neck(nn.Module):
         self.merge = nn.Sequential(*(ConvBlock(channels, 2, drop_path) for _ in range(conv_blocks)))
         self.norm = LayerNorm2d(channels)
 
-    def forward(self, map8: Tensor, map16: Tensor, map32: Tensor) -> Tensor:
-        """Return the `(B, channels, H/16, W/16)` latent."""
-        coarse = self.attention(self.lateral32(map32))
-        coarse = F.interpolate(coarse, map16.shape[-2:], mode="bilinear", align_corners=False)
-        merged: Tensor = self.norm(self.merge(self.lateral8(map8) + self.lateral16(map16) + coarse))
+    def forward(
+        self, map8: Tensor, map16: Tensor, map32: Tensor, coarse: tuple[Tensor, Tensor] | None = None
+    ) -> Tensor:
+        """Return the `(B, channels, H/16, W/16)` latent.
+
+        Args:
+            map8: the backbone's map at stride 8.
+            map16: at stride 16.
+            map32: at stride 32.
+            coarse: what a coarse look adds at strides 16 and 32; see `CoarseLook`.
+        """
+        deep, fine = self.lateral32(map32), self.lateral8(map8) + self.lateral16(map16)
+        if coarse is not None:
+            deep, fine = deep + coarse[1], fine + coarse[0]
+        deep = F.interpolate(self.attention(deep), map16.shape[-2:], mode="bilinear", align_corners=False)
+        merged: Tensor = self.norm(self.merge(fine + deep))
         return merged
 
 

@@ -23,6 +23,38 @@ def random_points(region: Bool, count: int, rng: np.random.Generator) -> npt.NDA
     return points
 
 
+def centre_point(region: Bool) -> npt.NDArray[np.float32]:
+    """The `(1, 2)` point `(x, y)` of a non-empty `(H, W)` region farthest from its edge and the image's."""
+    padded = np.pad(region, 1).astype(np.uint8)
+    distance = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
+    y, x = np.unravel_index(int(distance.argmax()), distance.shape)
+    return np.array([[x, y]], np.float32)
+
+
+def start_prompt(
+    region: Bool, slots: int, rng: np.random.Generator
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    """Draw how a user begins with an object: a box (three in ten), or one click, half of them at its centre.
+
+    Args:
+        region: `(H, W)` the object, not empty.
+        slots: number of points returned, two at least.
+        rng: the only source of randomness.
+
+    Returns:
+        As `sample_prompt`.
+    """
+    points, labels = np.zeros((slots, 2), np.float32), np.full(slots, PADDING_LABEL, np.int64)
+    if rng.random() < 0.3:
+        ratio = float(rng.choice([0.0, 0.05, 0.1]))
+        points[:2] = loosen_box(bounding_box(region), ratio, region.shape, rng).reshape(2, 2)
+        labels[:2] = CORNER_LABELS
+    else:
+        points[:1] = centre_point(region) if rng.random() < 0.5 else random_points(region, 1, rng)
+        labels[0] = 1
+    return points, labels
+
+
 def bounding_box(region: Bool) -> npt.NDArray[np.float32]:
     """Tight box `(x0, y0, x1, y1)` of a non-empty `(H, W)` region; x1 and y1 are the last pixels' far edges."""
     ys, xs = np.flatnonzero(region.any(axis=1)), np.flatnonzero(region.any(axis=0))
@@ -43,7 +75,7 @@ def loosen_box(
 
 
 def sample_prompt(
-    region: Bool, ids: npt.NDArray[np.int32], slots: int, rng: np.random.Generator
+    region: Bool, ids: npt.NDArray[np.int32], slots: int, rng: np.random.Generator, centre: float = 0.0
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
     """Draw one training prompt for an object.
 
@@ -52,6 +84,7 @@ def sample_prompt(
         ids: `(H, W)` all objects, for clicks on neighbours.
         slots: number of points returned; unused ones have the padding label.
         rng: the only source of randomness.
+        centre: chance that a click without others is at the object's centre.
 
     Returns:
         `(slots, 2)` coordinates and `(slots,)` labels: 1 inside, 0 outside, 2 and 3 box corners, -1 padding.
@@ -64,7 +97,8 @@ def sample_prompt(
         parts.append((box.reshape(2, 2), list(CORNER_LABELS)))
     if kind >= 0.35:
         count = int(rng.choice([1, 2, 3, 4, 6], p=[0.25, 0.15, 0.35, 0.15, 0.1]))
-        parts.append((random_points(region, count, rng), [1] * count))
+        at_centre = count == 1 and centre > 0 and rng.random() < centre
+        parts.append((centre_point(region) if at_centre else random_points(region, count, rng), [1] * count))
         if rng.random() < 0.2:
             around = _surroundings(region, ids, rng)
             if around.any():

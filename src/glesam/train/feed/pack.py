@@ -55,6 +55,29 @@ class PhotoPack:
         return Sample(self.names[index], image, mask.astype(np.int32))
 
 
+class PartOfPack(PhotoPack):
+    """Some of the samples of a pack.
+
+    Args:
+        whole: the pack.
+        wanted: which names are wanted.
+    """
+
+    def __init__(self, whole: PhotoPack, wanted: Callable[[str], bool]) -> None:
+        self.whole, self.name = whole, whole.name
+        self.positions = [i for i, name in enumerate(whole.names) if wanted(name)]
+        self.names = [whole.names[i] for i in self.positions]
+
+    def __getitem__(self, index: int) -> Sample:
+        """Return a sample; see `PhotoPack`."""
+        return self.whole[self.positions[index]]
+
+
+def kept_aside(name: str) -> bool:
+    """Whether an image is one of the fifth that is kept for measuring, by the digest of its name without folder."""
+    return int(hashlib.sha256(name.rpartition("/")[2].encode()).hexdigest(), 16) % 5 == 0
+
+
 def pack(
     dataset: SegmentationDataset,
     cache: str | Path,

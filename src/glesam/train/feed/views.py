@@ -76,6 +76,10 @@ class TrainingBatches(Dataset[Batch]):
         batch["origin"] = torch.from_numpy(rng.uniform(0, room + 1e-9, 2).astype(np.float32))
         return batch
 
+    def view(self, phase: Phase) -> ViewConfig:
+        """How the views of a phase are cut."""
+        return ViewConfig(scale=phase.scale)
+
     def photo(self, rng: np.random.Generator) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
         """Draw a photo: a set by its share, then any of its photos."""
         pack = self.packs[int(rng.choice(len(self.packs), p=self.shares))]
@@ -87,9 +91,7 @@ class TrainingBatches(Dataset[Batch]):
         while True:
             photo, objects = self.photo(rng)
             # Colours before the warp: the padding keeps the grey that it has at inference.
-            image, mask = random_view(
-                jitter_colour(photo, rng), objects, phase.image_size, ViewConfig(scale=phase.scale), rng
-            )
+            image, mask = random_view(jitter_colour(photo, rng), objects, phase.image_size, self.view(phase), rng)
             if rng.random() < self.config.paste:
                 for _ in range(int(rng.integers(1, 4))):
                     image, mask = paste_object(image, mask, *self.photo(rng), rng)

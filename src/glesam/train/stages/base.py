@@ -16,9 +16,11 @@ from glesam.models.compact.pixels import to_pixel_values
 from glesam.train.config import BaseConfig, read_config
 from glesam.train.feed.clicks import bounding_box, random_points
 from glesam.train.feed.pack import PhotoPack
+from glesam.train.feed.twins import TwinBatches
 from glesam.train.feed.views import Batch, TrainingBatches
 from glesam.train.loop import CHECKPOINT, fill
 from glesam.train.losses import hard_iou, mask_losses
+from glesam.train.stages.rounds import RoundsObjective
 
 
 class BaseObjective(nn.Module):
@@ -78,16 +80,22 @@ class BaseStage:
 
     def __init__(self, config: BaseConfig, packs: list[PhotoPack], val: SegmentationDataset | None = None) -> None:
         self.config, self.packs, self.val = config, packs, val
-        self.objective = BaseObjective(build_model(config), config.refine)
+        model = build_model(config)
+        self.objective: nn.Module = BaseObjective(model, config.refine)
+        if _in_rounds(config):
+            self.objective = RoundsObjective(model, config)
 
     def batches(self, rank: int) -> TrainingBatches:
         """The stream of training batches of a process."""
+        if _in_rounds(self.config):
+            return TwinBatches(self.packs, list(self.config.data.values()), self.config, rank)
         return TrainingBatches(self.packs, list(self.config.data.values()), self.config, rank)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Backbone and the rest apart; weight decay on matrices only."""
         groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-        for name, parameter in self.objective.model.named_parameters():
+        model = cast(CompactModel, self.objective.model)
+        for name, parameter in model.named_parameters():
             if parameter.requires_grad:
                 key = (name.startswith("encoder.backbone."), parameter.ndim > 1 and "embed" not in name)
                 groups.setdefault(key, []).append(parameter)
@@ -111,6 +119,11 @@ class BaseStage:
         cast(CompactModel, model).save_pretrained(folder, half=True)
 
 
+def _in_rounds(config: BaseConfig) -> bool:
+    """Whether a configuration asks for more than one answer to each prompt on clear views."""
+    return config.corrected > 0 or config.twins > 0 or config.fine
+
+
 def build_model(config: BaseConfig) -> CompactModel:
     """Make the model to train: from scratch, from ImageNet weights, or from a saved one; early layers frozen."""
     torch.manual_seed(config.seed)
@@ -121,11 +134,22 @@ def build_model(config: BaseConfig) -> CompactModel:
         from glesam.train.stages.imagenet import pretrained_state
 
         model.encoder.backbone.load_state_dict(pretrained_state(config.backbone))
+    model = model.grown(config.coarse, config.fine)
+    if config.keep_prompts:
+        _keep_prompts(model)
     backbone = model.encoder.backbone
     frozen = [backbone.stem, *backbone.blocks[: backbone.taps[1] + 1]] if config.pretrained else []
     for module in frozen:
         module.requires_grad_(False)
     return model.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def _keep_prompts(model: CompactModel) -> None:
+    """Freeze what embeds points, boxes and their maps; the mask prompt learns on."""
+    model.prompt_encoder.requires_grad_(False)
+    model.prompt_encoder.mask_embed.requires_grad_(True)
+    if model.prompt_maps is not None:
+        model.prompt_maps.requires_grad_(False)
 
 
 def _initial(init: str) -> CompactModel:
@@ -138,8 +162,10 @@ def _initial(init: str) -> CompactModel:
     checkpoint = Path(init) / CHECKPOINT
     if not checkpoint.is_file():
         return CompactModel.from_pretrained(init).with_prompt_maps()
-    # Checkpoints leave frozen layers out: they are those of ImageNet, whatever the run itself started from.
-    model = build_model(read_config(BaseConfig, Path(init) / "config.json", {}).model_copy(update={"init": None}))
+    # Checkpoints leave frozen layers out: those of the backbone are ImageNet's, whatever the run itself started from,
+    # but embeddings of prompts that were kept are those of that start.
+    config = read_config(BaseConfig, Path(init) / "config.json", {})
+    model = build_model(config if config.keep_prompts else config.model_copy(update={"init": None}))
     frozen = {name for name, weight in model.named_parameters() if not weight.requires_grad}
     fill(model, torch.load(checkpoint, map_location="cpu", weights_only=True)["ema"], frozen, Path(init))
     return model
@@ -168,7 +194,8 @@ def validate(model: CompactModel, data: SegmentationDataset, count: int, seed: i
                 "box": PromptTensors(boxes=geometry.to_input(box.view(1, 1, 2, 2)).flatten(2)),
             }
             for name, prompt in prompts.items():
-                logits = geometry.restore(model.decode(embedding, prompt).low_res_logits[0])
+                answer = model.decode(embedding, prompt)
+                logits = geometry.restore((answer.low_res_logits if answer.fine is None else answer.fine)[0])
                 truth = torch.from_numpy(region)[None, None].to(logits)
                 scores[name].append(float(hard_iou(logits, truth)))
     return {name: float(np.mean(values)) if values else 0.0 for name, values in scores.items()}

