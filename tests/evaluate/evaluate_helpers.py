@@ -28,7 +28,7 @@ class FakePredictor:
     asked: list[dict[str, Any]] = field(default_factory=list)
     image: np.ndarray | None = None
 
-    def set_image(self, image: np.ndarray) -> None:
+    def set_image(self, image: np.ndarray, name: str | None = None) -> None:
         self.image = image.astype(float)
         self.encoded += 1
 

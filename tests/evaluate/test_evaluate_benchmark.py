@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 from evaluate_helpers import FakeLoader, FakeMasks, FakePredictor, make_folder
+from skimage.metrics import peak_signal_noise_ratio
 
 from glesam.degrade.levels import parse_levels
 from glesam.errors import ConfigError, DataError, ModelError
@@ -47,6 +48,36 @@ def test_rows_hold_what_was_measured(tmp_path: Path, source: Source) -> None:
         assert row.sharpness == pytest.approx(sharpness(sample.image))
     # The fake model finds discs and rectangles of one colour exactly from points; in boxes it takes all that is bright.
     assert all(row.iou == row.dice == row.boundary_iou == 1.0 for row in results.rows if row.prompt == "points:3")
+
+
+def test_rows_hold_the_psnr_of_what_the_model_got(tmp_path: Path, source: Source) -> None:
+    config = _config(levels="clear,lq2,robustseg:elastic:3,robustseg:fog:3", prompts="points:3")
+    rows = run_benchmark(config, [source], tmp_path / "out", FakeLoader()).rows
+    clear = {name: source.load(name, parse_levels(["clear"])[0], 0, "test").image for name in source.names}
+    for row in rows:
+        if row.level == "robustseg:elastic:3":  # moves pixels
+            assert row.psnr is None
+            continue
+        low = source.load(row.image, parse_levels([row.level])[0], 0, "test").image
+        assert row.psnr == (np.inf if row.level == "clear" else peak_signal_noise_ratio(clear[row.image], low))
+
+
+def test_rows_of_a_restorer_are_those_of_restored_pictures(tmp_path: Path, source: Source) -> None:
+    asked: list[str | None] = []
+
+    class Restoring(FakePredictor):
+        def set_image(self, image: np.ndarray, name: str | None = None) -> None:
+            asked.append(name)
+            self.seen_image = cv2.medianBlur(image, 5)
+            super().set_image(self.seen_image)
+
+    config = _config(models="m60@restore=median:5", levels="lq3", prompts="points:3")
+    rows = run_benchmark(config, [source], tmp_path / "out", lambda spec: Restoring()).rows
+    clear, low = (source.load("p01", level, 0, "test").image for level in parse_levels(["clear,lq3"]))
+    row = next(row for row in rows if row.image == "p01")
+    assert row.psnr == peak_signal_noise_ratio(clear, cv2.medianBlur(low, 5))
+    assert row.sharpness == sharpness(cv2.medianBlur(low, 5))
+    assert asked == [f"lq3/{name}" for name in source.names]
 
 
 def test_rows_equal_asking_by_hand(tmp_path: Path, source: Source) -> None:

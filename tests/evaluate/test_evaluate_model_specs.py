@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,29 @@ def test_malformed_models_are_refused(text: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse_model(text)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("compact@restore=unet:runs/a@b", ModelSpec("compact", "auto", "", None, "unet:runs/a@b")),
+        ("compact+runs/x@enhance=off@restore=median:5", ModelSpec("compact", "off", "", "runs/x", "median:5")),
+        ("compact@restore=nlm@enhance=on", ModelSpec("compact", "on", "", None, "nlm")),
+    ],
+)
+def test_restorers_stand_beside_the_mode(text: str, expected: ModelSpec) -> None:
+    assert parse_model(text) == dataclasses.replace(expected, label=text)
+
+
+@pytest.mark.parametrize("text", ["compact@restore=medain", "compact@restore=unet", "compact@restore=nlm@restore=nlm"])
+def test_unknown_restorers_are_refused(text: str) -> None:
+    with pytest.raises(ConfigError):
+        parse_model(text)
+
+
+def test_fingerprint_follows_the_restorer(tmp_path: Path) -> None:
+    texts = ("someone/model", "someone/model@restore=median", "someone/model@restore=median:5")
+    assert len({fingerprint(parse_model(text, "off")) for text in texts}) == 3
 
 
 def test_lists() -> None:

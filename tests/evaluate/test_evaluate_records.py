@@ -73,3 +73,12 @@ def test_damaged_stamps_are_refused(tmp_path: Path, text: str) -> None:
     next(tmp_path.rglob("*.json")).write_text(text)
     with pytest.raises(DataError, match="delete it and run again"):
         store.is_done("m/x", "ecssd", "robustseg:fog:3", STAMP)
+
+
+def test_files_of_0_1_have_no_psnr(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text(to_csv([make_row(psnr=None)]).replace(",psnr\n", "\n").replace(",\n", "\n"))
+    assert "psnr" not in path.read_text()
+    assert from_csv(path) == [make_row()]
+    path.write_text(to_csv([make_row(psnr=31.25), make_row(psnr=float("inf"))]))
+    assert [row.psnr for row in from_csv(path)] == [31.25, float("inf")]

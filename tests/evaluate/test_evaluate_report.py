@@ -17,7 +17,7 @@ from glesam.evaluate.measure.protocol import parse_prompts
 from glesam.evaluate.measure.records import METRICS, Row
 from glesam.evaluate.report.markdown import markdown_table, with_interval
 from glesam.evaluate.report.report import Report, make_report, screen_table, to_markdown, write_report
-from glesam.evaluate.report.summary import Cell, compare_models, level_means, summarise
+from glesam.evaluate.report.summary import Cell, compare_models, flat, level_means, summarise
 
 
 def _report(rows: list[Row], failed: dict[str, str] | None = None, **config: object) -> Report:
@@ -43,6 +43,19 @@ def test_cells_hold_means_over_pictures_and_objects() -> None:
             assert summary.metrics[metric].mean_pictures == pytest.approx(np.mean(per_picture))
     with pytest.raises(DataError, match="run the benchmark first"):
         summarise([], 0)
+
+
+def test_psnr_stands_in_the_report_of_runs_with_a_restorer_only() -> None:
+    models = ("a", "a@restore=nlm")
+    values = {("a", "clear"): np.inf, ("a", "lq1"): 20.0, (models[1], "clear"): 30.0, (models[1], "lq1"): 22.125}
+    rows = [make_row(model=m, level=level, psnr=v, image=i) for (m, level), v in values.items() for i in "xy"]
+    text = to_markdown(_report(rows), [])
+    assert "| s | clear | ∞ | 30.00 |" in text
+    assert "| s | lq1 | 20.00 | 22.12 |" in text
+    assert "PSNR" not in to_markdown(_report([row for row in rows if row.model == "a"]), [])
+    records = {(s.cell.model, s.cell.level): flat(s)["psnr_median"] for s in summarise(rows, 0)}
+    assert records == {**values, ("a", "clear"): ""}
+    assert flat(summarise([make_row()], 0)[0])["psnr_median"] == ""
 
 
 def test_every_further_model_is_compared_with_the_first() -> None:

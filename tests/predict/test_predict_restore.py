@@ -77,7 +77,7 @@ def test_every_call_sees_the_restored_image(model: CompactModel, photo: RGB) -> 
     assert not np.array_equal(plain.predict(points=POINTS).logits, points[0].logits)
 
 
-def test_an_image_is_restored_once_for_its_embedding_and_once_for_crops(model: CompactModel, photo: RGB) -> None:
+def test_an_image_is_restored_once_for_its_embedding_and_its_crops(model: CompactModel, photo: RGB) -> None:
     restorer = Counted()
     predictor = Predictor(model, restorer=restorer)
     for _ in range(2):
@@ -85,9 +85,21 @@ def test_an_image_is_restored_once_for_its_embedding_and_once_for_crops(model: C
         predictor.predict(points=POINTS)
         predictor.set_image(photo[::-1], "b.png")
     assert restorer.names == ["a.png", "b.png"]
-    for _ in range(2):
+    for _ in range(2):  # of b only the embedding is left
         predictor.predict(points=POINTS, tile=128)
     assert restorer.names == ["a.png", "b.png", "b.png"]
+    predictor.set_image(photo[:, ::-1], "c.png")
+    predictor.predict(points=POINTS, tile=128)
+    assert restorer.names[3:] == ["c.png"]
+    assert np.array_equal(predictor.seen_image, median(np.ascontiguousarray(photo[:, ::-1]), 9))
+
+
+def test_an_array_that_is_filled_anew_is_another_image(model: CompactModel, photo: RGB) -> None:
+    predictor, buffer = Predictor(model, restorer=Counted()), photo.copy()
+    predictor.set_image(buffer)
+    buffer[:] = photo[::-1]
+    predictor.set_image(buffer)
+    assert np.array_equal(predictor.seen_image, median(buffer, 9))
 
 
 def test_a_folder_of_restored_images_is_asked_by_name(tmp_path: Path, model: CompactModel, photo: RGB) -> None:

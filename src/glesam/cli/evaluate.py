@@ -33,7 +33,10 @@ def evaluate(
     ] = None,
     models: Annotated[
         str,
-        typer.Option(help="Names, folders or hub ids; NAME+FOLDER gives one an enhancer, @enhance=on|off|auto a mode."),
+        typer.Option(
+            help="Names, folders or hub ids; NAME+FOLDER gives one an enhancer, @enhance=on|off|auto a mode, "
+            "@restore=NAME[:ARGUMENT] a restorer."
+        ),
     ] = "compact",
     prompts: Annotated[
         str | None, typer.Option(help="points:K, points:1..10, box, noisy-box:0.2. Default: points:3,box.")

@@ -49,6 +49,16 @@ class Level:
         """Whether the picture stays as it is."""
         return self.family == "clear"
 
+    @property
+    def moves_pixels(self) -> bool:
+        """Whether the content of a picture leaves its place, so that it cannot be compared pixel by pixel."""
+        if self.family not in _FAMILIES:
+            return False
+        from glesam.degrade import real, robustseg
+
+        kinds = real.KINDS if self.family == "real" else robustseg.KINDS
+        return kinds[self.kind].moves_pixels
+
 
 CLEAR = Level("clear")
 

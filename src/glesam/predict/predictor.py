@@ -100,7 +100,7 @@ class Predictor(EverythingCalls):
         self._current: Encoded | None = None
         self._current_name: str | None = None
         self._pixels: RGB | None = None
-        self._restored: RGB | None = None
+        self._restored: tuple[RGB, RGB] | None = None
 
     @classmethod
     def from_pretrained(
@@ -188,6 +188,15 @@ class Predictor(EverythingCalls):
             ImageError: no picture is set.
         """
         return self._picture().geometry.original_size
+
+    @property
+    def seen_image(self) -> RGB:
+        """`(H, W, 3)` uint8 RGB: the current image as the model sees it, restored where there is a restorer.
+
+        Raises:
+            ImageError: no image is set.
+        """
+        return self._current_pixels()
 
     def set_image(self, image: images.ImageInput, name: str | None = None) -> None:
         """Make a picture the current one: encode it unless it is among the last ones, and enhance it where asked for.
@@ -311,6 +320,7 @@ class Predictor(EverythingCalls):
         fresh: dict[str, tuple[Tensor, ImageGeometry]] = {}
         keys: list[str] = []
         guides = {}
+        self._restored = None  # an array that was seen before may hold another image by now
         for source, name in zip(sources, names, strict=True):
             image = images.read(source)
             keys.append(images.content_hash(image))
@@ -328,20 +338,18 @@ class Predictor(EverythingCalls):
         return [found[key] for key in keys]
 
     def _better(self, image: RGB, name: str | None) -> RGB:
-        """The image as the model is to see it."""
-        return image if self.restorer is None else self.restorer.restore(image, name)
+        """The image as the model is to see it; the last one is kept, for crops."""
+        if self.restorer is None:
+            return image
+        if self._restored is None or self._restored[0] is not image:
+            self._restored = image, self.restorer.restore(image, name)
+        return self._restored[1]
 
     def _current_pixels(self) -> RGB:
-        """The current image as the model sees it, for crops of it; restored once, and only where crops are wanted.
-
-        Raises:
-            ImageError: there are no pixels.
-        """
+        """The current image as the model sees it, for crops of it."""
         if self._pixels is None:
             raise ImageError("expected a picture to look at in parts, got none; call set_image(image) first")
-        if self._restored is None:
-            self._restored = self._better(self._pixels, self._current_name)
-        return self._restored
+        return self._better(self._pixels, self._current_name)
 
     def _encode_fresh(self, fresh: dict[str, tuple[Tensor, ImageGeometry]]) -> dict[str, Encoded]:
         """Run the encoder on one batch, and give each picture its own part of it."""

@@ -19,13 +19,15 @@ import numpy.typing as npt
 
 from glesam.common.seeds import stable_seed
 from glesam.data.base import Sample, object_ids
-from glesam.degrade.levels import Level
+from glesam.degrade.levels import CLEAR, Level
 from glesam.errors import DataError, ImageError, ModelError
 from glesam.evaluate.measure.model_specs import LoadPredictor, ModelSpec, PromptPredictor, fingerprint
 from glesam.evaluate.measure.protocol import ObjectPrompt, PromptSpec, prompt_for
 from glesam.evaluate.measure.records import PartStore, Row
 from glesam.evaluate.measure.sources import Source, choose
 from glesam.evaluate.metrics import measure
+from glesam.images.pixels import RGB
+from glesam.restore.quality import psnr
 
 FORMAT = 1
 """Version of the rows' meaning; a change of protocol raises it, so that old parts are refused."""
@@ -85,6 +87,13 @@ class Probe(NamedTuple):
     object_id: int
     truth: npt.NDArray[np.bool_]
     prompt: ObjectPrompt
+
+
+class Loaded(NamedTuple):
+    """A picture at a level, and the clear one, `(H, W, 3)` uint8, where the two can be compared pixel by pixel."""
+
+    sample: Sample
+    clear: RGB | None
 
 
 class Answer(NamedTuple):
@@ -210,11 +219,11 @@ def _measure_part(
     failed: dict[str, str] = {}
     for name, loaded in _samples(config, part, names):
         try:
-            sample = loaded.result()
+            found = loaded.result()
         except (DataError, ImageError) as error:
             failed[name] = str(error)
         else:
-            rows += _measure_picture(config, part, sample, predictor)
+            rows += _measure_picture(config, part, found, predictor)
         progress(str(part), 1)
     if not rows and failed:
         first = next(iter(failed))
@@ -228,15 +237,17 @@ def _measure_part(
     return rows, failed
 
 
-def _measure_picture(config: BenchmarkConfig, part: Part, sample: Sample, predictor: PromptPredictor) -> list[Row]:
+def _measure_picture(config: BenchmarkConfig, part: Part, loaded: Loaded, predictor: PromptPredictor) -> list[Row]:
     """Rows of one picture: encode it once, then ask for every object with every kind of prompt."""
+    sample, clear = loaded
     share = config.share_of(part.source.name)
     if not object_ids(sample.mask, share):
         return []
     begin = time.perf_counter()
-    predictor.set_image(sample.image)
+    predictor.set_image(sample.image, f"{part.level}/{sample.name}")
     encode_seconds = time.perf_counter() - begin
-    sharp = sharpness(sample.image)
+    seen = getattr(predictor, "seen_image", sample.image)  # foreign predictors restore nothing
+    sharp, nearness = sharpness(seen), None if clear is None else psnr(seen, clear)
     rows = []
     for spec in config.prompts:
         asked = probes(sample, spec, share, config.seed)
@@ -255,18 +266,19 @@ def _measure_picture(config: BenchmarkConfig, part: Part, sample: Sample, predic
                     sharp,
                     encode_seconds,
                     answer.seconds,
+                    nearness,
                 )
             )
     return rows
 
 
-def _samples(config: BenchmarkConfig, part: Part, names: list[str]) -> Iterator[tuple[str, Future[Sample]]]:
+def _samples(config: BenchmarkConfig, part: Part, names: list[str]) -> Iterator[tuple[str, Future[Loaded]]]:
     """Read and degrade the next pictures in a thread while the model works on this one."""
     with ThreadPoolExecutor(max_workers=1) as pool:
-        waiting: deque[tuple[str, Future[Sample]]] = deque()
+        waiting: deque[tuple[str, Future[Loaded]]] = deque()
         try:
             for name in names:
-                waiting.append((name, pool.submit(part.source.load, name, part.level, config.seed, config.recipe)))
+                waiting.append((name, pool.submit(_load, config, part, name)))
                 if len(waiting) > _PREFETCH:
                     yield waiting.popleft()
             while waiting:
@@ -275,11 +287,21 @@ def _samples(config: BenchmarkConfig, part: Part, names: list[str]) -> Iterator[
             pool.shutdown(cancel_futures=True)
 
 
+def _load(config: BenchmarkConfig, part: Part, name: str) -> Loaded:
+    """Read and degrade one picture."""
+    sample = part.source.load(name, part.level, config.seed, config.recipe)
+    if part.level.is_clear:
+        return Loaded(sample, sample.image)
+    if part.level.moves_pixels:
+        return Loaded(sample, None)
+    return Loaded(sample, part.source.load(name, CLEAR, config.seed, config.recipe).image)
+
+
 def _stamp(config: BenchmarkConfig, part: Part, names: list[str], digest: str) -> dict[str, Any]:
     """All that acts on the rows of a part."""
-    enhancer = {} if part.model.enhancer is None else {"enhancer": part.model.enhancer}
+    options = {"enhancer": part.model.enhancer, "restore": part.model.restore}
     return {
-        **enhancer,
+        **{key: value for key, value in options.items() if value is not None},
         "format": FORMAT,
         "model": part.model.name,
         "enhance": part.model.enhance,

@@ -1,8 +1,9 @@
-"""Which models to measure: `NAME[+ENHANCER][@enhance=on|off|auto]`, for base and enhanced side by side."""
+"""Which models to measure: `NAME[+ENHANCER][@enhance=on|off|auto][@restore=RESTORER]`, side by side."""
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from glesam.common.files import sha256
 from glesam.common.messages import hint
 from glesam.errors import ConfigError, ModelError
 from glesam.models.registry import bundled_enhancer
+from glesam.restore.registry import check_restorer, load_restorer
 
 ENHANCE = ("on", "off", "auto")
 _WEIGHTS = frozenset({".safetensors", ".json", ".pth", ".pt"})
@@ -37,8 +39,8 @@ class MasksLike(Protocol):
 class PromptPredictor(Protocol):
     """What the benchmark asks of a model: see `glesam.predict.predictor.Predictor`."""
 
-    def set_image(self, image: Any) -> object:
-        """Encode an `(H, W, 3)` uint8 RGB picture."""
+    def set_image(self, image: Any, name: str | None = None) -> object:
+        """Encode an `(H, W, 3)` uint8 RGB picture; the name is that of the level and the picture, `lq3/cat`."""
         ...
 
     def predict(self, *, points: Any = None, labels: Any = None, boxes: Any = None) -> MasksLike:
@@ -55,12 +57,14 @@ class ModelSpec:
         enhance: `on`, `off` or `auto`.
         label: name in tables; the text that the user gave.
         enhancer: folder of an enhancer for the model; None for the one that it ships with, if any.
+        restore: restorer that pictures go through first, see `glesam.restore.registry`; None for none.
     """
 
     name: str
     enhance: str
     label: str
     enhancer: str | None = None
+    restore: str | None = None
 
     def __str__(self) -> str:
         """Return the name in tables."""
@@ -71,7 +75,7 @@ LoadPredictor = Callable[[ModelSpec], PromptPredictor]
 
 
 def parse_model(text: str, enhance: str = "auto") -> ModelSpec:
-    """Read `NAME[+ENHANCER][@enhance=on|off|auto]`, such as `compact+runs/mine/bundle@enhance=on`.
+    """Read `NAME[+ENHANCER][@enhance=on|off|auto][@restore=RESTORER]`, such as `compact@enhance=off@restore=median:5`.
 
     A name that exists as a file or folder is never split at its `+`.
 
@@ -80,25 +84,29 @@ def parse_model(text: str, enhance: str = "auto") -> ModelSpec:
         enhance: the setting of the run.
 
     Raises:
-        ConfigError: no name, no enhancer after `+`, an unknown setting, or an unknown value of it.
+        ConfigError: no name, no enhancer after `+`, an unknown setting or restorer, or an unknown value of a setting.
     """
-    name, sign, option = text.strip().partition("@")
-    key, _, value = option.partition("=")
-    if not name or (sign and key != "enhance"):
+    name, *parts = re.split("@(?=(?:enhance|restore)?$|[a-z]+=)", text.strip())
+    options = dict(part.partition("=")[::2] for part in parts)
+    if not name or not options.keys() <= {"enhance", "restore"} or len(options) < len(parts):
         raise ConfigError(
-            f"expected a model NAME or NAME@enhance=on|off|auto, got {text!r}; such as compact@enhance=off"
+            f"expected a model NAME, NAME@enhance=on|off|auto or NAME@restore=RESTORER, got {text!r}; such as "
+            "compact@enhance=off"
         )
-    value = value if sign else enhance
+    value = options.get("enhance", enhance)
     if value not in ENHANCE:
         raise ConfigError(
             f"expected enhance on, off or auto, got {value!r} for the model {name}; {hint(value, ENHANCE)}"
         )
+    restore = options.get("restore")
+    if restore is not None:
+        check_restorer(restore)
     if Path(name).exists() or "+" not in name:
-        return ModelSpec(name, value, text.strip())
+        return ModelSpec(name, value, text.strip(), restore=restore)
     model, _, enhancer = name.partition("+")
     if not model or not enhancer:
         raise ConfigError(f"expected a model NAME+ENHANCER, got {text!r}; such as compact+runs/mine/bundle")
-    return ModelSpec(model, value, text.strip(), enhancer)
+    return ModelSpec(model, value, text.strip(), enhancer, restore)
 
 
 def parse_models(texts: Iterable[str], enhance: str = "auto") -> tuple[ModelSpec, ...]:
@@ -125,18 +133,26 @@ def predictor_loader(device: str | None = None) -> LoadPredictor:
         from glesam.predict.predictor import Predictor
 
         options: dict[str, str] = {} if device is None else {"device": device}
-        return Predictor.from_pretrained(spec.name, enhance=spec.enhance, enhancer=spec.enhancer, **options)
+        return Predictor.from_pretrained(
+            spec.name, enhance=spec.enhance, enhancer=spec.enhancer, restore=spec.restore, **options
+        )
 
     return load
 
 
 def fingerprint(spec: ModelSpec) -> str:
     """What tells versions of a model and its enhancer apart: a digest of their files on this machine, else a name."""
-    own = _fingerprint(spec.name)
+    own = _fingerprint(spec.name) + _restorer_key(spec.restore)
     enhancer = spec.enhancer or bundled_enhancer(spec.name)
     if enhancer is None or spec.enhance == "off":
         return own
     return hashlib.sha256(f"{own} {_fingerprint(str(enhancer))}".encode()).hexdigest()[:16]
+
+
+def _restorer_key(restore: str | None) -> str:
+    """What tells versions of a restorer apart; nothing where there is none."""
+    restorer = load_restorer(restore)
+    return "" if restorer is None else f" {restorer.name}-{restorer.key}"
 
 
 def _fingerprint(name: str) -> str:

@@ -39,6 +39,8 @@ class Row:
         sharpness: variance of the Laplacian of the picture that the model got, grey values of 0 to 255.
         encode_seconds: time of `set_image`, the same for all rows of a picture.
         decode_seconds: time of `predict`, divided by the objects that were asked for together.
+        psnr: PSNR in dB of the picture that the model got against the clear one; infinite where they are equal, None
+            where there is none to compare with.
     """
 
     model: str
@@ -56,6 +58,7 @@ class Row:
     sharpness: float
     encode_seconds: float
     decode_seconds: float
+    psnr: float | None = None
 
 
 METRICS = ("iou", "dice", "pixel_accuracy", "boundary_iou")
@@ -81,7 +84,7 @@ def from_csv(path: Path) -> list[Row]:
     with path.open(encoding="utf-8", newline="") as stream:
         reader = csv.DictReader(stream)
         try:
-            if tuple(reader.fieldnames or ()) != COLUMNS:
+            if tuple(reader.fieldnames or ()) not in (COLUMNS, COLUMNS[:-1]):  # files of 0.1 have no PSNR
                 raise ValueError("other columns")
             return [_row(record) for record in reader]
         except (TypeError, ValueError, csv.Error) as error:
@@ -92,8 +95,9 @@ def from_csv(path: Path) -> list[Row]:
 
 def _row(record: dict[str, Any]) -> Row:
     """One row from its texts."""
+    psnr = record.pop("psnr", "")
     values: dict[str, Any] = {name: text if name in _TEXT else float(text) for name, text in record.items()}
-    return Row(**{**values, "object_id": int(record["object_id"])})
+    return Row(**{**values, "object_id": int(record["object_id"]), "psnr": float(psnr) if psnr else None})
 
 
 class PartStore:

@@ -121,7 +121,7 @@ def _add_masks(model: ModelSpec, load: LoadPredictor, cases: Sequence[Drawn]) ->
     """Ask one model for all cases."""
     predictor = load(model)
     for drawn in cases:
-        predictor.set_image(drawn.image)
+        predictor.set_image(drawn.image, f"{drawn.case.level}/{drawn.case.image}")
         answer: Answer = ask(predictor, [drawn.probe])[0]
         drawn.masks[str(model)] = answer.mask
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -108,6 +109,7 @@ def to_markdown(report: Report, figures: list[Path]) -> str:
         "\n".join(f"> {note}" for note in report.notes),
         "## IoU [95 % interval] / Dice, mean over pictures",
         _main_table(report),
+        _psnr_section(report),
         _comparison_section(report.comparisons),
         _means_section(level_means(report.summaries)),
         *paper_sections(report.summaries),
@@ -183,6 +185,25 @@ def _main_table(report: Report) -> str:
     models = _models(report)
     rows = [[*place, *(_cell_text(cells.get(m)) for m in models)] for place, cells in _grid(report).items()]
     return markdown_table(["set", "prompt", "level", *models], rows, 3)
+
+
+def _psnr_section(report: Report) -> str:
+    """PSNR of what each model got, in runs with a restorer: a nearer picture need not give a better mask."""
+    if all(model.restore is None for model in report.config.models):
+        return ""
+    models = _models(report)
+    prompt = str(report.config.prompts[0])  # PSNR is the same for every prompt
+    places = {place: cells for place, cells in _grid(report).items() if place[1] == prompt}
+    rows = [[place[0], place[2], *(_psnr_text(cells.get(m)) for m in models)] for place, cells in places.items()]
+    title = "## PSNR of what the model got against the clear picture, dB, median over pictures"
+    return f"{title}\n\n{markdown_table(['set', 'level', *models], rows, 2)}"
+
+
+def _psnr_text(summary: CellSummary | None) -> str:
+    """One PSNR; equal pictures have an infinite one."""
+    if summary is None or summary.psnr is None:
+        return "–"
+    return "∞" if math.isinf(summary.psnr) else f"{summary.psnr:.2f}"
 
 
 def _comparison_section(comparisons: list[ModelComparison]) -> str:

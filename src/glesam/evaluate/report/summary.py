@@ -33,6 +33,7 @@ class CellSummary:
         sharpness: median over pictures of the variance of the Laplacian.
         encode_seconds: median over pictures of the time of `set_image`.
         decode_seconds: median over objects of the time of `predict` per object.
+        psnr: median over pictures of the PSNR in dB of what the model got; None where no picture has one.
     """
 
     cell: Cell
@@ -40,6 +41,7 @@ class CellSummary:
     sharpness: float
     encode_seconds: float
     decode_seconds: float
+    psnr: float | None = None
 
     @property
     def iou(self) -> Estimate:
@@ -135,6 +137,7 @@ def flat(summary: CellSummary) -> dict[str, str | int | float]:
         }
     record |= {"sharpness_median": summary.sharpness}
     record |= {"encode_seconds_median": summary.encode_seconds, "decode_seconds_median": summary.decode_seconds}
+    record["psnr_median"] = summary.psnr if summary.psnr is not None and np.isfinite(summary.psnr) else ""
     return {key: "" if value != value else value for key, value in record.items()}
 
 
@@ -143,12 +146,14 @@ def _summarise_cell(cell: Cell, rows: list[Row], seed: int) -> CellSummary:
     values = np.array([[getattr(row, name) for name in METRICS] for row in rows], float)
     estimates = estimate(values, [row.image for row in rows], _bootstrap_seed(seed))
     per_picture = {row.image: row for row in rows}.values()
+    nearness = [row.psnr for row in per_picture if row.psnr is not None]
     return CellSummary(
         cell,
         dict(zip(METRICS, estimates, strict=True)),
         float(np.median([row.sharpness for row in per_picture])),
         float(np.median([row.encode_seconds for row in per_picture])),
         float(np.median([row.decode_seconds for row in rows])),
+        float(np.median(nearness)) if nearness else None,
     )
 
 

@@ -163,7 +163,7 @@ def level_table(shares: dict[str, float], takes_moved: bool = False) -> tuple[li
     weights: list[float] = []
     for word, share in shares.items():
         found = parse_levels([word]) if ":all:" in word else [parse_level(word)]
-        moving = [] if takes_moved else [level for level in found if _moves(level)]
+        moving = [] if takes_moved else [level for level in found if level.moves_pixels]
         if ":all:" in word:
             found = [level for level in found if level not in moving]
         elif moving:
@@ -185,16 +185,6 @@ def severity(level: Level, as_clear: Sequence[str] = ()) -> float:
     if level.family in ("clear", "lq"):
         return float(level.severity)
     return level.severity * WORST_LEVEL / WORST_SEVERITY
-
-
-def _moves(level: Level) -> bool:
-    """Whether a level displaces the content of a picture."""
-    if level.family not in ("real", "robustseg"):
-        return False
-    from glesam.degrade import real, robustseg
-
-    kinds = real.KINDS if level.family == "real" else robustseg.KINDS
-    return kinds[level.kind].moves_pixels
 
 
 def _paste(photo: Image, mask: Ids, source: Image, source_mask: Ids, rng: np.random.Generator) -> tuple[Image, Ids]:
