@@ -10,8 +10,7 @@ import pytest
 from everything_pictures import painted, predictor
 from scipy import ndimage
 
-from glesam.everything.found import Found
-from glesam.everything.objects import Groups, merge_tiles
+from glesam.everything.objects import Found, Groups, merge_tiles
 from glesam.masks.runs import RunMask
 from glesam.views.crops import tile_spans
 

@@ -12,8 +12,9 @@ import torch
 from glesam import Predictor, Prompts
 from glesam.errors import ConfigError
 from glesam.images.reading import read
+from glesam.masks.obey import clicks_of
 from glesam.masks.refine import DEGRADED, POLICY
-from glesam.predict.finish import cell_of, clicks_of, refiner_for
+from glesam.predict.finish import cell_of, refiner_for
 
 PHOTO = Path(__file__).parents[2] / "examples" / "photos" / "coffee.jpg"
 POINTS, LABELS = [[[300, 160], [60, 40]], [[210, 330], [300, 160]]], [[1, 0], [1, 0]]

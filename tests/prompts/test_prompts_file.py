@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from glesam.errors import PromptError
 from glesam.prompts import file as prompts_file
-from glesam.prompts.prompts import Prompts, read_prompts_file, write_prompts_file
+from glesam.prompts.file import read_prompts_file, write_prompts_file
+from glesam.prompts.prompts import Prompts
 
 coordinate = st.floats(0, 9000, width=32)
 point = st.lists(coordinate, min_size=2, max_size=2)

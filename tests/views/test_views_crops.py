@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glesam.everything.grid import point_grid
+from glesam.everything.clicks import point_grid
 from glesam.views.crops import crop_boxes, is_cut, tile_spans
 
 

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from glesam.everything.filters import mask_boxes
 from glesam.models.base import ImageGeometry
 from glesam.views import enlarge
-from glesam.views.enlarge import MARGIN, Enlarger
+from glesam.views.enlarge import MARGIN, Enlarger, mask_boxes
 
 
 def blob(seed: int, low: int = 16) -> torch.Tensor:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from enum import Enum
 from typing import Any, ParamSpec, TypeVar
 
 import typer
@@ -28,6 +29,14 @@ messages = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
 
 # typer carries its own click in new versions and imports it in old ones; this is the one name that both give.
 _UsageError: Any = typer.BadParameter.__bases__[0]
+
+
+class Enhance(str, Enum):
+    """Whether the enhancer is used."""
+
+    on = "on"
+    off = "off"
+    auto = "auto"
 
 
 def describe(error: BaseException) -> str:

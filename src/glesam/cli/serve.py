@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glesam.cli.common import warn
+from glesam.cli.common import Enhance, warn
 from glesam.cli.segment.choice import Refine
-from glesam.cli.segment.command import Enhance
 from glesam.errors import ConfigError
 
 if TYPE_CHECKING:

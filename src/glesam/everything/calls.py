@@ -16,13 +16,13 @@ from glesam.models.base import Embedding, ImageGeometry, MaskOutput, PromptableM
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from glesam.everything.clicks import View
     from glesam.everything.options import Settings
     from glesam.images.pixels import RGB
     from glesam.masks.runs import Box
     from glesam.masks.sparse import SparseMasks
     from glesam.predict.embeddings import Encoded
     from glesam.prompts.prompts import Prompts
+    from glesam.views.view import View
 
 
 class EverythingCalls:
@@ -74,8 +74,8 @@ class EverythingCalls:
 
     def _predict_windows(self, prompts: Prompts, multimask: bool, tile: int) -> SparseMasks:
         """Segment each object in a window of its own, at least `tile` pixels wide; see `windows.WindowPredictor`."""
-        from glesam.everything.options import check_tile
         from glesam.masks.sparse import SparseMasks
+        from glesam.views.crops import check_tile
         from glesam.views.windows import WindowPredictor
 
         check_tile(tile)
@@ -88,7 +88,7 @@ class EverythingCalls:
     @torch.inference_mode()
     def _look(self, box: Box) -> View:
         """Encode, and enhance where asked for, what lies in a box of the current picture; nothing is kept."""
-        from glesam.everything.clicks import View
+        from glesam.views.view import View
 
         encoded = self._picture()
         height, width = encoded.geometry.original_size

@@ -8,7 +8,7 @@ held before they are filtered, and nothing else.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,35 +16,17 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from glesam.everything.filters import mask_boxes, stability_scores
 from glesam.everything.options import Options
-from glesam.masks.obey import Grey
 from glesam.masks.runs import Box
-from glesam.models.base import ImageGeometry, MaskOutput, PromptTensors
-from glesam.views.enlarge import MARGIN
+from glesam.models.base import PromptTensors
+from glesam.views.enlarge import MARGIN, mask_boxes
+from glesam.views.view import View
 
 Float = npt.NDArray[np.float32]
 
 
 class MemoryWarning(UserWarning):
     """Memory ran out, and the work went on with less of it."""
-
-
-@dataclass(frozen=True)
-class View:
-    """A picture, or a part of it, as the model sees it.
-
-    Attributes:
-        geometry: how it lies in the model's square.
-        enhanced: whether the enhancer has worked on its embedding.
-        decode: answers prompts `(1, N)` in the model's frame; the second argument asks for three candidates.
-        guide: grey values that masks are refined by, `(H, W)` uint8 or shrunk; None leaves them the decoder's.
-    """
-
-    geometry: ImageGeometry
-    enhanced: bool
-    decode: Callable[[PromptTensors, bool], MaskOutput]
-    guide: Grey | None = None
 
 
 @dataclass(frozen=True)
@@ -162,3 +144,37 @@ def _is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
         return True
     return "allocate memory" in str(error) or "out of memory" in str(error)
+
+
+def point_grid(points_per_side: int, size: tuple[int, int]) -> npt.NDArray[np.float32]:
+    """Spread clicks evenly over a picture, each in the middle of its cell (SAM, ICCV 2023, appendix B).
+
+    Args:
+        points_per_side: n, clicks in each row and in each column.
+        size: `(H, W)` of the picture in pixels.
+
+    Returns:
+        `(n * n, 2)` float32 `(x, y)` in pixels, row by row from the top left.
+    """
+    height, width = size
+    middles = (np.arange(points_per_side) + 0.5) / points_per_side
+    xs, ys = np.meshgrid(middles * width, middles * height)
+    return np.stack([xs.ravel(), ys.ravel()], axis=1).astype(np.float32)
+
+
+def stability_scores(logits: Tensor, offset: float) -> Tensor:
+    """How little a mask changes when its cut moves: IoU of the masks cut at `+offset` and at `-offset`.
+
+    The higher cut lies within the lower one, so that the IoU is a ratio of areas (segment-anything's
+    `calculate_stability_score`, here at the decoder's resolution).
+
+    Args:
+        logits: `(M, h, w)`, above 0 inside.
+        offset: in logits, above 0.
+
+    Returns:
+        `(M,)` float64, 0 where even the lower cut leaves nothing.
+    """
+    inner = (logits > offset).flatten(1).sum(dim=1).double()
+    outer = (logits > -offset).flatten(1).sum(dim=1).double()
+    return inner / outer.clamp(min=1)

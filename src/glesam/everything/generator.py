@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from glesam.everything.clicks import Candidate, PointDecoder, View
-from glesam.everything.found import Found
-from glesam.everything.grid import point_grid
+from glesam.everything.clicks import Candidate, PointDecoder, point_grid
 from glesam.everything.nms import box_nms, mask_nms
-from glesam.everything.objects import merge_tiles
+from glesam.everything.objects import Found, merge_tiles
 from glesam.everything.options import Options
 from glesam.everything.regions import clean
 from glesam.masks.obey import Clicks
@@ -19,9 +17,7 @@ from glesam.masks.refine import DEGRADED, POLICY
 from glesam.masks.runs import Box
 from glesam.views.crops import crop_boxes, is_cut, tile_spans
 from glesam.views.enlarge import Enlarger
-
-Look = Callable[[Box], View]
-"""Encodes (and enhances) what lies in a box of the picture."""
+from glesam.views.view import Look
 
 
 @dataclass

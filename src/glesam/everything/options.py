@@ -8,6 +8,7 @@ from typing import Any, TypedDict
 
 from glesam.common.messages import hint
 from glesam.errors import ConfigError
+from glesam.views.crops import check_tile
 
 _SHARES = (
     "pred_iou_thresh",
@@ -18,8 +19,6 @@ _SHARES = (
     "tile_merge_thresh",
 )
 _COUNTS = {"points_per_side": 1, "points_per_batch": 1, "crop_n_points_downscale_factor": 1, "crop_n_layers": 0}
-MIN_TILE = 64
-"""Smallest tile in pixels: below it a model sees next to nothing of a photo."""
 
 
 class Settings(TypedDict, total=False):
@@ -121,15 +120,3 @@ class Options:
             if name not in known:
                 raise ConfigError(f"expected a setting of everything mode, got {name!r}; {hint(name, known)}")
         return cls(**settings)
-
-
-def check_tile(tile: int | None) -> None:
-    """Refuse a side of tiles that is no number of pixels.
-
-    Raises:
-        ConfigError: not a whole number, or below `MIN_TILE`.
-    """
-    if tile is not None and (not isinstance(tile, int) or tile < MIN_TILE):
-        raise ConfigError(
-            f"expected tile as a whole number of at least {MIN_TILE} pixels, got {tile!r}; try 1024, or leave it out"
-        )

@@ -145,10 +145,8 @@ def _polygons(rings: list[Ring]) -> list[list[list[list[float]]]]:
     return polygons
 
 
-def from_coco(content: Any, size: tuple[int, int] | None, name: str | None) -> Masks:
-    """See `glesam.masks.masks.Masks.from_coco`."""
-    from glesam.masks.masks import Masks
-
+def from_coco(content: Any, size: tuple[int, int] | None, name: str | None) -> dict[str, Any]:
+    """The fields of `Masks` that COCO annotations hold; see `glesam.masks.masks.Masks.from_coco`."""
     info: dict[str, Any] = {}
     entries, categories = content, {}
     if isinstance(content, dict):
@@ -169,13 +167,13 @@ def from_coco(content: Any, size: tuple[int, int] | None, name: str | None) -> M
     names = [categories.get(entry.get("category_id")) for entry in entries]
     # A document of one nameless category, as `coco` writes it, names nothing.
     known = all(isinstance(each, str) for each in names) and set(names) != {"object"}
-    return Masks(
-        masks,
-        np.array(scores, np.float32),
-        name=name,
-        info=info,
-        class_names=tuple(map(str, names)) if known else (),
-    )
+    return {
+        "masks": masks,
+        "scores": np.array(scores, np.float32),
+        "name": name,
+        "info": info,
+        "class_names": tuple(map(str, names)) if known else (),
+    }
 
 
 def _picture(document: dict[str, Any], name: str | None) -> dict[str, Any]:

@@ -157,7 +157,7 @@ class Masks:
         """
         from glesam.masks import formats as results_formats
 
-        return results_formats.from_coco(content, size, name)
+        return cls(**results_formats.from_coco(content, size, name))
 
     def to_polygons(self, tolerance: float = 1.0) -> list[list[Ring]]:
         """Outlines of each mask along the edges of pixels.

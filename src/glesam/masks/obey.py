@@ -14,6 +14,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from glesam.prompts.prompts import Prompts
+
 BoolMask: TypeAlias = npt.NDArray[np.bool_]
 Float: TypeAlias = npt.NDArray[np.float32]
 Grey: TypeAlias = npt.NDArray[np.uint8]
@@ -127,3 +129,12 @@ def _add(logits: Float, grey: Grey, spot: list[int], value: float, weight: float
     place = np.exp(-(ys**2) / (2 * sigma**2))[:, None] * np.exp(-(xs**2) / (2 * sigma**2))[None]
     unlike = grey[window].astype(np.float32) / 255 - np.float32(value)
     logits[window] += np.float32(weight) * place * np.exp(-(unlike**2) / (2 * reach.grey**2))
+
+
+def clicks_of(prompts: Prompts) -> list[Clicks | None]:
+    """The clicks of each of N objects, None where it has none."""
+    if prompts.points is None or prompts.labels is None:
+        return [None] * len(prompts)
+    rows = zip(prompts.points, prompts.labels, prompts.has_box.tolist(), strict=True)
+    made = [Clicks.of(points, labels, box) for points, labels, box in rows]
+    return [clicks if len(clicks.labels) else None for clicks in made]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from glesam.masks.obey import Clicks
+from glesam.masks.obey import clicks_of
 from glesam.masks.refine import DEGRADED, POLICY, Refiner
 from glesam.models.base import ImageGeometry
 from glesam.predict.embeddings import Encoded
@@ -30,12 +30,3 @@ def refiner_for(encoded: Encoded, prompts: Prompts, enhanced: bool, obey: bool) 
 def cell_of(geometry: ImageGeometry) -> float:
     """Pixels of the image to a cell of the decoder's logits."""
     return MASK_STRIDE * geometry.original_size[0] / geometry.input_size[0]
-
-
-def clicks_of(prompts: Prompts) -> list[Clicks | None]:
-    """The clicks of each of N objects, None where it has none."""
-    if prompts.points is None or prompts.labels is None:
-        return [None] * len(prompts)
-    rows = zip(prompts.points, prompts.labels, prompts.has_box.tolist(), strict=True)
-    made = [Clicks.of(points, labels, box) for points, labels, box in rows]
-    return [clicks if len(clicks.labels) else None for clicks in made]

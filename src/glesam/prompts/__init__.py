@@ -8,7 +8,8 @@ from glesam.common.lazy import lazy
 
 if TYPE_CHECKING:
     from glesam.prompts.arrays import PADDING_LABEL
-    from glesam.prompts.prompts import Prompts, read_prompts_file, write_prompts_file
+    from glesam.prompts.file import read_prompts_file, write_prompts_file
+    from glesam.prompts.prompts import Prompts
     from glesam.prompts.texts import parse_box, parse_point
 
 __all__ = ["PADDING_LABEL", "Prompts", "parse_box", "parse_point", "read_prompts_file", "write_prompts_file"]
@@ -20,7 +21,7 @@ __getattr__ = lazy(
         "Prompts": "glesam.prompts.prompts",
         "parse_box": "glesam.prompts.texts",
         "parse_point": "glesam.prompts.texts",
-        "read_prompts_file": "glesam.prompts.prompts",
-        "write_prompts_file": "glesam.prompts.prompts",
+        "read_prompts_file": "glesam.prompts.file",
+        "write_prompts_file": "glesam.prompts.file",
     },
 )

@@ -48,8 +48,15 @@ class ObjectPrompt(BaseModel):
 _FILE = TypeAdapter(dict[str, Annotated[list[ObjectPrompt], Field(min_length=1)]])
 
 
-def read(path: str | os.PathLike[str]) -> dict[str, Prompts]:
-    """See `glesam.prompts.read_prompts_file`."""
+def read_prompts_file(path: str | os.PathLike[str]) -> dict[str, Prompts]:
+    """Read prompts of several images from JSON; the format is described at the top of this file.
+
+    Returns:
+        Prompts by the image's name, in the file's order.
+
+    Raises:
+        PromptError: unreadable, no JSON, an unknown key or a bad value; names file, image, object and key.
+    """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"), object_pairs_hook=_unique)
         pictures = _FILE.validate_python(content)
@@ -64,8 +71,12 @@ def read(path: str | os.PathLike[str]) -> dict[str, Prompts]:
     return {name: _prompts(objects, f"{path}: {name}") for name, objects in pictures.items()}
 
 
-def write(path: str | os.PathLike[str], prompts: Mapping[str, Prompts]) -> None:
-    """See `glesam.prompts.write_prompts_file`."""
+def write_prompts_file(path: str | os.PathLike[str], prompts: Mapping[str, Prompts]) -> None:
+    """Write prompts of several images as JSON that `read_prompts_file` gives back equal.
+
+    Raises:
+        PromptError: prompts with a mask input, which the format does not hold, or the file cannot be written.
+    """
     lines = [f"  {json.dumps(name)}: [{_objects_text(each)}\n  ]" for name, each in prompts.items()]
     try:
         write_text(Path(path), "{\n" + ",\n".join(lines) + "\n}\n")

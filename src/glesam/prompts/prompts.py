@@ -6,8 +6,7 @@ The command line's texts are read by `parse_point` and `parse_box`, files by `re
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 
     from glesam.models.base import ImageGeometry, PromptTensors
 
-__all__ = ["PADDING_LABEL", "Prompts", "parse_box", "parse_point", "read_prompts_file", "write_prompts_file"]
+__all__ = ["PADDING_LABEL", "Prompts", "parse_box", "parse_point"]
 
 MASK_STRIDE = 4
 """Pixels of the model's square input per pixel of a mask input, in each direction (SAM, SAM 2, compact)."""
@@ -252,28 +251,3 @@ def _cut(boxes: Float, width: int, height: int) -> Float:
             "give x0, y0, x1, y1 in pixels of this picture"
         )
     return cut
-
-
-def read_prompts_file(path: str | os.PathLike[str]) -> dict[str, Prompts]:
-    """Read prompts of several pictures from JSON; the format is described in `glesam.prompts.file`.
-
-    Returns:
-        Prompts by the picture's name, in the file's order.
-
-    Raises:
-        PromptError: unreadable, no JSON, an unknown key or a bad value; names file, picture, object and key.
-    """
-    from glesam.prompts import file as prompts_file  # pydantic takes a while to import
-
-    return prompts_file.read(path)
-
-
-def write_prompts_file(path: str | os.PathLike[str], prompts: Mapping[str, Prompts]) -> None:
-    """Write prompts of several pictures as JSON that `read_prompts_file` gives back equal.
-
-    Raises:
-        PromptError: prompts with a mask input, which the format does not hold, or the file cannot be written.
-    """
-    from glesam.prompts import file as prompts_file
-
-    prompts_file.write(path, prompts)

@@ -5,10 +5,26 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from glesam.errors import ConfigError
 from glesam.masks.runs import Box
 
 EDGE = 2
 """A mask that comes this near, in pixels, to an inner edge of a crop is taken to be cut off by it."""
+
+MIN_TILE = 64
+"""Smallest tile in pixels: below it a model sees next to nothing of a photo."""
+
+
+def check_tile(tile: int | None) -> None:
+    """Refuse a side of tiles that is no number of pixels.
+
+    Raises:
+        ConfigError: not a whole number, or below `MIN_TILE`.
+    """
+    if tile is not None and (not isinstance(tile, int) or tile < MIN_TILE):
+        raise ConfigError(
+            f"expected tile as a whole number of at least {MIN_TILE} pixels, got {tile!r}; try 1024, or leave it out"
+        )
 
 
 def crop_boxes(size: tuple[int, int], layers: int, overlap_ratio: float) -> Iterator[tuple[int, Box]]:

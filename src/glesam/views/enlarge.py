@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from glesam.masks.obey import Clicks, Grey
 from glesam.masks.refine import POLICY, Policy, Refiner, enlarged
@@ -136,3 +137,17 @@ def _reach(weights: Float, low: int, high: int) -> tuple[int, int]:
     """Pixels that cells `low` to `high` have a part in; the pixels of other cells are outside the mask."""
     touched = np.flatnonzero(weights[:, low:high].any(axis=1))
     return (int(touched[0]), int(touched[-1]) + 1) if len(touched) else (0, 1)
+
+
+def mask_boxes(logits: Tensor) -> Tensor:
+    """Boxes `(M, 4)` int64 `(x0, y0, x1, y1)`, ends excluded, of `(M, h, w)` logits above 0; zeros if none is."""
+    inside = logits > 0
+    columns, rows = inside.any(dim=1), inside.any(dim=2)
+    x0, y0 = columns.int().argmax(dim=1), rows.int().argmax(dim=1)
+    x1 = columns.shape[1] - columns.flip(1).int().argmax(dim=1)
+    y1 = rows.shape[1] - rows.flip(1).int().argmax(dim=1)
+    boxes = inside.new_zeros((len(logits), 4), dtype=x0.dtype)
+    found = columns.any(dim=1)
+    for index, side in enumerate((x0, y0, x1, y1)):
+        boxes[found, index] = side[found]
+    return boxes

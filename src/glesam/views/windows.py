@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
 import torch
 
 from glesam.errors import PromptError
-from glesam.everything.clicks import View
-from glesam.everything.filters import mask_boxes
+from glesam.masks.obey import clicks_of
 from glesam.masks.refine import DEGRADED, POLICY
 from glesam.masks.runs import Box, RunMask
 from glesam.masks.sparse import SparseMasks
 from glesam.models.base import ImageGeometry
-from glesam.predict.finish import clicks_of
 from glesam.prompts.prompts import Prompts
 from glesam.views.crops import is_cut
-from glesam.views.enlarge import MARGIN, Enlarger
+from glesam.views.enlarge import MARGIN, Enlarger, mask_boxes
+from glesam.views.view import Look
 
 ROOM = 1.5
 """Side of a window as a multiple of its prompts' or its mask's side: context that masks of photos are trained with."""
@@ -42,7 +40,7 @@ class WindowPredictor:
         self,
         device: torch.device,
         size: tuple[int, int],
-        look: Callable[[Box], View],
+        look: Look,
         tile: int,
         multimask: bool,
     ) -> None:

@@ -7,13 +7,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from glesam.cli.common import FAILED, describe, progress, status_of, warn
+from glesam.cli.common import FAILED, Enhance, describe, progress, status_of, warn
 from glesam.cli.segment.choice import ModelChoice, Refine
 from glesam.cli.segment.outputs import OWN_OUTPUTS, STDOUT, Job, names_one_file, plan, write
 from glesam.common.messages import hint
@@ -27,14 +26,6 @@ if TYPE_CHECKING:
     from glesam.masks.masks import Masks
     from glesam.predict.predictor import Predictor
     from glesam.prompts.prompts import Prompts
-
-
-class Enhance(str, Enum):
-    """Whether the enhancer is used."""
-
-    on = "on"
-    off = "off"
-    auto = "auto"
 
 
 def segment(
@@ -242,7 +233,8 @@ class Wanted:
         Raises:
             PromptError: no prompt, both kinds, or one that cannot be read.
         """
-        from glesam.prompts.prompts import Prompts, parse_box, parse_point, read_prompts_file
+        from glesam.prompts.file import read_prompts_file
+        from glesam.prompts.prompts import Prompts, parse_box, parse_point
 
         if file is not None:
             if points or boxes:

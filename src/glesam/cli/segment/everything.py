@@ -20,7 +20,8 @@ def everything_settings(
         PromptError: everything and prompts.
         ConfigError: an option of everything mode without it, or a bad value.
     """
-    from glesam.everything.options import Options, check_tile
+    from glesam.everything.options import Options
+    from glesam.views.crops import check_tile
 
     if not everything:
         if points_per_side is not None:

@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glesam.degrade.draws import Draws
-from glesam.degrade.kind import Picture
 from glesam.degrade.optics.photometry import LUMINANCE, to_float
 
 # Zhu, Mai & Shao, IEEE TIP 2015, equation 8: d = w0 + w1 value + w2 saturation, learnt from depth maps.
@@ -16,7 +15,7 @@ _GUIDE_RADIUS = 0.06
 _GUIDE_EPSILON = 1e-3
 
 
-def depth_proxy(image: Picture, draws: Draws) -> NDArray[np.float32]:
+def depth_proxy(image: NDArray[np.uint8], draws: Draws) -> NDArray[np.float32]:
     """Relative distance: nearer at the bottom, farther where things are pale, with edges where the picture has them.
 
     Half and half (the share is drawn) a slanted plane that falls to zero at the picture's foot, and the colour

@@ -20,7 +20,8 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from glesam.common.files import atomic_path, write_text
 from glesam.models.base import PromptableModel
 from glesam.train.feed.pairs import PairBatches, PairConfig
-from glesam.train.stages.frozen import state_digest, view_pixels
+from glesam.train.feed.views import view_pixels
+from glesam.weights.folders import state_digest
 
 Batch = dict[str, Tensor]
 Progress = Callable[[int, int], None]

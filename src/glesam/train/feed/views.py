@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from glesam.models.base import PromptableModel
 from glesam.train.config import Phase
 from glesam.train.feed.augment import ViewConfig, ids_and_areas, jitter_colour, paste_object, random_view
 from glesam.train.feed.clicks import sample_prompt
@@ -115,3 +116,16 @@ class TrainingBatches(Dataset[Batch]):
             shares = cv2.resize(region.astype(np.uint8) * 255, (size, size), interpolation=cv2.INTER_AREA)
             targets.append(shares.astype(np.uint8))
         return {"points": np.stack(points), "labels": np.stack(labels), "targets": np.stack(targets)}
+
+
+def view_pixels(model: PromptableModel, views: Tensor) -> Tensor:
+    """Turn training views into a model's input.
+
+    Args:
+        model: the compact model takes views of any size that is a multiple of 32; others enlarge them to their own.
+        views: `(B, S, S, 3)` uint8 RGB, on any device.
+
+    Returns:
+        `(B, 3, S', S')` float32 pixel values on the device of the views.
+    """
+    return model.pixels_of(views.cpu().numpy()).to(views.device)

@@ -26,9 +26,10 @@ from glesam.models.tuned import image_encoder, mask_decoder, save_tuned
 from glesam.train.feed.latents import Batch
 from glesam.train.feed.pack import PhotoPack
 from glesam.train.feed.pairs import PairBatches, PairConfig
+from glesam.train.feed.views import view_pixels
 from glesam.train.losses import dice_loss, focal_loss, hard_iou, mask_losses
 from glesam.train.stages.base import _corrective_click, validate
-from glesam.train.stages.frozen import decay_groups, view_pixels
+from glesam.train.stages.frozen import decay_groups
 from glesam.train.stages.trainable import TUNABLE, Part, changed_tensors, open_tuned, saved_part, unfreeze
 from glesam.train.validation import LEVELS, DegradedSet, EnhancedModel
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from glesam.models.base import PromptableModel
 from glesam.weights.folders import state_digest as state_digest
@@ -42,19 +42,6 @@ def open_frozen(name: str) -> PromptableModel:
 
     model = load_model(name)
     return model.requires_grad_(False).eval()
-
-
-def view_pixels(model: PromptableModel, views: Tensor) -> Tensor:
-    """Turn training views into a model's input.
-
-    Args:
-        model: the compact model takes views of any size that is a multiple of 32; others enlarge them to their own.
-        views: `(B, S, S, 3)` uint8 RGB, on any device.
-
-    Returns:
-        `(B, 3, S', S')` float32 pixel values on the device of the views.
-    """
-    return model.pixels_of(views.cpu().numpy()).to(views.device)
 
 
 def decay_groups(modules: Iterable[nn.Module], lr: float, weight_decay: float) -> list[dict[str, Any]]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from glesam.everything.filters import mask_boxes, stability_scores
+from glesam.everything.clicks import stability_scores
+from glesam.views.enlarge import mask_boxes
 
 
 def test_stability_is_the_iou_of_the_two_cuts() -> None:
