@@ -1,0 +1,81 @@
+"""The house stands as docs/architecture.md says: no circle, nothing imported from above, nothing loose at the root."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+from house import Import, floors, imports, modules, room_of
+
+FLOORS = floors()
+ROOMS = [room for floor in FLOORS for room in floor]
+HEIGHT = {room: height for height, floor in enumerate(FLOORS) for room in floor}
+AT_THE_ROOT = {"errors", "__main__"}
+"""Modules that lie in no room; `__init__` is the door of all."""
+
+
+def circle(found: Iterable[Import]) -> list[str] | None:
+    """A circle of modules, if there is one."""
+    graph: dict[str, set[str]] = {}
+    for importer, imported in found:
+        graph.setdefault(importer, set()).add(imported)
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return None
+
+
+def upward(found: Iterable[Import]) -> list[str]:
+    """Imports of another room that is not on a lower floor."""
+    wrong = []
+    for importer, imported in sorted(found):
+        upper, lower = room_of(importer, ROOMS), room_of(imported, ROOMS)
+        if upper is not None and lower is not None and upper != lower and HEIGHT[upper] <= HEIGHT[lower]:
+            wrong.append(f"{importer} ({upper}, floor {HEIGHT[upper] + 1}) imports {imported} ({HEIGHT[lower] + 1})")
+    return wrong
+
+
+def test_no_circle_even_by_imports_inside_functions() -> None:
+    assert circle(imports()) is None
+
+
+def test_nothing_is_imported_from_the_same_floor_or_above() -> None:
+    assert upward(imports()) == []
+
+
+def test_every_module_has_its_room_and_every_room_a_module() -> None:
+    used = {name: room_of(name, ROOMS) for name in modules()}
+    assert [name for name, room in used.items() if room is None] == []
+    assert len(set(ROOMS)) == len(ROOMS)
+    assert set(ROOMS) - set(used.values()) == set()
+
+
+def test_no_module_is_loose_at_the_root() -> None:
+    assert {name for name, path in modules().items() if "." not in name and path.name != "__init__.py"} == AT_THE_ROOT
+
+
+def test_what_breaks_the_rules_is_found(tmp_path: Path) -> None:
+    """The checks themselves, on a small package that breaks each rule."""
+    (tmp_path / "images").mkdir()
+    (tmp_path / "predict").mkdir()
+    (tmp_path / "__init__.py").write_text("")
+    (tmp_path / "errors.py").write_text("")
+    (tmp_path / "images" / "__init__.py").write_text("")
+    (tmp_path / "images" / "a.py").write_text("def f():\n    from glesam.predict import b\n")
+    text = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import glesam.errors\nimport glesam.images.a\n"
+    (tmp_path / "predict" / "b.py").write_text(text)
+    found = imports(tmp_path)
+    assert found == {Import("images.a", "predict.b"), Import("predict.b", "images.a")}
+    assert set(circle(found) or []) == {"images.a", "predict.b"}
+    assert len(upward(found)) == 1
+    assert "images.a" in upward(found)[0]
+
+
+@pytest.mark.parametrize(("module", "room"), [("models.base", "models.base"), ("models.sam.sam2", "models.sam")])
+def test_the_longest_name_is_the_room(module: str, room: str) -> None:
+    assert room_of(module, ["models", "models.base", "models.sam"]) == room
+    assert room_of("modelling", ["models"]) is None
