@@ -28,7 +28,7 @@ def gain() -> Any:
 def rows(model: str, ious: dict[str, list[float]]) -> list[Row]:
     """One object in each of the photos; its boundary IoU is half of its IoU."""
     return [
-        Row(model, "set", level, "box", f"{i}.png", 1, 0.1, iou, 0, 0, iou / 2, 0, 0, 0, 0)
+        Row(model, "set", level, "box", f"{i}.png", 1, 0.1, 9, iou, 0, 0, iou / 2, 0, 0, 0, 0)
         for level, values in ious.items()
         for i, iou in enumerate(values)
     ]

@@ -112,7 +112,7 @@ def test_a_finished_task_is_not_run_again(study: Any, tmp_path: Path, monkeypatc
 
 def rows(model: str, ious: dict[str, list[float]]) -> list[Row]:
     return [
-        Row(model, "set", level, "box", f"{i}.png", 1, 0.1, iou, 0, 0, 0, 0, 0, 0, 0)
+        Row(model, "set", level, "box", f"{i}.png", 1, 0.1, 9, iou, 0, 0, 0, 0, 0, 0, 0)
         for level, values in ious.items()
         for i, iou in enumerate(values)
     ]

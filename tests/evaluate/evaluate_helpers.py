@@ -17,6 +17,7 @@ from glesam.evaluate.measure.records import Row
 class FakeMasks:
     masks: np.ndarray
     scores: np.ndarray
+    logits: np.ndarray = field(default_factory=lambda: np.zeros((0, 2, 2), np.float32))
 
 
 @dataclass
@@ -90,6 +91,7 @@ def make_row(**changes: Any) -> Row:
         "image": "p",
         "object_id": 1,
         "area_share": 0.1,
+        "area": 480,
         "iou": 0.5,
         "dice": 0.6,
         "pixel_accuracy": 0.9,

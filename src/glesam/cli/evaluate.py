@@ -39,7 +39,10 @@ def evaluate(
         ),
     ] = "compact",
     prompts: Annotated[
-        str | None, typer.Option(help="points:K, points:1..10, box, noisy-box:0.2. Default: points:3,box.")
+        str | None,
+        typer.Option(
+            help="points:K, points:1..10, box, noisy-box:0.2; clicks:K corrects the answer. Default: points:3,box."
+        ),
     ] = None,
     preset: Annotated[
         str | None, typer.Option(help="Set-up of the paper: table1, table2, table3, table5, table13 or clicks.")
@@ -58,6 +61,11 @@ def evaluate(
             help="Smallest object as a share of the picture, 0.005, or SET=0.005; may be repeated. Default: 0."
         ),
     ] = None,
+    average: Annotated[str, typer.Option(help="What the first table counts alike: images or objects.")] = "images",
+    kept_aside: Annotated[
+        bool,
+        typer.Option("--kept-aside", help="Of each set only the images that training leaves out (one in five)."),
+    ] = False,
     recipe: Annotated[str, typer.Option(help="LQSeg recipe for lq1 to lq3: test or train.")] = "test",
     device: Annotated[str, typer.Option(help="cpu, cuda, mps, or auto.")] = "auto",
     enhance: Annotated[str, typer.Option(help="on, off or auto, for models that do not say it themselves.")] = "auto",
@@ -75,8 +83,8 @@ def evaluate(
     if figures:
         require_matplotlib()
     chosen = _preset(preset)
-    config = _config(chosen, models, enhance, levels, prompts, seed, recipe, min_share or [], limit)
-    sources = _sources(data or [], chosen, partial)
+    config = _config(chosen, models, enhance, levels, prompts, seed, recipe, min_share or [], limit, average)
+    sources = _sources(data or [], chosen, partial, kept_aside)
     _check_share_names(config, sources)
     _check_writable(out)
     load = predictor_loader(device)
@@ -104,6 +112,7 @@ def _config(
     recipe: str,
     shares: Sequence[str],
     limit: int | None,
+    average: str,
 ) -> BenchmarkConfig:
     """What to measure: options that were given win over the preset, the preset over the defaults."""
     from glesam.common.messages import hint
@@ -115,13 +124,15 @@ def _config(
 
     if recipe not in RECIPES:
         raise ConfigError(f"expected --recipe test or train, got {recipe!r}; {hint(recipe, RECIPES)}")
+    if average not in ("images", "objects"):
+        raise ConfigError(f"expected --average images or objects, got {average!r}; images is the paper's")
     chosen_levels = (
         preset.levels if preset and levels is None else parse_levels(["clear" if levels is None else levels])
     )
     default = "points:3,box" if prompts is None else prompts
     chosen_prompts = preset.prompts if preset and prompts is None else parse_prompts([default])
     specs = parse_models([models], enhance)
-    return BenchmarkConfig(specs, chosen_levels, chosen_prompts, seed, recipe, _shares(shares), limit)
+    return BenchmarkConfig(specs, chosen_levels, chosen_prompts, seed, recipe, _shares(shares), limit, average)
 
 
 def _shares(texts: Sequence[str]) -> dict[str, float]:
@@ -143,14 +154,14 @@ def _shares(texts: Sequence[str]) -> dict[str, float]:
     return shares
 
 
-def _sources(data: Sequence[str], preset: Preset | None, partial: bool) -> list[Source]:
+def _sources(data: Sequence[str], preset: Preset | None, partial: bool, kept_aside: bool) -> list[Source]:
     """Open the data sets, and see that a preset has what it needs."""
     from glesam.evaluate.measure.sources import open_sources
     from glesam.evaluate.report.presets import require_sets
 
     if not data and preset:
         require_sets(preset, [])
-    sources = open_sources(data)
+    sources = open_sources(data, kept_aside)
     if preset:
         require_sets(preset, [source.name for source in sources], partial)
     return sources

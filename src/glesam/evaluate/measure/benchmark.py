@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +21,7 @@ from glesam.common.seeds import stable_seed
 from glesam.data.base import Sample, object_ids
 from glesam.degrade.levels import CLEAR, Level
 from glesam.errors import DataError, ImageError, ModelError
+from glesam.evaluate.measure.clicks import rounds
 from glesam.evaluate.measure.model_specs import LoadPredictor, ModelSpec, PromptPredictor, fingerprint
 from glesam.evaluate.measure.protocol import ObjectPrompt, PromptSpec, prompt_for
 from glesam.evaluate.measure.records import PartStore, Row
@@ -29,7 +30,7 @@ from glesam.evaluate.metrics import measure
 from glesam.images.pixels import RGB
 from glesam.restore.quality import psnr
 
-FORMAT = 1
+FORMAT = 2
 """Version of the rows' meaning; a change of protocol raises it, so that old parts are refused."""
 OBJECTS_AT_ONCE = 32
 _PREFETCH = 2
@@ -47,6 +48,7 @@ class BenchmarkConfig:
         recipe: LQSeg recipe for levels that are made on the fly, `test` or `train`.
         min_share: smallest object, as a share of the picture's area, by name of the set; `""` holds for all others.
         limit: number of pictures per set, chosen by hash; None for all.
+        average: what the report's first table counts alike, `images` or `objects`; changes no row.
     """
 
     models: tuple[ModelSpec, ...]
@@ -56,6 +58,7 @@ class BenchmarkConfig:
     recipe: str = "test"
     min_share: dict[str, float] = field(default_factory=dict)
     limit: int | None = None
+    average: str = "images"
 
     def share_of(self, set_name: str) -> float:
         """Smallest object of a set, as a share of the picture's area."""
@@ -250,17 +253,17 @@ def _measure_picture(config: BenchmarkConfig, part: Part, loaded: Loaded, predic
     sharp, nearness = sharpness(seen), None if clear is None else psnr(seen, clear)
     rows = []
     for spec in config.prompts:
-        asked = probes(sample, spec, share, config.seed)
-        for probe, answer in zip(asked, ask(predictor, asked), strict=True):
+        for prompt, probe, answer in _answers(config, spec, sample, predictor, share):
             rows.append(
                 Row(
                     str(part.model),
                     part.source.name,
                     str(part.level),
-                    str(spec),
+                    prompt,
                     sample.name,
                     probe.object_id,
                     float(probe.truth.mean()),
+                    int(probe.truth.sum()),
                     *measure(answer.mask, probe.truth),
                     answer.score,
                     sharp,
@@ -270,6 +273,23 @@ def _measure_picture(config: BenchmarkConfig, part: Part, loaded: Loaded, predic
                 )
             )
     return rows
+
+
+def _answers(
+    config: BenchmarkConfig, spec: PromptSpec, sample: Sample, predictor: PromptPredictor, share: float
+) -> Iterator[tuple[str, Probe, Answer]]:
+    """Answers for all objects of a picture with one kind of prompt; corrective clicks give one after each click."""
+    if spec.kind != "clicks":
+        asked = probes(sample, spec, share, config.seed)
+        for probe, answer in zip(asked, ask(predictor, asked), strict=True):
+            yield str(spec), probe, answer
+        return
+    ids = object_ids(sample.mask, share)
+    for start in range(0, len(ids), OBJECTS_AT_ONCE):
+        some = [Probe(i, sample.mask == i, ObjectPrompt()) for i in ids[start : start + OBJECTS_AT_ONCE]]
+        for number, done in enumerate(rounds(predictor, [probe.truth for probe in some], spec.count), 1):
+            for probe, mask, score in zip(some, done.masks, done.scores, strict=True):
+                yield str(replace(spec, count=number)), probe, Answer(mask, float(score), done.seconds / len(some))
 
 
 def _samples(config: BenchmarkConfig, part: Part, names: list[str]) -> Iterator[tuple[str, Future[Loaded]]]:
@@ -305,6 +325,7 @@ def _stamp(config: BenchmarkConfig, part: Part, names: list[str], digest: str) -
         "format": FORMAT,
         "model": part.model.name,
         "enhance": part.model.enhance,
+        "refine": part.model.refine,
         "weights": digest,
         "data": part.source.origin,
         "level": str(part.level),

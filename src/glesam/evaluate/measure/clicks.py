@@ -8,14 +8,16 @@ From the second click on the model gets its own logits of the last answer as mas
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from glesam.errors import DataError
+from glesam.evaluate.measure.model_specs import PromptPredictor
 
 BoolMask = npt.NDArray[np.bool_]
 
@@ -26,39 +28,6 @@ class Click(NamedTuple):
     x: int
     y: int
     label: int
-
-
-class Answers(Protocol):
-    """What is needed of a prediction: `(N, H, W)` bool masks, `(N,)` scores and `(N, h, w)` logits."""
-
-    @property
-    def masks(self) -> BoolMask:
-        """`(N, H, W)`."""
-        ...
-
-    @property
-    def scores(self) -> npt.NDArray[np.float32]:
-        """`(N,)` predicted IoU."""
-        ...
-
-    @property
-    def logits(self) -> npt.NDArray[np.float32]:
-        """`(N, h, w)`."""
-        ...
-
-
-class ClickPredictor(Protocol):
-    """What is needed of a predictor whose image is set."""
-
-    def predict(
-        self,
-        *,
-        points: npt.NDArray[np.float32],
-        labels: npt.NDArray[np.int64],
-        mask_input: npt.NDArray[np.float32] | None = None,
-    ) -> Answers:
-        """Segment N objects from `(N, K, 2)` points with `(N, K)` labels and, from the second round on, logits."""
-        ...
 
 
 def next_click(mask: BoolMask, truth: BoolMask, clicks: Sequence[Click] = ()) -> Click | None:
@@ -101,14 +70,16 @@ class Round(NamedTuple):
         masks: `(N, H, W)` bool.
         scores: `(N,)` float32, predicted IoU.
         clicks: the N clicks that were added; None for an object that needed no more.
+        seconds: of the prediction.
     """
 
     masks: BoolMask
     scores: npt.NDArray[np.float32]
     clicks: list[Click | None]
+    seconds: float
 
 
-def rounds(predictor: ClickPredictor, truths: Sequence[BoolMask], count: int) -> list[Round]:
+def rounds(predictor: PromptPredictor, truths: Sequence[BoolMask], count: int) -> list[Round]:
     """Click on N objects of the current image, `count` times each.
 
     An object whose every pixel is right keeps its mask for the rest.
@@ -127,12 +98,13 @@ def rounds(predictor: ClickPredictor, truths: Sequence[BoolMask], count: int) ->
         busy = [i for i, click in enumerate(added) if click is not None]
         for i in busy:
             made[i].append(added[i])  # type: ignore[arg-type]
+        begin = time.perf_counter()
         if busy:
             answer = predictor.predict(**_arguments([made[i] for i in busy], None if logits is None else logits[busy]))
             masks, scores = masks.copy(), scores.copy()
             logits = np.zeros((len(truths), *answer.logits.shape[1:]), np.float32) if logits is None else logits
             masks[busy], scores[busy], logits[busy] = answer.masks, answer.scores, answer.logits
-        done.append(Round(masks, scores, added))
+        done.append(Round(masks, scores, added, time.perf_counter() - begin))
     return done
 
 

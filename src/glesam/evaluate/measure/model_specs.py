@@ -1,4 +1,4 @@
-"""Which models to measure: `NAME[+ENHANCER][@enhance=on|off|auto][@restore=RESTORER]`, side by side."""
+"""Which models to measure: `NAME[+ENHANCER][@enhance=MODE][@restore=RESTORER][@refine=MODE]`, side by side."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ import numpy.typing as npt
 from glesam.common.files import sha256
 from glesam.common.messages import hint
 from glesam.errors import ConfigError, ModelError
+from glesam.masks.refine import REFINE_MODES
 from glesam.models.registry import bundled_enhancer
 from glesam.restore.registry import check_restorer, load_restorer
 
 ENHANCE = ("on", "off", "auto")
+_OPTIONS = {"enhance": ENHANCE, "refine": REFINE_MODES}
 _WEIGHTS = frozenset({".safetensors", ".json", ".pth", ".pt"})
 
 
@@ -35,6 +37,11 @@ class MasksLike(Protocol):
         """`(N,)` float32 predicted IoU."""
         ...
 
+    @property
+    def logits(self) -> npt.NDArray[np.float32]:
+        """`(N, h, w)` float32 low-resolution logits; read for corrective clicks."""
+        ...
+
 
 class PromptPredictor(Protocol):
     """What the benchmark asks of a model: see `glesam.predict.predictor.Predictor`."""
@@ -43,8 +50,10 @@ class PromptPredictor(Protocol):
         """Encode an `(H, W, 3)` uint8 RGB picture; the name is that of the level and the picture, `lq3/cat`."""
         ...
 
-    def predict(self, *, points: Any = None, labels: Any = None, boxes: Any = None) -> MasksLike:
-        """Segment one object per `(K, 2)` points of `(N, K, 2)`, or per box of `(N, 4)`."""
+    def predict(
+        self, *, points: Any = None, labels: Any = None, boxes: Any = None, mask_input: Any = None
+    ) -> MasksLike:
+        """Segment one object per `(K, 2)` points of `(N, K, 2)`, or per box of `(N, 4)`, going on from logits."""
         ...
 
 
@@ -58,6 +67,7 @@ class ModelSpec:
         label: name in tables; the text that the user gave.
         enhancer: folder of an enhancer for the model; None for the one that it ships with, if any.
         restore: restorer that pictures go through first, see `glesam.restore.registry`; None for none.
+        refine: whether masks are refined, `auto` or `off`.
     """
 
     name: str
@@ -65,6 +75,7 @@ class ModelSpec:
     label: str
     enhancer: str | None = None
     restore: str | None = None
+    refine: str = "auto"
 
     def __str__(self) -> str:
         """Return the name in tables."""
@@ -75,7 +86,9 @@ LoadPredictor = Callable[[ModelSpec], PromptPredictor]
 
 
 def parse_model(text: str, enhance: str = "auto") -> ModelSpec:
-    """Read `NAME[+ENHANCER][@enhance=on|off|auto][@restore=RESTORER]`, such as `compact@enhance=off@restore=median:5`.
+    """Read `NAME[+ENHANCER][@enhance=on|off|auto][@restore=RESTORER][@refine=auto|off]`.
+
+    For example `compact@enhance=off@restore=median:5`.
 
     A name that exists as a file or folder is never split at its `+`.
 
@@ -86,27 +99,30 @@ def parse_model(text: str, enhance: str = "auto") -> ModelSpec:
     Raises:
         ConfigError: no name, no enhancer after `+`, an unknown setting or restorer, or an unknown value of a setting.
     """
-    name, *parts = re.split("@(?=(?:enhance|restore)?$|[a-z]+=)", text.strip())
+    name, *parts = re.split("@(?=(?:enhance|restore|refine)?$|[a-z]+=)", text.strip())
     options = dict(part.partition("=")[::2] for part in parts)
-    if not name or not options.keys() <= {"enhance", "restore"} or len(options) < len(parts):
+    if not name or not options.keys() <= {"enhance", "restore", "refine"} or len(options) < len(parts):
         raise ConfigError(
             f"expected a model NAME, NAME@enhance=on|off|auto or NAME@restore=RESTORER, got {text!r}; such as "
             "compact@enhance=off"
         )
-    value = options.get("enhance", enhance)
-    if value not in ENHANCE:
-        raise ConfigError(
-            f"expected enhance on, off or auto, got {value!r} for the model {name}; {hint(value, ENHANCE)}"
-        )
+    modes = {"enhance": options.get("enhance", enhance), "refine": options.get("refine", "auto")}
+    for key, value in modes.items():
+        if value not in _OPTIONS[key]:
+            *most, last = _OPTIONS[key]
+            raise ConfigError(
+                f"expected {key} {', '.join(most)} or {last}, got {value!r} for the model {name}; "
+                f"{hint(value, _OPTIONS[key])}"
+            )
     restore = options.get("restore")
     if restore is not None:
         check_restorer(restore)
     if Path(name).exists() or "+" not in name:
-        return ModelSpec(name, value, text.strip(), restore=restore)
+        return ModelSpec(name, label=text.strip(), restore=restore, **modes)
     model, _, enhancer = name.partition("+")
     if not model or not enhancer:
         raise ConfigError(f"expected a model NAME+ENHANCER, got {text!r}; such as compact+runs/mine/bundle")
-    return ModelSpec(model, value, text.strip(), enhancer, restore)
+    return ModelSpec(model, label=text.strip(), enhancer=enhancer, restore=restore, **modes)
 
 
 def parse_models(texts: Iterable[str], enhance: str = "auto") -> tuple[ModelSpec, ...]:
@@ -132,10 +148,8 @@ def predictor_loader(device: str | None = None) -> LoadPredictor:
     def load(spec: ModelSpec) -> PromptPredictor:
         from glesam.predict.predictor import Predictor
 
-        options: dict[str, str] = {} if device is None else {"device": device}
-        return Predictor.from_pretrained(
-            spec.name, enhance=spec.enhance, enhancer=spec.enhancer, restore=spec.restore, **options
-        )
+        options = {"enhance": spec.enhance, "refine": spec.refine} | ({} if device is None else {"device": device})
+        return Predictor.from_pretrained(spec.name, enhancer=spec.enhancer, restore=spec.restore, **options)
 
     return load
 

@@ -1,4 +1,4 @@
-"""Prompts for measuring: `points:K`, `box`, `noisy-box:R`, drawn from the names of image and object.
+"""Prompts for measuring: `points:K`, `box`, `noisy-box:R`, drawn from names of image and object, and `clicks:K`.
 
 A prompt depends on hash(image name, object id, seed) alone: not on the order of files, nor on what was drawn before.
 Therefore every model and every level gets the same prompts, and so does another machine. The K points are the first K
@@ -23,8 +23,8 @@ from glesam.errors import ConfigError, PromptError
 BoolMask: TypeAlias = npt.NDArray[np.bool_]
 Coordinates: TypeAlias = npt.NDArray[np.float32]
 
-KINDS = ("points", "box", "noisy-box")
-_FORMS = "points:K, box or noisy-box:R"
+KINDS = ("points", "box", "noisy-box", "clicks")
+_FORMS = "points:K, clicks:K, box or noisy-box:R"
 MAX_POINTS = 100
 
 
@@ -33,8 +33,8 @@ class PromptSpec:
     """One way to prompt.
 
     Attributes:
-        kind: `points`, `box` or `noisy-box`.
-        count: number of foreground points; 0 for boxes.
+        kind: `points`, `box`, `noisy-box`, or `clicks` for corrective ones, which depend on the answers.
+        count: number of foreground points, or of corrective clicks; 0 for boxes.
         noise: largest shift of a corner as a share of the box's side; 0 but for `noisy-box`.
     """
 
@@ -44,7 +44,8 @@ class PromptSpec:
 
     def __str__(self) -> str:
         """Return the text that `parse_prompt` reads."""
-        return {"points": f"points:{self.count}", "box": "box"}.get(self.kind, f"noisy-box:{self.noise:g}")
+        counted = {kind: f"{kind}:{self.count}" for kind in ("points", "clicks")}
+        return {**counted, "box": "box"}.get(self.kind, f"noisy-box:{self.noise:g}")
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class ObjectPrompt:
 
 
 def parse_prompt(text: str) -> PromptSpec:
-    """Read `points:K` (K of 1 to 100), `box` or `noisy-box:R` (0 < R <= 1).
+    """Read `points:K` or `clicks:K` (K of 1 to 100), `box` or `noisy-box:R` (0 < R <= 1).
 
     Raises:
         ConfigError: the text has another form; the message gives the nearest.
@@ -73,8 +74,8 @@ def parse_prompt(text: str) -> PromptSpec:
         if argument:
             raise ConfigError(f"expected the prompt box without a number, got {text!r}; noisy-box:R moves corners")
         return PromptSpec("box")
-    if kind == "points":
-        return PromptSpec("points", count=_count(argument, text))
+    if kind in ("points", "clicks"):
+        return PromptSpec(kind, count=_count(argument, text, kind))
     return PromptSpec("noisy-box", noise=_noise(argument, text))
 
 
@@ -95,7 +96,7 @@ def prompt_for(spec: PromptSpec, truth: BoolMask, image: str, object_id: int, se
     """Draw the prompt of one object.
 
     Args:
-        spec: the kind of prompt.
+        spec: the kind of prompt, not `clicks`.
         truth: `(H, W)` bool mask of the object, at least one pixel.
         image: name of the picture within its set.
         object_id: id of the object within the picture.
@@ -185,10 +186,10 @@ def _expand(word: str) -> list[str]:
     return [f"points:{count}" for count in range(first, last + 1)]
 
 
-def _count(argument: str, text: str) -> int:
-    """Read the K of `points:K`."""
+def _count(argument: str, text: str, kind: str) -> int:
+    """Read the K of `points:K` or `clicks:K`."""
     if not re.fullmatch(r"[0-9]{1,6}", argument) or not 1 <= int(argument) <= MAX_POINTS:
-        raise ConfigError(f"expected points:K with K a number from 1 to {MAX_POINTS}, got {text!r}; such as points:3")
+        raise ConfigError(f"expected {kind}:K with K a number from 1 to {MAX_POINTS}, got {text!r}; such as {kind}:3")
     return int(argument)
 
 

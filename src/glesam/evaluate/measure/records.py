@@ -31,6 +31,7 @@ class Row:
         image: name of the picture within the set.
         object_id: id of the object within the picture.
         area_share: object's share of the picture's area, 0 to 1.
+        area: the object's pixels.
         iou: intersection over union.
         dice: Dice coefficient.
         pixel_accuracy: share of pixels that agree.
@@ -50,6 +51,7 @@ class Row:
     image: str
     object_id: int
     area_share: float
+    area: int
     iou: float
     dice: float
     pixel_accuracy: float
@@ -97,7 +99,14 @@ def _row(record: dict[str, Any]) -> Row:
     """One row from its texts."""
     psnr = record.pop("psnr", "")
     values: dict[str, Any] = {name: text if name in _TEXT else float(text) for name, text in record.items()}
-    return Row(**{**values, "object_id": int(record["object_id"]), "psnr": float(psnr) if psnr else None})
+    return Row(
+        **{
+            **values,
+            "object_id": int(record["object_id"]),
+            "area": int(record["area"]),
+            "psnr": float(psnr) if psnr else None,
+        }
+    )
 
 
 class PartStore:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from glesam.common.files import sha256
@@ -46,13 +47,18 @@ class DegradedSource:
         dataset: any reader.
         name: name of the set in tables; the reader's when not given.
         origin: where the data lies.
+        kept_aside: leave out all pictures but those that are never trained on; see `is_kept_aside`.
     """
 
-    def __init__(self, dataset: SegmentationDataset, name: str | None = None, origin: str = "") -> None:
+    def __init__(
+        self, dataset: SegmentationDataset, name: str | None = None, origin: str = "", kept_aside: bool = False
+    ) -> None:
         self.dataset = dataset
         self.origin = origin
         self.name = name or dataset.name
-        self._index = {picture: index for index, picture in enumerate(dataset.names)}
+        self._index = {
+            picture: index for index, picture in enumerate(dataset.names) if not kept_aside or is_kept_aside(picture)
+        }
 
     def __contains__(self, picture: str) -> bool:
         """Whether the set has a picture of that name."""
@@ -113,12 +119,17 @@ class LqsegSource:
         return self._levels[folder]
 
 
-def open_source(text: str) -> Source:
-    """Open a data set given as `DIR` or `NAME=DIR`.
+def is_kept_aside(picture: str) -> bool:
+    """Whether a picture of a training set is kept for measuring: one in five, by the SHA-256 of its plain name."""
+    return int(hashlib.sha256(PurePosixPath(picture).stem.encode()).hexdigest(), 16) % 5 == 0
+
+
+def open_source(text: str, kept_aside: bool = False) -> Source:
+    """Open a data set given as `DIR` or `NAME=DIR`; of a training set perhaps only what is kept aside.
 
     Raises:
         DataError: the folder does not exist or has no layout that a reader knows.
-        ConfigError: the folder is one level of a built set.
+        ConfigError: the folder is one level of a built set, or a built set of which nothing is kept aside.
     """
     from glesam.data.build.manifest import FILE_NAME
     from glesam.data.readers.registry import open_dataset
@@ -127,22 +138,27 @@ def open_source(text: str) -> Source:
     if not path.exists():
         raise DataError(f"expected a folder of data, found none at {path}; lay it out as {LAYOUT}")
     if (path / FILE_NAME).is_file() and (path / "clear").is_dir():
+        if kept_aside:
+            raise ConfigError(f"expected training sets for kept-aside pictures, got the built set {path}; leave it out")
         return LqsegSource(path, name)
     if (path.resolve().parent / FILE_NAME).is_file():
         raise ConfigError(
             f"expected a set's folder, got its part {path}; give --data {path.parent} --levels {path.name} instead"
         )
-    return DegradedSource(open_dataset(path, name=name), name, str(path.resolve()))
+    source = DegradedSource(open_dataset(path, name=name), name, str(path.resolve()), kept_aside)
+    if not source.names:
+        raise DataError(f"expected pictures kept aside in {path}, found none; leave the set out")
+    return source
 
 
-def open_sources(texts: Iterable[str]) -> list[Source]:
+def open_sources(texts: Iterable[str], kept_aside: bool = False) -> list[Source]:
     """Open several data sets, whose names must differ since tables and files are told apart by them.
 
     Raises:
         DataError: a folder cannot be opened.
         ConfigError: no set is given, or two sets have the same name.
     """
-    sources = [open_source(text) for text in texts]
+    sources = [open_source(text, kept_aside) for text in texts]
     if not sources:
         raise ConfigError(f"expected at least one data set, got none; give --data DIR with {LAYOUT}")
     names = [source.name for source in sources]

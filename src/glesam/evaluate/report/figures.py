@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from glesam.evaluate.measure.records import Row
 from glesam.evaluate.report.drawing import COLOURS, LINES, MARKERS, new_figure, save, style, tidy
+from glesam.evaluate.report.interactive import clicks_of
 from glesam.evaluate.report.summary import CellSummary
 
 _GRID = 80
@@ -31,6 +32,10 @@ def draw_figures(rows: Sequence[Row], summaries: Sequence[CellSummary], out: Pat
     Raises:
         ConfigError: matplotlib is not installed.
     """
+    rows, summaries = (
+        [r for r in rows if not clicks_of(r.prompt)],
+        [s for s in summaries if not clicks_of(s.cell.prompt)],
+    )
     drawn = []
     if len({s.cell.level for s in summaries}) > 1:
         drawn.append(draw_levels(summaries, out / "iou_against_level.png"))

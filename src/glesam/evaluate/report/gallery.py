@@ -19,6 +19,7 @@ from glesam.evaluate.measure.records import Row
 from glesam.evaluate.measure.sources import Source
 from glesam.evaluate.metrics import iou
 from glesam.evaluate.report.drawing import COLOURS, new_figure, save
+from glesam.evaluate.report.interactive import clicks_of
 
 CASES = 4
 _TRUTH_COLOUR, _PROMPT_COLOUR = "#009E73", "#F0E442"
@@ -83,7 +84,8 @@ def draw_gallery(
         DataError: a picture can no longer be read.
         ModelError: a model cannot be loaded.
     """
-    best, worst = choose_cases(rows)
+    # Corrective clicks depend on the answers before them, and are not asked for again.
+    best, worst = choose_cases([row for row in rows if not clicks_of(row.prompt)])
     drawn = {case: _prepare(config, sources, case) for case in [*best, *worst]}
     for model in config.models:
         _add_masks(model, load, list(drawn.values()))

@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from glesam.common.files import write_text
 from glesam.evaluate.measure.benchmark import BenchmarkConfig, Results
-from glesam.evaluate.measure.records import METRICS, to_csv
+from glesam.evaluate.measure.records import METRICS, Row, to_csv
+from glesam.evaluate.report.domains import domain_section
+from glesam.evaluate.report.field import published_section, size_section
+from glesam.evaluate.report.interactive import interactive_section, shown
 from glesam.evaluate.report.markdown import markdown_table, with_interval
 from glesam.evaluate.report.paper_table import paper_sections
 from glesam.evaluate.report.statistics import RESAMPLES, Estimate
@@ -86,7 +89,7 @@ def screen_table(report: Report) -> Table:
     """IoU with its interval, and Dice, over pictures: a row per set, prompt and level, a column per model."""
     from rich.table import Table
 
-    table = Table(title="IoU [95 % interval] / Dice, mean over pictures")
+    table = Table(title=_title(report))
     for name in ("set", "prompt", "level"):
         table.add_column(name, no_wrap=True)
     models = _models(report)
@@ -97,7 +100,7 @@ def screen_table(report: Report) -> Table:
         if previous is not None and place[:2] != previous:
             table.add_section()
         previous = place[:2]
-        table.add_row(*place, *(_cell_text(cells.get(model)) for model in models))
+        table.add_row(*place, *(_cell_text(cells.get(model), report.config.average) for model in models))
     return table
 
 
@@ -107,14 +110,18 @@ def to_markdown(report: Report, figures: list[Path]) -> str:
         "# Evaluation",
         _settings(report),
         "\n".join(f"> {note}" for note in report.notes),
-        "## IoU [95 % interval] / Dice, mean over pictures",
+        f"## {_title(report)}",
         _main_table(report),
         _psnr_section(report),
         _comparison_section(report.comparisons),
         _means_section(level_means(report.summaries)),
+        interactive_section(report.results.rows),
+        domain_section(_tabled(report)),
+        size_section(_tabled_rows(report)),
+        published_section(report.results.rows, {name: report.config.share_of(name) for name in _set_names(report)}),
         *paper_sections(report.summaries),
         "## All metrics",
-        _metrics_table(report.summaries),
+        _metrics_table(_tabled(report)),
         _failure_section(report.results.failed),
         "## How the numbers are made",
         HOW,
@@ -125,13 +132,35 @@ def to_markdown(report: Report, figures: list[Path]) -> str:
 
 def _grid(report: Report) -> dict[tuple[str, str, str], dict[str, CellSummary]]:
     """Summaries by (set, prompt, level), then by model, in the order of the configuration."""
-    sets = list(dict.fromkeys(s.cell.set for s in report.summaries))
+    sets = _set_names(report)
     order = [(s, str(p), str(level)) for s in sets for p in report.config.prompts for level in report.config.levels]
     grid: dict[tuple[str, str, str], dict[str, CellSummary]] = {place: {} for place in order}
-    for summary in report.summaries:
+    for summary in _tabled(report):
         cell = summary.cell
         grid.setdefault((cell.set, cell.prompt, cell.level), {})[cell.model] = summary
     return {place: cells for place, cells in grid.items() if cells}
+
+
+def _title(report: Report) -> str:
+    """What the main table shows."""
+    return f"IoU [95 % interval] / Dice / boundary IoU, mean over {report.config.average}"
+
+
+def _set_names(report: Report) -> list[str]:
+    """Names of the sets, in order."""
+    return list(dict.fromkeys(s.cell.set for s in report.summaries))
+
+
+def _tabled(report: Report) -> list[CellSummary]:
+    """Summaries that tables have a row for."""
+    kept = set(shown([s.cell.prompt for s in report.summaries]))
+    return [s for s in report.summaries if s.cell.prompt in kept]
+
+
+def _tabled_rows(report: Report) -> list[Row]:
+    """Rows of these."""
+    kept = set(shown([s.cell.prompt for s in report.summaries]))
+    return [row for row in report.results.rows if row.prompt in kept]
 
 
 def _models(report: Report) -> list[str]:
@@ -139,11 +168,12 @@ def _models(report: Report) -> list[str]:
     return [str(model) for model in report.config.models]
 
 
-def _cell_text(summary: CellSummary | None) -> str:
+def _cell_text(summary: CellSummary | None, average: str) -> str:
     """One cell of the main table."""
     if summary is None:
         return "–"
-    return f"{_estimate_text(summary.iou)} / {summary.metrics['dice'].mean_pictures:.3f}"
+    others = (f"{summary.metrics[name].by(average)[0]:.3f}" for name in ("dice", "boundary_iou"))
+    return " / ".join([with_interval(*summary.iou.by(average)), *others])
 
 
 def _estimate_text(value: Estimate) -> str:
@@ -183,7 +213,10 @@ def _smallest(share: float) -> str:
 def _main_table(report: Report) -> str:
     """The table of the screen as Markdown."""
     models = _models(report)
-    rows = [[*place, *(_cell_text(cells.get(m)) for m in models)] for place, cells in _grid(report).items()]
+    rows = [
+        [*place, *(_cell_text(cells.get(m), report.config.average) for m in models)]
+        for place, cells in _grid(report).items()
+    ]
     return markdown_table(["set", "prompt", "level", *models], rows, 3)
 
 
@@ -295,6 +328,7 @@ def _as_json(report: Report, records: list[dict[str, str | int | float]]) -> dic
             "recipe": config.recipe,
             "min_share": config.min_share,
             "limit": config.limit,
+            "average": config.average,
         },
         "notes": report.notes,
         "summary": [{key: None if value == "" else value for key, value in record.items()} for record in records],

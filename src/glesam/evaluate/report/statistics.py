@@ -44,6 +44,12 @@ class Estimate:
     low_objects: float
     high_objects: float
 
+    def by(self, average: str) -> tuple[float, float, float]:
+        """Mean over `images` or over `objects`, with the ends of its interval."""
+        if average == "objects":
+            return self.mean_objects, self.low_objects, self.high_objects
+        return self.mean_pictures, self.low, self.high
+
 
 @dataclass(frozen=True)
 class Comparison:
