@@ -117,7 +117,7 @@ def test_everything_comes_back_and_off_is_the_base_bit_for_bit(made, tmp_path, k
 
 
 def test_each_part_does_what_its_pieces_do_by_hand(made, tmp_path):
-    from glesam.enhance.residual import load_enhancer
+    from glesam.enhance.registry import load_enhancer
     from glesam.models.tuned import with_tuned
 
     root, base = made
@@ -203,7 +203,7 @@ def test_small_boxes_in_windows_of_a_big_picture_keep_the_base_model_too(made, t
 
 
 def test_level_chooses_strength_and_timestep(made, tmp_path):
-    from glesam.enhance.residual import load_enhancer
+    from glesam.enhance.registry import load_enhancer
 
     root, base = made
     rules = (LevelRule(0, timestep=1), LevelRule(1, strength=0.5), LevelRule(2, timestep=400))

@@ -7,7 +7,8 @@ from train_tiny import losses_of, photo_set, resumes_exactly, tiny_model, tiny_p
 
 from glesam.enhance.gle import LatentEnhancer
 from glesam.enhance.lora import adapted_layers, lora_settings
-from glesam.enhance.residual import ResidualEnhancer, load_enhancer
+from glesam.enhance.registry import load_enhancer
+from glesam.enhance.residual import ResidualEnhancer
 from glesam.errors import ConfigError, ModelError
 from glesam.train.feed.latents import pair_latents
 from glesam.train.feed.pack import pack

@@ -7,13 +7,14 @@ from train_tiny import photo_set, tiny_model
 
 from glesam.data.base import Sample
 from glesam.degrade.levels import apply, parse_level
+from glesam.enhance.pipeline import EnhancedModel
 from glesam.errors import ConfigError
 from glesam.train.feed.augment import ViewConfig, random_view
 from glesam.train.feed.latents import cache_latents, latent_statistics, pair_latents, pair_stream
 from glesam.train.feed.pack import pack
 from glesam.train.feed.pairs import PairBatches, PairConfig, level_table, severity
 from glesam.train.stages.frozen import FrozenPartsObjective, decay_groups, open_frozen, state_digest, view_pixels
-from glesam.train.validation import LEVELS, DegradedSet, EnhancedModel, level_latents
+from glesam.train.validation import LEVELS, DegradedSet, level_latents
 
 
 @pytest.fixture(scope="module")

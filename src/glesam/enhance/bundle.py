@@ -27,7 +27,7 @@ from glesam.enhance.gate import DegradationGate
 from glesam.enhance.gle import LatentEnhancer
 from glesam.enhance.lora import adapted_layers, merge_lora
 from glesam.enhance.pipeline import Enhance, LevelRule, Restoration
-from glesam.enhance.residual import load_enhancer
+from glesam.enhance.registry import load_enhancer
 from glesam.enhance.skips import SkipAdapter
 from glesam.errors import ModelError
 from glesam.models.base import Part, PromptableModel
@@ -239,8 +239,8 @@ def _check_content(parts: Sequence[str], rules: Sequence[LevelRule], model: Prom
         raise ModelError("expected an enhancer, a decoder, an encoder, skips or an image size, got none; add a part")
     if sizes and model.side_step is None:
         raise ModelError(
-            f"expected a model that takes images of any size, such as compact, for rules with an image size, got "
-            f"{model.family}; leave the size out"
+            f"expected a compact model, or another that takes images of any size, for rules with an image size, got "
+            f"{model.family}; leave it out"
         )
     step = model.side_step or model.image_size
     wrong = [size for size in sizes if size % step or not step <= size <= model.image_size]

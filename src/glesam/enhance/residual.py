@@ -9,8 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from glesam.enhance.gle import check_latent
-from glesam.errors import ModelError
-from glesam.weights.folders import CONFIG_FILE, load_module, read_config, save_module
+from glesam.weights.folders import load_module, save_module
 
 FAMILY = "residual-enhancer"
 
@@ -76,23 +75,3 @@ class _Block(nn.Module):
         """`(B, width, h, w)` to the same shape."""
         y = self.conv1(F.silu(self.norm1(x)))
         return x + torch.as_tensor(self.conv2(F.silu(self.norm2(y))))
-
-
-def load_enhancer(folder: str | Path) -> nn.Module:
-    """Load an enhancer of any kind by the family that its `config.json` names.
-
-    Raises:
-        ModelError: it is no enhancer's folder, or the folder is corrupt.
-    """
-    from glesam.enhance.gle import FAMILY as DIFFUSION_FAMILY
-    from glesam.enhance.gle import LatentEnhancer
-
-    family = read_config(folder).get("family")
-    if family == FAMILY:
-        return ResidualEnhancer.from_pretrained(folder)
-    if family == DIFFUSION_FAMILY:
-        return LatentEnhancer.from_pretrained(folder)
-    raise ModelError(
-        f"expected family {FAMILY!r} or {DIFFUSION_FAMILY!r} in {folder}/{CONFIG_FILE}, got {family!r}; "
-        "give a folder that `glesam train enhancer` saved"
-    )

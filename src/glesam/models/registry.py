@@ -33,6 +33,7 @@ FAMILIES = {
 }
 """Family in a saved model's `config.json` to module and class; loaded when used, as torch takes seconds."""
 
+
 _ALIASES = {"sam2_video": "sam2"}
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _CHECKPOINTS = (".pth", ".pt", ".ckpt", ".safetensors")
@@ -206,6 +207,22 @@ def bundled_enhancer(name: str | os.PathLike[str]) -> Path | None:
     """Folder of the enhancer that ships with a preset; None for every model without one."""
     found = str(name) == "compact" and (COMPACT_ENHANCER_FOLDER / CONFIG_FILE).is_file()
     return COMPACT_ENHANCER_FOLDER if found else None
+
+
+def register_family(family: str, module: str, name: str) -> None:
+    """Add a family of models, from any package.
+
+    Args:
+        family: what `config.json` of a saved model names.
+        module: where its class is, imported at first use.
+        name: of the class: a `PromptableModel` with a class method `from_pretrained(folder)`.
+
+    Raises:
+        ModelError: the family is taken.
+    """
+    if family in FAMILIES:
+        raise ModelError(f"expected a new family of models, got {family!r}, which is taken; choose another")
+    FAMILIES[family] = (module, name)
 
 
 def load_model(

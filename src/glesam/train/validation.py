@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from glesam.data.base import Sample, SegmentationDataset
 from glesam.degrade.levels import CLEAR, LQ_LEVELS, Level, apply
-from glesam.enhance.gate import DegradationGate
-from glesam.enhance.pipeline import Restoration, shrink
-from glesam.enhance.skips import SkipAdapter
-from glesam.models.base import Embedding, ImageGeometry, MaskOutput, PromptableModel, PromptTensors
+from glesam.enhance.pipeline import shrink
+from glesam.models.base import PromptableModel
 
 LEVELS = (CLEAR, *(Level("lq", severity=n) for n in LQ_LEVELS))
 
@@ -40,59 +35,6 @@ class DegradedSet:
     def __getitem__(self, index: int) -> Sample:
         """Read and degrade one sample."""
         return apply(self.data[index], self.level, self.seed)
-
-
-class EnhancedModel(PromptableModel):
-    """A promptable model whose `encode` restores the embedding; the whole path of `enhance="on"` as one module.
-
-    Args:
-        base: the segmentation model.
-        enhancer: latent to latent of the same shape; None leaves the latent as it is.
-        skips: changes the skips; None leaves them raw.
-        gate: tells levels to a skip adapter that needs them.
-        size: side of the square that photos are encoded in; None is the base model's own.
-    """
-
-    family: ClassVar[str] = "enhanced"
-
-    def __init__(
-        self,
-        base: PromptableModel,
-        enhancer: nn.Module | None = None,
-        skips: SkipAdapter | None = None,
-        gate: DegradationGate | None = None,
-        size: int | None = None,
-    ) -> None:
-        super().__init__()
-        self.size = size
-        self.base, self.enhancer, self.skips, self.gate = base, enhancer, skips, gate
-        self.image_size, self.side_step = base.image_size, base.side_step
-
-    def preprocess(self, image: npt.NDArray[np.uint8]) -> tuple[Tensor, ImageGeometry]:
-        """As the base model."""
-        return self.base.preprocess(image)
-
-    def encode(self, pixel_values: Tensor) -> Embedding:
-        """Encode pixel values of the sizes that the base model takes, enhance the latent and restore the skips."""
-        return self.restore(self.base.encode(shrink(pixel_values, self.size, self.side_step)))
-
-    def restore(self, embedding: Embedding) -> Embedding:
-        """Enhance the latent and restore the skips of an embedding."""
-        levels = None if self.gate is None else self.gate.levels(embedding.latent)
-        if self.enhancer is not None:
-            embedding = embedding.with_latent(self.enhancer(embedding.latent))
-        restored: Embedding = embedding if self.skips is None else self.skips(embedding, levels)
-        return restored
-
-    def decode(self, embedding: Embedding, prompts: PromptTensors, multimask: bool = False) -> MaskOutput:
-        """As the base model, with logits of its usual size."""
-        return Restoration().decode(self.base, embedding, prompts, multimask)
-
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Save the base model into `base` and the enhancer, where there is one, into `enhancer`."""
-        self.base.save_pretrained(Path(folder) / "base")
-        if self.enhancer is not None:
-            self.enhancer.save_pretrained(Path(folder) / "enhancer")  # type: ignore[operator]
 
 
 @torch.inference_mode()

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from glesam.data.base import SegmentationDataset
 from glesam.enhance.gate import DegradationGate
-from glesam.enhance.residual import load_enhancer
+from glesam.enhance.pipeline import EnhancedModel
+from glesam.enhance.registry import load_enhancer
 from glesam.enhance.skips import SkipAdapter
 from glesam.errors import ConfigError
 from glesam.models.base import Embedding, PromptableModel, PromptTensors
@@ -31,7 +32,7 @@ from glesam.train.losses import dice_loss, focal_loss, hard_iou, mask_losses
 from glesam.train.stages.base import _corrective_click, validate
 from glesam.train.stages.frozen import decay_groups
 from glesam.train.stages.trainable import TUNABLE, Part, changed_tensors, open_tuned, saved_part, unfreeze
-from glesam.train.validation import LEVELS, DegradedSet, EnhancedModel
+from glesam.train.validation import LEVELS, DegradedSet
 
 _CORNERS = ("compact", "sam2")
 _ALL_SHARE = 0.1

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from glesam.enhance.lora import adapted_layers, lora_parameters
+from glesam.enhance.pipeline import EnhancedModel
 from glesam.errors import ConfigError
 from glesam.models.base import Part as Tunable
 from glesam.models.base import PromptableModel
 from glesam.models.tuned import image_encoder, mask_decoder, part_of, with_tuned
 from glesam.train.stages.frozen import open_frozen
-from glesam.train.validation import EnhancedModel
 from glesam.weights.folders import CONFIG_FILE, read_config
 
 Part = Literal["tokens", "decoder", "encoder", "enhancer", "skips"]
