@@ -330,6 +330,7 @@ def _worker(
 ) -> Callable[[Job], str]:
     """Load the model, in the process that will use it."""
     from glesam.cli.segment.folder import device_of
+    from glesam.predict.predictor import Predictor
 
     predictor = Predictor.from_pretrained(
         model.name,
