@@ -9,8 +9,8 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from glesam import Predictor, Prompts
-from glesam.errors import ConfigError
+from glesam import Masks, Predictor, Prompts
+from glesam.errors import ConfigError, DataError, PromptError
 from glesam.images.reading import read
 from glesam.masks.obey import clicks_of
 from glesam.masks.refine import DEGRADED, POLICY
@@ -94,3 +94,32 @@ def test_refiner_takes_the_policy_for_degraded_images_and_the_cells_of_the_logit
 def test_an_unknown_mode_is_refused_before_a_model_is_loaded() -> None:
     with pytest.raises(ConfigError, match="expected refine of auto or off"):
         Predictor.from_pretrained("no-such-model", refine="maybe")
+
+
+def test_a_prediction_goes_on_from_the_candidate_that_was_picked(predictor: Predictor) -> None:
+    first = predictor.predict(points=[[300, 160]], labels=[1], multimask=True)
+    assert first.candidates is not None
+    assert first.candidate_logits is not None
+    assert first.candidate_scores is not None
+    other = int(first.candidate_scores[0].argmin())
+    picked = first.pick(other)
+    assert np.array_equal(picked.masks, first.candidates[:, other])
+    assert np.array_equal(picked.logits, first.candidate_logits[:, other])
+    assert picked.scores == first.candidate_scores[:, other]
+    assert np.array_equal(first.pick([int(first.candidate_scores[0].argmax())]).logits, first.logits)
+    clicks = {"points": [[300, 160], [60, 40]], "labels": [1, 0]}
+    on, by_hand = predictor.predict(**clicks, start=picked), predictor.predict(**clicks, mask_input=picked.logits)
+    assert np.array_equal(on.logits, by_hand.logits)
+    assert not np.array_equal(on.logits, predictor.predict(**clicks).logits)
+
+
+def test_what_cannot_be_gone_on_from_is_refused(predictor: Predictor) -> None:
+    single = predictor.predict(points=[[300, 160]])
+    with pytest.raises(DataError, match="multimask=True"):
+        single.pick(0)
+    with pytest.raises(DataError, match="0 to 2"):
+        predictor.predict(points=[[300, 160]], multimask=True).pick(3)
+    with pytest.raises(PromptError, match="got both"):
+        predictor.predict(points=[[300, 160]], mask_input=single.logits, start=single)
+    with pytest.raises(PromptError, match="without logits"):
+        predictor.predict(points=[[300, 160]], start=Masks(single.masks, single.scores))

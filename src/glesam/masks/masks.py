@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,6 +42,7 @@ class Masks:
         name: what the picture is called, or None.
         info: what made the masks (model id, hash of weights, seed, ...); plain JSON values, written to every output.
         class_names: N names of the objects' classes, written to every output; empty where nobody named them.
+        candidate_logits: `(N, C, h, w)` float32 of the candidates, or None; see `pick`.
 
     Raises:
         DataError: a shape or dtype that does not fit, naming it.
@@ -55,6 +56,7 @@ class Masks:
     name: str | None = None
     info: dict[str, Any] = field(default_factory=dict)
     class_names: tuple[str, ...] = ()
+    candidate_logits: npt.NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         count, size = _check_masks(self.masks)
@@ -69,6 +71,9 @@ class Masks:
         if self.candidates is not None:
             _expect(self.candidates, "candidates", (count, None, *size), "bool")
             _set_float(self, "candidate_scores", self.candidates.shape[:2])
+        if self.candidate_logits is not None:
+            shape = (None, None) if self.candidates is None else self.candidates.shape[:2]
+            _set_float(self, "candidate_logits", (*shape, None, None))
         _check_names(self.class_names, count)
 
     def __len__(self) -> int:
@@ -105,6 +110,28 @@ class Masks:
         found = copy(self)
         object.__setattr__(found, "class_names", tuple(class_names))
         return found
+
+    def pick(self, choice: int | Sequence[int]) -> Masks:
+        """The same objects with other candidates as their masks, such as a person chose them.
+
+        Mask, score and logits are those of the candidate; `predict(..., start=masks.pick(2))` goes on from there.
+
+        Args:
+            choice: index of the candidate, one for all objects or one for each.
+
+        Raises:
+            DataError: there are no candidates, or none of that number.
+        """
+        if self.candidates is None or self.candidate_scores is None:
+            raise DataError("expected masks with candidates, got none; predict with multimask=True")
+        rows, chosen = np.arange(len(self)), np.asarray(choice)
+        count = self.candidates.shape[1]
+        if chosen.shape not in ((), rows.shape) or ((chosen < 0) | (chosen >= count)).any():
+            raise DataError(f"expected candidates of 0 to {count - 1}, one or one an object, got {choice}")
+        logits = self.logits if self.candidate_logits is None else self.candidate_logits[rows, chosen]
+        return replace(
+            self, masks=self.candidates[rows, chosen], scores=self.candidate_scores[rows, chosen], logits=logits
+        )
 
     def mask(self, index: int) -> npt.NDArray[np.bool_]:
         """One mask, `(H, W)` bool."""

@@ -32,6 +32,7 @@ class MaskAssembly:
         self.inside: npt.NDArray[np.bool_] = np.empty((count, candidates, *size), bool)
         self.scores: npt.NDArray[np.float32] = np.empty((count, candidates), np.float32)
         self.logits: npt.NDArray[np.float32] | None = None
+        """`(N, C, h, w)`, once there are some."""
 
     def put(self, indices: npt.NDArray[np.int64], logits: Tensor, scores: Tensor, geometry: ImageGeometry) -> None:
         """Store the answers for some objects.
@@ -51,10 +52,9 @@ class MaskAssembly:
                 "the model does not keep the interface"
             )
         self.scores[indices] = scores.float().cpu().numpy()
-        best = self.scores[indices].argmax(axis=1)
         if self.logits is None:
-            self.logits = np.empty((len(self.scores), *logits.shape[-2:]), np.float32)
-        self.logits[indices] = logits.float().cpu().numpy()[np.arange(len(best)), best]
+            self.logits = np.empty((*self.scores.shape, *logits.shape[-2:]), np.float32)
+        self.logits[indices] = logits.float().cpu().numpy()
         self._enlarge(indices, logits, geometry)
 
     def _enlarge(self, indices: npt.NDArray[np.int64], logits: Tensor, geometry: ImageGeometry) -> None:
@@ -86,8 +86,15 @@ class MaskAssembly:
         if self.logits is None:
             raise PromptError("expected at least one object, got none; give a point or a box")
         if candidates == 1:
-            return Masks(self.inside[:, 0], self.scores[:, 0], self.logits, name=name, info=info)
+            return Masks(self.inside[:, 0], self.scores[:, 0], self.logits[:, 0], name=name, info=info)
         rows, best = np.arange(count), self.scores.argmax(axis=1)
         return Masks(
-            self.inside[rows, best], self.scores[rows, best], self.logits, self.inside, self.scores, name, info
+            self.inside[rows, best],
+            self.scores[rows, best],
+            self.logits[rows, best],
+            self.inside,
+            self.scores,
+            name,
+            info,
+            candidate_logits=self.logits,
         )

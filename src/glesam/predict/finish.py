@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from glesam.errors import PromptError
+from glesam.masks.masks import Masks
 from glesam.masks.obey import clicks_of
 from glesam.masks.refine import DEGRADED, POLICY, Refiner
 from glesam.models.base import ImageGeometry
@@ -30,3 +37,16 @@ def refiner_for(encoded: Encoded, prompts: Prompts, enhanced: bool, obey: bool) 
 def cell_of(geometry: ImageGeometry) -> float:
     """Pixels of the image to a cell of the decoder's logits."""
     return MASK_STRIDE * geometry.original_size[0] / geometry.input_size[0]
+
+
+def start_logits(start: Masks, mask_input: Any) -> npt.NDArray[np.float32]:
+    """Logits of a prediction to go on from.
+
+    Raises:
+        PromptError: there is a mask input too, or the masks have no logits.
+    """
+    if mask_input is not None:
+        raise PromptError("expected start or mask_input, got both; leave one out")
+    if not start.logits.size:
+        raise PromptError("expected masks of a prediction to start from, got some without logits; give boxes instead")
+    return start.logits

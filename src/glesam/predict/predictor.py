@@ -25,7 +25,7 @@ from glesam.masks.refine import check_mode, make_guide
 from glesam.models.base import Embedding, ImageGeometry, MaskOutput, PromptableModel, PromptTensors
 from glesam.predict.answers import MaskAssembly
 from glesam.predict.embeddings import Encoded, file_name, in_float32, numbered, row, same_shape, woven
-from glesam.predict.finish import refiner_for
+from glesam.predict.finish import refiner_for, start_logits
 from glesam.prompts.prompts import Prompts
 from glesam.restore.base import Restorer
 
@@ -226,6 +226,7 @@ class Predictor(EverythingCalls):
         multimask: bool = False,
         tile: int | None = None,
         obey: bool = True,
+        start: Masks | None = None,
     ) -> Masks:
         """Segment N objects of the current picture.
 
@@ -235,6 +236,8 @@ class Predictor(EverythingCalls):
             labels: 1 foreground, 0 background, in the layout of `points`.
             boxes: `(4,)` or `(N, 4)` `(x0, y0, x1, y1)` in pixels.
             mask_input: `(h, w)` or `(N, h, w)` logits of an earlier prediction.
+            start: an earlier prediction of the same N objects to go on from: in place of its logits as `mask_input`. Of
+                three candidates `masks.pick(i)` takes the one that was meant.
             multimask: give three candidates for each object; `masks` is then the best by predicted score.
             tile: for big pictures, look at each object in a window of at least so many pixels; see docs/everything.md.
             obey: with `refine="auto"`, a positive click is inside of its mask and a negative one outside, also where
@@ -248,6 +251,8 @@ class Predictor(EverythingCalls):
             PromptError: prompts that do not fit together or do not fit the picture.
         """
         picture = self._picture()
+        if start is not None:
+            mask_input = start_logits(start, mask_input)
         parts = (points, labels, boxes, mask_input)
         if prompts is not None and any(part is not None for part in parts):
             raise PromptError(

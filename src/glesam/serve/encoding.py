@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import binascii
 import io
+import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -58,7 +60,7 @@ def _unpack(text: str) -> bytes:
         ) from None
 
 
-def prompts_of(objects: list[ObjectPrompt], settings: ServerSettings) -> Prompts:
+def prompts_of(objects: Sequence[ObjectPrompt], settings: ServerSettings) -> Prompts:
     """Join the objects of a request; an error names the one at fault.
 
     Raises:
@@ -72,9 +74,10 @@ def prompts_of(objects: list[ObjectPrompt], settings: ServerSettings) -> Prompts
         _check(each, settings.max_points, index)
     points = [each.points for each in objects]
     boxes = [each.box for each in objects]
+    before = _logits_of([getattr(each, "mask_input", None) for each in objects])
     if not any(points):
-        return Prompts(boxes=boxes)
-    return Prompts(points, [each.labels for each in objects], boxes if any(boxes) else None)
+        return Prompts(boxes=boxes, mask_input=before)
+    return Prompts(points, [each.labels for each in objects], boxes if any(boxes) else None, before)
 
 
 def _check(entry: ObjectPrompt, most: int, index: int) -> None:
@@ -89,17 +92,46 @@ def _check(entry: ObjectPrompt, most: int, index: int) -> None:
         raise PromptError(f"object {index}: {error}") from None
 
 
-def answer_objects(masks: Masks, form: str) -> list[dict[str, Any]]:
+def logits_text(logits: npt.NDArray[np.float32]) -> str:
+    """`(s, s)` logits as float16, little-endian, row by row, in base64."""
+    return base64.b64encode(logits.astype("<f2").tobytes()).decode("ascii")
+
+
+def _logits_of(texts: Sequence[str | None]) -> npt.NDArray[np.float32] | None:
+    """Logits `(N, s, s)` that `logits_text` wrote; None where there are none.
+
+    Raises:
+        PromptError: some objects have logits and others have none, or a text is something else.
+    """
+    given = [text for text in texts if text is not None]
+    if not given:
+        return None
+    if len(given) < len(texts):
+        raise PromptError("expected mask_input for all objects of a request or for none; ask for the others separately")
+    try:
+        maps = [np.frombuffer(base64.b64decode(text, validate=True), "<f2").astype(np.float32) for text in given]
+        side = math.isqrt(maps[0].size)
+        return np.stack([each.reshape(side, side) for each in maps])
+    except (binascii.Error, ValueError):
+        raise PromptError(
+            "expected mask_input to be the logits of an earlier answer, got something else; pass it on as it came"
+        ) from None
+
+
+def answer_objects(masks: Masks, form: str, logits: bool = False) -> list[dict[str, Any]]:
     """Each object of a prediction as JSON values.
 
     Args:
         masks: of N objects.
         form: "rle", "polygons" or "png".
+        logits: whether low-resolution logits go with each mask.
     """
-    objects = _masks(masks.masks, masks.scores, form)
+    objects = _masks(masks.masks, masks.scores, form, masks.logits if logits else None)
     if masks.candidates is not None and masks.candidate_scores is not None:
-        for each, inside, scores in zip(objects, masks.candidates, masks.candidate_scores, strict=True):
-            each["candidates"] = _masks(inside, scores, form)
+        low = masks.candidate_logits if logits else None
+        rows = zip(objects, masks.candidates, masks.candidate_scores, strict=True)
+        for index, (each, inside, scores) in enumerate(rows):
+            each["candidates"] = _masks(inside, scores, form, None if low is None else low[index])
     return objects
 
 
@@ -118,13 +150,18 @@ def answer_everything(masks: Masks, form: str) -> list[dict[str, Any]]:
     return objects
 
 
-def _masks(inside: npt.NDArray[np.bool_], scores: npt.NDArray[np.float32], form: str) -> list[dict[str, Any]]:
-    """`(N, H, W)` masks with `(N,)` scores."""
+def _masks(
+    inside: npt.NDArray[np.bool_],
+    scores: npt.NDArray[np.float32],
+    form: str,
+    logits: npt.NDArray[np.float32] | None = None,
+) -> list[dict[str, Any]]:
+    """`(N, H, W)` masks with `(N,)` scores and perhaps `(N, h, w)` logits."""
     from glesam.masks.masks import Masks
 
     masks = Masks(inside, scores)
     rows = zip(inside, scores, masks.boxes.tolist(), masks.areas.tolist(), strict=True)
-    return [
+    told = [
         {
             "score": float(str(score)),
             "bbox": [x0, y0, x1 - x0, y1 - y0],
@@ -133,6 +170,10 @@ def _masks(inside: npt.NDArray[np.bool_], scores: npt.NDArray[np.float32], form:
         }
         for mask, score, (x0, y0, x1, y1), area in rows
     ]
+    if logits is not None:
+        for each, low in zip(told, logits, strict=True):
+            each["logits"] = logits_text(low)
+    return told
 
 
 def mask_json(mask: npt.NDArray[np.bool_], form: str) -> Any:

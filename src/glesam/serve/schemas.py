@@ -21,6 +21,14 @@ Refine = Annotated[
 ]
 
 
+class ServedPrompt(ObjectPrompt):
+    """One object, perhaps going on from an earlier answer."""
+
+    mask_input: Annotated[
+        str | None, Field(description="`logits` of an earlier answer for the object, with `logits` asked for.")
+    ] = None
+
+
 class PictureRequest(BaseModel):
     """A picture: either its id or itself."""
 
@@ -33,11 +41,12 @@ class PictureRequest(BaseModel):
 class SegmentRequest(PictureRequest):
     """Which objects of which picture."""
 
-    objects: Annotated[list[ObjectPrompt], Field(min_length=1)]
+    objects: Annotated[list[ServedPrompt], Field(min_length=1)]
     multimask: Annotated[bool, Field(description="Give three candidates for each object too.")] = False
     enhance: Mode = None
     refine: Refine = None
     format: MaskFormat = "rle"
+    logits: Annotated[bool, Field(description="Give the low-resolution logits too, for `mask_input`.")] = False
 
 
 class EverythingRequest(PictureRequest):
@@ -91,6 +100,10 @@ class MaskAnswer(BaseModel):
     rle: Annotated[dict[str, Any], Field(description="COCO RLE: size [height, width], counts as text.")] | None = None
     polygons: (
         Annotated[list[list[list[float]]], Field(description="Rings of [x, y]; a hole turns the other way.")] | None
+    ) = None
+    logits: (
+        Annotated[str, Field(description="Low-resolution logits: a square of float16, little-endian, in base64.")]
+        | None
     ) = None
     png: Annotated[str, Field(description="8-bit grey PNG of 0 and 255 in base64.")] | None = None
 

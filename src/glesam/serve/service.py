@@ -96,7 +96,12 @@ class Service:
             return self._bench(len(prompts), 4 if request.multimask else 1, size)
 
         job = partial(
-            _segment, prompts=prompts, multimask=request.multimask, form=request.format, refine=self._refine(request)
+            _segment,
+            prompts=prompts,
+            multimask=request.multimask,
+            form=request.format,
+            refine=self._refine(request),
+            logits=request.logits,
         )
         answer = await self._answer(request, choose, request.enhance, job)
         return {**answer, "milliseconds": _since(start)}
@@ -256,12 +261,14 @@ def _degraded(predictor: KeyedPredictor) -> bool | None:
     return predictor.degraded
 
 
-def _segment(predictor: Predictor, prompts: Prompts, multimask: bool, form: str, refine: str) -> dict[str, Any]:
+def _segment(
+    predictor: Predictor, prompts: Prompts, multimask: bool, form: str, refine: str, logits: bool
+) -> dict[str, Any]:
     """Predict, and encode at once: masks are large, and only one answer's are to be in memory."""
     predictor.refine = refine
     masks = predictor.predict(prompts, multimask=multimask)
     height, width = masks.size
-    objects = answer_objects(masks, form)
+    objects = answer_objects(masks, form, logits)
     return {"width": width, "height": height, "enhanced": bool(masks.info["enhanced"]), "objects": objects}
 
 

@@ -40,13 +40,15 @@ export function reset() {
 function fresh(values = {}) {
   const id = nextId++;
   const colour = COLOURS[(id - 1) % COLOURS.length];
-  return { id, colour, points: [], labels: [], box: null, choice: null, fixed: null, ...values };
+  return { id, colour, points: [], labels: [], box: null, choice: null, fixed: null, before: null, ...values };
 }
 
 /** Put new prompts into the active object; there is one as soon as somebody points. */
 function prompt(change) {
   const object = activeObject() ?? fresh();
-  const changedObject = { ...object, choice: null, fixed: null, ...change(object) };
+  // What was shown before goes along: the next answer goes on from its logits.
+  const before = object.fixed === null ? object : null;
+  const changedObject = { ...object, choice: null, fixed: null, before, ...change(object) };
   const others = state.objects.filter((each) => each.id !== object.id);
   const place = state.objects.findIndex((each) => each.id === object.id);
   others.splice(place < 0 ? others.length : place, 0, changedObject);

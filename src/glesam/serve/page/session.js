@@ -7,6 +7,7 @@ import { decode } from './rle.js';
 import { activeObject, changed, hasEnhancer, mainMode, say, set, state } from './state.js';
 
 const KEPT_ANSWERS = 300;
+const MOST_LOGITS = 4; // objects of a request whose logits, 44 kB each, are worth sending
 const answers = new Map(); // key → {mask, score, candidates, enhanced}
 const underway = new Map(); // key → the batch it is asked in
 const failed = new Set(); // keys that the server refused; asked again after the next change of prompts
@@ -36,7 +37,18 @@ function promptsOf(object) {
   };
 }
 
-const keyOf = (object, side, three) => `${side.picture.id}|${side.enhance}|${three}|${JSON.stringify(promptsOf(object))}`;
+/** The answer that an object's prompts were added to: its key and the logits of the mask that was shown; or null. */
+function earlier({ before }, side) {
+  if (!before || !isUsable(before)) return null;
+  const key = keyOf(before, side, wantsThree(before));
+  const answer = answers.get(key);
+  const shown = answer && before.choice !== null ? answer.candidates?.[before.choice] : answer;
+  return shown?.logits ? { key: `${key}|${before.choice}`, logits: shown.logits } : null;
+}
+
+/** What an answer is kept under: picture, mode, prompts, and the answer that it went on from. */
+const keyOf = (object, side, three) =>
+  `${side.picture.id}|${side.enhance}|${three}|${JSON.stringify(promptsOf(object))}|${earlier(object, side)?.key ?? ''}`;
 
 export const placeOf = (side) => `${side.picture.id}|${side.enhance}`;
 
@@ -81,7 +93,7 @@ function batches(wishes) {
   const made = new Map();
   for (const { object, side, three } of wishes) {
     if (side.picture.id === null || isFixed(object, side) || !isUsable(object)) continue;
-    const name = `${placeOf(side)}|${three}`;
+    const name = `${placeOf(side)}|${three}|${earlier(object, side) !== null}`;
     if (!made.has(name)) made.set(name, { side, three, objects: new Map() });
     made.get(name).objects.set(keyOf(object, side, three), object);
   }
@@ -134,9 +146,13 @@ async function run(batch) {
 
 /** Ask; if the server has let the picture go meanwhile, give it again. */
 async function ask({ side, three, objects, controller }) {
-  const prompts = [...objects.values()].map(promptsOf);
+  const prompts = [...objects.values()].map((object) => {
+    const from = earlier(object, side);
+    return { ...promptsOf(object), ...(from ? { mask_input: from.logits } : {}) };
+  });
+  const logits = prompts.length <= MOST_LOGITS;
   return withPicture(side.picture, (id) => {
-    const body = { id, objects: prompts, multimask: three, enhance: side.enhance };
+    const body = { id, objects: prompts, multimask: three, enhance: side.enhance, logits };
     return segment(body, controller.signal);
   });
 }
@@ -154,9 +170,9 @@ export async function withPicture(picture, work) {
 
 function keep(batch, answer) {
   [...batch.objects.keys()].forEach((key, index) => {
-    const { rle, score, candidates: three } = answer.objects[index];
-    const list = three?.map((each) => ({ mask: decode(each.rle), score: each.score })) ?? null;
-    answers.set(key, { mask: decode(rle), score, enhanced: answer.enhanced, candidates: list });
+    const { rle, score, logits, candidates: three } = answer.objects[index];
+    const list = three?.map((each) => ({ mask: decode(each.rle), score: each.score, logits: each.logits })) ?? null;
+    answers.set(key, { mask: decode(rle), score, logits, enhanced: answer.enhanced, candidates: list });
   });
   for (const key of answers.keys()) {
     if (answers.size <= KEPT_ANSWERS) break;
