@@ -18,6 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from glesam.errors import ModelError
+
 if TYPE_CHECKING:
     from typing_extensions import Self
 
@@ -26,6 +28,9 @@ Part = Literal["encoder", "decoder"]
 
 CORNER_LABELS = (2, 3)
 """Labels under which SAM's prompt encoder embeds the top left and the bottom right corner of a box."""
+
+EARLY = "early"
+"""Name of the early feature among an embedding's extras."""
 
 PADDING_LABEL = -1
 """Label of a padded point; SAM's prompt encoders hold a learned "not a point" vector for it."""
@@ -99,6 +104,11 @@ class Embedding:
         """Return the same embedding with other skips."""
         return replace(self, skips=tuple(skips))
 
+    @property
+    def early(self) -> Tensor | None:
+        """`(B, D, h, w)` early feature of the encoder, where a mask head reads it."""
+        return self.extras.get(EARLY)
+
     def with_latent(self, latent: Tensor) -> Embedding:
         """Return the same embedding with another latent, such as an enhanced one."""
         return replace(self, latent=latent)
@@ -137,6 +147,30 @@ class PromptTensors:
 
 
 @dataclass(frozen=True)
+class DecoderInputs:
+    """What a mask decoder of the SAM kind reads: R rows (images, or single objects) of n prompts each.
+
+    Attributes:
+        latent: `(R, C, h, w)`.
+        positions: `(R or 1, C, h, w)` positional encoding of the grid.
+        sparse: `(R, n, T, C)` tokens of points and boxes, or None where there are none (n is then 1).
+        dense: `(R or 1, C, h or 1, w or 1)` mask prompt, or "no mask".
+        skips: maps at strides 4 and 8, `(R, C/8, 4h, 4w)` and `(R, C/4, 2h, 2w)`; empty for SAM.
+    """
+
+    latent: Tensor
+    positions: Tensor
+    sparse: Tensor | None
+    dense: Tensor
+    skips: tuple[Tensor, ...] = ()
+
+    @property
+    def per_row(self) -> int:
+        """Number of prompts of each row."""
+        return 1 if self.sparse is None else self.sparse.shape[1]
+
+
+@dataclass(frozen=True)
 class MaskOutput:
     """What the mask decoder answers.
 
@@ -160,6 +194,8 @@ class PromptableModel(nn.Module, ABC):
     """Sides of the encoder's input come in multiples of this, up to `image_size`; None takes whole squares alone."""
     takes_crops: ClassVar[bool] = False
     """Whether `decode_all` knows of an `origin`: training on crops that lie anywhere in the frame."""
+    decodes_plainly: bool = True
+    """Whether `decode` is one plain pass of the mask decoder, to which a head's own pass is equal bit for bit."""
 
     @property
     def device(self) -> torch.device:
@@ -213,6 +249,53 @@ class PromptableModel(nn.Module, ABC):
         single, three = self.decode(embedding, prompts), self.decode(embedding, prompts, multimask=True)
         logits = torch.cat([single.low_res_logits, three.low_res_logits], dim=2)
         return logits, torch.cat([single.iou, three.iou], dim=2)
+
+    @property
+    def early_channels(self) -> int | None:
+        """Channels D of the early feature that `encode_early` gives; None where the encoder has none."""
+        return None
+
+    def encode_early(self, pixel_values: Tensor) -> Embedding:
+        """As `encode`, with the early feature.
+
+        Raises:
+            ModelError: the encoder has none.
+        """
+        raise ModelError(f"expected a model with an early feature, got {self.family}; use SAM or the compact model")
+
+    def decoder_inputs(
+        self, embedding: Embedding, prompts: PromptTensors, origin: Tensor | None = None
+    ) -> DecoderInputs:
+        """What the mask decoder reads for `(B, N)` prompts, row by row; a mask head decodes it in its own way.
+
+        Args:
+            embedding: of B images, or of one that all prompts share.
+            prompts: in pixels of the encoded image.
+            origin: see `decode_all`.
+
+        Raises:
+            ModelError: the model takes no mask heads.
+            PromptError: prompts that do not fit together, or do not fit the embedding.
+        """
+        raise ModelError(
+            f"expected a model that takes mask heads, got {self.family}; use SAM, SAM 2 or the compact model"
+        )
+
+    def mask_output(
+        self, logits: Tensor, iou: Tensor, prompts: PromptTensors, fine: Tensor | None = None
+    ) -> MaskOutput:
+        """What `decode` answers, from what a mask decoder gives.
+
+        Args:
+            logits: `(B * N, K, 4h, 4w)`.
+            iou: `(B * N, K)`.
+            prompts: the `(B, N)` prompts.
+            fine: `(B * N, K, 8h, 8w)`, or None.
+        """
+        shape = prompts.shape
+        low = logits.float().reshape(*shape, *logits.shape[1:])
+        finer = None if fine is None else fine.float().reshape(*shape, *fine.shape[1:])
+        return MaskOutput(low, iou.float().reshape(*shape, -1), finer)
 
     @abstractmethod
     def save_pretrained(self, folder: str | Path) -> None:

@@ -30,6 +30,7 @@ FAMILIES = {
     "mobile-sam": ("glesam.models.sam.mobile", "MobileSamPromptable"),
     "sam": ("glesam.models.sam.sam", "SamPromptable"),
     "sam2": ("glesam.models.sam.sam2", "Sam2Promptable"),
+    "headed": ("glesam.heads.base", "HeadedModel"),
 }
 """Family in a saved model's `config.json` to module and class; loaded when used, as torch takes seconds."""
 
@@ -301,9 +302,9 @@ def _load_file(path: Path, device: torch.device, dtype: torch.dtype) -> Promptab
         raise ModelError(
             f"expected {path} with SHA-256 {expected}, got {found}; download it again, or rename it if you changed it"
         )
-    from glesam.models.sam.original import load_checkpoint
+    from glesam.heads.original import load_original
 
-    return load_checkpoint(path, device, dtype)
+    return load_original(path, device, dtype)
 
 
 def _locate(preset: Preset) -> Path | None:

@@ -24,7 +24,9 @@ from glesam.common.files import atomic_path, write_text
 from glesam.errors import ModelError
 from glesam.models.base import (
     CORNER_LABELS,
+    EARLY,
     PADDING_LABEL,
+    DecoderInputs,
     Embedding,
     ImageGeometry,
     MaskOutput,
@@ -34,6 +36,7 @@ from glesam.models.base import (
     squared,
     without_padding,
 )
+from glesam.models.compact.cells import unnest
 from glesam.models.compact.coarse import CoarseLook
 from glesam.models.compact.decoder import SHAPES_KEPT, CompactMaskDecoder
 from glesam.models.compact.efficientnet import EfficientNetLite
@@ -106,13 +109,15 @@ class CompactEncoder(nn.Module):
         self.coarse = CoarseLook([c8, c16, c32], 256) if config.coarse else None
         self.early = nn.Conv2d(32, FINE_WIDTH, 1) if config.fine else None
 
-    def forward(self, pixel_values: Tensor) -> Embedding:
-        """Encode `(B, 3, S, S)` pixel values, S a multiple of 32."""
+    def forward(self, pixel_values: Tensor, early: bool = False) -> Embedding:
+        """Encode `(B, 3, S, S)` pixel values, S a multiple of 32; with the backbone's map at stride 16 if asked for."""
         stem = self.backbone.look(pixel_values)
-        early = {} if self.early is None else {FINE: self.early(stem)}
+        extras = {} if self.early is None else {FINE: self.early(stem)}
         map4, map8, map16, map32 = self.backbone.after_stem(stem)
+        if early:
+            extras[EARLY] = map16
         coarse = None if self.coarse is None else self.coarse(self.backbone, pixel_values)
-        return Embedding(self.neck(map8, map16, map32, coarse), (self.skip4(map4), self.skip8(map8)), early)
+        return Embedding(self.neck(map8, map16, map32, coarse), (self.skip4(map4), self.skip8(map8)), extras)
 
 
 class CompactModel(PromptableModel):
@@ -121,6 +126,7 @@ class CompactModel(PromptableModel):
     family: ClassVar[str] = "compact"
     side_step = 32
     takes_crops: ClassVar[bool] = True
+    decodes_plainly = False
 
     def __init__(self, config: CompactConfig | None = None) -> None:
         super().__init__()
@@ -159,24 +165,65 @@ class CompactModel(PromptableModel):
         embedding: Embedding = self.encoder(pixel_values)
         return embedding
 
+    @property
+    def early_channels(self) -> int:
+        """Width of the backbone at the latent's stride."""
+        return int(self.encoder.backbone.channels[2])
+
+    def encode_early(self, pixel_values: Tensor) -> Embedding:
+        """As `encode`, with the backbone's map at the latent's stride as early feature."""
+        pixel_values = pixel_values.to(self.device, self.dtype, memory_format=torch.channels_last)
+        embedding: Embedding = self.encoder(pixel_values, early=True)
+        return embedding
+
     def decode(self, embedding: Embedding, prompts: PromptTensors, multimask: bool = False) -> MaskOutput:
         """Decode `(B, N)` prompts; see `PromptableModel.decode`. Logits are square, whatever the latent's shape."""
         prompts = replace(prompts, mask_input=without_padding(prompts.mask_input, embedding.latent))
         masks = slice(1, 4) if multimask else slice(0, 1)
-        *all_logits, iou = self._decode_both(embedding, prompts, masks)
+        logits, iou, fine = self.decode_fine(embedding, prompts, masks=masks)
+        return self.mask_output(
+            logits.flatten(0, 1), iou.flatten(0, 1), prompts, None if fine is None else fine.flatten(0, 1)
+        )
+
+    def mask_output(
+        self, logits: Tensor, iou: Tensor, prompts: PromptTensors, fine: Tensor | None = None
+    ) -> MaskOutput:
+        """See `PromptableModel.mask_output`; masks end where their boxes do."""
+        output = super().mask_output(logits, iou, prompts, fine)
+        found = [m for m in (output.low_res_logits, output.fine) if m is not None]
         if prompts.boxes is not None:
             boxes = prompts.boxes
-            all_logits = [
-                _keep_inside(logits, boxes.to(logits), stride)
-                for logits, stride in zip(all_logits, (4, 2), strict=False)
-            ]
-        low, *fine = (squared(logits.float()) for logits in all_logits)
-        return MaskOutput(low, iou.float(), fine[0] if fine else None)
+            found = [_keep_inside(m, boxes.to(m), stride) for m, stride in zip(found, (4, 2), strict=False)]
+        low, *finer = (squared(m) for m in found)
+        return MaskOutput(low, output.iou, finer[0] if finer else None)
 
-    def _decode_both(self, embedding: Embedding, prompts: PromptTensors, masks: slice) -> tuple[Tensor, ...]:
-        """Logits at stride 4, those at stride 2 if the model has them, and the predicted IoU."""
-        logits, iou, fine = self.decode_fine(embedding, prompts, masks=masks)
-        return (logits, iou) if fine is None else (logits, fine, iou)
+    def decoder_inputs(
+        self, embedding: Embedding, prompts: PromptTensors, origin: Tensor | None = None
+    ) -> DecoderInputs:
+        """See `PromptableModel.decoder_inputs`; a row a prompt, with the prompts' maps in latent and skips.
+
+        Args:
+            embedding: of B images, or of one that all prompts share.
+            prompts: B x N prompts in pixels of the encoded image.
+            origin: see `decode_all`.
+        """
+        prompts = replace(prompts, mask_input=without_padding(prompts.mask_input, embedding.latent))
+        prompts = prompts.map(lambda t: t.to(self.device))
+        batch, count = prompts.shape
+        coords, labels = self._points(prompts)
+        tokens, repeats = self._sparse(coords, labels, None if origin is None else origin.to(self.device))
+        tokens = torch.cat([tokens, tokens[:, -1:].expand(-1, repeats - 1, -1)], dim=1)
+        latent, skip4, skip8 = (
+            _per_prompt(m, count).expand(batch * count, -1, -1, -1) for m in (embedding.latent, *embedding.skips)
+        )
+        latent = latent + self._dense(prompts, latent.dtype)
+        size = (latent.shape[-2], latent.shape[-1])
+        if self.prompt_maps is not None:
+            drawn = self.prompt_maps(coords.flatten(0, 1), labels.flatten(0, 1), size, STRIDE)
+            latent = latent + (drawn.coarse @ drawn.coarse_weight).transpose(1, 2).unflatten(2, size)
+            skip4 = skip4 + unnest((drawn.fine @ drawn.fine_weight).transpose(1, 2), size)
+        positions = self._grid_positions(latent.shape[-2:], origin)
+        return DecoderInputs(latent, positions, tokens[:, None], torch.zeros_like(latent[:1]), (skip4, skip8))
 
     def decode_all(
         self,
@@ -222,10 +269,7 @@ class CompactModel(PromptableModel):
         sparse, repeats = self._sparse(coords, labels, origin)
         each = embedding.map(lambda m: _per_prompt(m, count))
         latent, skips, early = each.latent, each.skips, each.extras.get(FINE)
-        if prompts.mask_input is None:
-            dense = self.prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1)
-        else:
-            dense = self.prompt_encoder.mask_embed(prompts.mask_input.flatten(0, 1).unsqueeze(1).to(latent.dtype))
+        dense = self._dense(prompts, latent.dtype)
         size = (latent.shape[-2], latent.shape[-1])
         drawn = None
         if self.prompt_maps is not None:
@@ -239,6 +283,14 @@ class CompactModel(PromptableModel):
         if finer is not None:
             finer = finer.view(batch, count, *finer.shape[1:])
         return logits.view(batch, count, *logits.shape[1:]), iou.view(batch, count, -1), finer
+
+    def _dense(self, prompts: PromptTensors, dtype: torch.dtype) -> Tensor:
+        """Mask prompts `(B * N, 256, h, w)`, or the one vector that stands for none, `(1, 256, 1, 1)`."""
+        if prompts.mask_input is None:
+            dense: Tensor = self.prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1)
+        else:
+            dense = self.prompt_encoder.mask_embed(prompts.mask_input.flatten(0, 1).unsqueeze(1).to(dtype))
+        return dense
 
     def _points(self, prompts: PromptTensors) -> tuple[Tensor, Tensor]:
         """Points `(B, N, K, 2)` and labels `(B, N, K)` of prompts, boxes first, as two corner points."""

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from glesam.common.files import atomic_path, write_text
 from glesam.errors import ImageError, ModelError, PromptError
-from glesam.models.base import Embedding, MaskOutput, Part, PromptableModel, PromptTensors
+from glesam.models.base import DecoderInputs, Embedding, MaskOutput, Part, PromptableModel, PromptTensors
 from glesam.weights.folders import CONFIG_FILE, WEIGHTS_FILE, brief, check_keys, fetch_folder, read_config, read_weights
 
 if TYPE_CHECKING:
@@ -150,6 +150,16 @@ class WrappedModel(PromptableModel):
         Raises:
             PromptError: the prompts' shapes do not fit together, or do not fit the embedding.
         """
+        read = self.decoder_inputs(embedding, prompts)
+        logits, iou = self._decode_masks(
+            read.latent, list(read.skips), read.positions, read.sparse, read.dense, multimask
+        )
+        return self.mask_output(logits.flatten(0, 1), iou.flatten(0, 1), prompts)
+
+    def decoder_inputs(
+        self, embedding: Embedding, prompts: PromptTensors, origin: Tensor | None = None
+    ) -> DecoderInputs:
+        """See `PromptableModel.decoder_inputs`; rows are images, or objects where they have mask prompts."""
         batch, count = self._check(embedding, prompts)
         prompts = prompts.map(lambda tensor: tensor.to(self.device))
         maps = [m.to(self.device, self.dtype).expand(batch, -1, -1, -1) for m in (embedding.latent, *embedding.skips)]
@@ -159,9 +169,7 @@ class WrappedModel(PromptableModel):
             prompts = prompts.map(lambda tensor: tensor.flatten(0, 1).unsqueeze(1))
         sparse, dense = self._encode_prompts(prompts)
         positions = self.model.get_image_wide_positional_embeddings().to(self.dtype).expand(len(maps[0]), -1, -1, -1)
-        logits, iou = self._decode_masks(maps[0], maps[1:], positions, sparse, dense, multimask)
-        shape = (batch, count, logits.shape[2])
-        return MaskOutput(logits.float().reshape(*shape, *logits.shape[3:]), iou.float().reshape(shape))
+        return DecoderInputs(maps[0], positions, sparse, dense, tuple(maps[1:]))
 
     def _encode_prompts(self, prompts: PromptTensors) -> tuple[Tensor | None, Tensor]:
         """Embed prompts of `(rows, n)`: sparse `(rows, n, T, 256)` or None, dense `(rows, 256, h, w)`."""

@@ -34,18 +34,16 @@ class Layout:
 _SAM, _SAM2, _MOBILE = re.escape(SAM_MARK), re.escape(SAM2_MARK), re.escape(MOBILE_MARK)
 _SMALLER = "use mobile-sam or compact, which are as small"
 _HQ, _ROBUST = r"(sam_)?mask_decoder\.(hf_token|hf_mlp)\..+", r"mask_decoder\.(custom_robust_token|robust_mlp)\..+"
-_HEADS = "use the file of the SAM that it was made from, or `glesam train head`"
 
 LAYOUTS: tuple[Layout, ...] = (
-    Layout("SAM-HQ 2", (_HQ, _SAM2), instead=_HEADS, files=("sam2.1_hq_hiera_large.pt",)),
-    Layout("Light HQ-SAM", (_HQ, _MOBILE), instead=_HEADS, files=("sam_hq_vit_tiny.pth",)),
+    Layout("HQ-SAM 2", (_HQ, _SAM2), files=("sam2.1_hq_hiera_large.pt",)),
+    Layout("Light HQ-SAM", (_HQ, _MOBILE), files=("sam_hq_vit_tiny.pth",)),
     Layout(
         "HQ-SAM",
         (_HQ, _SAM),
-        instead=_HEADS,
         files=("sam_hq_vit_b.pth", "sam_hq_vit_l.pth", "sam_hq_vit_h.pth"),
     ),
-    Layout("RobustSAM", (_ROBUST, _SAM), instead=_HEADS, files=("robustsam_checkpoint_b.pth",)),
+    Layout("RobustSAM", (_ROBUST, _SAM), files=tuple(f"robustsam_checkpoint_{size}.pth" for size in ("b", "l", "h"))),
     Layout(
         "EdgeTAM",
         (r"image_encoder\.trunk\.body\..+",),

@@ -10,10 +10,10 @@ import transformers
 from torch import Tensor
 
 from glesam.errors import ModelError
-from glesam.models.base import Embedding
+from glesam.models.base import EARLY, Embedding
 from glesam.models.sam.original_names import MOBILE_MARK
 from glesam.models.sam.sam import SamPromptable
-from glesam.models.sam.tinyvit import TinyVit, TinyVitConfig
+from glesam.models.sam.tinyvit import EARLY_STAGE, TinyVit, TinyVitConfig
 from glesam.weights.folders import brief
 
 TINY_VIT = "tiny_vit"
@@ -51,6 +51,20 @@ class MobileSamPromptable(SamPromptable):
             ImageError: another shape.
         """
         return Embedding(self.model.vision_encoder(self._check_pixels(pixel_values))[0])
+
+    @property
+    def early_channels(self) -> int:
+        """Width of TinyViT after its second stage."""
+        return int(self.model.vision_encoder.config.widths[EARLY_STAGE + 1])
+
+    def encode_early(self, pixel_values: Tensor) -> Embedding:
+        """As `encode`, with what TinyViT's second stage gives: `(B, D, S/16, S/16)`, as in Light HQ-SAM.
+
+        Raises:
+            ImageError: another shape.
+        """
+        latent, early = self.model.vision_encoder(self._check_pixels(pixel_values))
+        return Embedding(latent, extras={EARLY: early})
 
 
 def mobile_config(state: Mapping[str, Tensor], source: str, image_size: int = 1024) -> Any:

@@ -50,9 +50,21 @@ def load_checkpoint(
     Raises:
         ModelError: the file cannot be read, is of another model, or any key is missing or left over.
     """
-    converted = convert(read_checkpoint(path), str(path))
-    model = converted.model_class.from_state(converted.config, converted.state, str(path))
-    return model.place(device, dtype)
+    return from_original(read_checkpoint(path), str(path)).place(device, dtype)
+
+
+def from_original(state: Mapping[str, Tensor], source: str) -> WrappedModel:
+    """Build a model from an original state dict, on the CPU in float32.
+
+    Args:
+        state: weights under the authors' names.
+        source: where they come from, for error messages.
+
+    Raises:
+        ModelError: another model's keys, or any key is missing or left over.
+    """
+    converted = convert(state, source)
+    return converted.model_class.from_state(converted.config, converted.state, source)
 
 
 def convert(state: Mapping[str, Tensor], source: str) -> Converted:

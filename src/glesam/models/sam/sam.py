@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from glesam.models.base import Embedding, ImageGeometry
+from glesam.models.base import EARLY, Embedding, ImageGeometry
 from glesam.models.sam.base import IMAGENET_MEAN, IMAGENET_STD, WrappedModel, check_image
 
 BLOCK_NORM_EPS = 1e-5
@@ -71,6 +71,28 @@ class SamPromptable(WrappedModel):
             ImageError: another shape.
         """
         return Embedding(self.model.vision_encoder(self._check_pixels(pixel_values)).last_hidden_state)
+
+    @property
+    def early_channels(self) -> int:
+        """Width of the ViT."""
+        return int(self.model.config.vision_config.hidden_size)
+
+    def encode_early(self, pixel_values: Tensor) -> Embedding:
+        """As `encode`, with what the first block of global attention gives: `(B, D, S/16, S/16)`.
+
+        Raises:
+            ImageError: another shape.
+        """
+        encoder = self.model.vision_encoder
+        hidden = encoder.patch_embed(self._check_pixels(pixel_values))
+        if encoder.pos_embed is not None:
+            hidden = hidden + encoder.pos_embed
+        early, first = hidden, min(encoder.config.global_attn_indexes)
+        for index, layer in enumerate(encoder.layers):
+            hidden = layer(hidden)
+            if index == first:
+                early = hidden
+        return Embedding(encoder.neck(hidden), extras={EARLY: early.permute(0, 3, 1, 2)})
 
     def _decode_masks(
         self,

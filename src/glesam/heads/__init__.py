@@ -1,0 +1,1 @@
+"""Mask heads: other ways from a frozen model's embedding and prompts to masks."""
