@@ -130,3 +130,12 @@ def test_wrong_options_end_in_one_line(tmp_path, arguments, words):
     assert result.exit_code == 2
     assert words in result.output
     assert len(result.output.strip().splitlines()) == 1
+
+
+def test_restorer_of_degraded_images(root):
+    options = {"batch_size": 2, "widths": [8, 8], "warmup": 1, "val_images": 1, "levels": {"lq1": 1}}
+    config = write(root / "r.json", image_size=32, **options)
+    folder = train(root, "restorer", "--config", config, "--steps", "2", "--val", str(root / "data"))
+    assert "val/psnr_lq3" in (root / "restorer" / "log.jsonl").read_text()
+    saved = json.loads((folder / "config.json").read_text())
+    assert saved == {"family": "restoration-unet", "widths": [8, 8], "depth": 2}

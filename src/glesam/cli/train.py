@@ -230,6 +230,33 @@ def gate(
 
 @app.command()
 @handle_errors
+def restorer(
+    out: Out,
+    data: Data = None,
+    config: Config = None,
+    val: Val = None,
+    cache: Cache = CACHE,
+    seed: Seed = None,
+    lr: Rate = None,
+    steps: Steps = None,
+    workers: Workers = None,
+    resume: Resume = False,
+) -> None:
+    """Train a small U-Net that restores degraded images before any model sees them, for --restore unet:OUT/model.
+
+    Masks are not used. With --val the PSNR of restored (psnr) and of degraded images (plain) is measured.
+    """
+    from glesam.train.config import read_config
+    from glesam.train.stages.restorer import RestorerConfig, RestorerStage
+
+    given = {"val": val, "seed": seed, "lr": lr, "steps": steps, "workers": workers, **_shares(data)}
+    options = read_config(RestorerConfig, _stored(config, out, resume), given)
+    packs, validation = _open_data(options.data, options.val, cache)
+    _run(RestorerStage(options, packs, validation), out, resume)
+
+
+@app.command()
+@handle_errors
 def average(
     runs: Annotated[list[str], typer.Argument(help="Folders `model` of runs of `train decoder`, two or more.")],
     out: Annotated[Path, typer.Option(help="Folder of the mean; use its parts in `train bundle`, or as --init.")],
