@@ -15,7 +15,8 @@ from glesam.export.folder import export_enhancer
 from glesam.export.graphs import graphs
 from glesam.export.onnx import write_onnx
 from glesam.export.openvino import write_openvino
-from glesam.models.base import Embedding, PromptTensors
+from glesam.models.base import FINE, Embedding, PromptTensors
+from glesam.models.compact.model import CompactConfig, CompactModel
 from glesam.models.exported.sessions import Session, open_session
 
 pytest.importorskip("onnx")
@@ -180,3 +181,43 @@ def test_parts_that_cannot_be_exported_are_named(small_models):
         graphs(small_models[False], Restoration(gate=lambda latent: True))
     with pytest.raises(ModelError, match="torch module"):
         graphs(small_models[False], Restoration(lambda latent: latent))
+
+
+@pytest.fixture(scope="module")
+def fine_model():
+    """A small model that looks twice and draws masks at stride 2, with random weights where others start at zero."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        config = CompactConfig("lite0", 128, 1, 1, prompt_maps=True, coarse=True, fine=True)
+        model = CompactModel(config).eval().requires_grad_(False)
+        zeros = [*model.encoder.coarse.children(), model.prompt_maps.coarse, model.prompt_maps.fine]
+        for layer in (*zeros, model.encoder.skip4, model.encoder.skip8, model.fine.pick[-1]):
+            torch.nn.init.normal_(layer.weight, std=0.1)
+    return model
+
+
+def test_a_second_look_and_fine_masks_are_exported(fine_model, opened):
+    parts = graphs(fine_model)
+    encoder = opened(parts["encoder"])
+    for rows, columns in ((128, 128), (96, 128), (128, 32)):
+        pixels = torch.randn(1, 3, rows, columns, generator=torch.Generator().manual_seed(rows))
+        wanted = fine_model.encode(pixels)
+        maps_there = (wanted.latent, *wanted.skips, wanted.extras[FINE])
+        for ours, theirs in zip(encoder(pixel_values=pixels), maps_there, strict=True):
+            torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=1e-3)
+    decoder = opened(parts["decoder"])
+    coords, labels = torch.tensor([[[20.0, 30.0], [90.0, 28.0]], [[60.0, 20.0], [5.0, 8.0]]]), torch.ones(2, 2).long()
+    logits, _, fine = decoder(
+        latent=wanted.latent,
+        skip4=wanted.skips[0],
+        skip8=wanted.skips[1],
+        early=wanted.extras[FINE],
+        point_coords=coords,
+        point_labels=labels,
+        mask_input=torch.zeros(2, 32, 8),
+        has_mask=torch.zeros(2),
+    )
+    single = fine_model.decode(wanted, PromptTensors(coords[None], labels[None]))
+    torch.testing.assert_close(logits[:, :1], single.low_res_logits[0, ..., :8], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(fine[:, :1], single.fine[0, ..., :16], atol=1e-3, rtol=1e-3)
+    assert (fine - torch.nn.functional.interpolate(logits, scale_factor=2, mode="bilinear")).abs().max() > 1e-2

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import ClassVar, Protocol, runtime_checkable
 
@@ -209,8 +209,11 @@ class Restoration:
         if side == usual:
             return decoder.decode(embedding, prompts, multimask)
         output = decoder.decode(embedding, _scaled(prompts, side / usual, side), multimask)
-        logits = _resized(output.low_res_logits.flatten(0, 1), usual)
-        return replace(output, low_res_logits=logits.reshape(*output.iou.shape, usual, usual))
+        return MaskOutput(
+            _resized_answer(output.low_res_logits, usual),
+            output.iou,
+            None if output.fine is None else _resized_answer(output.fine, 2 * usual),
+        )
 
 
 class EnhancedModel(PromptableModel):
@@ -292,6 +295,11 @@ def _scaled(prompts: PromptTensors, factor: float, side: int) -> PromptTensors:
         None if prompts.boxes is None else prompts.boxes * factor,
         None if masks is None else _resized(masks, side),
     )
+
+
+def _resized_answer(logits: Tensor, side: int) -> Tensor:
+    """`(B, N, C, h, w)` logits at `(B, N, C, side, side)`."""
+    return _resized(logits.flatten(0, 1), side).reshape(*logits.shape[:3], side, side)
 
 
 def _resized(maps: Tensor, side: int) -> Tensor:

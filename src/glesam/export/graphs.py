@@ -16,6 +16,7 @@ from glesam.enhance.skips import SkipAdapter
 from glesam.errors import ModelError
 from glesam.export.modules import DecoderGraph, EncoderGraph, GateGraph, SkipsGraph
 from glesam.models.base import CORNER_LABELS, PromptableModel
+from glesam.models.compact.fine import WIDTH
 from glesam.models.compact.model import STRIDE, CompactModel
 
 _CHANNELS = (256, 32, 64)
@@ -61,7 +62,7 @@ def graphs(model: PromptableModel, restoration: Restoration | None = None) -> di
     if restoration.encoder is not None:
         parts["tuned-encoder"] = encoder_graph(_compact(restoration.encoder))
     if restoration.decoder is not None:
-        parts["tuned"] = decoder_graph(_compact(restoration.decoder))
+        parts["tuned"] = decoder_graph(_compact(restoration.decoder), _has_early(restoration.encoder or base))
     return parts
 
 
@@ -81,7 +82,7 @@ def _enhancers(restoration: Restoration, side: int) -> dict[str, Graph]:
 def encoder_graph(model: CompactModel) -> Graph:
     """The graph of the image encoder; sides are free in multiples of 32 pixels."""
     example = (torch.zeros(2, 3, model.image_size, model.image_size),)
-    outputs = ("latent", "skip4", "skip8")
+    outputs = ("latent", "skip4", "skip8", *(("early",) if _has_early(model) else ()))
     return Graph(EncoderGraph(model).eval(), example, ("pixel_values",), outputs, _free(("pixel_values", *outputs)))
 
 
@@ -96,20 +97,36 @@ def enhancer_graph(enhancer: nn.Module, size: tuple[int, int]) -> Graph:
     return Graph(module.eval(), example, ("latent",), ("enhanced",), _free(("latent", "enhanced")))
 
 
-def decoder_graph(model: CompactModel) -> Graph:
-    """The graph of prompt encoder and mask decoder; sides are free, up to those of the model's square."""
+def _has_early(model: PromptableModel) -> bool:
+    """Whether a model's encoder gives the early features that masks at stride 2 are made with."""
+    return isinstance(model, CompactModel) and model.encoder.early is not None
+
+
+def decoder_graph(model: CompactModel, early: bool | None = None) -> Graph:
+    """The graph of prompt encoder and mask decoder; sides are free, up to those of the model's square.
+
+    Args:
+        model: gives the weights.
+        early: whether there are early features for masks at stride 2; None asks the model's own encoder.
+    """
+    fine = model.fine is not None and (_has_early(model) if early is None else early)
     side = model.image_size // STRIDE
     maps = _maps(1, _CHANNELS, side)
     coords = torch.tensor([[[20.0, 30.0], [4.0, 5.0], [90.0, 80.0]], [[50.0, 40.0], [9.0, 8.0], [70.0, 60.0]]])
     labels = torch.tensor([[1, *CORNER_LABELS], [0, *CORNER_LABELS]])
     masks = torch.zeros(2, 4 * side, 4 * side)
-    inputs = ("latent", "skip4", "skip8", "point_coords", "point_labels", "mask_input", "has_mask")
+    inputs: tuple[str, ...] = ("latent", "skip4", "skip8", "point_coords", "point_labels", "mask_input", "has_mask")
     dynamic = {name: axes | {0: "images"} for name, axes in _free(inputs[:3]).items()}
     dynamic |= {name: {0: "prompts", 1: "points"} for name in inputs[3:5]}
     dynamic |= {"mask_input": {0: "prompts", 1: "height_mask", 2: "width_mask"}, "has_mask": {0: "prompts"}}
     dynamic |= _free(("logits",)) | {"iou": {0: "prompts"}}
     example = (*maps, coords, labels, masks, torch.tensor([0.0, 1.0]))
-    return Graph(DecoderGraph(model).eval(), example, inputs, ("logits", "iou"), dynamic)
+    outputs: tuple[str, ...] = ("logits", "iou")
+    if fine:
+        example = (*example, torch.randn(1, WIDTH, 8 * side, 8 * side, generator=torch.Generator().manual_seed(1)))
+        inputs, outputs = (*inputs, "early"), (*outputs, "fine")
+        dynamic |= {"early": _free(("early",))["early"] | {0: "images"}} | _free(("fine",))
+    return Graph(DecoderGraph(model, fine).eval(), example, inputs, outputs, dynamic)
 
 
 def _gate(gate: object, side: int) -> Graph:

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from glesam.enhance.gate import DegradationGate
 from glesam.enhance.skips import SkipAdapter
-from glesam.models.base import CORNER_LABELS, PADDING_LABEL, Embedding
+from glesam.models.base import CORNER_LABELS, FINE, PADDING_LABEL, Embedding
 from glesam.models.compact.efficientnet import SameConv2d
+from glesam.models.compact.fine import WIDTH, FineHead
 from glesam.models.compact.model import STRIDE, CompactModel, _keep_inside
 from glesam.models.compact.prompt_maps import _REACH
 
@@ -32,9 +33,10 @@ class EncoderGraph(nn.Module):
         _fix_kernels(self.encoder)
 
     def forward(self, pixel_values: Tensor) -> tuple[Tensor, ...]:
-        """Return the latent, then the skips at strides 4 and 8."""
+        """Return the latent, the skips at strides 4 and 8, and early features where the model draws fine masks."""
         embedding: Embedding = self.encoder(pixel_values)
-        return (embedding.latent, *embedding.skips)
+        early = embedding.extras.get(FINE)
+        return (embedding.latent, *embedding.skips, *(() if early is None else (early,)))
 
 
 class DecoderGraph(nn.Module):
@@ -45,12 +47,14 @@ class DecoderGraph(nn.Module):
 
     Args:
         model: gives the weights; latents may be as large as those of its whole square, on either side.
+        fine: draw masks at stride 2 too, for which early features are needed.
     """
 
     positions: Tensor
 
-    def __init__(self, model: CompactModel) -> None:
+    def __init__(self, model: CompactModel, fine: bool = False) -> None:
         super().__init__()
+        self.fine = model.fine if fine else None
         side = self.side = model.image_size // STRIDE
         self.slots, self.channels = model.config.prompt_slots, int(model.prompt_encoder.hidden_size)
         self.prompt_encoder, self.mask_decoder = model.prompt_encoder, model.mask_decoder
@@ -68,7 +72,8 @@ class DecoderGraph(nn.Module):
         point_labels: Tensor,
         mask_input: Tensor,
         has_mask: Tensor,
-    ) -> tuple[Tensor, Tensor]:
+        early: Tensor | None = None,
+    ) -> tuple[Tensor, ...]:
         """Decode M prompts.
 
         Args:
@@ -79,9 +84,11 @@ class DecoderGraph(nn.Module):
             point_labels: `(M, K)` int64: 1 inside, 0 outside, 2 and 3 corners of the box, -1 padding.
             mask_input: `(M, 4h, 4w)` float32 logits of an earlier mask.
             has_mask: `(M,)` float32: 1 to heed `mask_input`, 0 to leave it aside.
+            early: `(1 or M, 16, 8h, 8w)` for masks at stride 2.
 
         Returns:
-            `(M, 4, 4h, 4w)` logits and `(M, 4)` predicted IoU; index 0 is the single mask, 1 to 3 the candidates.
+            `(M, 4, 4h, 4w)` logits and `(M, 4)` predicted IoU; index 0 is the single mask, 1 to 3 the candidates. With
+            `early`, `(M, 4, 8h, 8w)` logits besides.
         """
         image, (height, width) = latent + self._dense(mask_input, has_mask), latent.shape[-2:]
         if self.prompt_maps is not None:
@@ -94,8 +101,12 @@ class DecoderGraph(nn.Module):
         up = decoder.activation(decoder.upscale_conv2(up) + skip4)
         weights = torch.stack([mlp(tokens[:, 1 + i]) for i, mlp in enumerate(decoder.output_hypernetworks_mlps)], dim=1)
         logits = (weights @ up.flatten(2)).reshape(-1, len(decoder.output_hypernetworks_mlps), 4 * height, 4 * width)
-        inside = _keep_inside(logits[:, None], _boxes(point_coords, point_labels)[:, None], STRIDE // 4)
-        return inside[:, 0], decoder.iou_prediction_head(tokens[:, 0])
+        boxes, iou = _boxes(point_coords, point_labels)[:, None], decoder.iou_prediction_head(tokens[:, 0])
+        inside = _keep_inside(logits[:, None], boxes, STRIDE // 4)[:, 0]
+        if self.fine is None or early is None:
+            return inside, iou
+        finer = logits_at_stride2(self.fine, tokens[:, 1], up, early, logits)
+        return inside, iou, _keep_inside(finer[:, None], boxes, STRIDE // 8)[:, 0]
 
     def _sparse(self, coords: Tensor, labels: Tensor) -> Tensor:
         """Prompt tokens `(M, T, 256)`, filled up to the number that training used."""
@@ -121,6 +132,25 @@ class DecoderGraph(nn.Module):
         positions = self.positions[..., :height, :width].expand(sparse.shape[0], -1, -1, -1)
         tokens, image = decoder.transformer(tokens, image, positions, None)
         return tokens[:, 0], image[:, 0].transpose(1, 2).reshape(-1, self.channels, height, width)
+
+
+def logits_at_stride2(head: FineHead, token: Tensor, up: Tensor, early: Tensor, logits: Tensor) -> Tensor:
+    """The plain form of `FineHead.forward`, on maps: `(M, 4, 8h, 8w)` logits.
+
+    Args:
+        head: gives the weights.
+        token: `(M, 256)` mask token after the decoder's attention.
+        up: `(M, 32, 4h, 4w)` upscaled map.
+        early: `(1 or M, 16, 8h, 8w)` early features.
+        logits: `(M, 4, 4h, 4w)`.
+    """
+    # Pixel shuffle wants the four places of a channel side by side, the head has the channels of a place so.
+    weight = head.spread.weight.view(4, WIDTH, -1).transpose(0, 1).reshape(4 * WIDTH, -1, 1, 1)
+    bias = head.spread.bias.view(4, WIDTH).t().reshape(-1)
+    features = F.relu(F.pixel_shuffle(F.conv2d(up, weight, bias), 2) + early)
+    detail: Tensor = (head.pick(token)[:, None, :] @ features.flatten(2)).reshape(-1, 1, *features.shape[-2:])
+    double: Tensor = F.interpolate(logits, scale_factor=2.0, mode="bilinear", align_corners=False)
+    return double + detail
 
 
 class GateGraph(nn.Module):

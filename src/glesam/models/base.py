@@ -35,6 +35,9 @@ EARLY = "early"
 PADDING_LABEL = -1
 """Label of a padded point; SAM's prompt encoders hold a learned "not a point" vector for it."""
 
+FINE = "fine"
+"""Among an embedding's extras: early features for masks at stride 2, `(B, 16, H / 2, W / 2)`; see `compact.fine`."""
+
 
 @dataclass(frozen=True)
 class ImageGeometry:
@@ -183,6 +186,11 @@ class MaskOutput:
     low_res_logits: Tensor
     iou: Tensor
     fine: Tensor | None = None
+
+    @property
+    def finest(self) -> Tensor:
+        """The logits that masks are made of: those at twice the resolution where there are any."""
+        return self.low_res_logits if self.fine is None else self.fine
 
 
 class PromptableModel(nn.Module, ABC):

@@ -11,7 +11,7 @@ from torch import Tensor
 from glesam.errors import ModelError, PromptError
 from glesam.masks.masks import Masks
 from glesam.masks.refine import Refiner
-from glesam.models.base import ImageGeometry
+from glesam.models.base import ImageGeometry, MaskOutput
 
 RESTORE_FLOATS = 2**26
 """Floats (256 MiB) that enlarging masks to the picture's size may hold at once, besides the bool result."""
@@ -34,18 +34,18 @@ class MaskAssembly:
         self.logits: npt.NDArray[np.float32] | None = None
         """`(N, C, h, w)`, once there are some."""
 
-    def put(self, indices: npt.NDArray[np.int64], logits: Tensor, scores: Tensor, geometry: ImageGeometry) -> None:
+    def put(self, indices: npt.NDArray[np.int64], output: MaskOutput, geometry: ImageGeometry) -> None:
         """Store the answers for some objects.
 
         Args:
             indices: `(n,)` places of these objects among all.
-            logits: `(n, C, h, w)` low-resolution logits.
-            scores: `(n, C)` predicted IoU.
+            output: the answers to n prompts on one image.
             geometry: how the picture lies in the model's square.
 
         Raises:
             ModelError: another number of candidates than was asked for.
         """
+        logits, scores = output.low_res_logits[0], output.iou[0]
         if logits.shape[1] != self.scores.shape[1]:
             raise ModelError(
                 f"expected {self.scores.shape[1]} candidates from the mask decoder, got {logits.shape[1]}; "
@@ -55,7 +55,7 @@ class MaskAssembly:
         if self.logits is None:
             self.logits = np.empty((*self.scores.shape, *logits.shape[-2:]), np.float32)
         self.logits[indices] = logits.float().cpu().numpy()
-        self._enlarge(indices, logits, geometry)
+        self._enlarge(indices, output.finest[0], geometry)
 
     def _enlarge(self, indices: npt.NDArray[np.int64], logits: Tensor, geometry: ImageGeometry) -> None:
         """Bring `(n, C, h, w)` logits to the picture's size and cut them at 0, a few masks at a time."""

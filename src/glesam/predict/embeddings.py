@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from glesam.errors import PromptError
@@ -89,4 +90,17 @@ def woven(first: MaskOutput, second: MaskOutput, is_first: Tensor) -> MaskOutput
     """The answers to two shares of N objects in the objects' order; `is_first`, `(N,)` bool, says whose is whose."""
     order = torch.cat([is_first.nonzero(), (~is_first).nonzero()]).flatten().argsort()
     logits = torch.cat([first.low_res_logits, second.low_res_logits], dim=1)
-    return MaskOutput(logits[:, order], torch.cat([first.iou, second.iou], dim=1)[:, order])
+    scores = torch.cat([first.iou, second.iou], dim=1)
+    fine = None
+    if first.fine is not None or second.fine is not None:
+        fine = torch.cat([_doubled(first), _doubled(second)], dim=1)[:, order]
+    return MaskOutput(logits[:, order], scores[:, order], fine)
+
+
+def _doubled(output: MaskOutput) -> Tensor:
+    """Logits at twice the resolution, enlarged where there are none."""
+    if output.fine is not None:
+        return output.fine
+    low = output.low_res_logits
+    double = F.interpolate(low.flatten(0, 1), scale_factor=2.0, mode="bilinear", align_corners=False)
+    return double.reshape(*low.shape[:3], *double.shape[-2:])

@@ -445,7 +445,7 @@ class Predictor(EverythingCalls):
                 chunk = slice(start, start + step)
                 part = tensors.map(lambda t, c=chunk: t[:, c])
                 output = self._decode(embedding, encoded, part, multimask)
-                answer.put(indices[chunk], output.low_res_logits[0], output.iou[0], geometry)
+                answer.put(indices[chunk], output, geometry)
         return answer.masks(name, self._info(embedding is not encoded.raw))
 
 

@@ -87,7 +87,7 @@ class WindowPredictor:
         tensors = _shifted(prompt, window).to_tensors(view.geometry, self._device)
         output = view.decode(tensors, self._multimask)
         best = int(output.iou[0, 0].argmax())
-        logits = output.low_res_logits[0, 0, best].float().cpu()
+        logits = output.finest[0, 0, best].float().cpu()
         x0, y0, x1, y1 = mask_boxes(logits[None])[0].tolist()
         score = float(output.iou[0, 0, best])
         clicks = clicks_of(_shifted(prompt, window))[0] if view.guide is not None else None

@@ -25,6 +25,7 @@ from glesam.errors import ModelError
 from glesam.models.base import (
     CORNER_LABELS,
     EARLY,
+    FINE,
     PADDING_LABEL,
     DecoderInputs,
     Embedding,
@@ -57,8 +58,6 @@ from glesam.weights.folders import (
 )
 
 STRIDE = 16
-FINE = "fine"
-"""Among an embedding's extras, the early features at stride 2 for the fine head, `(B, 16, H / 2, W / 2)`."""
 _OUTSIDE = -10.0
 """Logit of what a box rules out: certain, and within the range of the model's own answers."""
 

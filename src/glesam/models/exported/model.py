@@ -17,6 +17,7 @@ from glesam.enhance.pipeline import LevelRule, Restoration
 from glesam.errors import ConfigError, ModelError
 from glesam.models.base import (
     CORNER_LABELS,
+    FINE,
     Embedding,
     ImageGeometry,
     MaskOutput,
@@ -156,18 +157,21 @@ class RuntimeModel(PromptableModel):
 
     def encode(self, pixel_values: Tensor) -> Embedding:
         """Encode `(B, 3, S, S)` pixel values."""
-        latent, *skips = self.files.session(self.encoder)(pixel_values=pixel_values)
-        return Embedding(latent, tuple(skips))
+        latent, skip4, skip8, *early = self.files.session(self.encoder)(pixel_values=pixel_values)
+        return Embedding(latent, (skip4, skip8), dict(zip((FINE,), early, strict=False)))
 
     def decode(self, embedding: Embedding, prompts: PromptTensors, multimask: bool = False) -> MaskOutput:
         """Decode `(B, N)` prompts; see `PromptableModel.decode`."""
         batch, count = prompts.shape
-        latent, skip4, skip8 = (_per_prompt(m, count) for m in (embedding.latent, *embedding.skips))
+        each = embedding.map(lambda m: _per_prompt(m, count))
+        (skip4, skip8), latent = each.skips, each.latent
         coords, labels = _points(prompts)
         rows, columns = (4 * side for side in latent.shape[-2:])
         masks = without_padding(prompts.mask_input, latent)
         given = torch.full((batch * count,), 0.0 if masks is None else 1.0)
-        logits, iou = self.files.session(self.decoder)(
+        early = {"early": each.extras[FINE]} if "early" in self._inputs(self.decoder) else {}
+        logits, iou, *fine = self.files.session(self.decoder)(
+            **early,
             latent=latent,
             skip4=skip4,
             skip8=skip8,
@@ -177,8 +181,13 @@ class RuntimeModel(PromptableModel):
             has_mask=given,
         )
         chosen = slice(1, None) if multimask else slice(0, 1)
-        logits, iou = logits.view(batch, count, *logits.shape[1:]), iou.view(batch, count, -1)
-        return MaskOutput(squared(logits[:, :, chosen]), iou[:, :, chosen])
+        iou = iou.view(batch, count, -1)
+        low, *finer = (squared(m.view(batch, count, *m.shape[1:])[:, :, chosen]) for m in (logits, *fine))
+        return MaskOutput(low, iou[:, :, chosen], finer[0] if finer else None)
+
+    def _inputs(self, graph: str) -> list[str]:
+        """Names of a graph's inputs."""
+        return list(self.files.config["graphs"][graph]["inputs"])
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Copy the exported folder."""

@@ -194,8 +194,7 @@ def validate(model: CompactModel, data: SegmentationDataset, count: int, seed: i
                 "box": PromptTensors(boxes=geometry.to_input(box.view(1, 1, 2, 2)).flatten(2)),
             }
             for name, prompt in prompts.items():
-                answer = model.decode(embedding, prompt)
-                logits = geometry.restore((answer.low_res_logits if answer.fine is None else answer.fine)[0])
+                logits = geometry.restore(model.decode(embedding, prompt).finest[0])
                 truth = torch.from_numpy(region)[None, None].to(logits)
                 scores[name].append(float(hard_iou(logits, truth)))
     return {name: float(np.mean(values)) if values else 0.0 for name, values in scores.items()}
