@@ -24,6 +24,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from glesam.common.boxes import pixel_box
 from glesam.errors import ConfigError, DataError
 
 BoolMask: TypeAlias = npt.NDArray[np.bool_]
@@ -131,11 +132,8 @@ def _ratio(part: int, whole: int) -> float:
 
 def _bounding_window(prediction: BoolMask, truth: BoolMask) -> tuple[slice, slice]:
     """Rows and columns that hold every pixel of either mask; an empty window when there is none."""
-    either = prediction | truth
-    rows, columns = np.flatnonzero(either.any(axis=1)), np.flatnonzero(either.any(axis=0))
-    if rows.size == 0:
-        return slice(0, 0), slice(0, 0)
-    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+    x0, y0, x1, y1 = pixel_box(prediction | truth) or (0, 0, 0, 0)
+    return slice(y0, y1), slice(x0, x1)
 
 
 def _inner_band(mask: BoolMask, width: int) -> BoolMask:

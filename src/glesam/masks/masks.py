@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from glesam.common.boxes import pixel_box
 from glesam.errors import DataError
 
 if TYPE_CHECKING:
@@ -264,10 +265,7 @@ class Masks:
 
 def _box(mask: npt.NDArray[np.bool_]) -> tuple[int, int, int, int]:
     """Edges of the pixels of an `(H, W)` mask; zeros if empty."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not len(rows):
-        return 0, 0, 0, 0
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+    return pixel_box(mask) or (0, 0, 0, 0)
 
 
 def _check_masks(masks: npt.NDArray[np.bool_]) -> tuple[int, tuple[int, int]]:

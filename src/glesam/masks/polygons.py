@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from glesam.common.boxes import pixel_box
+
 Ring = npt.NDArray[np.float32]
 
 _AREA_CHANGE = 0.05
@@ -28,13 +30,12 @@ def trace(mask: npt.NDArray[np.bool_], tolerance: float = 1.0) -> list[Ring]:
         (x right, y down: clockwise on the screen), a hole negative; holes follow the outer ring they lie in. Pixels
         that touch at a corner belong together. Empty mask: no rings.
     """
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not len(rows):
+    box = pixel_box(mask)
+    if box is None:
         return []
-    top, left = int(rows[0]), int(columns[0])
-    window = mask[top : rows[-1] + 1, left : columns[-1] + 1]
-    offset = np.array([left, top], np.float32)
-    return [_simplify(edges, tolerance) + offset for edges in _edge_rings(window)]
+    x0, y0, x1, y1 = box
+    offset = np.array([x0, y0], np.float32)
+    return [_simplify(edges, tolerance) + offset for edges in _edge_rings(mask[y0:y1, x0:x1])]
 
 
 def signed_area(ring: npt.NDArray[np.floating]) -> float:

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 import torch
 
+from glesam.common.boxes import pixel_box
 from glesam.errors import PromptError
 from glesam.images.pixels import RGB
 from glesam.masks.masks import Masks
@@ -261,9 +262,8 @@ def _inside(point: tuple[float, float], width: int, height: int) -> list[float]:
 
 def _remember(target: Target, mask: Bool, logits: Float, small: RGB, scale: float) -> None:
     """Take a believed mask for the object's place; a full view of it also for finding it again."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     target.mask, target.logits, target.lost = mask.copy(), logits.copy(), 0
-    target.box = np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], np.float32)
+    target.box = np.array(pixel_box(mask), np.float32)
     target.template = appearance.crop(small, target.box * scale)
     area = int(np.count_nonzero(mask))
     if area >= _FULL_VIEW * target.view_area:

@@ -16,6 +16,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from glesam.common.boxes import pixel_box
 from glesam.common.messages import hint
 from glesam.common.seeds import generator
 from glesam.errors import ConfigError, PromptError
@@ -144,10 +145,10 @@ def tight_box(truth: BoolMask) -> Coordinates:
     Raises:
         PromptError: the object has no pixel.
     """
-    rows, columns = np.flatnonzero(truth.any(axis=1)), np.flatnonzero(truth.any(axis=0))
-    if rows.size == 0:
+    box = pixel_box(truth)
+    if box is None:
         raise PromptError("expected an object of at least one pixel, got an empty mask; drop empty objects first")
-    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], np.float32)
+    return np.array(box, np.float32)
 
 
 def shake_box(box: Coordinates, noise: float, size: tuple[int, int], rng: np.random.Generator) -> Coordinates:

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from glesam.common.boxes import pixel_box
 from glesam.models.base import CORNER_LABELS, PADDING_LABEL
 
 Bool = npt.NDArray[np.bool_]
@@ -57,9 +58,7 @@ def start_prompt(
 
 def bounding_box(region: Bool) -> npt.NDArray[np.float32]:
     """Tight box `(x0, y0, x1, y1)` of a non-empty `(H, W)` region; x1 and y1 are the last pixels' far edges."""
-    ys, xs = np.flatnonzero(region.any(axis=1)), np.flatnonzero(region.any(axis=0))
-    box: npt.NDArray[np.float32] = np.array([xs[0], ys[0], xs[-1] + 1, ys[-1] + 1], np.float32)
-    return box
+    return np.array(pixel_box(region), np.float32)
 
 
 def loosen_box(
