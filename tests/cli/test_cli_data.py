@@ -79,7 +79,7 @@ def test_verify_lists_problems_and_fails(source: Path, tmp_path: Path) -> None:
 def test_build_names_a_corrupt_picture_and_fails(source: Path, tmp_path: Path) -> None:
     (source / "images/b.jpg").write_bytes(b"text renamed")
     result = run("build", source, "-o", tmp_path / "out", "--levels", 1, "--workers", 1)
-    assert "b.jpg that cannot be decoded" in one_error(result, 1)
+    assert "b.jpg, which is none of them or damaged" in one_error(result, 1)
     assert "2 pictures built, 0 kept, 1 failed" in result.stderr
     assert (tmp_path / "out/lq1/c.png").is_file()
 
@@ -189,7 +189,7 @@ def test_a_cut_picture_is_one_line_with_nothing_of_opencv(source: Path, tmp_path
     result = subprocess.run([*command, *options], check=False, capture_output=True, text=True)
     assert result.returncode == 1
     assert len(result.stderr.splitlines()) == 2, result.stderr
-    assert result.stderr.startswith("glesam: error: b: expected a readable picture")
+    assert result.stderr.startswith("glesam: error: b: expected a whole image")
 
 
 def test_help_imports_nothing_heavy() -> None:

@@ -7,10 +7,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner, Result
 
 from glesam.cli import app
-from glesam.common.seeds import seed_for
+from glesam.common.seeds import degradation_seed
 from glesam.degrade import batch
 from glesam.degrade.lqseg import pipeline as lqseg
 
@@ -55,7 +56,9 @@ def test_all_levels_of_a_folder(photos: Path, tmp_path: Path) -> None:
     assert "9 pictures written, 0 sources failed" in result.stderr
     assert set(tree(out)) == {f"lq{i}/{n}.png" for i in (1, 2, 3) for n in ("a", "b", "sub/c")} | {"degrade.json"}
     for level in (1, 2, 3):
-        expected = lqseg.degrade(pixels(photos / "sub/c.png"), level, seed_for("sub/c.png", 3), "test")
+        expected = lqseg.degrade(
+            pixels(photos / "sub/c.png"), level, degradation_seed("sub/c", f"lq{level}", 3), "test"
+        )
         assert (pixels(out / f"lq{level}/sub/c.png") == expected).all()
 
 
@@ -78,7 +81,7 @@ def test_a_record_redoes_its_picture(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert run(photos / "a.png", "-o", out, "--level", 2, "--lqseg-recipe", "train", "--record").exit_code == 0
     record = json.loads((out / "a.json").read_text())
-    assert (record["source"], record["seed"]) == ("a.png", seed_for("a.png", 0))
+    assert (record["source"], record["seed"]) == ("a.png", degradation_seed("a", "lq2", 0))
     assert (lqseg.replay(pixels(photos / "a.png"), record) == pixels(out / "a.png")).all()
 
 
@@ -235,5 +238,32 @@ def test_a_picture_from_standard_input(photos: Path, tmp_path: Path) -> None:
     content = (photos / "a.png").read_bytes()
     result = CliRunner().invoke(app, ["degrade", "-", "-o", str(tmp_path / "out"), "--level", "1"], input=content)
     assert result.exit_code == 0, result.output
-    expected = lqseg.degrade(pixels(photos / "a.png"), 1, seed_for("stdin", 0), "test")
+    expected = lqseg.degrade(pixels(photos / "a.png"), 1, degradation_seed("image", "lq1", 0), "test")
     assert (pixels(tmp_path / "out/stdin.png") == expected).all()
+
+
+def test_one_rule_of_seeds_everywhere(photos: Path, tmp_path: Path) -> None:
+    """The command, the builder, the evaluation and the server make the same "LQ-3, seed 0" of one image."""
+    from glesam.data.base import Sample
+    from glesam.data.build.builder import build
+    from glesam.data.readers.folder import FolderDataset
+    from glesam.degrade.levels import apply, parse_level
+    from glesam.serve.schemas import DegradeRequest
+    from glesam.serve.service import _degradation
+
+    clean = pixels(photos / "a.png")
+    for part in ("images", "masks"):
+        (tmp_path / "set" / part).mkdir(parents=True)
+    (tmp_path / "set/images/a.png").write_bytes((photos / "a.png").read_bytes())
+    Image.fromarray(np.ones(clean.shape[:2], np.uint8)).save(tmp_path / "set/masks/a.png")
+    assert run(photos / "a.png", "-o", tmp_path / "out", "--level", "lq3", "--seed", 0).exit_code == 0
+    build(FolderDataset(tmp_path / "set"), tmp_path / "built", workers=1)
+    expected = pixels(tmp_path / "out/a.png")
+    assert (pixels(tmp_path / "built/lq3/a.png") == expected).all()
+    sample = Sample("a", clean, np.zeros(clean.shape[:2], np.int32))
+    assert (apply(sample, parse_level("lq3"), 0).image == expected).all()
+    assert (_degradation(DegradeRequest(level=3, name="a.png"))(clean) == expected).all()
+    assert run(photos / "a.png", "-o", tmp_path / "fog", "--recipe", "real", "--kind", "haze").exit_code == 0
+    hazy = pixels(tmp_path / "fog/a.png")
+    assert (apply(sample, parse_level("real:haze:3"), 0).image == hazy).all()
+    assert (_degradation(DegradeRequest(kind="haze", name="a.png"))(clean) == hazy).all()

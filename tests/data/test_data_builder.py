@@ -182,7 +182,7 @@ def test_a_corrupt_picture_is_named_and_the_rest_built(source: Path, tmp_path: P
     (source / "images" / "b.jpg").write_bytes(b"\xff\xd8 no picture")
     report = build(FolderDataset(source), tmp_path / "out", workers=1)
     assert list(report.failed) == ["b"]
-    assert "b.jpg that cannot be decoded" in report.failed["b"]
+    assert "b.jpg, which is none of them or damaged" in report.failed["b"]
     manifest = Manifest.load(tmp_path / "out")
     assert (list(manifest.samples), manifest.failed) == (["a", "c", "d", "e"], ["b"])
     write(source / "images" / "b.jpg", photo(1))

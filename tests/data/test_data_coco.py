@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,11 @@ import numpy as np
 import pytest
 from data_layouts import HEIGHT, WIDTH, coco, crowd_counts, photo, write
 
-from glesam.data.base import SegmentationDataset
+from glesam.data.base import DataWarning, SegmentationDataset
+from glesam.data.check.check import check_dataset
 from glesam.data.readers.coco import CocoDataset
 from glesam.data.readers.lvis import LvisDataset
+from glesam.data.readers.registry import recognise
 from glesam.errors import ConfigError, DataError
 
 
@@ -115,8 +118,69 @@ def test_a_json_without_the_needed_fields_is_refused(tmp_path: Path, changes: di
 
 def test_a_broken_annotation_is_named(tmp_path: Path) -> None:
     broken = [{"id": 77, "image_id": 7, "segmentation": {"counts": [1, 2], "size": [HEIGHT, WIDTH]}}]
-    with pytest.raises(DataError, match=r"annotation 77 of 000000000007\.jpg: expected runs that fill"):
-        CocoDataset(coco(tmp_path, annotations=broken))[0]
+    with pytest.warns(DataWarning, match=r"000000000007\.jpg: annotation 77 is left out: expected runs that fill"):
+        assert not CocoDataset(coco(tmp_path, annotations=broken))[0].mask.any()
+
+
+def test_a_degenerate_polygon_does_not_lose_its_image(tmp_path: Path) -> None:
+    corners = [2, 2, 12, 2, 12, 12, 2, 12]
+    annotations = [
+        {"id": 1, "image_id": 7, "segmentation": [[1, 1, 9, 1]]},
+        {"id": 2, "image_id": 7, "segmentation": [corners]},
+        {"id": 3, "image_id": 7, "segmentation": [[3, 3], [14, 14, 20, 14, 20, 20]]},
+    ]
+    data = CocoDataset(coco(tmp_path, annotations=annotations))
+    with pytest.warns(DataWarning, match="annotation 1 is left out"):
+        mask = data[0].mask
+    assert (mask == 2).sum() == 100
+    assert set(np.unique(mask)) == {0, 2, 3}
+    left_out = check_dataset(data).by_kind()["annotation left out"]
+    assert [finding.name for finding in left_out] == [data.names[0]]
+
+
+def test_a_mark_of_byte_order_and_windows_separators_are_read(tmp_path: Path) -> None:
+    path = coco(tmp_path)
+    content = json.loads(path.read_text())
+    for entry in content["images"]:
+        entry["file_name"] = "sub\\" + entry["file_name"]
+    (tmp_path / "val2017" / "sub").mkdir()
+    for image in (tmp_path / "val2017").glob("*.jpg"):
+        image.rename(image.parent / "sub" / image.name)
+    path.write_text(json.dumps(content), encoding="utf-8-sig")
+    assert recognise(tmp_path).key == "coco"
+    assert CocoDataset(path)[0].image.shape[2] == 3
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda c: c["images"][0].pop("file_name"),
+        lambda c: c["images"][0].update(id=[1]),
+        lambda c: c["images"][0].update(height=10**9),
+        lambda c: c["images"][0].update(width=0),
+        lambda c: c["images"][0].update(file_name=[1]),
+        lambda c: c["annotations"].insert(0, {"image_id": {}}),
+        lambda c: c["annotations"].insert(0, 3),
+        lambda c: c.update(images={}),
+    ],
+)
+def test_hostile_values_are_one_line_of_ours(change: Callable[[Any], Any], tmp_path: Path) -> None:
+    path = coco(tmp_path)
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+    with pytest.raises(DataError) as caught:
+        CocoDataset(path)[0]
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["[" * 3000 + "]" * 3000, '{"images": [Infinity], "annotations": []}', "[]"])
+def test_hostile_json_is_one_line_of_ours(text: str, tmp_path: Path) -> None:
+    path = coco(tmp_path)
+    path.write_text(text)
+    with pytest.raises(DataError) as caught:
+        CocoDataset(path)[0]
+    assert "\n" not in str(caught.value)
 
 
 def test_missing_pictures_say_where_to_get_them(tmp_path: Path) -> None:

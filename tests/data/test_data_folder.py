@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from data_layouts import blob, pairs, photo, write
@@ -121,16 +120,13 @@ def test_what_cannot_be_decoded_is_named(tmp_path: Path, content: bytes) -> None
             read(tmp_path / name)
 
 
-def test_cut_jpeg_is_refused_even_by_an_opencv_that_would_fill_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_cut_jpeg_is_refused(tmp_path: Path) -> None:
     whole = write(tmp_path / "a.jpg", photo(0, 200, 200)).read_bytes()
-    monkeypatch.setattr(cv2, "imread", lambda *_: photo(0))
     (tmp_path / "b.jpg").write_bytes(whole[: len(whole) * 2 // 3])
     with pytest.raises(DataError, match=r"b\.jpg"):
         read_image(tmp_path / "b.jpg")
     (tmp_path / "c.jpg").write_bytes(whole + b"trailing bytes of a camera")
-    assert read_image(tmp_path / "c.jpg").shape == photo(0).shape
+    assert read_image(tmp_path / "c.jpg").shape == (200, 200, 3)
 
 
 def test_missing_file_is_a_data_error(tmp_path: Path) -> None:

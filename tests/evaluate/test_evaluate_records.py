@@ -82,3 +82,12 @@ def test_files_of_0_1_have_no_psnr(tmp_path: Path) -> None:
     assert from_csv(path) == [make_row()]
     path.write_text(to_csv([make_row(psnr=31.25), make_row(psnr=float("inf"))]))
     assert [row.psnr for row in from_csv(path)] == [31.25, float("inf")]
+
+
+def test_corrected_files_alone_make_a_part_out_of_date_and_nothing_else_is_refused(tmp_path):
+    store = PartStore(tmp_path)
+    store.write("m", "s", "clear", {"seed": 0, "files": "one"}, [], {})
+    assert store.is_done("m", "s", "clear", {"seed": 0, "files": "one"})
+    assert not store.is_done("m", "s", "clear", {"seed": 0, "files": "two"})
+    with pytest.raises(ConfigError, match="seed=1"):
+        store.is_done("m", "s", "clear", {"seed": 1, "files": "two"})

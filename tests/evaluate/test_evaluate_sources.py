@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 from evaluate_helpers import make_folder
+from PIL import Image
 
 from glesam.data.build.options import BuildConfig
 from glesam.data.build.sample import SampleBuilder
@@ -124,3 +125,15 @@ def test_choice_depends_on_names_only() -> None:
     assert set(choose(names, 5, 0)) < set(some)
     assert some != choose(names, 10, 1)
     assert choose(names, None, 0) == choose(names, 100, 0) == names
+
+
+def test_the_fingerprint_follows_the_content_of_the_files(tmp_path):
+    for part, pixels in (("images", np.full((9, 9, 3), 7, np.uint8)), ("masks", np.ones((9, 9), np.uint8))):
+        (tmp_path / "s" / part).mkdir(parents=True)
+        Image.fromarray(pixels).save(tmp_path / "s" / part / "a.png")
+    before = open_source(str(tmp_path / "s")).fingerprint(["a"], CLEAR)
+    assert open_source(str(tmp_path / "s")).fingerprint(["a"], CLEAR) == before
+    mask = np.ones((9, 9), np.uint8)
+    mask[0] = 0
+    Image.fromarray(mask).save(tmp_path / "s" / "masks" / "a.png")
+    assert open_source(str(tmp_path / "s")).fingerprint(["a"], CLEAR) != before

@@ -215,6 +215,17 @@ def test_a_click_gets_a_window_that_grows_with_its_object() -> None:
     assert masks.info["tile"] == 256
 
 
+def test_windows_keep_the_candidates_of_a_multimask_prediction(compact: Predictor) -> None:
+    masks = compact.predict(points=[[[140, 100]], [[60, 200]]], multimask=True, tile=128)
+    assert masks.candidates is not None
+    assert masks.candidate_scores is not None
+    assert masks.candidates.shape == (2, 3, 300, 280)
+    for index, best in enumerate(masks.candidate_scores.argmax(axis=1)):
+        np.testing.assert_array_equal(masks.candidates[index, best], masks.masks[index])
+        assert masks.candidate_scores[index, best] == masks.scores[index]
+    assert compact.predict(points=[[140, 100]], tile=128).candidates is None
+
+
 def test_errors_say_what_to_do() -> None:
     user = predictor()
     with pytest.raises(ImageError, match="set_image"):

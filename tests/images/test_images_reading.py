@@ -290,12 +290,16 @@ def test_folders_pick_heic(tmp_path):
 
 
 def test_a_jpeg_without_its_last_two_bytes_is_whole_and_one_cut_in_its_data_is_not():
-    stream = io.BytesIO()
-    Image.fromarray(PHOTO).save(stream, "JPEG")
-    content = stream.getvalue()
-    np.testing.assert_array_equal(images.read(content[:-2]), images.read(content))
-    with pytest.raises(ImageError, match="cut short"):
-        images.read(content[: len(content) * 2 // 3])
+    noise = np.random.default_rng(0).integers(0, 256, (61, 83, 3), np.uint8)
+    for pixels, options in ((PHOTO, {}), (noise, {"quality": 95}), (data.cat(), {"progressive": True})):
+        stream = io.BytesIO()
+        Image.fromarray(pixels).save(stream, "JPEG", **options)
+        content = stream.getvalue()
+        for left in (content[:-2], content[:-1]):
+            np.testing.assert_array_equal(images.read(left), images.read(content))
+        for length in (len(content) * 2 // 3, len(content) - 40):
+            with pytest.raises(ImageError, match="cut short"):
+                images.read(content[:length])
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "RGB", "I;16"])

@@ -9,6 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from pycocotools import mask as coco
+from shapely.geometry import MultiPolygon
+from shapely.validation import explain_validity
 from skimage import data, measure
 
 from glesam.masks.polygons import signed_area, trace
@@ -47,15 +49,36 @@ def test_without_tolerance_rings_enclose_exactly_the_mask(mask):
     assert sum(map(signed_area, rings)) == mask.sum()
 
 
-@settings(max_examples=80, deadline=None)
-@given(masks)
-def test_one_outer_ring_per_part_and_one_inner_per_hole(mask):
-    """Parts hang together over corners, holes over edges only."""
-    areas = [signed_area(ring) for ring in trace(mask, 0)]
-    parts = measure.label(mask, connectivity=2).max()
-    holes = measure.label(np.pad(~mask, 1, constant_values=True), connectivity=1).max() - 1
-    assert sum(a > 0 for a in areas) == parts
-    assert sum(a < 0 for a in areas) == holes
+def multipolygon(rings: list[np.ndarray]) -> MultiPolygon:
+    """Rings as shapely's geometry."""
+    parts: list[tuple[list, list]] = []
+    for ring in rings:
+        if signed_area(ring) > 0:
+            parts.append((ring.tolist(), []))
+        else:
+            parts[-1][1].append(ring.tolist())
+    return MultiPolygon(parts)
+
+
+@settings(max_examples=150, deadline=None)
+@given(masks, st.sampled_from([0.0, 0.5, 1.0, 2.0]))
+def test_rings_are_valid_geometry(mask, tolerance):
+    """Also where pixels touch at corners only, or a ring closes over one."""
+    shape = multipolygon(trace(mask, tolerance))
+    assert shape.is_valid, explain_validity(shape)
+    assert len(shape.geoms) == measure.label(mask, connectivity=1).max()
+    if not tolerance:
+        assert shape.area == mask.sum()
+
+
+@pytest.mark.parametrize("blur", [0.8, 2.0, 5.0])
+def test_made_up_masks_are_valid_with_their_area(blur):
+    noise = np.random.default_rng(1).standard_normal((200, 260)).astype(np.float32)
+    mask = cv2.GaussianBlur(noise, (0, 0), blur) > 0.01
+    shape = multipolygon(trace(mask))
+    assert shape.is_valid, explain_validity(shape)
+    # Half a pixel along the outline is what rounding to pixels may cost.
+    assert abs(shape.area - mask.sum()) <= 0.5 * shape.length
 
 
 @settings(max_examples=60, deadline=None)

@@ -14,6 +14,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 from serve_helpers import encoded, text_of
 
+from glesam.common.seeds import degradation_seed
 from glesam.degrade import real, robustseg
 from glesam.degrade.lqseg import pipeline as lqseg
 from glesam.errors import ConfigError, GlesamError
@@ -176,10 +177,14 @@ def test_masks_that_would_fill_the_memory_are_refused(make_client: MakeClient) -
 def test_degrading_gives_the_librarys_bytes_and_an_id(client: TestClient) -> None:
     data = encoded(2, width=80, height=64)
     key, clean = embed(client, data), read(data)
+    fog, haze = (degradation_seed("image", level, seed) for level, seed in (("robustseg:fog:4", 0), ("real:haze:3", 1)))
     wishes: list[tuple[dict[str, Any], Any]] = [
-        ({"level": 2, "seed": 5}, lqseg.degrade(clean, 2, 5)),
-        ({"kind": "fog", "severity": 4}, robustseg.degrade(clean, "fog", 4, 0)),
-        ({"kind": "haze", "seed": 1}, real.degrade(clean, "haze", 3, 1)),
+        ({"level": 2, "seed": 5}, lqseg.degrade(clean, 2, degradation_seed("image", "lq2", 5), "test")),
+        (
+            {"kind": "fog", "severity": 4},
+            robustseg.degrade(clean, "fog", 4, fog),
+        ),
+        ({"kind": "haze", "seed": 1}, real.degrade(clean, "haze", 3, haze)),
     ]
     for wish, expected in wishes:
         answer = client.post("/v1/degrade", json={"id": key, **wish})

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from glesam.cli.common import FAILED, console, progress, warn
+from glesam.common.documents import shown
 from glesam.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -30,6 +31,11 @@ LayoutOption = Annotated[
 SplitOption = Annotated[
     str | None,
     typer.Option(help="Part of the set, such as val2017 (COCO), test (ThinObject-5K), TE (DUTS), val (BDD-100K)."),
+]
+
+VoidOption = Annotated[
+    bool,
+    typer.Option("--keep-void", help="Plain folders: 255 in palette masks is an object, not VOC's void."),
 ]
 
 
@@ -67,6 +73,7 @@ def build(
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; all cores when not given.")] = None,
     layout: LayoutOption = None,
     split: SplitOption = None,
+    keep_void: VoidOption = False,
 ) -> None:
     """Build an LQSeg set: clear/, lq1/, lq2/, lq3/, masks/ and manifest.json with seeds and hashes of every file."""
     from glesam.data.build.builder import build as build_set
@@ -75,7 +82,7 @@ def build(
 
     options: dict[str, Any] = {"recipe": recipe, "objects": objects, "image_format": image_format}
     config = BuildConfig(_levels(levels), seed=seed, min_share=min_share, limit=limit, **options)
-    dataset = open_dataset(source, layout, split=split)
+    dataset = open_dataset(source, layout, split=split, keep_void=keep_void)
     total = len(dataset.names[:limit])
     with progress(total, "build") as advance:
 
@@ -110,7 +117,7 @@ def verify(
     with progress(total, "verify") as advance:
         report = verify_set(folder, pixels, manifest, advance)
     for problem in report.problems:
-        typer.echo(f"{problem.kind:8} {problem.path}  ({problem.detail})")
+        typer.echo(shown(f"{problem.kind:8} {problem.path}  ({problem.detail})"))
     warn(f"{report.checked} files compared, {len(report.problems)} problems")
     if report.problems:
         raise typer.Exit(FAILED)
@@ -125,11 +132,12 @@ def check(
     ] = None,
     layout: LayoutOption = None,
     split: SplitOption = None,
+    keep_void: VoidOption = False,
 ) -> None:
     """Show what is wrong with a data set: sizes, empty masks, unreadable files, missing partners, doubtful names."""
     from glesam.draw.sheet import write_contact_sheet
 
-    report, tiles = _checked(folder, layout, split)
+    report, tiles = _checked(folder, layout, split, keep_void)
     _print_report(folder, report)
     if contact_sheet is not None:
         if contact_sheet.suffix.lower() not in {".png", ".jpg", ".jpeg"}:
@@ -140,7 +148,7 @@ def check(
         raise typer.Exit(FAILED)
 
 
-def _checked(folder: Path, layout: str | None, split: str | None) -> tuple[CheckReport, Any]:
+def _checked(folder: Path, layout: str | None, split: str | None, keep_void: bool) -> tuple[CheckReport, Any]:
     """Report of a set, and the function that gives the tiles of its contact sheet."""
     from glesam.data.check.check import check_dataset, check_folder
     from glesam.data.check.files import scan_folder
@@ -151,9 +159,9 @@ def _checked(folder: Path, layout: str | None, split: str | None) -> tuple[Check
     if key == "folder":
         # Not through the reader, which stops at the first fault: the check is to name them all.
         with progress(len(scan_folder(folder).images), "check") as advance:
-            plain = check_folder(folder, advance)
+            plain = check_folder(folder, advance, keep_void)
         return plain, lambda: folder_tiles(folder, plain)
-    dataset: SegmentationDataset = open_dataset(folder, key, split=split)
+    dataset: SegmentationDataset = open_dataset(folder, key, split=split, keep_void=keep_void)
     with progress(len(dataset), "check") as advance:
         report = check_dataset(dataset, advance)
     return report, lambda: dataset_tiles(dataset, report)
@@ -166,15 +174,15 @@ def _print_report(folder: Path, report: CheckReport) -> None:
 
     from glesam.data.check.check import KINDS
 
-    title = f"{folder}: {report.samples} pictures, {report.objects} objects, {len(report.problems)} problems"
+    title = f"{shown(folder)}: {report.samples} pictures, {report.objects} objects, {len(report.problems)} problems"
     table = Table("finding", "number", "meaning", "first", title=escape(title))
     for kind, found in report.by_kind().items():
         style = "red" if KINDS[kind].severity == "problem" else "dim"
-        table.add_row(kind, str(len(found)), KINDS[kind].meaning, escape(found[0].name), style=style)
+        table.add_row(kind, str(len(found)), KINDS[kind].meaning, escape(shown(found[0].name)), style=style)
     console.print(table)
     for finding in report.problems:
         detail = f" ({finding.detail})" if finding.detail else ""
-        typer.echo(f"{finding.kind}: {finding.name}{detail}")
+        typer.echo(shown(f"{finding.kind}: {finding.name}{detail}"))
 
 
 def _levels(text: str) -> tuple[int, ...]:

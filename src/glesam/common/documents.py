@@ -67,7 +67,21 @@ def read_json(
     return parse_json(content, shown(path), error, unique)
 
 
-def expect_object(value: Any, where: str, error: type[GlesamError] = DataError) -> dict[str, Any]:
+def to_json(value: Any, indent: int | None = None) -> str:
+    """JSON text that UTF-8 can hold: readable, but with escapes where a file's name is not UTF-8 (PEP 383).
+
+    Raises:
+        ValueError: it holds a number that JSON has not, such as NaN.
+    """
+    text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return json.dumps(value, indent=indent, allow_nan=False)
+    return text
+
+
+def expect_object(value: Any, where: str, error: type[Exception] = DataError) -> dict[str, Any]:
     """Give a decoded JSON object.
 
     Raises:
@@ -78,7 +92,7 @@ def expect_object(value: Any, where: str, error: type[GlesamError] = DataError) 
     return value
 
 
-def expect_objects(value: Any, where: str, error: type[GlesamError] = DataError) -> list[dict[str, Any]]:
+def expect_objects(value: Any, where: str, error: type[Exception] = DataError) -> list[dict[str, Any]]:
     """Give a decoded JSON list of objects.
 
     Raises:

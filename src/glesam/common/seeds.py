@@ -1,4 +1,9 @@
-"""Seeds from names: the same on every machine and Python version, whatever the order of files."""
+"""Seeds from names: the same on every machine and Python version, whatever the order of files.
+
+One rule for degradations: "LQ-3, seed 0" of an image is `degradation_seed(name, "lq3", 0)`, where the name is that of
+the image in its data set, or its path in the folder that was given, without the suffix. `glesam degrade`, `evaluate`,
+`data build` and the server all take it, and degrade by LQSeg's recipe `test` where no other is asked for.
+"""
 
 from __future__ import annotations
 
@@ -36,6 +41,23 @@ def seed_for(name: str, seed: int) -> int:
     return int.from_bytes(digest, "big") >> 1
 
 
+UNNAMED = "image"
+"""Name of an image that has none: from stdin, or sent to the server without one."""
+
+
+def degradation_seed(name: str, level: str, seed: int) -> int:
+    """Seed of the degradation of one image.
+
+    Args:
+        name: of the image, with forward slashes and without suffix; `UNNAMED` where it has none.
+        level: `lq1` to `lq3`, or `FAMILY:KIND:SEVERITY`, as `glesam.degrade.levels.Level` writes itself.
+        seed: the run's seed, any whole number.
+    """
+    if level.startswith("lq"):
+        return seed_for(f"{level}/{name}", seed)
+    return stable_seed("degrade", name, level, seed)
+
+
 def level_seed(name: str, level: int, seed: int) -> int:
     """Seed of the degradation of one image at one level, from the hash of name, level and the set's seed."""
-    return seed_for(f"lq{level}/{name}", seed)
+    return degradation_seed(name, f"lq{level}", seed)

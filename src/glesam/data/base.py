@@ -13,6 +13,10 @@ import numpy.typing as npt
 from glesam.common.fingerprints import Digests
 
 
+class DataWarning(UserWarning):
+    """A sample was read, but not all of it was used."""
+
+
 @dataclass(frozen=True)
 class Sample:
     """One picture with its objects.

@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import cv2
 import numpy as np
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from glesam.common.files import write_bytes, write_text
 from glesam.common.pool import cores, outcomes, writing
-from glesam.common.seeds import seed_for
+from glesam.common.seeds import UNNAMED, degradation_seed
 from glesam.degrade.variants import Variant
 from glesam.errors import ConfigError, GlesamError, ImageError
 from glesam.images.sources import ImageSource
@@ -143,10 +143,10 @@ def do(task: Task) -> Outcome:
     if not wanted:
         return Outcome(task.label, kept=kept)
     written = 0
-    seed = seed_for(task.source.name, task.options.seed)
     try:
         image = task.source.read()
         for variant, path in wanted:
+            seed = degradation_seed(_plain_name(task.source), variant.level, task.options.seed)
             degraded, record = variant.apply(image, seed)
             content = _encoded(degraded, task)
             if task.options.record:
@@ -158,6 +158,11 @@ def do(task: Task) -> Outcome:
     except (GlesamError, cv2.error) as error:
         return Outcome(task.label, written, kept, " ".join(str(error).split()))
     return Outcome(task.label, written, kept)
+
+
+def _plain_name(source: ImageSource) -> str:
+    """Name of an image as data sets call it, without suffix."""
+    return UNNAMED if source.path is None else str(PurePosixPath(source.name).with_suffix(""))
 
 
 def _is_done(path: Path, options: BatchOptions) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from glesam.common.messages import hint
-from glesam.common.seeds import stable_seed
+from glesam.common.seeds import degradation_seed
 from glesam.data.base import Sample
 from glesam.errors import ConfigError
 
@@ -134,17 +134,8 @@ def apply(sample: Sample, level: Level, seed: int, recipe: str = "test") -> Samp
         return sample
     if recipe not in RECIPES:
         raise ConfigError(f"expected a recipe train or test, got {recipe!r}; {hint(recipe, RECIPES)}")
-    image, mask = _degrade(sample.image, sample.mask, level, _own_seed(sample.name, level, seed), recipe)
+    image, mask = _degrade(sample.image, sample.mask, level, degradation_seed(sample.name, str(level), seed), recipe)
     return replace(sample, image=image, mask=mask)
-
-
-def _own_seed(name: str, level: Level, seed: int) -> int:
-    """Seed of one picture at one level; for LQ levels that of the builder, so that a built set holds the same bytes."""
-    if level.family == "lq":
-        from glesam.common.seeds import level_seed
-
-        return level_seed(name, level.severity, seed)
-    return stable_seed("degrade", name, level, seed)
 
 
 def _degrade(

@@ -43,6 +43,11 @@ class Variant:
     strength: int
 
     @property
+    def level(self) -> str:
+        """The level as evaluations and seeds call it: `lq2`, or `real:fog:3`."""
+        return self.name if self.recipe == "lqseg" else f"{self.recipe}:{self.kind}:{self.strength}"
+
+    @property
     def moves_pixels(self) -> bool:
         """Whether masks of the clean picture no longer fit the degraded one."""
         return bool(self.kind) and _KINDS[self.recipe][self.kind].moves_pixels

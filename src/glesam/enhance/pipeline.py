@@ -247,12 +247,20 @@ class EnhancedModel(PromptableModel):
         return self.base.preprocess(image)
 
     def encode(self, pixel_values: Tensor) -> Embedding:
-        """Encode pixel values of the sizes that the base model takes, enhance the latent and restore the skips."""
-        return self.restore(self.base.encode(shrink(pixel_values, self.size, self.side_step)))
+        """Encode pixel values of the sizes that the base model takes, enhance the latent and restore the skips.
 
-    def restore(self, embedding: Embedding) -> Embedding:
-        """Enhance the latent and restore the skips of an embedding."""
-        levels = None if self.gate is None else self.gate.levels(embedding.latent)
+        As in use, the gate reads the encoding at the model's own size, also where photos are encoded anew at another.
+        """
+        levels = None
+        if self.gate is not None and self.size is not None:
+            with torch.no_grad():
+                levels = self.gate.levels(self.base.encode(shrink(pixel_values, None, self.side_step)).latent)
+        return self.restore(self.base.encode(shrink(pixel_values, self.size, self.side_step)), levels)
+
+    def restore(self, embedding: Embedding, levels: Tensor | None = None) -> Embedding:
+        """Enhance the latent and restore the skips of an embedding, of known levels or those that the gate reads."""
+        if levels is None and self.gate is not None:
+            levels = self.gate.levels(embedding.latent)
         if self.enhancer is not None:
             embedding = embedding.with_latent(self.enhancer(embedding.latent))
         restored: Embedding = embedding if self.skips is None else self.skips(embedding, levels)

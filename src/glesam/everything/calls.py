@@ -74,7 +74,6 @@ class EverythingCalls:
 
     def _predict_windows(self, prompts: Prompts, multimask: bool, tile: int) -> SparseMasks:
         """Segment each object in a window of its own, at least `tile` pixels wide; see `windows.WindowPredictor`."""
-        from glesam.masks.sparse import SparseMasks
         from glesam.views.crops import check_tile
         from glesam.views.windows import WindowPredictor
 
@@ -83,7 +82,7 @@ class EverythingCalls:
         predictor = WindowPredictor(self.model.device, size, self._look, tile, multimask)
         masks = predictor.predict(prompts)
         info = self._info(predictor.enhanced) | {"tile": tile}
-        return SparseMasks(masks.runs, masks.scores, size, masks.details, self._current_name, info)
+        return masks.described(self._current_name, info)
 
     @torch.inference_mode()
     def _look(self, box: Box) -> View:

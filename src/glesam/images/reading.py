@@ -41,6 +41,7 @@ ImageInput = str | os.PathLike[str] | bytes | bytearray | memoryview | Image.Ima
 
 _KINDS = "JPEG, PNG, WebP, TIFF, BMP, GIF, PPM, JPEG 2000 or AVIF"
 _HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
+_JPEG_END = b"\xff\xd9"
 _SAMPLE_BYTES = 6
 """Bytes of samples for each pixel of the limit: what RGB of 16 bits needs. Files of more bands get fewer pixels."""
 _pillow_limit = threading.Lock()
@@ -223,7 +224,13 @@ def _decode(stream: IO[bytes], name: str, options: ReadOptions) -> ReadImage:
         return _decode_wide_png(stream, name, options)
     stream.seek(0)
     with identified(stream, name) as image:
-        found = _load(image, name, options)
+        try:
+            found = _load(image, name, options)
+        except ImageError:
+            whole = _with_end(stream) if image.format == "JPEG" else None
+            if whole is None:
+                raise
+            return _load(identified(whole, name), name, options)
         # Phones append previews and gain maps to photos (MPO); nobody would call such a photo animated.
         if image.format != "MPO" and _has_frames(image):
             text = f"{name}: {image.format} with several frames or pages, only the first is used"
@@ -310,6 +317,25 @@ def _decode_wide_png(stream: IO[bytes], name: str, options: ReadOptions) -> Read
     ordered = values[..., [2, 1, 0, 3][: values.shape[2]]]
     pixels, scale = from_samples(ordered, name, options.values, alpha)
     return ReadImage(upright(pixels, code), _told(scale))
+
+
+def _with_end(stream: IO[bytes]) -> IO[bytes] | None:
+    """A JPEG that lacks nothing but its end marker, with one; None for one that was cut in its data.
+
+    Where the data are whole, the decoder does not care what follows them: two endings give the same pixels.
+    """
+    stream.seek(0)
+    content = stream.read()
+    if content.endswith(_JPEG_END) or len(content) < 4:
+        return None
+    content = content.removesuffix(b"\xff")
+    endings = [io.BytesIO(content + filling * 64 + _JPEG_END) for filling in (b"", b"\x55", b"\x2a")]
+    try:
+        first, *others = (np.asarray(_open(ending)) for ending in endings)
+    except Exception:  # as in identified: it was damaged elsewhere, which the first error tells
+        return None
+    endings[0].seek(0)
+    return endings[0] if all(np.array_equal(first, other) for other in others) else None
 
 
 def decode_cv2(content: bytes, flags: int) -> npt.NDArray[Any] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -31,9 +32,10 @@ class SparseMasks(Masks):
         details: for each mask further keys for `to_coco`, plain JSON values; None for none.
         name: what the picture is called, or None.
         info: what made the masks.
+        candidates: for each mask the C candidates of a multimask prediction and their predicted IoU, or None.
 
     Raises:
-        DataError: scores or details that do not fit.
+        DataError: scores, details or candidates that do not fit.
     """
 
     runs: tuple[RunMask, ...]
@@ -47,6 +49,7 @@ class SparseMasks(Masks):
         details: Sequence[dict[str, Any]] | None = None,
         name: str | None = None,
         info: dict[str, Any] | None = None,
+        candidates: Sequence[Sequence[tuple[RunMask, float]]] | None = None,
     ) -> None:
         values = np.asarray(scores, np.float32).reshape(-1)
         extra = [{}] * len(runs) if details is None else list(details)
@@ -55,11 +58,28 @@ class SparseMasks(Masks):
                 f"expected a finite score and details for each of {len(runs)} masks, got {len(values)} scores and "
                 f"{len(extra)} details; give one each"
             )
-        fields = {"runs": tuple(runs), "scores": values, "details": tuple(extra), "_size": size, "_masks": None}
-        fields |= {"logits": np.zeros((len(runs), 0, 0), np.float32), "candidates": None, "candidate_scores": None}
+        fields: dict[str, Any] = {
+            "runs": tuple(runs),
+            "scores": values,
+            "details": tuple(extra),
+            "_size": size,
+            "_masks": None,
+        }
+        if candidates is not None and (len(candidates) != len(runs) or len({len(each) for each in candidates}) > 1):
+            raise DataError(f"expected as many candidates for each of {len(runs)} masks, got others; give as many each")
+        ratings = None if candidates is None else np.array([[s for _, s in each] for each in candidates], np.float32)
+        fields |= {"logits": np.zeros((len(runs), 0, 0), np.float32), "candidate_scores": ratings}
+        fields["_candidates"] = None if candidates is None else [[mask for mask, _ in each] for each in candidates]
         fields["class_names"] = ()
         for key, value in (fields | {"name": name, "info": info or {}}).items():
             object.__setattr__(self, key, value)
+
+    def described(self, name: str | None, info: dict[str, Any]) -> SparseMasks:
+        """The same masks with a name and facts of their making; see the class."""
+        same: SparseMasks = copy(self)
+        for key, value in {"name": name, "info": info}.items():
+            object.__setattr__(same, key, value)
+        return same
 
     def __len__(self) -> int:
         """Number of masks N."""
@@ -81,9 +101,26 @@ class SparseMasks(Masks):
             object.__setattr__(self, "_masks", stack)
         return stack
 
-    def _check_limit(self) -> None:
+    @property
+    def candidates(self) -> npt.NDArray[np.bool_] | None:
+        """`(N, C, H, W)` bool, expanded at each call, or None.
+
+        Raises:
+            DataError: as `masks`.
+        """
+        runs: list[list[RunMask]] | None = self.__dict__["_candidates"]
+        if runs is None:
+            return None
+        self._check_limit(sum(map(len, runs)))
+        stack = np.zeros((len(self), len(runs[0]) if runs else 0, *self.size), bool)
+        for index, each in enumerate(runs):
+            for number, mask in enumerate(each):
+                stack[index, number] = mask.to_array()
+        return stack
+
+    def _check_limit(self, count: int | None = None) -> None:
         """Refuse to fill the memory."""
-        (height, width), count = self.size, len(self)
+        (height, width), count = self.size, len(self) if count is None else count
         if count * height * width > EXPAND_LIMIT:
             raise DataError(
                 f"expected masks of at most {EXPAND_LIMIT // 2**20} MiB together, got {count} of {width}x{height} "

@@ -67,6 +67,10 @@ class DegradeRequest(PictureRequest):
     kind: Annotated[str, Field(max_length=64)] | None = None
     severity: Annotated[int, Field(ge=1, le=5)] | None = None
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    name: Annotated[
+        str | None,
+        Field(max_length=255, description="File name: with it, the same bytes as `glesam degrade` of that file."),
+    ] = None
 
 
 class ErrorAnswer(BaseModel):

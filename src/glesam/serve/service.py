@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from glesam.errors import ConfigError, PromptError
@@ -287,21 +288,26 @@ def _degradation(request: DegradeRequest) -> Callable[[RGB], RGB]:
     Raises:
         ConfigError: not one of level and kind, a severity beside a level, or an unknown kind.
     """
+    from glesam.common.seeds import UNNAMED, degradation_seed
     from glesam.degrade import lqseg, real, robustseg
 
     level, kind, severity, seed = request.level, request.kind, request.severity, request.seed
+    name = UNNAMED if not request.name else str(PurePosixPath(request.name).with_suffix(""))
     if (level is None) == (kind is None):
         got = "none" if level is None else "both"
         raise ConfigError(f"expected level or kind, got {got}; give a level of 1 to 3, or a kind with its severity")
     if level is not None:
         if severity is not None:
             raise ConfigError("expected a severity beside a kind, got one beside a level; leave it out")
-        return lambda image: lqseg.degrade(image, level, seed)
+        own = degradation_seed(name, f"lq{level}", seed)
+        return lambda image: lqseg.degrade(image, level, own, recipe="test")
     from glesam.degrade.kind import find
 
     row = find({**robustseg.KINDS, **real.KINDS}, kind or "")
     module = robustseg if row.name in robustseg.KINDS else real
-    return lambda image: module.degrade(image, row.name, severity or 3, seed)
+    family, strength = module.__name__.rsplit(".", 1)[1], severity or 3
+    own = degradation_seed(name, f"{family}:{row.name}:{strength}", seed)
+    return lambda image: module.degrade(image, row.name, strength, own)
 
 
 def _key(pixels: RGB) -> str:

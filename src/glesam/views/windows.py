@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from glesam.errors import PromptError
-from glesam.masks.obey import clicks_of
+from glesam.masks.obey import Clicks, clicks_of
 from glesam.masks.refine import DEGRADED, POLICY
 from glesam.masks.runs import Box, RunMask
 from glesam.masks.sparse import SparseMasks
@@ -21,6 +21,8 @@ from glesam.views.view import Look
 ROOM = 1.5
 """Side of a window as a multiple of its prompts' or its mask's side: context that masks of photos are trained with."""
 
+Candidate = tuple[RunMask, float]
+"""A mask and its predicted IoU."""
 KEPT_VIEWS = 2
 """Windows whose embeddings are kept: prompts of neighbouring objects often fall into the same one."""
 
@@ -58,51 +60,57 @@ class WindowPredictor:
             raise PromptError(
                 "expected points or boxes for windows of a picture, got a mask input; leave it out, or leave tile out"
             )
-        found: list[tuple[RunMask, float, Box]] = [(_empty(self._size), 0.0, (0, 0, 0, 0))] * len(prompts)
+        found: list[tuple[list[Candidate], Box]] = [([(_empty(self._size), 0.0)], (0, 0, 0, 0))] * len(prompts)
         for indices, group in prompts.check(self._size).groups():
             for place, index in enumerate(indices.tolist()):
                 found[index] = self._object(group.select([place]))
-        details = [{"crop_box": [x0, y0, x1 - x0, y1 - y0]} for _, _, (x0, y0, x1, y1) in found]
-        masks, scores = [mask for mask, _, _ in found], [score for _, score, _ in found]
-        return SparseMasks(masks, scores, self._size, details)
+        details = [{"crop_box": [x0, y0, x1 - x0, y1 - y0]} for _, (x0, y0, x1, y1) in found]
+        best = [max(candidates, key=lambda each: each[1]) for candidates, _ in found]
+        masks, scores = [mask for mask, _ in best], [score for _, score in best]
+        every = [candidates for candidates, _ in found] if self._multimask else None
+        return SparseMasks(masks, scores, self._size, details, candidates=every)
 
-    def _object(self, prompt: Prompts) -> tuple[RunMask, float, Box]:
-        """Segment one object; while an inner edge of the window cuts its mask, look at a window twice as large."""
+    def _object(self, prompt: Prompts) -> tuple[list[Candidate], Box]:
+        """Candidates for one object; while an inner edge of the window cuts the best, look at one twice as large."""
         frame, side = _frame(prompt), self._tile
         while True:
             window = window_around(frame, side, self._size)
-            mask, score = self._decode(prompt, window)
+            candidates = self._decode(prompt, window)
+            mask = max(candidates, key=lambda each: each[1])[0]
             whole = (window[2] - window[0], window[3] - window[1]) == self._size[::-1]
             if whole or not is_cut(mask.box, window, self._size):
-                return mask, score, window
+                return candidates, window
             x0, y0, x1, y1 = mask.box
             frame = (min(frame[0], x0), min(frame[1], y0), max(frame[2], x1), max(frame[3], y1))
             side = 2 * max(window[2] - window[0], window[3] - window[1])
 
     @torch.inference_mode()
-    def _decode(self, prompt: Prompts, window: Box) -> tuple[RunMask, float]:
+    def _decode(self, prompt: Prompts, window: Box) -> list[Candidate]:
         """Decode one object in one window."""
         view = self._look(window)
         self.enhanced = self.enhanced or view.enhanced
         tensors = _shifted(prompt, window).to_tensors(view.geometry, self._device)
         output = view.decode(tensors, self._multimask)
-        best = int(output.iou[0, 0].argmax())
-        logits = output.finest[0, 0, best].float().cpu()
-        x0, y0, x1, y1 = mask_boxes(logits[None])[0].tolist()
-        score = float(output.iou[0, 0, best])
+        scores = output.iou[0, 0].tolist()
         clicks = clicks_of(_shifted(prompt, window))[0] if view.guide is not None else None
+        masks = [self._whole(logits.float().cpu(), view, window, clicks) for logits in output.finest[0, 0]]
+        return list(zip(masks, scores, strict=True))
+
+    def _whole(self, logits: torch.Tensor, view: View, window: Box, clicks: Clicks | None) -> RunMask:
+        """Low-resolution logits `(h, w)` of a window as a mask of the whole image."""
+        x0, y0, x1, y1 = mask_boxes(logits[None])[0].tolist()
         if clicks is not None:
             # A click may ask for what is not in the mask yet.
             x0, y0, (y1, x1) = 0, 0, _cells(view.geometry, logits)
         if x1 == 0:
-            return _empty(self._size), score
+            return _empty(self._size)
         left, above = max(0, x0 - MARGIN), max(0, y0 - MARGIN)
         part = logits[above : y1 + MARGIN, left : x1 + MARGIN].numpy()
         low_size = (logits.shape[0], logits.shape[1])
         policy = DEGRADED if view.enhanced else POLICY
         corner = (window[0], window[1])
         enlarger = Enlarger(view.geometry, low_size, self._size, corner, view.guide, policy)
-        return enlarger.enlarge(part, (left, above), (x0, y0, x1, y1), clicks), score
+        return enlarger.enlarge(part, (left, above), (x0, y0, x1, y1), clicks)
 
 
 def window_around(frame: tuple[float, float, float, float], side: int, size: tuple[int, int]) -> Box:

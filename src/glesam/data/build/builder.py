@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 import glesam
-from glesam.data.base import SegmentationDataset
+from glesam.data.base import SegmentationDataset, fingerprint
 from glesam.data.build.options import BuildConfig
 from glesam.data.build.sample import Outcome, SampleBuilder, is_intact
 from glesam.data.build.journal import Journal, read_journal
@@ -75,7 +75,7 @@ def build(
     names = source.names[: config.limit]
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
-        kept = _resume(out, head, names)
+        kept = _unchanged(source, _resume(out, head, names))
         report = BuildReport(out / MANIFEST, kept=len(kept))
         records = dict(kept)
         with Journal(out, head, kept) as journal:
@@ -139,6 +139,12 @@ def _resume(out: Path, head: Head, names: list[str]) -> dict[str, SampleRecord]:
         )
     _remove_leftovers(out)
     return {name: record for name, record in records.items() if is_intact(out, record)}
+
+
+def _unchanged(source: SegmentationDataset, records: dict[str, SampleRecord]) -> dict[str, SampleRecord]:
+    """Records whose picture and mask are still those that they were made of."""
+    places = {name: index for index, name in enumerate(source.names)}
+    return {n: record for n, record in records.items() if record.source == fingerprint(source, [places[n]])}
 
 
 def _earlier(out: Path) -> list[tuple[Head, dict[str, SampleRecord]]]:

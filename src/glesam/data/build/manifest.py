@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from glesam.errors import DataError
+from glesam.common.documents import expect_object, read_json, shown, to_json
 from glesam.common.files import write_text
+from glesam.errors import DataError
 
 FORMAT = "glesam-lqseg"
 VERSION = 1
@@ -42,7 +42,8 @@ class FileRecord:
 class SampleRecord:
     """One picture of a built set: its size in pixels, the object ids in its mask, and its files by kind.
 
-    Kinds are `clear`, `lq1`, `lq2`, `lq3` and `masks`, as the folders are named.
+    Kinds are `clear`, `lq1`, `lq2`, `lq3` and `masks`, as the folders are named. `source` is the digest of what the
+    picture was made of (`glesam.data.base.fingerprint`); None where the source set is not made of files.
     """
 
     name: str
@@ -50,6 +51,7 @@ class SampleRecord:
     height: int
     objects: list[int]
     files: dict[str, FileRecord]
+    source: str | None = None
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ class Manifest:
             "failed": sorted(self.failed),
         }
         path = folder / FILE_NAME
-        write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+        write_text(path, to_json(content, indent=1) + "\n")
         return path
 
     @classmethod
@@ -106,7 +108,7 @@ class Manifest:
                 list(content["without_object"]),
                 list(content["failed"]),
             )
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise DataError(
                 f"expected a whole manifest in {path}, got one without {error}; build the set anew"
             ) from error
@@ -116,13 +118,7 @@ def _read(path: Path) -> dict[str, Any]:
     """Parse a manifest file."""
     if not path.is_file():
         raise DataError(f"expected the manifest {path}, found none; make the set with 'glesam data build'")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(f"expected json in {path}, got a file that cannot be parsed; build the set anew") from error
-    if not isinstance(content, dict):
-        raise DataError(f"expected a json object in {path}, got {type(content).__name__}; build the set anew")
-    return content
+    return expect_object(read_json(path, what="a manifest"), f"{shown(path)}; build the set anew")
 
 
 def head_from_json(content: dict[str, Any], path: Path) -> Head:
@@ -144,6 +140,8 @@ def record_to_json(record: SampleRecord) -> dict[str, Any]:
     """A record for json; the seed is left out where there is none."""
     content = asdict(record)
     del content["name"]
+    if content["source"] is None:
+        del content["source"]
     for entry in content["files"].values():
         if entry["seed"] is None:
             del entry["seed"]
@@ -153,7 +151,7 @@ def record_to_json(record: SampleRecord) -> dict[str, Any]:
 def record_from_json(name: str, content: dict[str, Any]) -> SampleRecord:
     """The record of json; the inverse of `record_to_json`."""
     files = {kind: FileRecord(**entry) for kind, entry in content["files"].items()}
-    return SampleRecord(name, content["width"], content["height"], content["objects"], files)
+    return SampleRecord(name, content["width"], content["height"], content["objects"], files, content.get("source"))
 
 
 def pixels_sha256(pixels: npt.NDArray[Any]) -> str:

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from glesam.data.base import Sample, SegmentationDataset, object_ids
+from glesam.data.base import Sample, SegmentationDataset, fingerprint, object_ids
 from glesam.data.build.options import BuildConfig
 from glesam.data.build.manifest import FileRecord, SampleRecord, pixels_sha256
 from glesam.degrade import lqseg as degradation
@@ -56,6 +56,7 @@ class SampleBuilder:
         """
         name = self.source.names[index]
         try:
+            source = fingerprint(self.source, [index])
             sample = self.source[index]
             mask, objects = select_objects(sample, self.config)
             if not objects:
@@ -67,7 +68,7 @@ class SampleBuilder:
             write_bytes(self.out / record.path, content)
         height, width = sample.mask.shape
         files = {kind: record for kind, (record, _) in encoded.items()}
-        return Outcome(name, SampleRecord(name, width, height, objects, files))
+        return Outcome(name, SampleRecord(name, width, height, objects, files, source))
 
     def _pictures(self, sample: Sample, mask: npt.NDArray[Any]) -> dict[str, tuple[str, npt.NDArray[Any], int | None]]:
         """File name, pixels and seed of each kind of picture."""

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from glesam.data.build.manifest import FileRecord, Manifest, pixels_sha256
+from glesam.data.files import decode_pixels
 from glesam.errors import DataError
 from glesam.common.files import sha256
 
@@ -88,8 +88,9 @@ def _compare(folder: Path, entry: FileRecord, pixels_only: bool) -> list[Problem
 
 def _pixels(path: Path) -> npt.NDArray[Any] | None:
     """Decoded pixels: RGB of a picture, values of a mask; None when the file cannot be decoded."""
-    decoded = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if decoded is None:
+    try:
+        decoded = decode_pixels(path)
+    except DataError:
         return None
     return np.ascontiguousarray(decoded[..., ::-1]) if decoded.ndim == 3 else np.asarray(decoded)
 

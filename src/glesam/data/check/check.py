@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeVar
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
-from glesam.data.base import SegmentationDataset
+from glesam.data.base import DataWarning, SegmentationDataset
 from glesam.data.check.files import FolderFiles, mask_style, scan_folder
-from glesam.data.readers.folder import read_image, read_mask
+from glesam.data.files import read_image, read_mask, read_mask_file
 from glesam.errors import DataError
 
 T = TypeVar("T")
@@ -43,6 +43,8 @@ KINDS: dict[str, Kind] = {
     "empty mask": Kind("problem", "no object: draw it or remove the image"),
     "soft-edged mask": Kind("problem", "grey borders would be read as objects: threshold it to 0/255"),
     "unreadable sample": Kind("problem", "see the message"),
+    "void border": Kind("note", "255 is taken for VOC's void border and left out; --keep-void makes it an object"),
+    "annotation left out": Kind("note", "see the message"),
     "tiny object": Kind("note", "smaller than one cell of SAM's 64x64 embedding: hardly learnable"),
     "0/1 mask": Kind("note", "handled: 1 is the object"),
     "0/255 mask": Kind("note", "handled: 255 is the object"),
@@ -87,7 +89,7 @@ class CheckReport:
         return {kind: found for kind, found in groups.items() if found}
 
 
-def check_folder(root: str | Path, advance: Callable[[], None] | None = None) -> CheckReport:
+def check_folder(root: str | Path, advance: Callable[[], None] | None = None, keep_void: bool = False) -> CheckReport:
     """Check a plain set, `images/` + `masks/`, file by file; never stops at the first thing found.
 
     Raises:
@@ -97,7 +99,7 @@ def check_folder(root: str | Path, advance: Callable[[], None] | None = None) ->
     report = CheckReport(samples=len(files.images))
     report.findings += _partners(files)
     for name in sorted(set(files.images) & set(files.masks)):
-        _check_pair(report, name, files.images[name], files.masks[name])
+        _check_pair(report, name, files.images[name], files.masks[name], keep_void)
         if advance is not None:
             advance()
     _conclude(report)
@@ -109,10 +111,14 @@ def check_dataset(dataset: SegmentationDataset, advance: Callable[[], None] | No
     report = CheckReport(samples=len(dataset))
     report.findings += _near_duplicates(dataset.names)
     for index, name in enumerate(dataset.names):
-        try:
-            _check_objects(report, name, dataset[index].mask)
-        except DataError as error:
-            report.findings.append(Finding("unreadable sample", name, str(error)))
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            try:
+                _check_objects(report, name, dataset[index].mask)
+            except DataError as error:
+                report.findings.append(Finding("unreadable sample", name, str(error)))
+        left_out = [note.message for note in said if issubclass(note.category, DataWarning)]
+        report.findings += [Finding("annotation left out", name, str(note)) for note in left_out]
         if advance is not None:
             advance()
     _conclude(report)
@@ -146,16 +152,19 @@ def _near_duplicates(names: list[str]) -> Iterator[Finding]:
             yield Finding("near-duplicate names", group[0], "and " + ", ".join(group[1:]))
 
 
-def _check_pair(report: CheckReport, name: str, image_path: Path, mask_path: Path) -> None:
+def _check_pair(report: CheckReport, name: str, image_path: Path, mask_path: Path, keep_void: bool) -> None:
     """Check one image and its mask."""
     image = _try(report, "unreadable image", image_path, read_image)
-    mask = _try(report, "unreadable mask", mask_path, read_mask)
+    raw = _try(report, "unreadable mask", mask_path, read_mask_file)
+    mask = None if raw is None else read_mask(mask_path, keep_void)
     if image is not None and mask is not None and image.shape[:2] != mask.shape:
         sizes = f"image {image.shape[1]}x{image.shape[0]}, mask {mask.shape[1]}x{mask.shape[0]}"
         report.findings.append(Finding("size mismatch", name, sizes))
     if mask is None:
         return
-    style = mask_style(cv2.imread(str(mask_path), cv2.IMREAD_UNCHANGED))
+    if raw is not None and raw.void and not keep_void:
+        report.findings.append(Finding("void border", name))
+    style = None if raw is None else mask_style(raw.values)
     if style is not None:
         report.findings.append(Finding(style, name))
     if style == "soft-edged mask":

@@ -11,7 +11,8 @@ import numpy as np
 from glesam.data.base import SegmentationDataset
 from glesam.data.check.check import CheckReport
 from glesam.data.check.files import scan_folder
-from glesam.data.readers.folder import IMAGE_SUFFIXES, read_image, read_mask
+from glesam.data.files import read_image, read_mask
+from glesam.data.readers.folder import IMAGE_SUFFIXES
 from glesam.draw.sheet import Tile
 from glesam.errors import DataError
 

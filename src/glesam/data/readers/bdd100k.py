@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 
+from glesam.data.files import decode_pixels
 from glesam.data.readers.folder import files_by_stem
 from glesam.data.readers.layout import Layout, only, pick_split, require
 from glesam.data.readers.pairs import Mask, PairDataset
@@ -54,9 +54,9 @@ def read_bitmask(path: Path) -> Mask:
     Raises:
         DataError: the file is no 8-bit RGBA picture.
     """
-    bgra = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if bgra is None or bgra.ndim != 3 or bgra.shape[2] != 4 or bgra.dtype != np.uint8:
-        kind = "a file that cannot be decoded" if bgra is None else f"{bgra.dtype} of shape {bgra.shape}"
+    bgra = decode_pixels(path)
+    if bgra.ndim != 3 or bgra.shape[2] != 4 or bgra.dtype != np.uint8:
+        kind = f"{bgra.dtype} of shape {bgra.shape}"
         raise DataError(
             f"expected an 8-bit RGBA bitmask in {path}, got {kind}; take it from ins_seg/bitmasks, not colormaps"
         )

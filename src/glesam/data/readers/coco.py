@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections import defaultdict
 from functools import cached_property
 from pathlib import Path
@@ -12,13 +13,15 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from glesam.common.documents import brief_value, expect_object, expect_objects, read_json, shown
 from glesam.common.fingerprints import Digests
-from glesam.data.base import Sample
+from glesam.data.base import DataWarning, Sample
+from glesam.data.files import read_image
 from glesam.data.readers.coco_masks import BoolMask, decode_segmentation
-from glesam.data.readers.folder import read_image
 from glesam.data.readers.layout import Layout, only
 from glesam.data.readers.pairs import flat_name
 from glesam.errors import ConfigError, DataError
+from glesam.images.reading import MAX_PIXELS
 
 TITLE = "COCO"
 STRUCTURE = "annotations/instances_val2017.json + val2017/NAME.jpg, or any COCO json beside or above its pictures"
@@ -106,18 +109,25 @@ class CocoDataset:
 
     def _mask(self, picture: Picture) -> npt.NDArray[np.int32]:
         """Paint a picture's annotations into one id mask, the largest first."""
-        objects = [(i, self._decode(a, picture)) for i, a in enumerate(picture.annotations, start=1)]
+        objects = []
+        for i, annotation in enumerate(picture.annotations, start=1):
+            mask = self._decode(annotation, picture)
+            if mask is not None:
+                objects.append((i, *_cut(mask)))
         ids = np.zeros((picture.height, picture.width), dtype=np.int32)
-        for i, mask in sorted(objects, key=lambda pair: (-int(pair[1].sum()), pair[0])):
-            ids[mask] = i
+        for i, window, mask in sorted(objects, key=lambda each: (-int(each[2].sum()), each[0])):
+            ids[window][mask] = i
         return ids
 
-    def _decode(self, annotation: dict[str, Any], picture: Picture) -> BoolMask:
-        """Decode one annotation; errors name it."""
+    def _decode(self, annotation: dict[str, Any], picture: Picture) -> BoolMask | None:
+        """Decode one annotation; one that is broken is left out with a note that names it, the others stay."""
         try:
             return decode_segmentation(annotation.get("segmentation"), picture.height, picture.width)
         except DataError as error:
-            raise DataError(f"annotation {annotation.get('id')} of {picture.path.name}: {error}") from error
+            name, identity = shown(picture.path.name), brief_value(annotation.get("id"))
+            text = f"{name}: annotation {identity} is left out: {error}"
+            warnings.warn(text, DataWarning, stacklevel=5)
+            return None
 
     @cached_property
     def _names(self) -> list[str]:
@@ -131,7 +141,11 @@ class CocoDataset:
         for annotation in content["annotations"]:
             if self._crowds == "keep" or not annotation.get("iscrowd", 0):
                 by_image[annotation["image_id"]].append(annotation)
-        entries = {entry["id"]: self.relative_path(entry) for entry in content["images"]}
+        stored = {entry["id"]: self.relative_path(entry) for entry in content["images"]}
+        # Written on Windows: the separators there; a name that holds a backslash itself is met on other systems.
+        entries = {key: path.replace("\\", "/") for key, path in stored.items()}
+        if self._find_pictures(list(stored.values()), needed=False) is not None:
+            entries = stored
         folder = self._find_pictures(list(entries.values()))
         names = _unique_names(list(entries.values()))
         return {
@@ -143,10 +157,17 @@ class CocoDataset:
 
     def relative_path(self, entry: dict[str, Any]) -> str:
         """Where the json says that a picture is, relative to the pictures' folder."""
+        if "file_name" not in entry:
+            raise DataError(
+                f"expected 'file_name' in image {brief_value(entry['id'])} of {self.annotations_path}, found none; "
+                "export it as COCO instances"
+            )
         return str(entry["file_name"])
 
-    def _find_pictures(self, relative: list[str]) -> Path:
+    def _find_pictures(self, relative: list[str], needed: bool = True) -> Any:
         """The folder under which the pictures are: the first place in which any of the first ones is found.
+
+        Without `needed` None stands for no such place.
 
         Raises:
             DataError: there are no pictures in any of the usual places.
@@ -159,6 +180,8 @@ class CocoDataset:
         for place in dict.fromkeys(places):
             if any((place / path).is_file() for path in relative[:50]):
                 return place
+        if not needed:
+            return None
         first = relative[0] if relative else "any picture"
         raise DataError(
             f"expected the pictures of {self.annotations_path} ({first}, ...) in {json_folder.parent / split} or "
@@ -197,7 +220,7 @@ def json_files(root: Path) -> list[Path]:
 def is_instances_json(path: Path) -> bool:
     """Whether a json begins like COCO's: an object whose first key is one of COCO's."""
     try:
-        with path.open(encoding="utf-8") as stream:
+        with path.open(encoding="utf-8-sig") as stream:
             head = stream.read(256).lstrip()
     except (OSError, UnicodeDecodeError):
         return False
@@ -208,22 +231,40 @@ def is_instances_json(path: Path) -> bool:
 def _read_json(path: Path) -> dict[str, Any]:
     """Parse a COCO json and check that it has what the reader needs."""
     try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"expected COCO json in {path}, got a file that cannot be parsed ({error}); replace it"
-        ) from error
-    try:
-        for entry in content["images"]:
-            _ = entry["id"], int(entry["height"]), int(entry["width"])
-        for annotation in content["annotations"]:
-            _ = annotation["image_id"]
-    except (KeyError, TypeError, ValueError) as error:
+        content = expect_object(read_json(path, what="COCO json"), shown(path))
+        for entry in expect_objects(content["images"], "'images'", TypeError):
+            _check_picture(entry)
+        for annotation in expect_objects(content["annotations"], "'annotations'", TypeError):
+            hash(annotation["image_id"])
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DataError(
             f"expected 'images' (id, file_name, height, width) and 'annotations' (image_id, segmentation) in {path}, "
             f"got {type(error).__name__} {error}; export it as COCO instances"
         ) from error
     return dict(content)
+
+
+def _check_picture(entry: dict[str, Any]) -> None:
+    """Check one entry of `images`.
+
+    Raises:
+        KeyError, TypeError, ValueError: a key is missing, or its value is of a wrong type or size.
+    """
+    hash(entry["id"])
+    height, width = int(entry["height"]), int(entry["width"])
+    if not (height > 0 and width > 0 and height * width <= MAX_PIXELS):
+        raise ValueError(f"size {width}x{height} of image {brief_value(entry['id'])}, of at most {MAX_PIXELS} pixels")
+    if not isinstance(entry.get("file_name", ""), str) or not isinstance(entry.get("coco_url", ""), str):
+        raise TypeError("file_name that is no text")
+
+
+def _cut(mask: BoolMask) -> tuple[tuple[slice, slice], BoolMask]:
+    """The window that holds a mask, and the mask in it: many objects of a large image are held at once."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        return (slice(0, 0), slice(0, 0)), mask[:0, :0]
+    window = slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+    return window, mask[window].copy()
 
 
 def _unique_names(relative: list[str]) -> dict[str, str]:

@@ -12,6 +12,8 @@ from glesam.errors import DataError
 from glesam.masks import rle
 
 BoolMask: TypeAlias = npt.NDArray[np.bool_]
+_BAND_CROSSINGS, _BAND_PIXELS = 1 << 20, 1 << 24
+"""Crossings of edges with rows, and pixels, that are held at once while a polygon is filled."""
 
 
 def polygon_mask(polygons: Sequence[Sequence[float]], height: int, width: int) -> BoolMask:
@@ -28,8 +30,12 @@ def polygon_mask(polygons: Sequence[Sequence[float]], height: int, width: int) -
         DataError: a polygon has fewer than three corners, an odd number of values, or a value that is no number.
     """
     mask = np.zeros((height, width), dtype=np.bool_)
-    for polygon in polygons:
-        _fill(mask, _corners(polygon))
+    parts = [_corners(polygon) for polygon in polygons]
+    drawn = [corners for corners in parts if len(corners) >= 3]
+    if parts and not drawn:
+        raise DataError("expected a polygon of three corners or more, got none; write it anew")
+    for corners in drawn:  # a line or a point beside others covers nothing
+        _fill(mask, corners)
     return mask
 
 
@@ -56,16 +62,26 @@ def _corners(polygon: Sequence[float]) -> npt.NDArray[np.float64]:
         flat = np.asarray(polygon, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise DataError(f"expected a polygon of numbers, got {str(polygon)[:40]!r}; write it anew") from error
-    if flat.ndim != 1 or flat.size < 6 or flat.size % 2 or not np.isfinite(flat).all():
+    if flat.ndim != 1 or flat.size % 2 or not np.isfinite(flat).all():
         raise DataError(
-            f"expected a polygon [x0, y0, x1, y1, ...] of three corners or more, got {str(polygon)[:40]!r}; "
-            f"write it anew"
+            f"expected a polygon [x0, y0, x1, y1, ...] of finite numbers, got {str(polygon)[:40]!r}; write it anew"
         )
     return flat.reshape(-1, 2)
 
 
 def _fill(mask: BoolMask, corners: npt.NDArray[np.float64]) -> None:
     """Add one polygon to `mask`: mark where edges cross the rows' centre lines, then count crossings from the left."""
+    height, width = mask.shape
+    top = int(np.clip(np.floor(corners[:, 1].min()), 0, height))
+    bottom = int(np.clip(np.ceil(corners[:, 1].max()), 0, height))
+    # Bands of rows: many long edges cross many rows each, and each crossing takes some memory.
+    step = max(1, min(_BAND_CROSSINGS // len(corners), _BAND_PIXELS // width))
+    for row in range(top, bottom, step):
+        _fill_rows(mask[row : min(row + step, bottom)], corners - np.array([0.0, row]))
+
+
+def _fill_rows(mask: BoolMask, corners: npt.NDArray[np.float64]) -> None:
+    """Add one polygon to some rows of a mask."""
     height, width = mask.shape
     start, end = corners, np.roll(corners, -1, axis=0)
     low, high = np.minimum(start[:, 1], end[:, 1]), np.maximum(start[:, 1], end[:, 1])
@@ -80,7 +96,7 @@ def _fill(mask: BoolMask, corners: npt.NDArray[np.float64]) -> None:
     crossing = start[edge, 0] + (row + 0.5 - start[edge, 1]) * slope
     column = np.clip(np.ceil(crossing - 0.5), 0, width).astype(np.int64)
     top, left = row.min(), column.min()
-    flips = np.zeros((row.max() - top + 1, column.max() - left + 1), dtype=np.int32)
-    np.add.at(flips, (row - top, column - left), 1)
-    inside = (np.cumsum(flips, axis=1) & 1).astype(np.bool_)[:, :-1]
+    flips = np.zeros((row.max() - top + 1, column.max() - left + 1), dtype=np.bool_)
+    np.logical_xor.at(flips, (row - top, column - left), True)
+    inside = np.logical_xor.accumulate(flips, axis=1)[:, :-1]
     mask[top : top + inside.shape[0], left : left + inside.shape[1]] |= inside

@@ -6,13 +6,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from glesam.common.fingerprints import Digests
 from glesam.data.base import Sample
-from glesam.data.readers.folder import read_image
+from glesam.data.files import read_grey, read_image
 from glesam.errors import DataError
 
 Mask: TypeAlias = npt.NDArray[np.int32]
@@ -93,9 +92,7 @@ def read_binary_mask(path: Path) -> Mask:
     Raises:
         DataError: the file cannot be decoded.
     """
-    grey = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-    if grey is None:
-        raise DataError(f"expected a readable mask, got {path} that cannot be decoded; replace or remove it")
+    grey = read_grey(path)
     above = 0 if grey.max() <= 1 else _OBJECT_ABOVE
     return np.asarray(grey > above, dtype=np.int32)
 

@@ -13,7 +13,7 @@ from glesam.data.base import SegmentationDataset
 from glesam.data.readers import bdd100k, built, coco, duts, ecssd, hqseg44k, lvis, msra10k, thinobject
 from glesam.data.readers.folder import FolderDataset
 from glesam.data.readers.layout import Layout, without_splits
-from glesam.errors import DataError
+from glesam.errors import ConfigError, DataError
 
 FOLDER = Layout(
     "folder",
@@ -43,7 +43,11 @@ LAYOUTS: dict[str, Layout] = {
 
 
 def open_dataset(
-    path: str | Path, layout: str | None = None, name: str | None = None, split: str | None = None
+    path: str | Path,
+    layout: str | None = None,
+    name: str | None = None,
+    split: str | None = None,
+    keep_void: bool = False,
 ) -> SegmentationDataset:
     """Open a data set.
 
@@ -54,14 +58,20 @@ def open_dataset(
         name: name of the set in tables; the reader's own choice when not given.
         split: part of the set, where it has parts: `val2017` (COCO), `test` (ThinObject-5K), `TE` (DUTS), `val`
             (BDD-100K), `validation` or `fss` (HQSeg-44K), `lq2` (a built set).
+        keep_void: plain folders only: take 255 in palette masks for an object (see `files.read_mask`).
 
     Raises:
+        ConfigError: `keep_void` with another layout.
         DataError: nothing is there, the layout is unknown, or files of it are missing.
     """
     path = Path(path)
     if not path.exists():
         raise DataError(f"expected a data set in {path}, found nothing there; check the path")
     chosen = _by_key(layout) if layout is not None else recognise(path)
+    if keep_void:
+        if chosen is not FOLDER:
+            raise ConfigError(f"expected a plain folder for keep_void, got {chosen.title}; leave it out")
+        return FolderDataset(path, name, keep_void=True)
     return chosen.reader(path, name, split)
 
 

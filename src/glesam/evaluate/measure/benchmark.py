@@ -24,7 +24,7 @@ from glesam.errors import DataError, ImageError, ModelError
 from glesam.evaluate.measure.clicks import rounds
 from glesam.evaluate.measure.model_specs import LoadPredictor, ModelSpec, PromptPredictor, fingerprint
 from glesam.evaluate.measure.protocol import ObjectPrompt, PromptSpec, prompt_for
-from glesam.evaluate.measure.records import PartStore, Row
+from glesam.evaluate.measure.records import FILES_KEY, PartStore, Row
 from glesam.evaluate.measure.sources import Source, choose
 from glesam.evaluate.metrics import measure
 from glesam.images.pixels import RGB
@@ -328,6 +328,7 @@ def _stamp(config: BenchmarkConfig, part: Part, names: list[str], digest: str) -
         "refine": part.model.refine,
         "weights": digest,
         "data": part.source.origin,
+        FILES_KEY: part.source.fingerprint(names, part.level),
         "level": str(part.level),
         "prompts": [str(spec) for spec in config.prompts],
         "seed": config.seed,

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from glesam.common.documents import to_json
 from glesam.common.files import write_text
 from glesam.common.messages import slug
 from glesam.errors import ConfigError, DataError
@@ -63,6 +64,8 @@ class Row:
     psnr: float | None = None
 
 
+FILES_KEY = "files"
+"""Key of a stamp: digest of the files that were measured."""
 METRICS = ("iou", "dice", "pixel_accuracy", "boundary_iou")
 COLUMNS = tuple(field.name for field in fields(Row))
 _TEXT = frozenset({"model", "set", "level", "prompt", "image"})
@@ -135,7 +138,8 @@ class PartStore:
         wanted = json.loads(json.dumps(stamp))
         if found == wanted:
             return True
-        if self.overwrite:
+        # Corrected files, and nothing else: those rows are out of date, which is no reason to refuse the folder.
+        if self.overwrite or all(found.get(key) == wanted.get(key) for key in {*found, *wanted} - {FILES_KEY}):
             return False
         key = next(k for k in [*wanted, *found] if found.get(k) != wanted.get(k))
         raise ConfigError(
@@ -149,7 +153,7 @@ class PartStore:
         """Keep a finished part: its rows, and the pictures that failed with the reason of each."""
         path = self._path(model, set_name, level, "json")
         write_text(path.with_suffix(".csv"), to_csv(rows))
-        write_text(path, json.dumps({"stamp": stamp, "failed": failed}, indent=1, ensure_ascii=False) + "\n")
+        write_text(path, to_json({"stamp": stamp, "failed": failed}, indent=1) + "\n")
 
     def read(self, model: str, set_name: str, level: str) -> tuple[list[Row], dict[str, str]]:
         """Rows and failures of a finished part.

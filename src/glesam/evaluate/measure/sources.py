@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from glesam.common.files import sha256
+from glesam.common.fingerprints import Digests
 from glesam.common.seeds import stable_seed
-from glesam.data.base import Sample, SegmentationDataset
+from glesam.data.base import Sample, SegmentationDataset, fingerprint
 from glesam.degrade import levels
 from glesam.degrade.levels import CLEAR, Level
 from glesam.errors import ConfigError, DataError
@@ -28,6 +29,10 @@ class Source(Protocol):
     @property
     def names(self) -> list[str]:
         """Names of the pictures, sorted."""
+        ...
+
+    def fingerprint(self, pictures: Sequence[str], level: Level) -> str | None:
+        """Digest of the files that pictures at a level are made of; None for a set that is not made of files."""
         ...
 
     def load(self, picture: str, level: Level, seed: int, recipe: str) -> Sample:
@@ -59,6 +64,7 @@ class DegradedSource:
         self._index = {
             picture: index for index, picture in enumerate(dataset.names) if not kept_aside or is_kept_aside(picture)
         }
+        self._digests = Digests()
 
     def __contains__(self, picture: str) -> bool:
         """Whether the set has a picture of that name."""
@@ -68,6 +74,10 @@ class DegradedSource:
     def names(self) -> list[str]:
         """Names of the pictures, sorted."""
         return sorted(self._index)
+
+    def fingerprint(self, pictures: Sequence[str], level: Level) -> str | None:
+        """See `Source.fingerprint`; each file is read once."""
+        return fingerprint(self.dataset, [self._index[picture] for picture in pictures], self._digests)
 
     def load(self, picture: str, level: Level, seed: int, recipe: str) -> Sample:
         """Read one picture and degrade it (see `Source.load`)."""
@@ -100,6 +110,11 @@ class LqsegSource:
     def names(self) -> list[str]:
         """Names of the pictures, sorted."""
         return self._clear.names
+
+    def fingerprint(self, pictures: Sequence[str], level: Level) -> str | None:
+        """See `Source.fingerprint`."""
+        stored = self._level(str(level)) if level.family == "lq" else self._clear
+        return stored.fingerprint([picture for picture in pictures if picture in stored], CLEAR)
 
     def load(self, picture: str, level: Level, seed: int, recipe: str) -> Sample:
         """Read one picture from its level's folder (see `Source.load`)."""
