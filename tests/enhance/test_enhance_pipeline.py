@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glesam.enhance.pipeline import shrink
+from glesam.enhance.pipeline import EnhancedModel, shrink
 
 STEP = 32  # the compact model's
 
@@ -33,3 +33,23 @@ def test_squares_that_fit_stay_as_they_are():
     assert shrink(square, None) is square
     assert shrink(square, 48) is square
     assert shrink(square, 32).shape == (2, 3, 32, 32)
+
+
+def test_with_another_input_size_the_gate_reads_the_first_encoding_as_in_use():
+    """As `Restoration.judge` does: the level comes from the model's own size, what is restored from the other."""
+    seen = []
+
+    class Gate(torch.nn.Module):
+        def levels(self, latent):
+            seen.append(tuple(latent.shape[-2:]))
+            return latent.new_zeros(len(latent))
+
+    from glesam.models.registry import load_model
+
+    base = load_model("compact")
+    pixels = torch.zeros(1, 3, base.image_size, base.image_size)
+    with torch.inference_mode():
+        latent = EnhancedModel(base, gate=Gate(), size=base.image_size // 2).encode(pixels).latent
+        own = base.encode(pixels).latent
+    assert seen == [tuple(own.shape[-2:])]
+    assert latent.shape[-1] == own.shape[-1] // 2

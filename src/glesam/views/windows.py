@@ -16,7 +16,7 @@ from glesam.models.base import ImageGeometry
 from glesam.prompts.prompts import Prompts
 from glesam.views.crops import is_cut
 from glesam.views.enlarge import MARGIN, Enlarger, mask_boxes
-from glesam.views.view import Look
+from glesam.views.view import Look, View
 
 ROOM = 1.5
 """Side of a window as a multiple of its prompts' or its mask's side: context that masks of photos are trained with."""
