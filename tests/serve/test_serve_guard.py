@@ -90,10 +90,10 @@ def test_a_body_that_does_not_arrive_is_refused_and_holds_nothing(make_app: Make
     assert post_in_parts(app, "/v1/embed", [b"x" * 100, None]) == (0, None)
     with TestClient(app, base_url="http://localhost") as client:
         text = client.get("/metrics").text
-    assert "glesam_body_bytes 0\n" in text
-    assert "glesam_active_requests 0\n" in text
-    assert 'path="/v1/embed",method="POST",status="408"} 1' in text
-    assert 'path="/v1/embed",method="POST",status="499"} 1' in text
+    assert "glesam_body_bytes 0.0\n" in text
+    assert "glesam_active_requests 0.0\n" in text
+    assert 'method="POST",path="/v1/embed",status="408"} 1' in text
+    assert 'method="POST",path="/v1/embed",status="499"} 1' in text
 
 
 def test_bodies_together_are_bounded(make_app: MakeApp) -> None:
@@ -135,6 +135,6 @@ def test_unknown_addresses_are_counted_together(make_client: MakeClient) -> None
         client.get(f"/nothing/{number}")
         client.get(f"/static/nothing{number}.js")
     text = client.get("/metrics").text
-    assert 'path="other",method="GET",status="404"} 20' in text
-    assert 'path="/static",method="GET",status="404"} 20' in text
+    assert 'method="GET",path="other",status="404"} 20' in text
+    assert 'method="GET",path="/static",status="404"} 20' in text
     assert "nothing" not in text

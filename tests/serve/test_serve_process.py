@@ -110,7 +110,7 @@ def _wait_until_accepted(client: httpx.Client, count: int) -> None:
     """Wait until all of so many requests to segment were accepted, and some are not answered yet."""
     for _ in range(2000):
         text = client.get("/metrics").text
-        done = re.search(r'requests_total\{path="/v1/segment",method="POST",status="200"\} (\d+)', text)
+        done = re.search(r'requests_total\{method="POST",path="/v1/segment",status="200"\} (\d+)', text)
         active = re.search(r"^glesam_active_requests (\d+)", text, re.M)
         at_work = int(active[1]) if active else 0
         if (int(done[1]) if done else 0) + at_work >= count:

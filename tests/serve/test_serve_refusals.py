@@ -58,4 +58,4 @@ def test_a_programming_error_is_a_500_that_tells_nothing(make_app: Callable[...,
         answer = client.post("/v1/embed", content=encoded())
         assert answer.status_code == 500
         assert "secret" not in answer.text
-        assert 'path="/v1/embed",method="POST",status="500"} 1' in client.get("/metrics").text
+        assert 'method="POST",path="/v1/embed",status="500"} 1' in client.get("/metrics").text

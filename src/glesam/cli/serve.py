@@ -104,7 +104,7 @@ def _need_extra() -> None:
     """
     from importlib.util import find_spec
 
-    missing = [name for name in ("fastapi", "uvicorn") if find_spec(name) is None]
+    missing = [name for name in ("fastapi", "uvicorn", "prometheus_client") if find_spec(name) is None]
     if missing:
         raise ConfigError(
             f"expected the packages of glesam serve, got none named {' and '.join(missing)}; "

@@ -54,7 +54,7 @@ class Guard:
         self._paths = frozenset(paths)
         self._expected = None if settings.token is None else f"Bearer {settings.token}".encode()
         self.held_bytes = 0
-        metrics.add("glesam_body_bytes", "gauge", "Bodies in memory.", lambda: [("", self.held_bytes)])
+        metrics.add("glesam_body_bytes", "gauge", "Bodies in memory.", lambda: [({}, self.held_bytes)])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Check, read, pass on, and count."""

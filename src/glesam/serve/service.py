@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from glesam.errors import ConfigError, PromptError
 from glesam.serve.encoding import answer_everything, answer_objects, decode_picture, png, prompts_of
-from glesam.serve.metrics import Metrics, resident_bytes
+from glesam.serve.metrics import Metrics, Sample, resident_bytes
 from glesam.serve.pictures import AbsentEmbeddingError, EmbeddingCache, KeyedPredictor, PictureStore, StoredPicture
 from glesam.serve.queues import Lane
 from glesam.serve.refusals import overloaded
@@ -239,12 +239,12 @@ class Service:
     def _add_gauges(self) -> None:
         """Queues and caches for `/metrics`."""
         add, caches = self.metrics.add, {"model": self._quick.cache, "long": self._long.cache}
-        add("glesam_active_requests", "gauge", "Requests accepted and not answered.", lambda: [("", self.active)])
-        queues = [(f'lane="{lane.name}"', lane) for lane in self.lanes]
+        add("glesam_active_requests", "gauge", "Requests accepted and not answered.", lambda: [({}, self.active)])
+        queues = [({"lane": lane.name}, lane) for lane in self.lanes]
         add("glesam_queue_jobs", "gauge", "Jobs waiting or running.", lambda: [(k, v.pending) for k, v in queues])
-        add("glesam_store_bytes", "gauge", "Encoded pictures.", lambda: [("", self.store.total_bytes)])
-        add("glesam_store_pictures", "gauge", "Pictures whose id is known.", lambda: [("", len(self.store))])
-        labelled = [(f'lane="{name}"', cache) for name, cache in caches.items()]
+        add("glesam_store_bytes", "gauge", "Encoded pictures.", lambda: [({}, self.store.total_bytes)])
+        add("glesam_store_pictures", "gauge", "Pictures whose id is known.", lambda: [({}, len(self.store))])
+        labelled = [({"lane": name}, cache) for name, cache in caches.items()]
         add("glesam_cache_entries", "gauge", "Embedded pictures.", lambda: [(k, len(c)) for k, c in labelled])
         for name in ("hits", "misses", "evictions"):
             read = partial(_read_counts, labelled, name)
@@ -252,7 +252,7 @@ class Service:
         add("process_resident_memory_bytes", "gauge", "Resident memory.", resident_bytes)
 
 
-def _read_counts(caches: list[tuple[str, EmbeddingCache]], name: str) -> list[tuple[str, float]]:
+def _read_counts(caches: list[tuple[dict[str, str], EmbeddingCache]], name: str) -> list[Sample]:
     """One counter of each cache."""
     return [(labels, getattr(cache, name)) for labels, cache in caches]
 
