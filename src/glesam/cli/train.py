@@ -202,6 +202,33 @@ def decoder(
 
 @app.command()
 @handle_errors
+def head(
+    out: Out,
+    kind: Annotated[str | None, typer.Option(help='"hq" (sharper masks) or "robust" (degraded photos).')] = None,
+    data: Data = None,
+    config: Config = None,
+    val: Val = None,
+    model: Model = None,
+    cache: Cache = CACHE,
+    seed: Seed = None,
+    lr: Rate = None,
+    steps: Steps = None,
+    workers: Workers = None,
+    resume: Resume = False,
+) -> None:
+    """Train a mask head on a frozen model of any family; use it with --head OUT/model."""
+    from glesam.train.config import read_config
+    from glesam.train.feed.head_views import HeadConfig
+    from glesam.train.stages.head import HeadStage
+
+    given = {**_pair_options(data, val, model, None, seed, lr, steps, workers), "kind": kind}
+    options = read_config(HeadConfig, _stored(config, out, resume), given)
+    packs, validation = _open_data(options.data, options.val, cache)
+    _run(HeadStage(options, packs, validation), out, resume)
+
+
+@app.command()
+@handle_errors
 def gate(
     out: Out,
     data: Data = None,

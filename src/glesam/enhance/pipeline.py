@@ -5,6 +5,7 @@ One object that the predictor asks; without it the predictor is the base model, 
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -120,6 +121,13 @@ class Restoration:
     ) -> Restoration | None:
         """One object for all that restores; None for the base model alone."""
         return enhancer if enhancer is None or isinstance(enhancer, Restoration) else cls(enhancer, gate)
+
+    def under(self, wrap: Callable[[PromptableModel], PromptableModel]) -> Restoration:
+        """The same for a model with a head: tuned encoder and decoder are wrapped as the model itself is."""
+        other = copy.copy(self)
+        other.decoder = None if self.decoder is None else wrap(self.decoder)
+        other.encoder = None if self.encoder is None else wrap(self.encoder)
+        return other
 
     @property
     def needs_level(self) -> bool:

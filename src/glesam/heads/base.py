@@ -132,6 +132,10 @@ class HeadedModel(PromptableModel):
         """Copies and pickles start without what is kept of images."""
         return {**self.__dict__, "_fused": None}
 
+    def over(self, base: PromptableModel) -> HeadedModel:
+        """The same head on another version of the model, such as one with a tuned decoder."""
+        return HeadedModel(base, self.head)
+
     @property
     def device(self) -> torch.device:
         """Device of the weights."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -108,7 +109,7 @@ def load_head(folder: str | Path, base: PromptableModel) -> MaskHead:
     return head.to(base.device, base.dtype)
 
 
-def find_head(source: str | Path, model: str) -> Path:
+def find_head(source: str | os.PathLike[str], model: str) -> Path:
     """Where a head lies on this machine: a folder or file as it is, or the one of a kind for a preset.
 
     Args:
@@ -144,12 +145,14 @@ def find_head(source: str | Path, model: str) -> Path:
     )
 
 
-def attach(source: str | Path, base: PromptableModel, name: str, mode: str | None = None) -> HeadedModel:
+def attach(
+    source: str | os.PathLike[str] | None, base: PromptableModel, name: str, mode: str | None = None
+) -> HeadedModel:
     """Hang a head on a model.
 
     Args:
-        source: see `find_head`.
-        base: the model; one that carries a head already keeps it where `source` is its kind.
+        source: see `find_head`; None for the head that the model carries.
+        base: the model; one that carries a head already keeps it where `source` is None or its kind.
         name: what the model is called.
         mode: "sum" or "hq" for heads of the kind "hq"; None leaves what the head was saved with.
 
@@ -161,12 +164,14 @@ def attach(source: str | Path, base: PromptableModel, name: str, mode: str | Non
     from glesam.heads.original import head_for
 
     if isinstance(base, HeadedModel):
-        if str(source) != base.head.kind:
+        if source is not None and str(source) != base.head.kind:
             raise ModelError(
                 f"expected a model without a head for the head {source}, got one with its own {base.head.kind} head; "
                 "leave the head out"
             )
         headed = base
+    elif source is None:
+        raise ModelError(f"expected a head for the mode {mode}, got none; name a head, or a file that has one")
     else:
         place = find_head(source, name)
         head = head_for(place, base) if place.is_file() else load_head(place, base)

@@ -114,6 +114,8 @@ class Predictor(EverythingCalls):
         restore: str | Restorer | None = None,
         restore_cache: str | os.PathLike[str] | None = None,
         refine: str = "auto",
+        head: str | os.PathLike[str] | None = None,
+        head_mode: str | None = None,
     ) -> Predictor:
         """Load a model by preset name, folder, hub id or original checkpoint.
 
@@ -130,6 +132,9 @@ class Predictor(EverythingCalls):
                 `glesam.restore.registry`); None for nothing.
             restore_cache: folder that keeps restored images for later runs.
             refine: see the class.
+            head: another mask head for the model: "hq" or "robust" where the authors' file is on this machine, the
+                folder of a trained head, or an authors' file; see docs/heads.md.
+            head_mode: "sum" or "hq" for heads of the kind "hq".
 
         Raises:
             ModelError: unknown name, missing weights, no such device, an enhancer that is corrupt or made for another
@@ -145,16 +150,24 @@ class Predictor(EverythingCalls):
             restore if isinstance(restore, Restorer) else load_restorer(restore, pick_device(device), restore_cache)
         )
         runtime = runtime or runtime_of(name)
+        if runtime is not None and (head or head_mode) is not None:
+            raise ConfigError("expected no head for an exported model, which has its own decoder; leave the head out")
         if runtime is not None:
             model, restoration = load_exported(name, runtime, device, dtype, enhancer)
             return cls(model, enhance, restoration, name=str(name), restorer=restorer, refine=refine)
         model = load_model(os.fspath(name), device=pick_device(device))
         folder = bundled_enhancer(name) if enhancer is None else Path(enhancer)
-        if folder is None:
-            return cls(model, enhance, dtype=dtype, name=str(name), restorer=restorer, refine=refine)
-        from glesam.enhance.bundle import load_bundle
+        bundle = None
+        if folder is not None:
+            from glesam.enhance.bundle import load_bundle
 
-        bundle = load_bundle(folder, model)
+            bundle = load_bundle(folder, model)
+        if (head or head_mode) is not None:
+            from glesam.heads.registry import attach
+
+            headed = attach(head, model, os.fspath(name), head_mode)
+            bundle = None if bundle is None else bundle.under(headed.over)
+            model = headed
         return cls(model, enhance, bundle, dtype=dtype, name=str(name), restorer=restorer, refine=refine)
 
     @property

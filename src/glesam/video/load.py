@@ -21,6 +21,8 @@ def load_tracker(
     restore: str | None = None,
     restore_cache: str | os.PathLike[str] | None = None,
     refine: str = "auto",
+    head: str | None = None,
+    head_mode: str | None = None,
 ) -> Tracker:
     """Load a model for clips.
 
@@ -35,6 +37,8 @@ def load_tracker(
         restore: restorer for each frame, see `Predictor.from_pretrained`; works with the previous mask only.
         restore_cache: folder that keeps restored frames.
         refine: "auto" or "off", see `Predictor`.
+        head: mask head, see `Predictor.from_pretrained`; works with the previous mask only.
+        head_mode: see `Predictor.from_pretrained`.
 
     Raises:
         ConfigError: unknown `kind` or `refine`.
@@ -45,7 +49,7 @@ def load_tracker(
     from glesam.masks.refine import check_mode
     from glesam.predict.predictor import Predictor, pick_device
 
-    if kind != "masks" and enhance != "on" and enhancer is None and restore is None:
+    if kind != "masks" and enhance != "on" and enhancer is None and restore is None and head is None:
         from glesam.video.memory import MemoryTracker, has_memory, load_memory_model
 
         folder = _folder(model)
@@ -59,7 +63,15 @@ def load_tracker(
     from glesam.video.propagate import MaskPropagation
 
     predictor = Predictor.from_pretrained(
-        model, device, enhance, enhancer=enhancer, restore=restore, restore_cache=restore_cache, refine=refine
+        model,
+        device,
+        enhance,
+        enhancer=enhancer,
+        restore=restore,
+        restore_cache=restore_cache,
+        refine=refine,
+        head=head,
+        head_mode=head_mode,
     )
     return MaskPropagation(predictor, multimask)
 

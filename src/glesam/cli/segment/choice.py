@@ -25,6 +25,8 @@ class ModelChoice(NamedTuple):
         restore: restorer, or None.
         restore_cache: folder for restored images, or None.
         refine: auto or off.
+        head: mask head, or None.
+        head_mode: sum or hq, or None.
     """
 
     name: str
@@ -34,3 +36,5 @@ class ModelChoice(NamedTuple):
     restore: str | None = None
     restore_cache: Path | None = None
     refine: str = "auto"
+    head: str | None = None
+    head_mode: str | None = None

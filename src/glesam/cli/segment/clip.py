@@ -87,10 +87,16 @@ def segment_clip(item: str, wanted: Wanted, options: ClipOptions) -> None:
         restore=model.restore,
         restore_cache=model.restore_cache,
         refine=model.refine,
+        head=model.head,
+        head_mode=model.head_mode,
     )
     info = {"model": model.name, "enhance": model.enhance, "tracker": tracker.kind, "multimask": options.multimask}
     info["refine"] = model.refine
-    info |= {key: str(value) for key in ("enhancer", "restore") if (value := getattr(model, key)) is not None}
+    info |= {
+        key: str(value)
+        for key in ("enhancer", "restore", "head", "head_mode")
+        if (value := getattr(model, key)) is not None
+    }
     task = ClipTask(source, prompts, options.frame, options.max_frames, info)
     total = options.max_frames or (None if source.count is None else max(1, source.count - options.frame))
     with progress(total, "segment") as advance:

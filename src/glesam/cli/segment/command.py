@@ -105,6 +105,17 @@ def segment(
     restore_cache: Annotated[
         Path | None, typer.Option(help="Folder that keeps restored images for later runs.", metavar="FOLDER")
     ] = None,
+    head: Annotated[
+        str | None,
+        typer.Option(
+            help="Another mask head: hq (sharper masks), robust (degraded photos), folder of a trained head, or an "
+            "authors' file; see docs/heads.md.",
+            metavar="NAME|PATH",
+        ),
+    ] = None,
+    head_mode: Annotated[
+        str | None, typer.Option(help="hq heads: sum (with the model's own masks) or hq alone.", metavar="MODE")
+    ] = None,
     output: Annotated[
         str | None,
         typer.Option(
@@ -142,7 +153,9 @@ def segment(
     from glesam.cli.segment.folder import book_of
     from glesam.folders.ranks import from_environment
 
-    model_choice = ModelChoice(model, device, enhance.value, enhancer, _checked(restore), restore_cache, refine.value)
+    model_choice = ModelChoice(
+        model, device, enhance.value, enhancer, _checked(restore), restore_cache, refine.value, head, head_mode
+    )
     settings = everything_settings(everything, bool(point or box or prompts), points_per_side, tile)
     wanted = Wanted.parse(point or [], box or [], prompts) if settings is None else Wanted(None)
     wanted = replace(wanted, everything=settings, tile=tile)
@@ -340,6 +353,8 @@ def _worker(
         restore=model.restore,
         restore_cache=model.restore_cache,
         refine=model.refine,
+        head=model.head,
+        head_mode=model.head_mode,
     )
     return functools.partial(_segment_one, predictor=predictor, wanted=wanted, multimask=multimask, book=book)
 

@@ -68,6 +68,7 @@ class ModelSpec:
         enhancer: folder of an enhancer for the model; None for the one that it ships with, if any.
         restore: restorer that pictures go through first, see `glesam.restore.registry`; None for none.
         refine: whether masks are refined, `auto` or `off`.
+        head: mask head, see `Predictor.from_pretrained`; None for the model's own decoder.
     """
 
     name: str
@@ -76,6 +77,7 @@ class ModelSpec:
     enhancer: str | None = None
     restore: str | None = None
     refine: str = "auto"
+    head: str | None = None
 
     def __str__(self) -> str:
         """Return the name in tables."""
@@ -86,7 +88,7 @@ LoadPredictor = Callable[[ModelSpec], PromptPredictor]
 
 
 def parse_model(text: str, enhance: str = "auto") -> ModelSpec:
-    """Read `NAME[+ENHANCER][@enhance=on|off|auto][@restore=RESTORER][@refine=auto|off]`.
+    """Read `NAME[+ENHANCER][@enhance=on|off|auto][@restore=RESTORER][@refine=auto|off][@head=HEAD]`.
 
     For example `compact@enhance=off@restore=median:5`.
 
@@ -99,9 +101,9 @@ def parse_model(text: str, enhance: str = "auto") -> ModelSpec:
     Raises:
         ConfigError: no name, no enhancer after `+`, an unknown setting or restorer, or an unknown value of a setting.
     """
-    name, *parts = re.split("@(?=(?:enhance|restore|refine)?$|[a-z]+=)", text.strip())
+    name, *parts = re.split("@(?=(?:enhance|restore|refine|head)?$|[a-z]+=)", text.strip())
     options = dict(part.partition("=")[::2] for part in parts)
-    if not name or not options.keys() <= {"enhance", "restore", "refine"} or len(options) < len(parts):
+    if not name or not options.keys() <= {"enhance", "restore", "refine", "head"} or len(options) < len(parts):
         raise ConfigError(
             f"expected a model NAME, NAME@enhance=on|off|auto or NAME@restore=RESTORER, got {text!r}; such as "
             "compact@enhance=off"
@@ -114,15 +116,15 @@ def parse_model(text: str, enhance: str = "auto") -> ModelSpec:
                 f"expected {key} {', '.join(most)} or {last}, got {value!r} for the model {name}; "
                 f"{hint(value, _OPTIONS[key])}"
             )
-    restore = options.get("restore")
+    restore, head = options.get("restore"), options.get("head") or None
     if restore is not None:
         check_restorer(restore)
     if Path(name).exists() or "+" not in name:
-        return ModelSpec(name, label=text.strip(), restore=restore, **modes)
+        return ModelSpec(name, label=text.strip(), restore=restore, head=head, **modes)
     model, _, enhancer = name.partition("+")
     if not model or not enhancer:
         raise ConfigError(f"expected a model NAME+ENHANCER, got {text!r}; such as compact+runs/mine/bundle")
-    return ModelSpec(model, label=text.strip(), enhancer=enhancer, restore=restore, **modes)
+    return ModelSpec(model, label=text.strip(), enhancer=enhancer, restore=restore, head=head, **modes)
 
 
 def parse_models(texts: Iterable[str], enhance: str = "auto") -> tuple[ModelSpec, ...]:
@@ -149,14 +151,16 @@ def predictor_loader(device: str | None = None) -> LoadPredictor:
         from glesam.predict.predictor import Predictor
 
         options = {"enhance": spec.enhance, "refine": spec.refine} | ({} if device is None else {"device": device})
-        return Predictor.from_pretrained(spec.name, enhancer=spec.enhancer, restore=spec.restore, **options)
+        return Predictor.from_pretrained(
+            spec.name, enhancer=spec.enhancer, restore=spec.restore, head=spec.head, **options
+        )
 
     return load
 
 
 def fingerprint(spec: ModelSpec) -> str:
     """What tells versions of a model and its enhancer apart: a digest of their files on this machine, else a name."""
-    own = _fingerprint(spec.name) + _restorer_key(spec.restore)
+    own = _fingerprint(spec.name) + _restorer_key(spec.restore) + _head_key(spec)
     enhancer = spec.enhancer or bundled_enhancer(spec.name)
     if enhancer is None or spec.enhance == "off":
         return own
@@ -167,6 +171,15 @@ def _restorer_key(restore: str | None) -> str:
     """What tells versions of a restorer apart; nothing where there is none."""
     restorer = load_restorer(restore)
     return "" if restorer is None else f" {restorer.name}-{restorer.key}"
+
+
+def _head_key(spec: ModelSpec) -> str:
+    """What tells versions of a head apart; nothing for none, so that earlier results keep their key."""
+    if spec.head is None:
+        return ""
+    from glesam.heads.registry import find_head
+
+    return f" head {_fingerprint(str(find_head(spec.head, spec.name)))}"
 
 
 def _fingerprint(name: str) -> str:

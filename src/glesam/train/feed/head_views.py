@@ -1,0 +1,107 @@
+"""Training batches for heads: pairs of a degraded and a clean view with prompts of one kind a step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import Field, model_validator
+
+from glesam.data.base import Sample
+from glesam.degrade.levels import apply
+from glesam.train.feed.augment import ids_and_areas
+from glesam.train.feed.clicks import bounding_box, loosen_box, random_points
+from glesam.train.feed.large_scale import large_scale_view
+from glesam.train.feed.pack import PhotoPack
+from glesam.train.feed.pairs import Ids, Item, PairBatches, PairConfig
+from glesam.train.feed.views import _MIN_PIXELS, Batch
+
+PromptKind = Literal["points", "box", "mask"]
+
+CERTAIN = 10.0
+"""Logit of a mask prompt inside its mask; outside it is the negative."""
+
+
+_BY_KIND: dict[str, dict[str, Any]] = {
+    "hq": {"levels": {"clear": 1.0}, "lr": 1e-3},
+    "robust": {"prompt_kinds": ("points", "box"), "points": 3, "lr": 1e-4, "scale": (0.7, 1.2)},
+}
+
+
+class HeadConfig(PairConfig):
+    """What the training of heads needs; defaults are those of the papers for the kind.
+
+    Attributes:
+        kind: of the head.
+        prompt_kinds: each step draws one of them for all of its prompts.
+        points: foreground points of a prompt of points.
+        box_noise: largest move of a box's sides, as a share of its size.
+        scale: range of an image's long side relative to the view's (large-scale jitter).
+    """
+
+    kind: Literal["hq", "robust"] = "hq"
+    prompt_kinds: tuple[PromptKind, ...] = Field(default=("points", "box", "mask"), min_length=1)
+    points: int = Field(default=10, gt=0)
+    box_noise: float = 0.1
+    prompts: int = Field(default=2, gt=0)
+    scale: tuple[float, float] = (0.1, 2.0)
+    paste: float = 0.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill(cls, values: Any) -> Any:
+        """Take what is not given from the kind's own defaults."""
+        return {**_BY_KIND.get(values.get("kind", "hq"), {}), **values} if isinstance(values, dict) else values
+
+
+class HeadBatches(PairBatches):
+    """Item `step` is the batch of that step.
+
+    A batch holds `pixels` and `clean` `(B, S, S, 3)` uint8, the same view of the degraded and the clean image, `masks
+    (B, P, S, S)` uint8 0 or 1, `points (B, P, K, 2)` and `boxes (B, P, 4)` float32 in pixels of the view, `kind ()`
+    int64, the index of the step's kind of prompt, and `origin (2,)`.
+    """
+
+    def __init__(self, packs: Sequence[PhotoPack], shares: Sequence[float], config: HeadConfig, rank: int = 0) -> None:
+        super().__init__(packs, shares, config, rank)
+        self.head = config
+
+    def __getitem__(self, step: int) -> Batch:
+        """Make the batch of a step."""
+        batch = super().__getitem__(step)
+        rng = np.random.default_rng([self.head.seed, step, self.rank, 1])
+        batch["kind"] = torch.tensor(int(rng.integers(len(self.head.prompt_kinds))))
+        return batch
+
+    def _pair(self, rng: np.random.Generator) -> Item:
+        """Make one pair with its prompts; images whose view shows no object are drawn again."""
+        config = self.head
+        while True:
+            photo, mask = self._scene(rng)
+            level = self.levels[int(rng.choice(len(self.levels), p=self.level_shares))]
+            degraded = apply(Sample("pair", photo, mask), level, int(rng.integers(2**62)), config.recipe).image
+            seed = int(rng.integers(2**62))  # the same generator twice: both versions are cut alike
+            views = [
+                large_scale_view(image, mask, config.image_size, config.scale, np.random.default_rng(seed))
+                for image in (degraded, photo)
+            ]
+            ids = views[0][1]
+            objects, areas = ids_and_areas(ids)
+            objects = objects[areas >= _MIN_PIXELS]
+            if len(objects):
+                return {"pixels": views[0][0], "clean": views[1][0], **self._objects(ids, objects, rng)}
+
+    def _objects(self, ids: Ids, objects: npt.NDArray[np.int64], rng: np.random.Generator) -> Item:
+        """Masks, points and boxes of different objects while there are any."""
+        config = self.head
+        masks, points, boxes = [], [], []
+        order = np.concatenate([rng.permutation(objects) for _ in range(-(-config.prompts // len(objects)))])
+        for object_id in order[: config.prompts]:
+            region = ids == object_id
+            masks.append(region.astype(np.uint8))
+            points.append(random_points(region, config.points, rng))
+            boxes.append(loosen_box(bounding_box(region), config.box_noise, region.shape, rng))
+        return {"masks": np.stack(masks), "points": np.stack(points), "boxes": np.stack(boxes)}
