@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from glesam.cli.common import Enhance, warn
-from glesam.cli.segment.choice import Refine
+from glesam.cli.segment.choice import Quality, Refine
 from glesam.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def serve(
     refine: Annotated[
         Refine, typer.Option(help="Refine masks (auto) or give the decoder's (off), for requests that do not say.")
     ] = Refine.auto,
+    quality: Annotated[Quality, typer.Option(help="fast, standard or high, for all requests.")] = Quality.standard,
     token: Annotated[
         str | None,
         typer.Option(
@@ -69,6 +70,7 @@ def serve(
         enhance=enhance.value,
         restore=restore,
         refine=refine.value,
+        quality=quality.value,
         threads=threads,
         host=host,
         port=port,

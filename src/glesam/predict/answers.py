@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,9 @@ from torch import Tensor
 from glesam.errors import ModelError, PromptError
 from glesam.masks.masks import Masks
 from glesam.masks.refine import Refiner
+from glesam.masks.runs import Box
 from glesam.models.base import ImageGeometry, MaskOutput
+from glesam.predict.finish import cell_of
 
 RESTORE_FLOATS = 2**26
 """Floats (256 MiB) that enlarging masks to the picture's size may hold at once, besides the bool result."""
@@ -34,13 +38,21 @@ class MaskAssembly:
         self.logits: npt.NDArray[np.float32] | None = None
         """`(N, C, h, w)`, once there are some."""
 
-    def put(self, indices: npt.NDArray[np.int64], output: MaskOutput, geometry: ImageGeometry) -> None:
+    def put(
+        self,
+        indices: npt.NDArray[np.int64],
+        output: MaskOutput,
+        geometry: ImageGeometry,
+        nearer: Mapping[int, tuple[Box, Tensor]] | None = None,
+    ) -> None:
         """Store the answers for some objects.
 
         Args:
             indices: `(n,)` places of these objects among all.
             output: the answers to n prompts on one image.
             geometry: how the picture lies in the model's square.
+            nearer: by object, a crop that was looked at anew and its `(C, h, w)` logits at the crop's size, which are
+                averaged with these.
 
         Raises:
             ModelError: another number of candidates than was asked for.
@@ -55,18 +67,30 @@ class MaskAssembly:
         if self.logits is None:
             self.logits = np.empty((*self.scores.shape, *logits.shape[-2:]), np.float32)
         self.logits[indices] = logits.float().cpu().numpy()
-        self._enlarge(indices, output.finest[0], geometry)
+        self._enlarge(indices, output.finest[0], geometry, nearer or {})
 
-    def _enlarge(self, indices: npt.NDArray[np.int64], logits: Tensor, geometry: ImageGeometry) -> None:
+    def _enlarge(
+        self,
+        indices: npt.NDArray[np.int64],
+        logits: Tensor,
+        geometry: ImageGeometry,
+        nearer: Mapping[int, tuple[Box, Tensor]],
+    ) -> None:
         """Bring `(n, C, h, w)` logits to the picture's size and cut them at 0, a few masks at a time."""
         (height, width), side = geometry.original_size, geometry.image_size
         step = max(1, RESTORE_FLOATS // (height * width + side * side))
+        if self._refiner is not None:
+            self._refiner = replace(self._refiner, cell=cell_of(geometry, logits.shape[-1]))
         flat = logits.flatten(0, 1)
         rows, columns = np.divmod(np.arange(len(flat)), logits.shape[1])
         for start in range(0, len(flat), step):
             part = slice(start, start + step)
             enlarged = geometry.restore(flat[part, None])[:, 0]
             objects = indices[rows[part]]
+            for each, index, candidate in zip(enlarged, objects.tolist(), columns[part].tolist(), strict=True):
+                if index in nearer:
+                    (x0, y0, x1, y1), near = nearer[index]
+                    each[y0:y1, x0:x1].add_(near[candidate]).div_(2)
             self.inside[objects, columns[part]] = self._cut(enlarged, objects)
 
     def _cut(self, enlarged: Tensor, objects: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:

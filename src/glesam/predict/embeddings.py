@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from glesam.errors import PromptError
+from glesam.images.pixels import RGB
 from glesam.masks.obey import Grey
 from glesam.models.base import Embedding, ImageGeometry, MaskOutput, PromptTensors
 
@@ -30,6 +32,9 @@ class Encoded:
         verdict: what the gate said (degraded or not, and the level), once it was asked.
         pixels: the model's input, `(1, 3, h, w)`, where a second encoding may come; without padding if that may go.
         guide: `(H, W)` uint8 grey values that masks are refined by, of the image or shrunk.
+        image: `(H, W, 3)` uint8, kept where `quality="high"` may look at it again.
+        side: longer side in pixels that it was encoded at, where that is not the model's own.
+        looks: further looks at it, by name, once they were asked for.
     """
 
     geometry: ImageGeometry
@@ -38,6 +43,9 @@ class Encoded:
     verdict: tuple[bool, float | None] | None = None
     pixels: Tensor | None = None
     guide: Grey | None = None
+    image: RGB | None = None
+    side: int | None = None
+    looks: dict[str, Any] = field(default_factory=dict)
 
     @property
     def level(self) -> float | None:

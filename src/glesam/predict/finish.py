@@ -31,12 +31,18 @@ def refiner_for(encoded: Encoded, prompts: Prompts, enhanced: bool, obey: bool) 
     if encoded.guide is None:
         return None
     policy = DEGRADED if enhanced else POLICY
-    return Refiner(encoded.guide, cell_of(encoded.geometry), clicks_of(prompts), policy, obey)
+    return Refiner(
+        encoded.guide,
+        cell_of(encoded.geometry, encoded.geometry.image_size // MASK_STRIDE),
+        clicks_of(prompts),
+        policy,
+        obey,
+    )
 
 
-def cell_of(geometry: ImageGeometry) -> float:
-    """Pixels of the image to a cell of the decoder's logits."""
-    return MASK_STRIDE * geometry.original_size[0] / geometry.input_size[0]
+def cell_of(geometry: ImageGeometry, cells: int) -> float:
+    """Pixels of the image to a cell of logits whose square has so many a side."""
+    return geometry.image_size / cells * geometry.original_size[0] / geometry.input_size[0]
 
 
 def start_logits(start: Masks, mask_input: Any) -> npt.NDArray[np.float32]:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from glesam import images
-from glesam.enhance.pipeline import Restoration
+from glesam.enhance.pipeline import Restoration, shrink
 from glesam.errors import ConfigError, ImageError, ModelError, PromptError
 from glesam.everything.calls import EverythingCalls
 from glesam.images.pixels import RGB
@@ -26,6 +26,8 @@ from glesam.models.base import Embedding, ImageGeometry, MaskOutput, PromptableM
 from glesam.predict.answers import MaskAssembly
 from glesam.predict.embeddings import Encoded, file_name, in_float32, numbered, row, same_shape, woven
 from glesam.predict.finish import refiner_for, start_logits
+from glesam.predict.looks import Looks
+from glesam.predict.quality import check_quality
 from glesam.prompts.prompts import Prompts
 from glesam.restore.base import Restorer
 
@@ -43,7 +45,7 @@ PROMPTS_PER_GPU_CHUNK = 64
 """As many as SAM's automatic mask generator takes at once."""
 
 
-class Predictor(EverythingCalls):
+class Predictor(EverythingCalls, Looks):
     """Segments what prompts point at, in pictures that are encoded once.
 
     The embeddings of the last pictures are kept by content: going back to one of them costs no encoding, whatever
@@ -67,6 +69,9 @@ class Predictor(EverythingCalls):
         restorer: turns each image into a better one of the same size before the model sees it; None leaves it as it is.
         refine: "auto" makes masks with the image's own edges and without crumbs, on which clicks hold (see
             `glesam.masks.refine`); "off" gives the decoder's masks bit for bit. May be changed at any time.
+        quality: "standard"; "high" looks at the image mirrored and smaller too, and at small objects from near;
+            "fast" encodes three quarters of the side and never enhances, where the model takes any size (compact).
+            Holds for images that are set from then on.
 
     Raises:
         ConfigError: unknown `enhance`, `refine` or `dtype`, or a `cache_size` below 1.
@@ -85,6 +90,7 @@ class Predictor(EverythingCalls):
         name: str | None = None,
         restorer: Restorer | None = None,
         refine: str = "auto",
+        quality: str = "standard",
     ) -> None:
         if cache_size < 1:
             raise ConfigError(f"expected a cache_size of at least 1, got {cache_size}; the default is 3")
@@ -92,7 +98,7 @@ class Predictor(EverythingCalls):
         self.enhancer, self.gate, self.restorer = enhancer, gate, restorer
         self._restoration = Restoration.of(enhancer, gate)
         self._digest: str | None = None
-        self.enhance, self.refine = enhance, refine
+        self.enhance, self.refine, self.quality = enhance, refine, quality
         self.name = name or model.family
         self._autocast = _dtype(dtype) is torch.bfloat16
         self._cache_size = cache_size
@@ -116,6 +122,7 @@ class Predictor(EverythingCalls):
         refine: str = "auto",
         head: str | os.PathLike[str] | None = None,
         head_mode: str | None = None,
+        quality: str = "standard",
     ) -> Predictor:
         """Load a model by preset name, folder, hub id or original checkpoint.
 
@@ -135,17 +142,23 @@ class Predictor(EverythingCalls):
             head: another mask head for the model: "hq" or "robust" where the authors' file is on this machine, the
                 folder of a trained head, or an authors' file; see docs/heads.md.
             head_mode: "sum" or "hq" for heads of the kind "hq".
+            quality: see the class.
 
         Raises:
             ModelError: unknown name, missing weights, no such device, an enhancer that is corrupt or made for another
                 model, `enhance="on"` without an enhancer, or a restorer whose network cannot be loaded.
-            ConfigError: unknown `enhance`, `refine`, `dtype` or `restore`.
+            ConfigError: unknown `enhance`, `refine`, `quality`, `dtype` or `restore`.
         """
         from glesam.models.exported.model import load_exported, runtime_of
         from glesam.models.registry import bundled_enhancer, load_model
         from glesam.restore.registry import load_restorer
 
-        _mode(enhance), _dtype(dtype), check_mode(refine)  # a slip in these shall not cost loading a model first
+        (
+            _mode(enhance),
+            _dtype(dtype),
+            check_mode(refine),
+            check_quality(quality),
+        )  # a slip in these shall not cost loading a model first
         restorer = (
             restore if isinstance(restore, Restorer) else load_restorer(restore, pick_device(device), restore_cache)
         )
@@ -154,7 +167,7 @@ class Predictor(EverythingCalls):
             raise ConfigError("expected no head for an exported model, which has its own decoder; leave the head out")
         if runtime is not None:
             model, restoration = load_exported(name, runtime, device, dtype, enhancer)
-            return cls(model, enhance, restoration, name=str(name), restorer=restorer, refine=refine)
+            return cls(model, enhance, restoration, name=str(name), restorer=restorer, refine=refine, quality=quality)
         model = load_model(os.fspath(name), device=pick_device(device))
         folder = bundled_enhancer(name) if enhancer is None else Path(enhancer)
         bundle = None
@@ -168,7 +181,9 @@ class Predictor(EverythingCalls):
             headed = attach(head, model, os.fspath(name), head_mode)
             bundle = None if bundle is None else bundle.under(headed.over)
             model = headed
-        return cls(model, enhance, bundle, dtype=dtype, name=str(name), restorer=restorer, refine=refine)
+        return cls(
+            model, enhance, bundle, dtype=dtype, name=str(name), restorer=restorer, refine=refine, quality=quality
+        )
 
     @property
     def enhance(self) -> str:
@@ -342,7 +357,7 @@ class Predictor(EverythingCalls):
         for source, name in zip(sources, names, strict=True):
             image = images.read(source)
             keys.append(images.content_hash(image))
-            if keys[-1] in self._cache:
+            if keys[-1] in self._cache and self._cache[keys[-1]].side == self._side:
                 found[keys[-1]] = self._cache[keys[-1]]
             elif keys[-1] not in fresh:
                 better = self._better(image, name)
@@ -351,6 +366,8 @@ class Predictor(EverythingCalls):
             found |= self._encode_fresh(batch)
         for key, guide in guides.items():
             found[key].guide = guide
+        if self._quality == "high":
+            self._keep_images(found, keys, sources, names)
         for key in keys:
             self._remember(key, found[key])
         return [found[key] for key in keys]
@@ -371,15 +388,16 @@ class Predictor(EverythingCalls):
 
     def _encode_fresh(self, fresh: dict[str, tuple[Tensor, ImageGeometry]]) -> dict[str, Encoded]:
         """Run the encoder on one batch, and give each picture its own part of it."""
+        side, batch = self._side, torch.cat([pixels for pixels, _ in fresh.values()])
         with self._precision():
-            embedding = self.model.encode(torch.cat([pixels for pixels, _ in fresh.values()]))
+            embedding = self.model.encode(batch if side is None else shrink(batch, side, self.model.side_step))
         if self._autocast:
             embedding = in_float32(embedding)
         keeps = self._restoration is not None and self._restoration.needs_pixels
         found = {}
         for index, (key, (pixels, geometry)) in enumerate(fresh.items()):
             kept = geometry.trim(pixels) if self.model.side_step else pixels
-            found[key] = Encoded(geometry, row(embedding, index, len(fresh)), pixels=kept if keeps else None)
+            found[key] = Encoded(geometry, row(embedding, index, len(fresh)), pixels=kept if keeps else None, side=side)
         return found
 
     def _remember(self, key: str, encoded: Encoded) -> None:
@@ -397,7 +415,7 @@ class Predictor(EverythingCalls):
     def _embedding(self, encoded: Encoded) -> Embedding:
         """The raw or the enhanced embedding of a picture, as `enhance` says now."""
         restoration = self._restoration
-        if restoration is None or not self._wants_enhancing(encoded, restoration):
+        if restoration is None or encoded.side is not None or not self._wants_enhancing(encoded, restoration):
             return encoded.raw
         if encoded.enhanced is None:
             with self._precision():
@@ -415,6 +433,8 @@ class Predictor(EverythingCalls):
 
     def _decode(self, embedding: Embedding, encoded: Encoded, prompts: PromptTensors, multimask: bool) -> MaskOutput:
         """Decode with the base model; a restored embedding as its restoration says, which may leave small boxes out."""
+        if encoded.side is not None:
+            return Restoration().decode(self.model, embedding, prompts, multimask)
         if embedding is encoded.raw or self._restoration is None:
             return self.model.decode(embedding, prompts, multimask)
         least = self._restoration.rule(encoded.level).least_box if self._enhance == "auto" else 0.0
@@ -457,8 +477,9 @@ class Predictor(EverythingCalls):
             for start in range(0, len(indices), step):
                 chunk = slice(start, start + step)
                 part = tensors.map(lambda t, c=chunk: t[:, c])
-                output = self._decode(embedding, encoded, part, multimask)
-                answer.put(indices[chunk], output, geometry)
+                output = self._decode_well(embedding, encoded, part, multimask)
+                near = self._nearer(encoded, prompts, indices[chunk], output, multimask)
+                answer.put(indices[chunk], output, geometry, near)
         return answer.masks(name, self._info(embedding is not encoded.raw))
 
 

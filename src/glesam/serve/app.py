@@ -69,5 +69,11 @@ def _load(settings: ServerSettings) -> Predictor:
     if restorer is not None and restorer.by_name:
         raise ConfigError(f"expected a restorer that needs no file names, got {settings.restore}; requests have none")
     return Predictor.from_pretrained(
-        settings.model, settings.device, settings.enhance, settings.dtype, restore=restorer
+        settings.model,
+        settings.device,
+        settings.enhance,
+        settings.dtype,
+        restore=restorer,
+        refine=settings.refine,
+        quality=settings.quality,
     )

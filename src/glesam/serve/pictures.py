@@ -86,7 +86,9 @@ class KeyedPredictor(Predictor):
         """
         parts = (base.model, base.enhancer, base.gate)
         model, enhancer, gate = copy.deepcopy(parts, {id(tensor): tensor for tensor in _tensors(parts)})
-        return cls(model, base.enhance, enhancer, gate, cache_size, dtype=dtype, name=base.name, restorer=base.restorer)
+        made = cls(model, base.enhance, enhancer, gate, cache_size, dtype=dtype, name=base.name, restorer=base.restorer)
+        made.refine, made.quality = base.refine, base.quality
+        return made
 
     @property
     def embedded(self) -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from glesam.errors import ConfigError
 from glesam.masks.refine import check_mode
+from glesam.predict.quality import check_quality
 
 LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 """Names by which a server on this machine is called from this machine."""
@@ -21,6 +22,7 @@ class ServerSettings:
         device: "cpu", "cuda", "mps" or "auto".
         enhance: "on", "off" or "auto", for requests that do not say.
         refine: "auto" or "off", for requests that do not say; see `glesam.masks.refine`.
+        quality: "fast", "standard" or "high", for all requests.
         dtype: "float32" or "bfloat16", see `glesam.predict.predictor.Predictor`.
         restore: restorer that images go through first, such as "median", see `glesam.restore.registry`; None for none.
         threads: CPU threads of torch; its own default when None.
@@ -48,6 +50,7 @@ class ServerSettings:
     device: str = "cpu"
     enhance: str = "auto"
     refine: str = "auto"
+    quality: str = "standard"
     dtype: str = "float32"
     restore: str | None = None
     threads: int | None = None
@@ -86,7 +89,7 @@ class ServerSettings:
                 f"expected store_bytes and upload_bytes of at least the largest request, {self.max_body}, got "
                 f"{self.store_bytes} and {self.upload_bytes}; raise them or lower max_bytes"
             )
-        check_mode(self.refine)
+        check_mode(self.refine), check_quality(self.quality)
         self._check_exposure()
 
     def _check_exposure(self) -> None:

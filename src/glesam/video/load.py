@@ -23,6 +23,7 @@ def load_tracker(
     refine: str = "auto",
     head: str | None = None,
     head_mode: str | None = None,
+    quality: str = "standard",
 ) -> Tracker:
     """Load a model for clips.
 
@@ -39,6 +40,7 @@ def load_tracker(
         refine: "auto" or "off", see `Predictor`.
         head: mask head, see `Predictor.from_pretrained`; works with the previous mask only.
         head_mode: see `Predictor.from_pretrained`.
+        quality: see `Predictor`; works with the previous mask only.
 
     Raises:
         ConfigError: unknown `kind` or `refine`.
@@ -72,6 +74,7 @@ def load_tracker(
         refine=refine,
         head=head,
         head_mode=head_mode,
+        quality=quality,
     )
     return MaskPropagation(predictor, multimask)
 

@@ -147,7 +147,7 @@ class MemoryTracker(Tracker):
         enlarged = geometry.restore(logits)[:, 0].cpu().numpy()
         if self._refine == "off":
             return np.asarray(enlarged > 0, bool)
-        refiner = Refiner(make_guide(frame), cell_of(geometry), [None] * len(enlarged))
+        refiner = Refiner(make_guide(frame), cell_of(geometry, logits.shape[-1]), [None] * len(enlarged))
         return np.stack([refiner.cut(each, index) for index, each in enumerate(enlarged)])
 
     def _forget(self) -> None:

@@ -14,6 +14,14 @@ class Refine(str, Enum):
     off = "off"
 
 
+class Quality(str, Enum):
+    """How much work goes into masks."""
+
+    fast = "fast"
+    standard = "standard"
+    high = "high"
+
+
 class ModelChoice(NamedTuple):
     """The arguments of `Predictor.from_pretrained` that the command takes.
 
@@ -27,6 +35,7 @@ class ModelChoice(NamedTuple):
         refine: auto or off.
         head: mask head, or None.
         head_mode: sum or hq, or None.
+        quality: fast, standard or high.
     """
 
     name: str
@@ -38,3 +47,4 @@ class ModelChoice(NamedTuple):
     refine: str = "auto"
     head: str | None = None
     head_mode: str | None = None
+    quality: str = "standard"

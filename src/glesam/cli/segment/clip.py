@@ -89,9 +89,10 @@ def segment_clip(item: str, wanted: Wanted, options: ClipOptions) -> None:
         refine=model.refine,
         head=model.head,
         head_mode=model.head_mode,
+        quality=model.quality,
     )
     info = {"model": model.name, "enhance": model.enhance, "tracker": tracker.kind, "multimask": options.multimask}
-    info["refine"] = model.refine
+    info |= {"refine": model.refine, "quality": model.quality}
     info |= {
         key: str(value)
         for key in ("enhancer", "restore", "head", "head_mode")

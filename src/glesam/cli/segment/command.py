@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from glesam.cli.common import FAILED, Enhance, describe, progress, status_of, warn
-from glesam.cli.segment.choice import ModelChoice, Refine
+from glesam.cli.segment.choice import ModelChoice, Quality, Refine
 from glesam.cli.segment.outputs import OWN_OUTPUTS, STDOUT, Job, names_one_file, plan, write
 from glesam.common.messages import hint
 from glesam.errors import ConfigError, GlesamError, PromptError
@@ -90,6 +90,9 @@ def segment(
             help="Masks with the photo's own edges, without crumbs, on which clicks hold; off: the decoder's."
         ),
     ] = Refine.auto,
+    quality: Annotated[
+        Quality, typer.Option(help="high looks several times, and from near at small objects; fast at a smaller copy.")
+    ] = Quality.standard,
     enhancer: Annotated[
         Path | None,
         typer.Option(help="Folder of an enhancer made for the model, see 'glesam train bundle'.", metavar="FOLDER"),
@@ -154,7 +157,16 @@ def segment(
     from glesam.folders.ranks import from_environment
 
     model_choice = ModelChoice(
-        model, device, enhance.value, enhancer, _checked(restore), restore_cache, refine.value, head, head_mode
+        model,
+        device,
+        enhance.value,
+        enhancer,
+        _checked(restore),
+        restore_cache,
+        refine.value,
+        head,
+        head_mode,
+        quality.value,
     )
     settings = everything_settings(everything, bool(point or box or prompts), points_per_side, tile)
     wanted = Wanted.parse(point or [], box or [], prompts) if settings is None else Wanted(None)
@@ -355,6 +367,7 @@ def _worker(
         refine=model.refine,
         head=model.head,
         head_mode=model.head_mode,
+        quality=model.quality,
     )
     return functools.partial(_segment_one, predictor=predictor, wanted=wanted, multimask=multimask, book=book)
 

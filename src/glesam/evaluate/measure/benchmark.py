@@ -326,6 +326,7 @@ def _stamp(config: BenchmarkConfig, part: Part, names: list[str], digest: str) -
         "model": part.model.name,
         "enhance": part.model.enhance,
         "refine": part.model.refine,
+        "quality": part.model.quality,
         "weights": digest,
         "data": part.source.origin,
         FILES_KEY: part.source.fingerprint(names, part.level),

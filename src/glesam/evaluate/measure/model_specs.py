@@ -1,4 +1,4 @@
-"""Which models to measure: `NAME[+ENHANCER][@enhance=MODE][@restore=RESTORER][@refine=MODE]`, side by side."""
+"""Which models to measure: `NAME[+ENHANCER][@enhance=MODE][@restore=RESTORER][@refine=MODE][@quality=QUALITY]`."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from glesam.common.messages import hint
 from glesam.errors import ConfigError, ModelError
 from glesam.masks.refine import REFINE_MODES
 from glesam.models.registry import bundled_enhancer
+from glesam.predict.quality import QUALITIES
 from glesam.restore.registry import check_restorer, load_restorer
 
 ENHANCE = ("on", "off", "auto")
-_OPTIONS = {"enhance": ENHANCE, "refine": REFINE_MODES}
+_OPTIONS = {"enhance": ENHANCE, "refine": REFINE_MODES, "quality": QUALITIES}
 _WEIGHTS = frozenset({".safetensors", ".json", ".pth", ".pt"})
 
 
@@ -69,6 +70,7 @@ class ModelSpec:
         restore: restorer that pictures go through first, see `glesam.restore.registry`; None for none.
         refine: whether masks are refined, `auto` or `off`.
         head: mask head, see `Predictor.from_pretrained`; None for the model's own decoder.
+        quality: `fast`, `standard` or `high`.
     """
 
     name: str
@@ -78,6 +80,7 @@ class ModelSpec:
     restore: str | None = None
     refine: str = "auto"
     head: str | None = None
+    quality: str = "standard"
 
     def __str__(self) -> str:
         """Return the name in tables."""
@@ -88,7 +91,7 @@ LoadPredictor = Callable[[ModelSpec], PromptPredictor]
 
 
 def parse_model(text: str, enhance: str = "auto") -> ModelSpec:
-    """Read `NAME[+ENHANCER][@enhance=on|off|auto][@restore=RESTORER][@refine=auto|off][@head=HEAD]`.
+    """Read `NAME[+ENHANCER][@enhance=on|off|auto][@restore=RESTORER][@refine=auto|off][@head=HEAD][@quality=high]`.
 
     For example `compact@enhance=off@restore=median:5`.
 
@@ -101,14 +104,15 @@ def parse_model(text: str, enhance: str = "auto") -> ModelSpec:
     Raises:
         ConfigError: no name, no enhancer after `+`, an unknown setting or restorer, or an unknown value of a setting.
     """
-    name, *parts = re.split("@(?=(?:enhance|restore|refine|head)?$|[a-z]+=)", text.strip())
+    name, *parts = re.split("@(?=(?:enhance|restore|refine|head|quality)?$|[a-z]+=)", text.strip())
     options = dict(part.partition("=")[::2] for part in parts)
-    if not name or not options.keys() <= {"enhance", "restore", "refine", "head"} or len(options) < len(parts):
+    if not name or not options.keys() <= {*_OPTIONS, "restore", "head"} or len(options) < len(parts):
         raise ConfigError(
             f"expected a model NAME, NAME@enhance=on|off|auto or NAME@restore=RESTORER, got {text!r}; such as "
             "compact@enhance=off"
         )
     modes = {"enhance": options.get("enhance", enhance), "refine": options.get("refine", "auto")}
+    modes["quality"] = options.get("quality", "standard")
     for key, value in modes.items():
         if value not in _OPTIONS[key]:
             *most, last = _OPTIONS[key]
@@ -150,7 +154,8 @@ def predictor_loader(device: str | None = None) -> LoadPredictor:
     def load(spec: ModelSpec) -> PromptPredictor:
         from glesam.predict.predictor import Predictor
 
-        options = {"enhance": spec.enhance, "refine": spec.refine} | ({} if device is None else {"device": device})
+        options = {"enhance": spec.enhance, "refine": spec.refine, "quality": spec.quality}
+        options |= {} if device is None else {"device": device}
         return Predictor.from_pretrained(
             spec.name, enhancer=spec.enhancer, restore=spec.restore, head=spec.head, **options
         )
