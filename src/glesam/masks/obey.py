@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -127,8 +128,9 @@ def _add(logits: Float, grey: Grey, spot: list[int], value: float, weight: float
     ys = np.arange(window[0].start, min(window[0].stop, grey.shape[0]), dtype=np.float32) - y
     xs = np.arange(window[1].start, min(window[1].stop, grey.shape[1]), dtype=np.float32) - x
     place = np.exp(-(ys**2) / (2 * sigma**2))[:, None] * np.exp(-(xs**2) / (2 * sigma**2))[None]
-    unlike = grey[window].astype(np.float32) / 255 - np.float32(value)
-    logits[window] += np.float32(weight) * place * np.exp(-(unlike**2) / (2 * reach.grey**2))
+    unlike = np.arange(256) / 255 - value
+    alike = (weight * np.exp(-(unlike**2) / (2 * reach.grey**2))).astype(np.float32)
+    logits[window] += place * cv2.LUT(grey[window], alike)
 
 
 def clicks_of(prompts: Prompts) -> list[Clicks | None]:
