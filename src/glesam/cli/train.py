@@ -284,6 +284,22 @@ def restorer(
 
 @app.command()
 @handle_errors
+def subject(
+    out: Out, data: Data = None, config: Config = None, seed: Seed = None, steps: Steps = None, resume: Resume = False
+) -> None:
+    """Train the head that finds the main thing of an image, for `segment --subject`: minutes on a CPU."""
+    from glesam.fewshot.backbone import bundled_backbone
+    from glesam.train.config import read_config
+    from glesam.train.stages.subject import SubjectConfig, SubjectStage, open_sets
+
+    given = {"seed": seed, "steps": steps, **_shares(data)}
+    options = read_config(SubjectConfig, _stored(config, out, resume), given)
+    with _encoding() as show:
+        _run(SubjectStage(options, open_sets(options), bundled_backbone(), show), out, resume)
+
+
+@app.command()
+@handle_errors
 def average(
     runs: Annotated[list[str], typer.Argument(help="Folders `model` of runs of `train decoder`, two or more.")],
     out: Annotated[Path, typer.Option(help="Folder of the mean; use its parts in `train bundle`, or as --init.")],
@@ -323,12 +339,8 @@ def bundle(
 
     table = () if rules is None else read_rules(rules)
     write_bundle(out, load_model(model), Parts(enhancer, decoder, gate, skips, encoder), table, half, int8)
-    warn(f"enhancer in {out}: {_megabytes(out):.1f} MB")
-
-
-def _megabytes(folder: Path) -> float:
-    """Size of all files of a folder."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
+    size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+    warn(f"enhancer in {out}: {size / 1e6:.1f} MB")
 
 
 def _pair_options(
@@ -355,7 +367,6 @@ def _pair_options(
 
 
 def _shares(data: list[str] | None) -> dict[str, Any]:
-    """The data flag as an option; none where it was not given."""
     return {"data": dict(_share(item) for item in data)} if data else {}
 
 

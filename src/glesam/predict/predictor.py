@@ -24,6 +24,7 @@ from glesam.masks.masks import Masks
 from glesam.masks.refine import check_mode, make_guide
 from glesam.models.base import Embedding, ImageGeometry, MaskOutput, PromptableModel, PromptTensors
 from glesam.predict.answers import MaskAssembly
+from glesam.predict.derived import DerivedCalls
 from glesam.predict.embeddings import Encoded, file_name, in_float32, numbered, row, same_shape, woven
 from glesam.predict.finish import refiner_for, start_logits
 from glesam.predict.looks import Looks
@@ -45,7 +46,7 @@ PROMPTS_PER_GPU_CHUNK = 64
 """As many as SAM's automatic mask generator takes at once."""
 
 
-class Predictor(EverythingCalls, Looks):
+class Predictor(EverythingCalls, DerivedCalls, Looks):
     """Segments what prompts point at, in pictures that are encoded once.
 
     The embeddings of the last pictures are kept by content: going back to one of them costs no encoding, whatever

@@ -12,9 +12,25 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from glesam.cli.common import FAILED, Enhance, describe, progress, status_of, warn
+from glesam.cli.common import Enhance, progress, warn
 from glesam.cli.segment.choice import ModelChoice, Quality, Refine
-from glesam.cli.segment.outputs import OWN_OUTPUTS, STDOUT, Job, names_one_file, plan, write
+from glesam.cli.segment.derived import (
+    CheckPrompts,
+    DerivedWish,
+    FeatureCacheFolder,
+    HeatMap,
+    Like,
+    LikeMask,
+    Likeness,
+    StartMask,
+    SubjectFlag,
+    Unlike,
+    derived_fits,
+    derived_wish,
+    speak_doubts,
+)
+from glesam.cli.segment.outputs import OWN_OUTPUTS, Job, names_one_file, plan, write
+from glesam.cli.segment.tally import Tally
 from glesam.common.messages import hint
 from glesam.errors import ConfigError, GlesamError, PromptError
 
@@ -59,6 +75,15 @@ def segment(
             metavar="FILE",
         ),
     ] = None,
+    like: Like = None,
+    like_mask: LikeMask = None,
+    unlike: Unlike = None,
+    likeness: Likeness = None,
+    feature_cache: FeatureCacheFolder = None,
+    start_mask: StartMask = None,
+    heat_map: HeatMap = None,
+    subject: SubjectFlag = False,
+    check_prompts: CheckPrompts = False,
     everything: Annotated[
         bool,
         typer.Option("--everything", help="Segment all there is, without prompts; JSON has segment-anything's keys."),
@@ -168,16 +193,18 @@ def segment(
         head_mode,
         quality.value,
     )
-    settings = everything_settings(everything, bool(point or box or prompts), points_per_side, tile)
-    wanted = Wanted.parse(point or [], box or [], prompts) if settings is None else Wanted(None)
-    wanted = replace(wanted, everything=settings, tile=tile)
+    clicked = bool(point or box or prompts)
+    derived = derived_wish(like, like_mask, unlike, likeness, feature_cache, start_mask, heat_map, subject)
+    derived_fits(derived, clicked or everything, tile, check_prompts and not clicked)
+    settings = everything_settings(everything, clicked, points_per_side, tile)
+    without = settings is not None or derived is not None
+    wanted = Wanted(None) if without else Wanted.parse(point or [], box or [], prompts)
+    wanted = replace(wanted, everything=settings, tile=tile, derived=derived, check=check_prompts)
     flags = {"overlay": overlay, "json": json, "polygons": polygons, "npz": npz}
     formats = [name for name, asked in flags.items() if asked]
     if asks_for_video(inputs):
-        if everything or tile is not None:
-            raise ConfigError(
-                "expected photos for --everything and --tile, got a clip; give prompts on a frame instead"
-            )
+        if everything or tile is not None or derived is not None or check_prompts:
+            raise ConfigError("expected images, got a clip, which takes clicks and boxes alone; give these on a frame")
         segment_clip(
             inputs[0], wanted, ClipOptions(model_choice, multimask, output, formats, overwrite, frame, max_frames)
         )
@@ -202,37 +229,6 @@ def _checked(restore: str | None) -> str | None:
     return restore
 
 
-@dataclass
-class Tally:
-    """What became of the pictures."""
-
-    done: int = 0
-    skipped: int = 0
-    errors: list[GlesamError] = field(default_factory=list)
-    failed: dict[str, str] = field(default_factory=dict)
-
-    def fail(self, name: str, error: GlesamError) -> None:
-        """Count and name a picture that failed."""
-        text = describe(error)
-        warn(f"glesam: error: {text if name in text else f'{name}: {text}'}")
-        self.errors.append(error)
-        self.failed[name] = text
-
-    def report(self, output: str | None) -> None:
-        """Sum up more than one picture on stderr, and leave with the status that fits.
-
-        Raises:
-            typer.Exit: a picture failed: 1; or 2 if all did and the command was wrong for each.
-        """
-        if self.done + self.skipped + len(self.errors) > 1:
-            where = "" if output in (None, STDOUT) else f" in {output}"
-            counts = f"{self.done} segmented, {self.skipped} skipped, {len(self.errors)} failed"
-            warn(f"glesam: {counts}{where}")
-        if self.errors:
-            worked = self.done + self.skipped > 0
-            raise typer.Exit(FAILED if worked else min(map(status_of, self.errors)))
-
-
 @dataclass(frozen=True)
 class Wanted:
     """The objects asked for: the same in every picture, or by the picture's name.
@@ -243,6 +239,8 @@ class Wanted:
         by_name: prompts of a prompts file.
         everything: settings of everything mode, which needs no prompts; else None.
         tile: side of tiles or windows for big pictures, or None.
+        derived: examples, a start mask, a heat map or the subject; else None.
+        check: say which clicks look wrong.
     """
 
     everywhere: Prompts | None
@@ -250,6 +248,8 @@ class Wanted:
     by_name: dict[str, Prompts] = field(default_factory=dict)
     everything: dict[str, Any] | None = None
     tile: int | None = None
+    derived: DerivedWish | None = None
+    check: bool = False
 
     @classmethod
     def parse(cls, points: Sequence[str], boxes: Sequence[str], file: Path | None) -> Wanted:
@@ -267,7 +267,8 @@ class Wanted:
             return cls(None, file, read_prompts_file(file))
         if not points and not boxes:
             raise PromptError(
-                "expected --point, --box, --prompts or --everything, got none; say what to segment, as --point 320,240"
+                "expected --point, --box, --prompts, --like, --subject or --everything, got none; say what to segment, "
+                "as --point 320,240"
             )
         clicks = [parse_point(text) for text in points]
         frames = [parse_box(text) for text in boxes]
@@ -304,8 +305,17 @@ class Wanted:
         if self.everything is not None:
             settings = self.everything
             return lambda predictor: predictor.generate(**settings)
+        if self.derived is not None:
+            derived = self.derived
+            return lambda predictor: derived.ask(predictor, source)
         prompts = self.of(source)
-        return lambda predictor: predictor.predict(prompts, multimask=multimask, tile=self.tile)
+
+        def ask(predictor: Predictor) -> Masks:
+            if self.check:
+                speak_doubts(predictor, prompts, source.name)
+            return predictor.predict(prompts, multimask=multimask, tile=self.tile)
+
+        return ask
 
 
 def _find(inputs: Sequence[str], recursive: bool) -> tuple[list[ImageSource], Tally]:

@@ -16,7 +16,7 @@ from glesam.folders.ranks import Meeting, Place
 from glesam.folders.table import Row
 
 if TYPE_CHECKING:
-    from glesam.cli.segment.command import Tally
+    from glesam.cli.segment.tally import Tally
     from glesam.masks.masks import Masks
 
 

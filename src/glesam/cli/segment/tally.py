@@ -1,0 +1,42 @@
+"""What became of the images of one call, counted and told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import typer
+
+from glesam.cli.common import FAILED, describe, status_of, warn
+from glesam.cli.segment.outputs import STDOUT
+from glesam.errors import GlesamError
+
+
+@dataclass
+class Tally:
+    """What became of the pictures."""
+
+    done: int = 0
+    skipped: int = 0
+    errors: list[GlesamError] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+
+    def fail(self, name: str, error: GlesamError) -> None:
+        """Count and name a picture that failed."""
+        text = describe(error)
+        warn(f"glesam: error: {text if name in text else f'{name}: {text}'}")
+        self.errors.append(error)
+        self.failed[name] = text
+
+    def report(self, output: str | None) -> None:
+        """Sum up more than one picture on stderr, and leave with the status that fits.
+
+        Raises:
+            typer.Exit: a picture failed: 1; or 2 if all did and the command was wrong for each.
+        """
+        if self.done + self.skipped + len(self.errors) > 1:
+            where = "" if output in (None, STDOUT) else f" in {output}"
+            counts = f"{self.done} segmented, {self.skipped} skipped, {len(self.errors)} failed"
+            warn(f"glesam: {counts}{where}")
+        if self.errors:
+            worked = self.done + self.skipped > 0
+            raise typer.Exit(FAILED if worked else min(map(status_of, self.errors)))

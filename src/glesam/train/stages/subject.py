@@ -1,0 +1,218 @@
+"""The subject stage: a saliency head learns on features of the frozen ImageNet backbone, computed once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from glesam.common.seeds import stable_seed
+from glesam.data.base import Sample, SegmentationDataset
+from glesam.data.readers.registry import open_dataset
+from glesam.errors import ConfigError
+from glesam.fewshot.features import Backbone, image_features
+from glesam.subject.head import SubjectHead
+from glesam.train.config import StageConfig
+from glesam.train.losses import dice_loss
+from glesam.train.stages.frozen import decay_groups
+
+Batch = dict[str, Tensor]
+Progress = Callable[[int, int], None]
+
+_STRIDE = 16
+
+
+class SubjectConfig(StageConfig):
+    """The subject head.
+
+    Attributes:
+        photos: images drawn from each data set by seed; each is looked at once and kept in memory.
+        side: pixels of the longer side at which they are looked at.
+        hidden: width of the head.
+        batch_size: images a step.
+        steps: optimiser steps.
+    """
+
+    photos: int = Field(default=2000, gt=0)
+    side: int = Field(default=288, multiple_of=32, gt=0)
+    hidden: int = Field(default=64, gt=0)
+    batch_size: int = Field(default=32, gt=0)
+    steps: int = Field(default=900, gt=0)
+    lr: float = 2e-3
+    weight_decay: float = 0.05
+    warmup: int = 50
+    ema: float = 0.99
+    val_minutes: float = 60.0
+    val_images: int = 100
+
+
+def is_kept_aside(name: str) -> bool:
+    """Whether an image is of the fifth that is never trained on: `int(sha256(name), 16) % 5 == 0`."""
+    return int(hashlib.sha256(name.encode()).hexdigest(), 16) % 5 == 0
+
+
+def open_sets(config: SubjectConfig) -> list[SegmentationDataset]:
+    """The data sets of a configuration.
+
+    Raises:
+        ConfigError: none is named.
+        DataError: one cannot be read.
+    """
+    if not config.data:
+        raise ConfigError("expected data to train on, got none; pass --data FOLDER or a config with 'data'")
+    return [open_dataset(folder) for folder in config.data]
+
+
+class KeptFeatures(Dataset[Batch]):
+    """Features and masks of images in memory; item `step` is a batch of them, half of them mirrored.
+
+    Args:
+        backbone: frozen.
+        samples: the images; all that is not background is the main thing.
+        config: the configuration.
+        rank: of this process; each draws other batches.
+        on_progress: called with (done, total) while features are computed.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        samples: Sequence[Callable[[], Sample]],
+        config: SubjectConfig,
+        rank: int = 0,
+        on_progress: Progress | None = None,
+    ) -> None:
+        self.config, self.rank = config, rank
+        rows = []
+        for done, load in enumerate(samples, 1):
+            rows.append(_look(backbone, load(), config.side))
+            if on_progress is not None:
+                on_progress(done, len(samples))
+        self.parts = [torch.stack(part) for part in zip(*rows, strict=True)]
+
+    def __len__(self) -> int:
+        """Number of steps."""
+        return self.config.steps
+
+    def __getitem__(self, step: int) -> Batch:
+        """The batch of a step: `fine`, `coarse`, `mask` (share of each cell at stride 8) and `valid`, float16."""
+        rng = np.random.default_rng([self.config.seed, self.rank, step])
+        chosen = torch.from_numpy(rng.integers(len(self.parts[0]), size=self.config.batch_size))
+        mirrored = torch.from_numpy(rng.random(self.config.batch_size) < 0.5)
+        parts = [part[chosen] for part in self.parts]
+        parts = [torch.where(mirrored.view(-1, *[1] * (p.ndim - 1)), p.flip(-1), p) for p in parts]
+        return dict(zip(("fine", "coarse", "mask", "valid"), parts, strict=True))
+
+
+def _look(backbone: Backbone, sample: Sample, side: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Features of one image on a square grid, its mask at twice the grid's resolution, and what is not padding."""
+    features = image_features(backbone, sample.image, side)
+    grid = side // _STRIDE
+    fine, coarse = _squared(features.fine, grid), _squared(features.coarse, grid // 2)
+    height, width = sample.mask.shape
+    rows, columns = (max(1, round(n * side / max(height, width) / 8)) for n in (height, width))
+    mask = torch.zeros(2 * grid, 2 * grid)
+    inside = (sample.mask > 0).astype(np.float32)
+    mask[:rows, :columns] = torch.from_numpy(cv2.resize(inside, (columns, rows), interpolation=cv2.INTER_AREA))
+    valid = torch.zeros(2 * grid, 2 * grid)
+    valid[:rows, :columns] = 1
+    return fine.half(), coarse.half(), mask.half(), valid.half()
+
+
+def _squared(features: Tensor, side: int) -> Tensor:
+    """Extend `(C, h, w)` with zeros below and to the right."""
+    return F.pad(features, (0, side - features.shape[2], 0, side - features.shape[1]))
+
+
+class SubjectObjective(nn.Module):
+    """Cross-entropy and Dice of the head's map."""
+
+    def __init__(self, model: SubjectHead) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Return `loss`, `bce`, `dice` and `iou` of the map cut at one half."""
+        logits = self.model(batch["fine"].float(), batch["coarse"].float())
+        mask, valid = batch["mask"].float(), batch["valid"].float()
+        each = F.binary_cross_entropy_with_logits(logits, mask, reduction="none")
+        bce = (each * valid).sum() / valid.sum()
+        logits = logits.masked_fill(valid == 0, -20.0)
+        dice = dice_loss(logits.flatten(1), mask.flatten(1)).mean()
+        cut, truth = (logits > 0) & (valid > 0), mask > 0.5
+        iou = ((cut & truth).sum(dim=(1, 2)) / (cut | truth).sum(dim=(1, 2)).clamp(min=1)).float().mean()
+        return {"loss": bce + dice, "bce": bce.detach(), "dice": dice.detach(), "iou": iou.detach()}
+
+
+class SubjectStage:
+    """Brings head, frozen backbone and images to the training loop.
+
+    Args:
+        config: the configuration.
+        datasets: data sets with one main thing an image, in the order of `config.data`; of images kept aside (see
+            `is_kept_aside`) none is trained on, and `val_images` of them validate.
+        backbone: frozen ImageNet backbone.
+        on_progress: called with (done, total) while features are computed.
+
+    Raises:
+        ConfigError: no image to train on.
+    """
+
+    name = "subject"
+
+    def __init__(
+        self,
+        config: SubjectConfig,
+        datasets: Sequence[SegmentationDataset],
+        backbone: Backbone,
+        on_progress: Progress | None = None,
+    ) -> None:
+        self.config, self.datasets, self.backbone, self.on_progress = config, datasets, backbone, on_progress
+        torch.manual_seed(config.seed)
+        probe = backbone(torch.zeros(1, 3, 64, 64))
+        channels = (probe[2].shape[1], probe[3].shape[1])
+        self.objective = SubjectObjective(SubjectHead(channels, config.hidden, config.side))
+
+    def batches(self, rank: int) -> KeptFeatures:
+        """The stream of training batches of a process."""
+        loaders = self._loaders(False, self.config.photos)
+        if not loaders:
+            raise ConfigError("expected images to train on, got none that is not kept aside; give a larger data set")
+        return KeptFeatures(self.backbone, loaders, self.config, rank, self.on_progress)
+
+    def _loaders(self, aside: bool, most: int) -> list[Callable[[], Sample]]:
+        """Readers of images of one part, `most` of each set, drawn by seed and name."""
+        found: list[Callable[[], Sample]] = []
+        for data in self.datasets:
+            names = [(name, index) for index, name in enumerate(data.names) if is_kept_aside(name) == aside]
+            names.sort(key=lambda pair: stable_seed(self.config.seed, pair[0]))
+            found += [lambda d=data, i=index: d[i] for _, index in names[:most]]  # type: ignore[misc]
+        return found
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """All weights of the head."""
+        return decay_groups([self.objective.model], self.config.lr, self.config.weight_decay)
+
+    @torch.no_grad()
+    def validate(self, model: nn.Module) -> dict[str, float]:
+        """IoU of the head's own map, cut at one half at stride 8, on images kept aside."""
+        loaders = self._loaders(True, self.config.val_images)
+        if not loaders:
+            return {}
+        rows = [_look(self.backbone, load(), self.config.side) for load in loaders]
+        names = ("fine", "coarse", "mask", "valid")
+        batch = {name: torch.stack(part) for name, part in zip(names, zip(*rows, strict=True), strict=True)}
+        return {"iou_aside": float(SubjectObjective(cast(SubjectHead, model))(batch)["iou"])}
+
+    def save(self, model: nn.Module, folder: Path) -> None:
+        """Write the head."""
+        cast(SubjectHead, model).save_pretrained(folder)

@@ -1,0 +1,114 @@
+"""`glesam segment` with examples, start masks and heat maps: what it writes, resumes and refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from glesam.cli import app
+
+Make = Callable[..., Path]
+Call = Callable[..., Result]
+
+
+@pytest.fixture
+def call(tiny_model: Path) -> Call:
+    """Run `glesam segment ...` in this process, with the tiny model."""
+
+    def run(*arguments: object) -> Result:
+        words = ["segment", *map(str, arguments), "--model", str(tiny_model), "--device", "cpu", "--enhance", "off"]
+        return CliRunner().invoke(app, words)
+
+    return run
+
+
+@pytest.fixture
+def marks(tmp_path: Path) -> Path:
+    """A mask of two colours for 60 x 40 pixels, beside where `photo("ref.jpg")` lies."""
+    painted = np.zeros((40, 60, 3), np.uint8)
+    painted[5:20, 5:25], painted[22:38, 30:55] = (255, 0, 0), (0, 0, 255)
+    path = tmp_path / "ref.mask.png"
+    Image.fromarray(painted).save(path)
+    return path
+
+
+def test_a_folder_is_searched_and_resumed(call: Call, photo: Make, marks: Path, tmp_path: Path) -> None:
+    reference = photo("ref.jpg")
+    for index in range(2):
+        photo(f"in/{index}.jpg", seed=index + 1)
+    words = (tmp_path / "in", "--like", reference, "--likeness", 0.1, "-o", tmp_path / "out")
+    first = call(*words, "--feature-cache", tmp_path / "features")
+    assert first.exit_code == 0, first.output
+    assert sorted(p.name for p in (tmp_path / "out").glob("*.mask.png")) == ["0.mask.png", "1.mask.png"]
+    assert Image.open(tmp_path / "out" / "0.mask.png").size == (60, 40)
+    assert len(list((tmp_path / "features").glob("*.npz"))) == 3  # the reference's too
+    second = call(*words)
+    assert "2 skipped" in second.output
+
+
+def test_a_painted_mask_is_corrected_colour_by_colour(call: Call, photo: Make, marks: Path, tmp_path: Path) -> None:
+    done = call(photo("ref.jpg"), "--start-mask", marks, "-o", tmp_path / "out.png")
+    assert done.exit_code == 0, done.output
+    ids = np.asarray(Image.open(tmp_path / "out.png"))
+    assert ids.shape == (40, 60)
+    assert ids.max() <= 2
+    folder = call(photo("ref.jpg"), "--start-mask", tmp_path, "-o", tmp_path / "again.png")
+    assert folder.exit_code == 0, folder.output
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "again.png")), ids)
+
+
+def test_heat_maps_are_read_from_arrays_and_images(call: Call, photo: Make, tmp_path: Path) -> None:
+    ys, xs = np.mgrid[:40, :60]
+    heat = np.exp(-((xs - 30) ** 2 + (ys - 20) ** 2) / 100)
+    np.save(tmp_path / "heat.npy", heat)
+    Image.fromarray((heat * 255).astype(np.uint8)).save(tmp_path / "heat.png")
+    image = photo("a.jpg")
+    for name in ("heat.npy", "heat.png"):
+        done = call(image, "--heat-map", tmp_path / name, "-o", tmp_path / f"{name}.png")
+        assert done.exit_code == 0, done.output
+
+
+def test_doubtful_clicks_are_asked_for_with_clicks_only(call: Call, photo: Make, tmp_path: Path) -> None:
+    clicks = ("--point", "10,10", "--point", "50,30", "--point", "12,12")
+    done = call(photo("a.jpg"), *clicks, "--check-prompts", "-o", tmp_path / "out.png")
+    assert done.exit_code == 0, done.output
+    assert call(photo("a.jpg"), "--everything", "--check-prompts").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--like", "ref.jpg", "--subject"), "ask for one at a time"),
+        (("--like", "ref.jpg", "--point", "1,1"), "leave --point"),
+        (("--like-mask", "ref.mask.png"), "expected --like beside --like-mask"),
+        (("--like", "other.jpg"), "expected the marks of other.jpg"),
+        (("--likeness", "0.5", "--point", "1,1"), "expected --like beside --likeness"),
+        (("--subject", "--tile", "512"), "leave --tile out"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(
+    call: Call,
+    photo: Make,
+    marks: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    options: tuple[str, ...],
+    words: str,
+) -> None:
+    photo("ref.jpg")
+    monkeypatch.chdir(tmp_path)
+    refused = call("ref.jpg", *options)
+    assert refused.exit_code == 2
+    assert words in " ".join(refused.output.split())
+    assert refused.output.count("\n") == 1
+
+
+def test_a_start_mask_of_another_size_fails_its_image(call: Call, photo: Make, marks: Path, tmp_path: Path) -> None:
+    refused = call(photo("large.jpg", width=80), "--start-mask", marks, "-o", tmp_path / "out.png")
+    assert refused.exit_code == 2
+    assert "80x40" in refused.output

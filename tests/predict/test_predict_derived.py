@@ -1,0 +1,92 @@
+"""Examples, start masks, heat maps and click checks on a real image with the bundled weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from glesam import Predictor, Prompts
+from glesam.errors import ImageError, PromptError
+from glesam.images.reading import read
+
+PHOTOS = Path(__file__).parents[2] / "examples" / "photos"
+CUP = [75, 15, 470, 385]
+
+
+@pytest.fixture(scope="module")
+def predictor() -> Predictor:
+    return Predictor.from_pretrained("compact", enhance="off")
+
+
+@pytest.fixture(scope="module")
+def cup(predictor: Predictor) -> np.ndarray:
+    predictor.set_image(PHOTOS / "coffee.jpg")
+    return predictor.predict(boxes=CUP).masks[0]
+
+
+def _iou(one: np.ndarray, other: np.ndarray) -> float:
+    return float((one & other).sum() / (one | other).sum())
+
+
+def test_a_remembered_object_is_found_where_it_was_moved_to(predictor: Predictor, cup: np.ndarray) -> None:
+    predictor.set_image(PHOTOS / "coffee.jpg")
+    predictor.remember(cup)
+    image = read(PHOTOS / "coffee.jpg")
+    predictor.set_image(np.ascontiguousarray(image[:, ::-1]), "mirrored.jpg")
+    try:
+        found = predictor.find_like()
+    finally:
+        predictor.forget()
+    assert len(found) >= 1
+    assert _iou(found.masks[0], cup[:, ::-1]) > 0.7
+    assert found.name == "mirrored.jpg"
+    assert found.info["find_like"]["references"] == 1
+    assert (np.diff(found.scores) <= 0).all()
+    assert found.scores.min() >= found.info["find_like"]["threshold"]
+
+
+def test_looking_for_nothing_is_refused(predictor: Predictor, cup: np.ndarray) -> None:
+    predictor.set_image(PHOTOS / "coffee.jpg")
+    with pytest.raises(PromptError, match=r"call remember\(mask\)"):
+        predictor.find_like()
+    predictor.remember(cup)
+    with pytest.raises(PromptError, match="from -1 to 1"):
+        predictor.find_like(threshold=7)
+    with pytest.raises(PromptError, match="expected masks"):
+        predictor.remember(cup[:-1])
+    predictor.forget()
+    assert not predictor.has_examples
+    predictor.reset()
+    with pytest.raises(ImageError):
+        predictor.remember(cup)
+
+
+def test_a_coarse_start_mask_comes_back_better(predictor: Predictor, cup: np.ndarray) -> None:
+    predictor.set_image(PHOTOS / "coffee.jpg")
+    cells = 40
+    coarse = np.kron(cup[cells // 2 :: cells, cells // 2 :: cells], np.ones((cells, cells), bool))
+    start = np.zeros_like(cup)
+    start[: coarse.shape[0], : coarse.shape[1]] = coarse[: cup.shape[0], : cup.shape[1]]
+    better = predictor.predict_from_masks(start)
+    assert better.info["start_kept"] == []
+    assert _iou(better.masks[0], cup) > _iou(start, cup) + 0.02
+
+
+def test_a_heat_map_on_the_object_gives_the_object(predictor: Predictor, cup: np.ndarray) -> None:
+    predictor.set_image(PHOTOS / "coffee.jpg")
+    ys, xs = np.mgrid[:40, :60]
+    x, y = (CUP[0] + CUP[2]) / 20, (CUP[1] + CUP[3]) / 20
+    heat = np.exp(-(((xs - x) / 18) ** 2 + ((ys - y) / 17) ** 2))
+    found = predictor.predict_heat_map(heat, regions=1)
+    assert _iou(found.masks[0], cup) > 0.7
+
+
+def test_a_click_on_another_thing_is_named(predictor: Predictor) -> None:
+    predictor.set_image(PHOTOS / "coffee.jpg")
+    checks = predictor.check_prompts(Prompts([[320, 200], [250, 240], [200, 150]], [1, 1, 1]))
+    assert len(checks) == 1
+    assert checks[0].agrees.shape == (3,)
+    with pytest.raises(PromptError, match="inside the"):
+        predictor.check_prompts(Prompts([[320, 200], [9999, 240]], [1, 1]))

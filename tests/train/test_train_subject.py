@@ -1,0 +1,91 @@
+"""The subject stage: images kept aside are never trained on, and the head learns what a drawn world's subject is."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from glesam.data.base import Sample
+from glesam.train.loop import Trainer
+from glesam.train.stages.subject import KeptFeatures, SubjectConfig, SubjectStage
+
+
+class Drawn:
+    """A bright square on dark, and which images were read."""
+
+    name = "drawn"
+
+    def __init__(self, count: int) -> None:
+        self.names = [f"image_{i}" for i in range(count)]
+        self.read: set[str] = set()
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> Sample:
+        rng = np.random.default_rng(index)
+        self.read.add(self.names[index])
+        y, x, side = rng.integers(0, 48), rng.integers(0, 60), rng.integers(24, 48)
+        mask = np.zeros((96, 128), np.int32)
+        mask[y : y + side, x : x + side] = 1
+        image = np.where(mask[..., None] > 0, 220, 60) + rng.integers(-20, 20, (96, 128, 3))
+        return Sample(self.names[index], image.astype(np.uint8), mask)
+
+
+def _backbone(pixels: Tensor) -> list[Tensor]:
+    fine = torch.nn.functional.avg_pool2d(torch.cat([pixels, pixels**2 + 0.1], dim=1), 16)
+    return [fine, fine, fine, torch.nn.functional.avg_pool2d(fine, 2)]
+
+
+def _config(**options: object) -> SubjectConfig:
+    values = {
+        "side": 128,
+        "photos": 40,
+        "steps": 60,
+        "batch_size": 8,
+        "hidden": 16,
+        "workers": 0,
+        "warmup": 5,
+        "lr": 1e-2,
+    }
+    return SubjectConfig.model_validate({**values, "ema": 0.9, **options})
+
+
+def _aside(name: str) -> bool:
+    return int(hashlib.sha256(name.encode()).hexdigest(), 16) % 5 == 0
+
+
+def test_images_kept_aside_are_not_read_for_training() -> None:
+    data = Drawn(30)
+    batches = SubjectStage(_config(), [data], _backbone).batches(0)
+    assert data.read == {name for name in data.names if not _aside(name)}
+    batch = batches[3]
+    assert batch["fine"].shape == (8, 6, 8, 8)
+    assert batch["mask"].shape == (8, 16, 16)
+    torch.testing.assert_close(batch["mask"], batches[3]["mask"])
+    # 96 of 128 rows are image.
+    assert batch["valid"][:, :12].all()
+    assert not batch["valid"][:, 12:].any()
+
+
+def test_mirrored_views_mirror_everything_alike() -> None:
+    data = Drawn(1)
+    stream = KeptFeatures(_backbone, [lambda: data[0]], _config(batch_size=16))
+    batch = stream[0]
+    turned = (batch["mask"] != batch["mask"][0]).flatten(1).any(dim=1)
+    assert turned.any()
+    index = int(turned.nonzero()[0])
+    torch.testing.assert_close(batch["fine"][index], batch["fine"][0].flip(-1))
+    torch.testing.assert_close(batch["coarse"][index], batch["coarse"][0].flip(-1))
+
+
+def test_the_head_learns_the_drawn_subject(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    stage = SubjectStage(_config(val_images=10), [Drawn(60)], _backbone)
+    before = stage.validate(stage.objective.model)["iou_aside"]
+    after = Trainer(stage, tmp_path / "run").run()["iou_aside"]
+    assert after > 0.6
+    assert after > before + 0.2
+    assert (tmp_path / "run" / "model" / "model.safetensors").is_file()
