@@ -223,7 +223,7 @@ class OriginalSam(nn.Module):
         prompt, decoder = config.prompt_encoder_config, config.mask_decoder_config
         self.image_encoder = ImageEncoderViT(config.vision_config)
         self.prompt_encoder = PromptEncoder(prompt.hidden_size, prompt.image_size, prompt.mask_input_channels)
-        self.mask_decoder = MaskDecoder(decoder.hidden_size, decoder.mlp_dim, decoder.iou_head_hidden_dim, False, 1e-6)
+        self.mask_decoder = MaskDecoder(decoder.hidden_size, decoder.mlp_dim, decoder.iou_head_hidden_dim, False, 1e-5)
         self.register_buffer("pixel_mean", torch.zeros(3, 1, 1))
         self.register_buffer("pixel_std", torch.ones(3, 1, 1))
 

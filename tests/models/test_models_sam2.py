@@ -115,18 +115,16 @@ def test_masks_equal_sam2_model(model: Sam2Promptable, kind: str, multimask: boo
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("with_points", [False, True])
-def test_mask_input_for_each_object(model: Sam2Promptable, with_points: bool) -> None:
+def test_mask_input_for_each_object(model: Sam2Promptable) -> None:
     coords, labels, _, masks = random_prompts(2, 3, 2)
     embedding = model.encode(torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(4)))
-    given = (coords, labels) if with_points else (None, None)
-    output = model.decode(embedding, PromptTensors(*given, mask_input=masks), True)
+    output = model.decode(embedding, PromptTensors(coords, labels, mask_input=masks), True)
     for b in range(2):
         for n in range(3):
             expected = model.model(
                 image_embeddings=[m[b : b + 1] for m in (*embedding.skips, embedding.latent)],
-                input_points=coords[b : b + 1, n : n + 1] if with_points else None,
-                input_labels=labels[b : b + 1, n : n + 1] if with_points else None,
+                input_points=coords[b : b + 1, n : n + 1],
+                input_labels=labels[b : b + 1, n : n + 1],
                 input_masks=masks[b : b + 1, n : n + 1],
             )
             torch.testing.assert_close(output.low_res_logits[b, n], expected.pred_masks[0, 0], atol=1e-4, rtol=1e-4)

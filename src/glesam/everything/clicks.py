@@ -101,13 +101,18 @@ class PointDecoder:
 
     def _filtered(self, view: View, points: Float) -> list[Candidate]:
         """Decode and filter one batch."""
-        outputs = [self._decode(view, points[i : i + self._chunk]) for i in range(0, len(points), self._chunk)]
-        logits, ious = (torch.cat(parts) for parts in zip(*outputs, strict=True))
+        logits, ious = self.answers(view, points)
         owners = np.repeat(np.arange(len(points)), ious.shape[1])
         logits, ious = logits.flatten(0, 1), ious.flatten()
         self.low_size = (logits.shape[1], logits.shape[2])
         logits = logits[:, : _cells(view, 0, logits.shape[1]), : _cells(view, 1, logits.shape[2])]
         return list(self._kept(logits, ious, points[owners]))
+
+    def answers(self, view: View, points: Float) -> tuple[Tensor, Tensor]:
+        """Decode `(n, 2)` clicks, chunk by chunk: `(n, C, h, w)` logits and `(n, C)` predicted IoU."""
+        outputs = [self._decode(view, points[i : i + self._chunk]) for i in range(0, len(points), self._chunk)]
+        logits, ious = (torch.cat(parts) for parts in zip(*outputs, strict=True))
+        return logits, ious
 
     def _kept(self, logits: Tensor, ious: Tensor, points: Float) -> Iterator[Candidate]:
         """Candidates that pass the filters, in order."""

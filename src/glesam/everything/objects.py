@@ -21,6 +21,7 @@ class Found:
         point: `(x, y)` of the click that found it, in pixels of the picture.
         view: box of the picture, of the crop, or around the tiles in which it was found.
         layer: 0 for the whole picture, i for a crop of layer i.
+        like: whether the box is told as segment-anything tells it, one pixel narrower and lower than COCO's.
     """
 
     mask: RunMask
@@ -29,11 +30,14 @@ class Found:
     point: tuple[float, float]
     view: Box
     layer: int = 0
+    like: bool = False
 
     def details(self) -> dict[str, Any]:
         """The keys that segment-anything has besides COCO's: `stability_score`, `point_coords`, `crop_box` (xywh)."""
         x0, y0, x1, y1 = self.view
-        return {
+        left, top, right, bottom = self.mask.box
+        box = {"bbox": [left, top, right - 1 - left, bottom - 1 - top]} if self.like else {}
+        return box | {
             "stability_score": self.stability,
             "point_coords": [list(self.point)],
             "crop_box": [x0, y0, x1 - x0, y1 - y0],

@@ -19,6 +19,16 @@ _SHARES = (
     "tile_merge_thresh",
 )
 _COUNTS = {"points_per_side": 1, "points_per_batch": 1, "crop_n_points_downscale_factor": 1, "crop_n_layers": 0}
+LIKE: dict[str, dict[str, Any]] = {
+    "segment-anything": {
+        "points_per_side": 32,
+        "pred_iou_thresh": 0.88,
+        "stability_score_thresh": 0.95,
+        "mask_nms_thresh": 1.0,
+        "min_mask_region_area": 0,
+    }
+}
+"""Generators whose masks and order can be had, and their defaults where ours differ."""
 
 
 class Settings(TypedDict, total=False):
@@ -39,6 +49,7 @@ class Settings(TypedDict, total=False):
     tile: int | None
     tile_overlap: float
     tile_merge_thresh: float
+    like: str | None
 
 
 @dataclass(frozen=True)
@@ -52,7 +63,8 @@ class Options:
         points_per_side: n of the n x n grid of clicks in each view (picture, crop or tile).
         points_per_batch: clicks whose answers are held at once; changes memory, never the result.
         pred_iou_thresh: masks below this predicted IoU go, 0 to 1.
-        stability_score_thresh: masks below this stability go, 0 to 1; see `filters.stability_scores`.
+        stability_score_thresh: masks below this stability go, 0 to 1; measured at the decoder's resolution, with `like`
+            at the picture's (see `filters.stability_scores`).
         stability_score_offset: by how much, in logits, the cut is moved up and down to measure stability.
         box_nms_thresh: of two masks of one view whose boxes have a larger IoU, the one with the higher score stays.
         mask_nms_thresh: the same for the IoU of the masks themselves, over the whole picture.
@@ -64,6 +76,8 @@ class Options:
         tile: side in pixels of square tiles for a big picture, or None to look at the whole picture at once.
         tile_overlap: share of a tile's side that it shares with the next one, above 0 and at most 0.5.
         tile_merge_thresh: masks of neighbouring tiles are one object from this IoU in the shared strip on.
+        like: "segment-anything" gives the masks of its `SamAutomaticMaskGenerator` in its order, with its defaults and
+            its boxes; see `official`. None is our own way.
 
     Raises:
         ConfigError: a value that is out of its range, or tiles together with crops.
@@ -84,6 +98,7 @@ class Options:
     tile: int | None = None
     tile_overlap: float = 0.25
     tile_merge_thresh: float = 0.5
+    like: str | None = None
 
     def __post_init__(self) -> None:
         for name in _SHARES:
@@ -95,6 +110,11 @@ class Options:
         self._expect("min_mask_region_area", self.min_mask_region_area >= 0, "a number of pixels of at least 0")
         self._expect("crop_overlap_ratio", 0 <= self.crop_overlap_ratio < 1, "a share from 0 to below 1")
         self._expect("tile_overlap", 0 < self.tile_overlap <= 0.5, "a share above 0 and at most 0.5")
+        if self.like is not None and (self.like not in LIKE or self.tile is not None):
+            raise ConfigError(
+                f"expected like of {', '.join(LIKE)}, without tile, got like={self.like!r} and tile={self.tile}; leave "
+                "one of them out"
+            )
         check_tile(self.tile)
         if self.tile is not None and self.crop_n_layers:
             raise ConfigError(
@@ -119,4 +139,4 @@ class Options:
         for name in settings:
             if name not in known:
                 raise ConfigError(f"expected a setting of everything mode, got {name!r}; {hint(name, known)}")
-        return cls(**settings)
+        return cls(**{**LIKE.get(str(settings.get("like")), {}), **settings})

@@ -47,11 +47,15 @@ class ImageGeometry:
         original_size: `(H, W)` of the picture that the user gave, in pixels.
         input_size: `(h, w)` that the picture occupies inside the square.
         image_size: `S`, side of the square.
+        direct: whether logits are resized to the picture in one step, as SAM 2's authors do, not by way of the square.
+        limit: logits are given out cut to `-limit .. limit`; masks are made before. None leaves them.
     """
 
     original_size: tuple[int, int]
     input_size: tuple[int, int]
     image_size: int
+    direct: bool = False
+    limit: float | None = None
 
     def to_input(self, coords: Tensor) -> Tensor:
         """Map `(..., 2)` coordinates from pixels of the picture to pixels of the model's square."""
@@ -69,7 +73,9 @@ class ImageGeometry:
         return pixel_values[..., :rows, :columns]
 
     def restore(self, low_res_logits: Tensor) -> Tensor:
-        """Enlarge `(N, C, h, w)` logits to the square, cut the padding off, resize to `(N, C, H, W)`."""
+        """Enlarge `(N, C, h, w)` logits to the square, cut the padding off, resize to `(N, C, H, W)`; or at once."""
+        if self.direct:
+            return F.interpolate(low_res_logits.float(), self.original_size, mode="bilinear", align_corners=False)
         rows, columns = low_res_logits.shape[-2:]
         if self.image_size % rows == 0 and self.image_size % columns == 0:
             # Rows and columns of padding, but for one that interpolation looks at, need not be enlarged to be cut off.
@@ -200,6 +206,8 @@ class PromptableModel(nn.Module, ABC):
     image_size: int
     side_step: int | None = None
     """Sides of the encoder's input come in multiples of this, up to `image_size`; None takes whole squares alone."""
+    cuts_boxes: ClassVar[bool] = True
+    """Whether boxes that reach over the edge are cut at it before the model sees them."""
     takes_crops: ClassVar[bool] = False
     """Whether `decode_all` knows of an `origin`: training on crops that lie anywhere in the frame."""
     decodes_plainly: bool = True

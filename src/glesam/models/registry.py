@@ -34,6 +34,13 @@ FAMILIES = {
 }
 """Family in a saved model's `config.json` to module and class; loaded when used, as torch takes seconds."""
 
+ACCEPTS = {
+    "compact": "points, boxes, masks",
+    "mobile-sam": "points, boxes, masks",
+    "sam": "points, boxes, masks",
+    "sam2": "points, boxes, masks; clips by its memory",
+}
+"""What a family's models take; all of them do everything mode, and carry objects through clips by their masks."""
 
 _ALIASES = {"sam2_video": "sam2"}
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")

@@ -66,7 +66,8 @@ class MaskAssembly:
         self.scores[indices] = scores.float().cpu().numpy()
         if self.logits is None:
             self.logits = np.empty((*self.scores.shape, *logits.shape[-2:]), np.float32)
-        self.logits[indices] = logits.float().cpu().numpy()
+        kept = logits.float().cpu().numpy()
+        self.logits[indices] = kept if geometry.limit is None else kept.clip(-geometry.limit, geometry.limit)
         self._enlarge(indices, output.finest[0], geometry, nearer or {})
 
     def _enlarge(

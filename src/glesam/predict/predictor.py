@@ -466,7 +466,7 @@ class Predictor(EverythingCalls, DerivedCalls, Looks):
     ) -> Masks:
         """Decode all objects, group by group and chunk by chunk."""
         geometry, count = encoded.geometry, len(prompts)
-        prompts = prompts.check(geometry.original_size)
+        prompts = prompts.check(geometry.original_size, cut=self.model.cuts_boxes)
         embedding = self._embedding(encoded)
         step = self._chunk
         refiner = None

@@ -121,17 +121,18 @@ class Prompts:
         """`(N,)` bool: which objects have a box."""
         return np.zeros(len(self), bool) if self.boxes is None else ~np.isnan(self.boxes[:, 0])
 
-    def check(self, size: tuple[int, int]) -> Prompts:
+    def check(self, size: tuple[int, int], cut: bool = True) -> Prompts:
         """Fit the prompts to a picture.
 
-        A point outside is an error: it can only be a mistake. A box that reaches over the edge is cut at it, since
-        detectors and hands overshoot; a box wholly outside is an error.
+        A point outside is an error: it can only be a mistake. A box may reach over the edge, since detectors and hands
+        overshoot; a box wholly outside is an error.
 
         Args:
             size: `(H, W)` of the picture. Points must lie in `0 <= x < W`, `0 <= y < H`; boxes end at `W` and `H`.
+            cut: whether to cut boxes at the edges, as the compact model needs it; SAM and SAM 2 take them as given.
 
         Returns:
-            The prompts with boxes cut at the edges; itself if nothing was to be cut.
+            The prompts, with boxes cut if asked for; itself if nothing was to be cut.
 
         Raises:
             PromptError: a point or a whole box lies outside.
@@ -145,7 +146,10 @@ class Prompts:
                     f"expected points inside the picture of {width}x{height} pixels, got {first}; "
                     f"give x below {width} and y below {height}"
                 )
-        return self if self.boxes is None else self._with_boxes(_cut(self.boxes, width, height))
+        if self.boxes is None:
+            return self
+        inside = _cut(self.boxes, width, height)
+        return self._with_boxes(inside) if cut else self
 
     def _with_boxes(self, boxes: Float) -> Prompts:
         """Replace boxes that are known to be good."""

@@ -29,7 +29,7 @@ def load_tracker(
 
     Args:
         model: as `Predictor.from_pretrained` takes it. SAM 2's memory comes from folders and hub repositories in
-            transformers' format; the authors' `.pt` files are read without it.
+            transformers' format, and from the authors' `.pt` files.
         device: see `Predictor.from_pretrained`.
         enhance: "on" asks for the enhancer, which works with the previous mask only.
         multimask: three candidates on the first frame; the memory has its own rule.
@@ -59,8 +59,8 @@ def load_tracker(
             return MemoryTracker(load_memory_model(folder, pick_device(device)), str(model), check_mode(refine))
     if kind == "memory":
         raise ModelError(
-            f"expected SAM 2 weights with memory for kind='memory' without enhancing, got {model}; use a SAM 2 folder "
-            "in transformers' format, or kind='masks'"
+            f"expected SAM 2 weights with memory for kind='memory' without enhancing, got {model}; use SAM 2's "
+            "weights, or kind='masks'"
         )
     from glesam.video.propagate import MaskPropagation
 
@@ -80,13 +80,14 @@ def load_tracker(
 
 
 def _folder(model: str | os.PathLike[str]) -> Path | None:
-    """Folder of a model's weights on this machine; a hub repository is fetched. None for a single file."""
+    """Folder or file of a model's weights on this machine; a hub repository is fetched. None for what has no memory."""
     from glesam.models.registry import model_info, presets
+    from glesam.models.sam.reading import SUFFIXES
     from glesam.weights.folders import fetch_folder
 
     path = Path(model)
-    if path.exists() or path.suffix in (".pt", ".pth", ".safetensors"):
-        return path if path.is_dir() else None
+    if path.exists() or path.suffix in SUFFIXES:
+        return path if path.exists() else None
     preset = next((p for p in presets() if p.name == str(model)), None)
     if preset is None or preset.family != "sam2":
         # What is no SAM 2 by name has no memory, or is a hub id, which the predictor's own loader judges.
@@ -94,4 +95,4 @@ def _folder(model: str | os.PathLike[str]) -> Path | None:
     location = model_info(preset.name).location
     if location is None:
         return fetch_folder(preset.source)
-    return location if location.is_dir() else None
+    return location

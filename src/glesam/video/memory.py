@@ -20,7 +20,7 @@ from glesam.masks.masks import Masks
 from glesam.masks.refine import Refiner, check_mode, make_guide
 from glesam.models.base import CORNER_LABELS, ImageGeometry
 from glesam.models.sam.base import TIED_KEYS, check_image
-from glesam.models.sam.sam2 import squash
+from glesam.models.sam.sam2 import squash_frame
 from glesam.predict.finish import cell_of
 from glesam.prompts.prompts import Prompts
 from glesam.video.tracker import Tracker
@@ -62,7 +62,7 @@ class MemoryTracker(Tracker):
         size = (frame.shape[0], frame.shape[1])
         if prompts.mask_input is not None:
             raise PromptError("expected points or boxes for SAM 2 in video, got a mask input; leave it out")
-        checked = prompts.check(size)
+        checked = prompts.check(size, cut=False)
         self._session, self._index = self._new_session(size), 0
         for number in range(len(checked)):
             place = self._session.obj_id_to_idx(number + 1)
@@ -167,11 +167,11 @@ class MemoryTracker(Tracker):
 
     def _geometry(self, size: tuple[int, int]) -> ImageGeometry:
         side = int(self.model.image_size)
-        return ImageGeometry(size, (side, side), side)
+        return ImageGeometry(size, (side, side), side, direct=True)
 
 
 def pixel_values(frame: RGB, side: int) -> Tensor:
-    """Squash a frame to the model's square and normalise it, exactly as `Sam2Promptable.preprocess` does.
+    """Squash a frame to the model's square and normalise it, as the authors' loader of frames does.
 
     Returns:
         `(1, 3, side, side)` float32.
@@ -180,15 +180,21 @@ def pixel_values(frame: RGB, side: int) -> Tensor:
         ImageError: not `(H, W, 3)` uint8.
     """
     check_image(frame)
-    return squash(frame, side)
+    return squash_frame(frame, side)
 
 
-def has_memory(folder: str | Path) -> bool:
-    """Whether a saved model's weights hold SAM 2's memory; reads the names of the weights only."""
+def has_memory(source: str | Path) -> bool:
+    """Whether weights hold SAM 2's memory; of a saved folder only their names are read, of an authors' file all."""
     from safetensors import SafetensorError, safe_open
 
+    from glesam.models.sam.original_names import SAM2_MARK
+    from glesam.models.sam.reading import read_checkpoint
     from glesam.weights.folders import WEIGHTS_FILE
 
+    folder = Path(source)
+    if folder.is_file():
+        keys = read_checkpoint(folder)
+        return SAM2_MARK in keys and any(key.startswith(MEMORY_MARK) for key in keys)
     try:
         with safe_open(Path(folder) / WEIGHTS_FILE, framework="pt") as weights:
             return any(key.startswith(MEMORY_MARK) for key in weights.keys())  # noqa: SIM118
@@ -196,11 +202,11 @@ def has_memory(folder: str | Path) -> bool:
         return False
 
 
-def load_memory_model(folder: str | Path, device: str | torch.device = "cpu") -> Any:
-    """Load transformers' `Sam2VideoModel` from a folder, with every key accounted for.
+def load_memory_model(source: str | Path, device: str | torch.device = "cpu") -> Any:
+    """Load transformers' `Sam2VideoModel`, with every key accounted for.
 
     Args:
-        folder: `config.json` and `model.safetensors` in transformers' format.
+        source: folder with `config.json` and `model.safetensors` in transformers' format, or an authors' `.pt` file.
         device: where the weights go.
 
     Raises:
@@ -208,15 +214,23 @@ def load_memory_model(folder: str | Path, device: str | torch.device = "cpu") ->
     """
     from transformers import Sam2VideoConfig, Sam2VideoModel
 
-    state = read_weights(folder)
-    try:
-        model = Sam2VideoModel(Sam2VideoConfig.from_dict(read_config(folder)))
-    except Exception as error:  # transformers' own checks of a config raise many types
-        raise ModelError(f"expected a Sam2VideoConfig in {folder}, got {brief(error)}; use a SAM 2 folder") from error
+    if Path(source).is_file():
+        from glesam.models.sam.original import convert_video, read_checkpoint
+
+        config, state = convert_video(read_checkpoint(source), str(source))
+    else:
+        state = read_weights(source)
+        try:
+            config = Sam2VideoConfig.from_dict(read_config(source))
+        except Exception as error:  # transformers' own checks of a config raise many types
+            raise ModelError(
+                f"expected a Sam2VideoConfig in {source}, got {brief(error)}; use a SAM 2 folder"
+            ) from error
+    model = Sam2VideoModel(config)
     expected = model.state_dict()
     for name, other in (TIED_KEYS, TIED_KEYS[::-1]):
         if other in state and name in expected:
             state.setdefault(name, state[other])
-    check_keys(expected, state, f"{folder} (Sam2VideoModel)")
+    check_keys(expected, state, f"{source} (Sam2VideoModel)")
     model.load_state_dict(state)
     return model.to(device).eval()

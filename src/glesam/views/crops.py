@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from glesam.errors import ConfigError
 from glesam.masks.runs import Box
 
-EDGE = 2
+EDGE = 20
 """A mask that comes this near, in pixels, to an inner edge of a crop is taken to be cut off by it."""
 
 MIN_TILE = 64
@@ -44,8 +44,8 @@ def crop_boxes(size: tuple[int, int], layers: int, overlap_ratio: float) -> Iter
     for layer in range(1, layers + 1):
         count = 2**layer
         overlap = int(overlap_ratio * min(size) * 2 / count)
-        ys, xs = (_cover(length, _part(length, count, overlap), count) for length in size)
-        yield from ((layer, (x0, y0, x1, y1)) for y0, y1 in ys for x0, x1 in xs)
+        ys, xs = (_spans(length, count, overlap) for length in size)
+        yield from ((layer, (x0, y0, x1, y1)) for x0, x1 in xs for y0, y1 in ys)
 
 
 def tile_spans(length: int, tile: int, overlap: float) -> list[tuple[int, int]]:
@@ -61,19 +61,21 @@ def tile_spans(length: int, tile: int, overlap: float) -> list[tuple[int, int]]:
 
 
 def is_cut(box: Box, view: Box, size: tuple[int, int]) -> bool:
-    """Whether a mask's box reaches an edge of its view that is not an edge of the picture."""
+    """Whether a mask's box comes near an edge of its view, and not near the same edge of the picture.
+
+    segment-anything's rule: edges that are at most `EDGE` pixels apart are near. Its boxes end with the last pixel.
+    """
     height, width = size
-    low = (box[i] - view[i] < EDGE and view[i] > 0 for i in (0, 1))
-    high = (view[i] - box[i] < EDGE and view[i] < limit for i, limit in ((2, width), (3, height)))
-    return any(low) or any(high)
+    last = (box[0], box[1], box[2] - 1, box[3] - 1)
+    sides = zip(last, view, (0, 0, width, height), strict=True)
+    return any(abs(at - edge) <= EDGE < abs(at - outer) for at, edge, outer in sides)
 
 
-def _part(length: int, count: int, overlap: int) -> int:
-    """Length of each of `count` spans that together cover `length` and overlap by `overlap`."""
-    return min(length, math.ceil((length + overlap * (count - 1)) / count))
+def _spans(length: int, count: int, overlap: int) -> list[tuple[int, int]]:
+    """`count` spans of one length that cover `length` and overlap by `overlap`; the last may be shorter, or left out.
 
-
-def _cover(length: int, part: int, count: int) -> list[tuple[int, int]]:
-    """`count` spans of one length, spread from the start to the end."""
-    starts = [round(i * (length - part) / (count - 1)) for i in range(count)]
-    return [(start, start + part) for start in starts]
+    They are as segment-anything lays them, except that it fails where nothing is left for the last.
+    """
+    part = math.ceil((overlap * (count - 1) + length) / count)
+    starts = ((part - overlap) * i for i in range(count))
+    return [(start, min(start + part, length)) for start in starts if start < length]

@@ -59,7 +59,13 @@ class Enlarger:
         """Matrices Y `(H, h)` and X `(W, w)`."""
         geometry = self._geometry
         rows, columns = (
-            axis_weights(self._low_size[i], geometry.image_size, geometry.input_size[i], geometry.original_size[i])
+            axis_weights(
+                self._low_size[i],
+                geometry.image_size,
+                geometry.input_size[i],
+                geometry.original_size[i],
+                geometry.direct,
+            )
             for i in (0, 1)
         )
         return rows, columns
@@ -118,7 +124,7 @@ class Enlarger:
         return RunMask.from_array(mask, self._size, corner[1] + self._offset[0], corner[0] + self._offset[1])
 
 
-def axis_weights(low: int, side: int, inside: int, length: int) -> Float:
+def axis_weights(low: int, side: int, inside: int, length: int, direct: bool = False) -> Float:
     """What `ImageGeometry.restore` does along one axis, as a `(length, low)` matrix.
 
     Args:
@@ -126,9 +132,10 @@ def axis_weights(low: int, side: int, inside: int, length: int) -> Float:
         side: pixels of the model's square.
         inside: pixels of the square that the picture takes.
         length: pixels of the picture.
+        direct: without the way by the square.
     """
     cells = torch.eye(low)[None]
-    square = F.interpolate(cells, side, mode="linear", align_corners=False)[..., :inside]
+    square = cells if direct else F.interpolate(cells, side, mode="linear", align_corners=False)[..., :inside]
     restored = F.interpolate(square, length, mode="linear", align_corners=False)
     return np.ascontiguousarray(restored[0].T.numpy())
 

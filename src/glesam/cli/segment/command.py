@@ -88,6 +88,10 @@ def segment(
         bool,
         typer.Option("--everything", help="Segment all there is, without prompts; JSON has segment-anything's keys."),
     ] = False,
+    everything_like: Annotated[
+        str | None,
+        typer.Option(help="With --everything: as this generator does it: segment-anything.", metavar="NAME"),
+    ] = None,
     points_per_side: Annotated[
         int | None, typer.Option(help="With --everything: clicks in each row and column of the grid.", metavar="N")
     ] = None,
@@ -196,7 +200,7 @@ def segment(
     clicked = bool(point or box or prompts)
     derived = derived_wish(like, like_mask, unlike, likeness, feature_cache, start_mask, heat_map, subject)
     derived_fits(derived, clicked or everything, tile, check_prompts and not clicked)
-    settings = everything_settings(everything, clicked, points_per_side, tile)
+    settings = everything_settings(everything, clicked, points_per_side, tile, everything_like)
     without = settings is not None or derived is not None
     wanted = Wanted(None) if without else Wanted.parse(point or [], box or [], prompts)
     wanted = replace(wanted, everything=settings, tile=tile, derived=derived, check=check_prompts)

@@ -12,7 +12,7 @@ from glesam.errors import ConfigError, PromptError
 
 
 def everything_settings(
-    everything: bool, prompted: bool, points_per_side: int | None, tile: int | None
+    everything: bool, prompted: bool, points_per_side: int | None, tile: int | None, like: str | None = None
 ) -> dict[str, Any] | None:
     """Settings of `Predictor.generate` from the options, or None when prompts say what to segment.
 
@@ -24,13 +24,14 @@ def everything_settings(
     from glesam.views.crops import check_tile
 
     if not everything:
-        if points_per_side is not None:
-            raise ConfigError("expected --everything with --points-per-side, got prompts; leave one of them out")
+        if points_per_side is not None or like is not None:
+            option = "--points-per-side" if like is None else "--everything-like"
+            raise ConfigError(f"expected --everything with {option}, got prompts; leave one of them out")
         check_tile(tile)
         return None
     if prompted:
         raise PromptError("expected --everything or prompts, got both; leave --point, --box and --prompts out")
-    given = {"points_per_side": points_per_side, "tile": tile}
+    given = {"points_per_side": points_per_side, "tile": tile, "like": like}
     settings = {name: value for name, value in given.items() if value is not None}
     Options.parse(settings)
     return settings

@@ -90,6 +90,25 @@ def convert(state: Mapping[str, Tensor], source: str) -> Converted:
     raise ModelError(f"expected SAM, SAM 2 or MobileSAM in {source}, got {layout.name}; {advice(layout)}")
 
 
+def convert_video(state: Mapping[str, Tensor], source: str) -> tuple[Any, dict[str, Tensor]]:
+    """As `convert`, for SAM 2 with the memory that tracks objects through clips.
+
+    Returns:
+        A `Sam2VideoConfig`, and the weights under transformers' names.
+
+    Raises:
+        ModelError: see `convert`.
+    """
+    renamed = rename(state, tables.SAM2_RULES + tables.SAM2_MEMORY_RULES, (), source)
+    # What SAM 2.1 has over 2.0.
+    config = transformers.Sam2VideoConfig(
+        vision_config=sam2_config(state, source).vision_config.to_dict(),
+        enable_occlusion_spatial_embedding="no_obj_embed_spatial" in state,
+        enable_temporal_pos_encoding_for_object_pointers="obj_ptr_tpos_proj.weight" in state,
+    )
+    return config, stack_tables(renamed, source)
+
+
 def rename(
     state: Mapping[str, Tensor], rules: tuple[tables.Rule, ...], ignored: tuple[str, ...], source: str
 ) -> dict[str, Tensor]:
@@ -98,7 +117,7 @@ def rename(
     Raises:
         ModelError: keys that nothing matches; they are counted and the first are named.
     """
-    skip = re.compile("|".join(ignored))
+    skip = re.compile("|".join(ignored) or "(?!)")
     compiled = [(re.compile(pattern), new) for pattern, new in rules]
     renamed: dict[str, Tensor] = {}
     unknown = []

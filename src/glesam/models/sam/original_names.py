@@ -122,6 +122,44 @@ SAM2_RULES: tuple[Rule, ...] = (
     *_mask_decoder("sam_mask_decoder", "o_proj"),
 )
 
+_MEMORY_BLOCK = r"memory_attention\.layers\.(\d+)"
+
+SAM2_MEMORY_RULES: tuple[Rule, ...] = (
+    (r"no_mem_pos_enc", "no_memory_positional_encoding"),
+    (r"maskmem_tpos_enc", "memory_temporal_positional_encoding"),
+    (r"no_obj_ptr", "no_object_pointer"),
+    (r"no_obj_embed_spatial", "occlusion_spatial_embedding_parameter"),
+    (r"memory_encoder\.fuser\.layers\.(\d+)\.gamma", r"memory_encoder.memory_fuser.layers.\1.scale"),
+    *_leaves(
+        (rf"{_MEMORY_BLOCK}\.(self_attn|cross_attn_image)\.([qkv])_proj", r"memory_attention.layers.\1.\2.\3_proj"),
+        (rf"{_MEMORY_BLOCK}\.(self_attn|cross_attn_image)\.out_proj", r"memory_attention.layers.\1.\2.o_proj"),
+        (rf"{_MEMORY_BLOCK}\.linear([12])", r"memory_attention.layers.\1.linear\2"),
+        (rf"{_MEMORY_BLOCK}\.norm([1-3])", r"memory_attention.layers.\1.layer_norm\2"),
+        (r"memory_attention\.norm", "memory_attention.layer_norm"),
+        *(
+            (
+                rf"memory_encoder\.mask_downsampler\.encoder\.{3 * i + j}",
+                f"memory_encoder.mask_downsampler.layers.{i}.{name}",
+            )
+            for i in range(4)
+            for j, name in enumerate(("conv", "layer_norm"))
+        ),
+        (r"memory_encoder\.mask_downsampler\.encoder\.12", "memory_encoder.mask_downsampler.final_conv"),
+        (r"memory_encoder\.pix_feat_proj", "memory_encoder.feature_projection"),
+        (r"memory_encoder\.fuser\.layers\.(\d+)\.dwconv", r"memory_encoder.memory_fuser.layers.\1.depthwise_conv"),
+        (r"memory_encoder\.fuser\.layers\.(\d+)\.norm", r"memory_encoder.memory_fuser.layers.\1.layer_norm"),
+        (
+            r"memory_encoder\.fuser\.layers\.(\d+)\.pwconv([12])",
+            r"memory_encoder.memory_fuser.layers.\1.pointwise_conv\2",
+        ),
+        (r"memory_encoder\.out_proj", "memory_encoder.projection"),
+        (r"mask_downsample", "mask_downsample"),
+        (r"obj_ptr_tpos_proj", "temporal_positional_encoding_projection_layer"),
+    ),
+    *_mlp3(r"obj_ptr_proj", "object_pointer_proj"),
+)
+"""The memory that tracks objects through a clip."""
+
 SAM_IGNORED: tuple[str, ...] = (r"pixel_mean", r"pixel_std")
 """Constants of normalisation, which `preprocess` holds."""
 

@@ -8,10 +8,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
-from glesam.models.base import PADDING_LABEL, Embedding, ImageGeometry, PromptTensors
+from glesam.models.base import Embedding, ImageGeometry, PromptTensors
 from glesam.models.sam.base import IMAGENET_MEAN, IMAGENET_STD, WrappedModel, check_image
+
+LOGIT_LIMIT = 32.0
+"""The authors cut low-resolution logits to this before they give them out; masks are made of the uncut ones."""
 
 
 class Sam2Promptable(WrappedModel):
@@ -48,7 +52,8 @@ class Sam2Promptable(WrappedModel):
         """
         original_size = check_image(image)
         square = (self.image_size, self.image_size)
-        return squash(image, self.image_size), ImageGeometry(original_size, square, self.image_size)
+        geometry = ImageGeometry(original_size, square, self.image_size, direct=True, limit=LOGIT_LIMIT)
+        return squash(image, self.image_size), geometry
 
     def encode(self, pixel_values: Tensor) -> Embedding:
         """Encode `(B, 3, S, S)` pixel values.
@@ -65,13 +70,11 @@ class Sam2Promptable(WrappedModel):
         return Embedding(latent, (decoder.conv_s0(stride4), decoder.conv_s1(stride8)))
 
     def _encode_prompts(self, prompts: PromptTensors) -> tuple[Tensor | None, Tensor]:
-        """Embed prompts; a mask alone gets one padded point, as `Sam2Model` adds it."""
-        if prompts.point_coords is None and prompts.boxes is None:
-            rows, count = prompts.shape
-            points = torch.zeros(rows, count, 1, 2, device=self.device)
-            labels = torch.full((rows, count, 1), PADDING_LABEL, device=self.device)
-            prompts = PromptTensors(points, labels, mask_input=prompts.mask_input)
-        return super()._encode_prompts(prompts)
+        """Embed prompts; a mask alone has no token, as in the authors' predictor (`Sam2Model` adds two of padding)."""
+        sparse, dense = super()._encode_prompts(prompts)
+        if sparse is None:
+            sparse = dense.new_zeros(*prompts.shape, 0, dense.shape[1])
+        return sparse, dense
 
     def _decode_masks(
         self,
@@ -97,6 +100,15 @@ class Sam2Promptable(WrappedModel):
 def squash(image: npt.NDArray[np.uint8], side: int) -> Tensor:
     """Pixel values `(1, 3, side, side)` of a checked `(H, W, 3)` uint8 picture; see `Sam2Promptable.preprocess`."""
     pixels = torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float() / 255
-    pixels = F.interpolate(pixels, (side, side), mode="bilinear", align_corners=False, antialias=True)
+    return _normalise(F.interpolate(pixels, (side, side), mode="bilinear", align_corners=False, antialias=True))
+
+
+def squash_frame(frame: npt.NDArray[np.uint8], side: int) -> Tensor:
+    """The same for a frame of a clip: the authors' loader of frames resizes uint8 by Pillow's bicubic filter."""
+    resized = np.asarray(Image.fromarray(frame).resize((side, side), Image.Resampling.BICUBIC))
+    return _normalise(torch.from_numpy(resized.copy()).permute(2, 0, 1)[None].float() / 255)
+
+
+def _normalise(pixels: Tensor) -> Tensor:
     mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
     return (pixels - mean) / std

@@ -1,0 +1,73 @@
+"""What a checkpoint is: the variant by its keys, the file by its digest, and whether glesam reads it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from glesam.common.files import sha256
+from glesam.errors import ModelError
+from glesam.models.registry import load_model, presets
+from glesam.models.sam.layouts import advice, recognise
+from glesam.models.sam.reading import read_checkpoint
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What was found out about a file.
+
+    Attributes:
+        variant: name of the layout, or "unknown".
+        tensors: number of tensors.
+        parameters: number of values in them.
+        released: name of the preset whose file this is, byte for byte; None for another.
+        problem: why glesam does not read it and what to do instead; empty if it does.
+    """
+
+    variant: str
+    tensors: int
+    parameters: int
+    released: str | None
+    problem: str
+
+    @property
+    def readable(self) -> bool:
+        """Whether `load_model` takes the file."""
+        return not self.problem
+
+    def lines(self) -> list[str]:
+        """The same as text."""
+        origin = f"the authors' file of {self.released}" if self.released else "no file whose digest is known here"
+        verdict = f"not read by glesam: {self.problem}" if self.problem else "read by glesam; every key fits"
+        return [
+            f"variant: {self.variant}",
+            f"holds:   {self.tensors} tensors, {self.parameters / 1e6:.1f} M values",
+            f"is:      {origin}",
+            f"use:     {verdict}",
+        ]
+
+
+def check_file(path: str | Path) -> Checked:
+    """Look at a checkpoint; one that glesam reads is loaded to see that every key fits.
+
+    Raises:
+        ModelError: there is no such file, or it holds no weights.
+    """
+    if not Path(path).is_file():
+        raise ModelError(f"expected a checkpoint at {path}, got no such file; check the path")
+    state = read_checkpoint(path)
+    layout = recognise(state)
+    problem = advice(layout) if layout is None or layout.instead else ""
+    if not problem:
+        try:
+            load_model(path)
+        except ModelError as error:
+            problem = str(error)
+    digest = sha256(Path(path))
+    return Checked(
+        layout.name if layout else "unknown",
+        len(state),
+        sum(tensor.numel() for tensor in state.values()),
+        next((preset.name for preset in presets() if preset.sha256 == digest), None),
+        problem,
+    )
