@@ -482,7 +482,7 @@ def test_same_as_transformers_own_pipeline(tmp_path: Path) -> None:
     vision |= {"image_size": 64, "window_size": 3, "global_attn_indexes": [1], "num_pos_feats": 16}
     vision |= {"initializer_range": 0.2}
     prompt = {"hidden_size": 32, "image_size": 64}
-    decoder = {"hidden_size": 32, "mlp_dim": 48, "iou_head_hidden_dim": 40}
+    decoder = {"hidden_size": 32, "mlp_dim": 48, "iou_head_hidden_dim": 40, "layer_norm_eps": 1e-5}
     theirs = SamModel(SamConfig(vision_config=vision, prompt_encoder_config=prompt, mask_decoder_config=decoder)).eval()
     theirs.save_pretrained(tmp_path)
     image = photo(45, 70)
