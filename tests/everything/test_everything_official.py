@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from models_tiny import sam_tiny
 from scipy import ndimage
 
 from glesam.errors import ConfigError
@@ -19,9 +18,6 @@ from glesam.models.base import Embedding, MaskOutput, PromptTensors
 from glesam.models.sam.sam import SamPromptable
 from glesam.predict.predictor import Predictor
 from glesam.views.crops import crop_boxes, is_cut
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
-from models_tiny import sam_tiny
 
 IMAGE = np.random.default_rng(3).integers(0, 256, (110, 150, 3), np.uint8)
 THRESHOLDS = {"pred_iou_thresh": 0.1, "stability_score_thresh": 0.35, "box_nms_thresh": 0.9, "crop_nms_thresh": 0.8}

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from heads_original import HQDecoder, original_hq, original_robust
 from models_original import OriginalSam, OriginalSam2
 from models_tiny import randomise, sam_tiny, sam_tiny_config
 from safetensors.torch import save_file
@@ -47,15 +48,22 @@ def mobile() -> State:
     return {key: torch.zeros(value.shape) for key, value in shapes.items()}
 
 
+def hq(base: State, prefix: str, sam2: bool, early: int | None) -> State:
+    """A full-size file with the decoder of HQ-SAM in the place of its own."""
+    with torch.device("meta"):
+        shapes = HQDecoder(256, 2048, 256, sam2, 1e-5, early).state_dict()
+    return base | {prefix + key: torch.zeros(value.shape) for key, value in shapes.items()}
+
+
+def hq2() -> dict[str, State]:
+    """Its decoder reads no early feature."""
+    return {"model": hq(sam2("2.1"), "sam_mask_decoder.", True, None)}
+
+
 def some(*keys: str) -> State:
     return {key: torch.zeros(2, 2) for key in keys}
 
 
-HQ = some("mask_decoder.hf_token.weight", "mask_decoder.hf_mlp.layers.0.weight")
-    "mask_decoder.hf_token.weight", "mask_decoder.hf_mlp.layers.0.weight", "mask_decoder.compress_vit_feat.0.weight"
-)
-HQ2 = some("sam_mask_decoder.hf_token.weight", "sam_mask_decoder.hf_mlp.layers.0.weight")
-ROBUST = some("mask_decoder.custom_robust_token.weight", "mask_decoder.robust_mlp.layers.0.weight")
 EFFICIENT = some(
     "image_encoder.patch_embed.proj.weight",
     "image_encoder.blocks.0.attn.qkv.weight",
@@ -63,8 +71,6 @@ EFFICIENT = some(
 )
 EDGE = some("image_encoder.features.0.0.c.weight", "image_encoder.neck.0.weight", "mask_decoder.iou_token.weight")
 EDGETAM = some("image_encoder.trunk.body.stem.conv1.c.weight", "spatial_perceiver.latents")
-    "image_encoder.trunk.body.stem.conv1.c.weight", "spatial_perceiver.latents", "sam_mask_decoder.iou_token.weight"
-)
 SAM3 = some("detector.backbone.vision_backbone.trunk.patch_embed.proj.weight", "tracker.maskmem_tpos_enc")
 LORA = some("unet.mid_block.attentions.0.proj_in.lora_A.weight", "unet.mid_block.attentions.0.proj_in.lora_B.weight")
 
@@ -88,10 +94,10 @@ FILES: dict[str, tuple[str, Callable[[], Any]]] = {
         "model.safetensors",
         lambda: {k: v for k, v in sam_tiny().state_dict().items() if "shared_embedding" not in k},
     ),
-    "`sam_hq_vit_{b,l,h}.pth`": ("sam_hq_vit_b.pth", lambda: sam() | HQ),
-    "`sam_hq_vit_tiny.pth`": ("sam_hq_vit_tiny.pth", lambda: mobile() | HQ),
-    "`sam2.1_hq_hiera_large.pt`": ("sam2.1_hq_hiera_large.pt", lambda: {"model": sam2("2.1") | HQ2}),
-    "`robustsam_checkpoint_*.pth`": ("robustsam_checkpoint_b.pth", lambda: sam() | ROBUST),
+    "`sam_hq_vit_{b,l,h}.pth`": ("sam_hq_vit_b.pth", lambda: original_hq().state_dict()),
+    "`sam_hq_vit_tiny.pth`": ("sam_hq_vit_tiny.pth", lambda: hq(mobile(), "mask_decoder.", False, 160)),
+    "`sam2.1_hq_hiera_large.pt`": ("sam2.1_hq_hiera_large.pt", hq2),
+    "`robustsam_checkpoint_*.pth`": ("robustsam_checkpoint_b.pth", lambda: original_robust().state_dict()),
     "`pytorch_lora_weights.safetensors`": ("pytorch_lora_weights.safetensors", lambda: LORA),
     "`edgetam.pt`": ("edgetam.pt", lambda: {"model": EDGETAM}),
     "`efficient_sam_vit{t,s}.pt`": ("efficient_sam_vitt.pt", lambda: {"model": EFFICIENT}),

@@ -124,7 +124,7 @@ class HeadedModel(PromptableModel):
                 f"{base.family} with {given or 'none'}; use the model that the head was made for"
             )
         self.base, self.head = base, head
-        self.image_size, self.side_step = base.image_size, base.side_step
+        self.image_size, self.side_step, self.cuts_boxes = base.image_size, base.side_step, base.cuts_boxes
         self._fused: tuple[weakref.ref[Tensor], object, Tensor | None] | None = None
         self.eval()
 

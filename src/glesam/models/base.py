@@ -206,7 +206,7 @@ class PromptableModel(nn.Module, ABC):
     image_size: int
     side_step: int | None = None
     """Sides of the encoder's input come in multiples of this, up to `image_size`; None takes whole squares alone."""
-    cuts_boxes: ClassVar[bool] = True
+    cuts_boxes: bool = True
     """Whether boxes that reach over the edge are cut at it before the model sees them."""
     takes_crops: ClassVar[bool] = False
     """Whether `decode_all` knows of an `origin`: training on crops that lie anywhere in the frame."""

@@ -37,7 +37,7 @@ class WrappedModel(PromptableModel):
 
     architecture: ClassVar[str]
     config_class: ClassVar[str]
-    cuts_boxes: ClassVar[bool] = False
+    cuts_boxes: bool = False
     video_only_keys: ClassVar[tuple[str, ...]] = ()
     """Prefixes of keys for tracking in video, which repositories for images and video hold besides."""
 
