@@ -1,4 +1,4 @@
-# `make demo` and `make test` do all the set-up themselves on a fresh machine with Python >= 3.10.
+# `make demo` and `make test` do all the set-up themselves on a fresh machine with Python 3.11 to 3.13.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin

@@ -138,3 +138,25 @@ def test_unknown_addresses_are_counted_together(make_client: MakeClient) -> None
     assert 'method="GET",path="other",status="404"} 20' in text
     assert 'method="GET",path="/static",status="404"} 20' in text
     assert "nothing" not in text
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site", "Content-Type": "text/plain"},
+    ],
+)
+def test_pages_of_other_origins_change_nothing(client: TestClient, headers: dict[str, str]) -> None:
+    answer = client.post("/v1/embed", content=encoded(1), headers=headers)
+    assert answer.status_code == 403
+    assert "another page" in answer.json()["error"]
+
+
+def test_the_own_page_and_programs_are_served(client: TestClient) -> None:
+    own = {"Origin": "http://localhost", "Host": "localhost", "Sec-Fetch-Site": "same-origin"}
+    for headers in ({}, own):
+        assert client.post("/v1/embed", content=encoded(1), headers=headers).status_code == 200

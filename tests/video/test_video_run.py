@@ -21,6 +21,7 @@ from glesam.video.frames import VideoSource, is_video, open_video
 from glesam.video.journal import is_complete, read_frames, to_masks
 from glesam.video.propagate import MaskPropagation, Settings
 from glesam.video.run import ClipOutputs, ClipTask, segment_video
+from glesam.video.writers import overlay_video
 from synthetic_clip import SyntheticClip
 
 CLIP = SyntheticClip(320, 180, period=120)
@@ -263,3 +264,63 @@ def test_a_camera_ends_properly_with_ctrl_c(monkeypatch: pytest.MonkeyPatch, pro
     assert report.frames == 7
     assert is_complete(tmp_path / "c.mask.jsonl")
     assert frame_count(tmp_path / "c.overlay.mp4") == 7
+
+
+def _clip(path, frames=12):
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 10, (64, 48))
+    for index in range(frames):
+        writer.write(np.full((48, 64, 3), 20 * index % 256, np.uint8))
+    writer.release()
+    return path
+
+
+def test_a_clip_whose_name_is_no_utf8_is_read(tmp_path):
+    _clip(tmp_path / "c.mp4").rename(tmp_path / os.fsdecode(b"c\xff.mp4"))
+    assert len(list(open_video(tmp_path / os.fsdecode(b"c\xff.mp4")).frames())) == 12
+
+
+def test_frames_have_their_own_times(tmp_path):
+    times = [seconds for _, seconds, _ in open_video(_clip(tmp_path / "c.mp4")).timed_frames()]
+    np.testing.assert_allclose(times, np.arange(12) / 10, atol=1e-3)
+
+
+def test_times_of_a_clip_of_variable_rate_are_its_timestamps(tmp_path):
+    av = pytest.importorskip("av")
+    from fractions import Fraction
+
+    stamps = [0, 100, 200, 1000, 3000]
+    with av.open(str(tmp_path / "v.mp4"), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.codec_context.time_base = 64, 48, Fraction(1, 1000)
+        for stamp in stamps:
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 90, np.uint8), "rgb24")
+            frame.pts, frame.time_base = stamp, Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    times = [seconds for _, seconds, _ in open_video(tmp_path / "v.mp4").timed_frames()]
+    np.testing.assert_allclose(times, np.array(stamps) / 1000, atol=2e-3)
+
+
+def test_an_overlay_without_its_index_is_not_kept(tmp_path, monkeypatch):
+    source = open_video(_clip(tmp_path / "c.mp4"))
+
+    class Full:
+        """A writer whose disk is full."""
+
+        def __init__(self, *_):
+            pass
+
+        def isOpened(self):  # noqa: N802
+            return True
+
+        def write(self, _):
+            pass
+
+        def release(self):
+            pass
+
+    monkeypatch.setattr(cv2, "VideoWriter", type("W", (Full,), {"fourcc": staticmethod(lambda *_: 0)}))
+    with pytest.raises(ImageError, match="is the disk full"), overlay_video(tmp_path / "o.mp4", source) as overlay:
+        overlay.add(np.zeros((48, 64, 3), np.uint8), None)
+    assert not (tmp_path / "o.mp4").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["c.mp4"]

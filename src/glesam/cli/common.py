@@ -5,7 +5,9 @@ Exit status (design, section 3): 0 done, 1 some inputs failed, 2 wrong use, 130 
 
 from __future__ import annotations
 
+import errno
 import functools
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum
@@ -14,6 +16,7 @@ from typing import Any, ParamSpec, TypeVar
 import typer
 from rich.console import Console
 
+from glesam.common.documents import shown
 from glesam.errors import ConfigError, GlesamError, ModelError, PromptError
 
 P = ParamSpec("P")
@@ -41,11 +44,13 @@ class Enhance(str, Enum):
 
 def describe(error: BaseException) -> str:
     """Say an error in one line, without its type; an `OSError` with its file and reason."""
-    if isinstance(error, OSError) and error.filename is not None:
-        text = f"{error.filename}: {error.strerror or error}"
+    if isinstance(error, OSError) and error.strerror:
+        place = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+        cure = "; free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+        text = f"{place}{error.strerror}{cure}"
     else:
         text = str(error) or type(error).__name__
-    return " ".join(text.splitlines())
+    return shown(" ".join(text.splitlines()))
 
 
 def status_of(error: BaseException) -> int:
@@ -54,8 +59,8 @@ def status_of(error: BaseException) -> int:
 
 
 def warn(text: str) -> None:
-    """Print one line on stderr; a live progress bar moves out of its way."""
-    typer.echo(" ".join(text.splitlines()), err=True)
+    """Print one line on stderr, without what a terminal would act on; a live progress bar moves out of its way."""
+    typer.echo(shown(" ".join(text.splitlines())), err=True)
 
 
 def fail(text: str, status: int = FAILED) -> typer.Exit:

@@ -13,6 +13,7 @@ from glesam.errors import ConfigError
 if TYPE_CHECKING:
     from glesam.serve.settings import ServerSettings
 
+_LARGEST = 100_000
 _MEGABYTE = 2**20
 
 
@@ -64,6 +65,11 @@ def serve(
     _need_extra()
     from glesam.serve.settings import ServerSettings
 
+    for option, value in (("--max-megabytes", max_megabytes), ("--max-megapixels", max_megapixels)):
+        if not 0 < value < _LARGEST:  # also false for NaN
+            raise ConfigError(
+                f"expected {option} above 0 and below {_LARGEST}, got {value}; leave it out for a default"
+            )
     settings = ServerSettings(
         model=model,
         device=device,

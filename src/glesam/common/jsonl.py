@@ -35,6 +35,6 @@ def records(path: str | Path, skip_broken: bool = False) -> Iterator[Any]:
                 continue
             try:
                 yield json.loads(text)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 if not skip_broken:
                     raise ValueError(f"line {number}: {error}") from error

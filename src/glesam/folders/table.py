@@ -101,7 +101,7 @@ def read_csv(path: str | Path) -> list[Row]:
         DataError: the file is no such table; names the line.
         OSError: the file cannot be read.
     """
-    return read_csv_text(Path(path).read_bytes().decode("utf-8", errors="replace"), str(path))
+    return read_csv_text(Path(path).read_bytes().decode("utf-8", errors="surrogateescape"), str(path))
 
 
 def read_csv_text(text: str, name: str) -> list[Row]:

@@ -100,9 +100,16 @@ def _expand(item: str, recursive: bool, exclude: Sequence[str]) -> list[ImageSou
 def _of_folder(folder: Path, recursive: bool, exclude: Sequence[str]) -> list[ImageSource]:
     """Pictures in a folder, sorted by relative path."""
     paths: list[Path] = []
-    for root, folders, files in os.walk(folder, onerror=_refuse):
+    seen: set[str] = set()
+    for root, folders, files in os.walk(folder, onerror=_refuse, followlinks=True):
+        place = os.path.realpath(root)
+        if place in seen:  # a link to a folder that was visited, perhaps one above
+            folders.clear()
+            continue
+        seen.add(place)
         folders[:] = [f for f in folders if recursive and not f.startswith(".")]
-        paths += [Path(root, f) for f in files if _is_picture(f, exclude)]
+        # Regular files only: reading a pipe would wait for ever.
+        paths += [Path(root, f) for f in files if _is_picture(f, exclude) and os.path.isfile(Path(root, f))]
     if not paths:
         hint = "" if recursive else ", or ask for sub-folders too"
         raise ImageError(f"expected pictures in the folder {folder}, found none ({_listing()}); name another{hint}")

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from glesam import images
+from glesam.common.messages import hint
 from glesam.enhance.pipeline import Restoration, shrink
 from glesam.errors import ConfigError, ImageError, ModelError, PromptError
 from glesam.everything.calls import EverythingCalls
@@ -256,6 +257,7 @@ class Predictor(EverythingCalls, DerivedCalls, Looks):
         tile: int | None = None,
         obey: bool = True,
         start: Masks | None = None,
+        **unknown: Any,
     ) -> Masks:
         """Segment N objects of the current picture.
 
@@ -271,14 +273,17 @@ class Predictor(EverythingCalls, DerivedCalls, Looks):
             tile: for big pictures, look at each object in a window of at least so many pixels; see docs/everything.md.
             obey: with `refine="auto"`, a positive click is inside of its mask and a negative one outside, also where
                 the decoder did not follow; False is for clicks that are guesses.
+            **unknown: refused with the name that was meant.
 
         Returns:
             Masks at the picture's size, in the order of the prompts.
 
         Raises:
             ImageError: no picture is set.
-            PromptError: prompts that do not fit together or do not fit the picture.
+            PromptError: prompts that do not fit together or do not fit the picture, or an argument of another name.
         """
+        if unknown:
+            raise PromptError(_unknown_argument(next(iter(unknown))))
         picture = self._picture()
         if start is not None:
             mask_input = start_logits(start, mask_input)
@@ -505,3 +510,20 @@ def _dtype(name: str) -> torch.dtype:
     if name not in DTYPES:
         raise ConfigError(f"expected a dtype of {', '.join(DTYPES)}, got {name!r}; name one of these")
     return DTYPES[name]
+
+
+_OTHER_NAMES = {
+    "box": "boxes",
+    "point_coords": "points",
+    "point": "points",
+    "point_labels": "labels",
+    "label": "labels",
+}
+"""What arguments are called elsewhere, and here."""
+
+
+def _unknown_argument(name: str) -> str:
+    """The message for an argument that is not known."""
+    known = ("prompts", "points", "labels", "boxes", "mask_input", "multimask", "tile", "obey", "start")
+    cure = f"did you mean {_OTHER_NAMES[name]!r}?" if name in _OTHER_NAMES else hint(name, known)
+    return f"expected arguments of predict, got {name!r}; {cure}"

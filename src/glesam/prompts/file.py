@@ -58,7 +58,7 @@ def read_prompts_file(path: str | os.PathLike[str]) -> dict[str, Prompts]:
         PromptError: unreadable, no JSON, an unknown key or a bad value; names file, image, object and key.
     """
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"), object_pairs_hook=_unique)
+        content = json.loads(Path(path).read_text(encoding="utf-8-sig"), object_pairs_hook=_unique)
         pictures = _FILE.validate_python(content)
     except OSError as error:
         raise PromptError(f"expected a prompts file, cannot read {path} ({error.strerror}); check the path") from error

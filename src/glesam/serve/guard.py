@@ -86,6 +86,7 @@ class Guard:
         headers = Headers(scope=scope)
         try:
             self._check_host(headers)
+            _check_origin(scope["method"], headers)
             self._check_token(scope["path"], headers)
             self._check_length(scope["path"], headers)
         except RefusalError as refusal:
@@ -198,6 +199,23 @@ async def _skip(receive: Receive, limit: int) -> None:
         message = await receive()
         seen += len(message.get("body", b""))
         more = message.get("more_body", False)
+
+
+def _check_origin(method: str, headers: Headers) -> None:
+    """Refuse what a page of another origin asks for: browsers send such requests along, though not their answers.
+
+    Browsers name the asking page in `Sec-Fetch-Site` and, for all but plain reading, in `Origin` (Fetch standard);
+    other clients send neither.
+    """
+    if method in ("GET", "HEAD"):
+        return
+    origin = headers.get("origin")
+    foreign = origin is not None and urlsplit(origin).netloc.lower() != headers.get("host", "").lower()
+    if foreign or headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+        raise RefusalError(
+            403, "expected a request from the server's own page or from a program, got one from another page; call it "
+            "from a program",
+        )  # fmt: skip
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

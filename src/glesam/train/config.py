@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from glesam.common.documents import expect_object, read_json, shown
 from glesam.common.files import write_text
 from glesam.common.messages import hint
 from glesam.errors import ConfigError
@@ -38,17 +38,17 @@ class StageConfig(BaseModel):
 
     data: dict[str, float] = Field(default_factory=dict)
     val: str | None = None
-    seed: int = 0
-    lr: float = 8e-4
+    seed: int = Field(default=0, ge=0)
+    lr: float = Field(default=8e-4, gt=0, allow_inf_nan=False)
     weight_decay: float = 0.05
-    warmup: int = 200
+    warmup: int = Field(default=200, ge=0)
     hold: float = Field(default=0.0, ge=0, le=1)
-    clip: float = 1.0
-    ema: float = 0.999
+    clip: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    ema: float = Field(default=0.999, ge=0, le=1)
     save_minutes: float = 5.0
     val_minutes: float = 15.0
-    val_images: int = 60
-    workers: int = 1
+    val_images: int = Field(default=60, ge=1)
+    workers: int = Field(default=1, ge=0)
 
 
 class Phase(BaseModel):
@@ -104,8 +104,8 @@ class BaseConfig(StageConfig):
         Phase(image_size=256, batch_size=16, steps=2500, scale=(0.4, 1.2)),
         Phase(image_size=384, batch_size=12, steps=1200, scale=(0.5, 1.4)),
     )
-    prompts: int = 3
-    slots: int = 7
+    prompts: int = Field(default=3, ge=1)
+    slots: int = Field(default=7, ge=1)
     paste: float = 0.5
     refine: float = 0.25
     drop_path: float = 0.1
@@ -131,10 +131,8 @@ def read_config(kind: type[ConfigType], path: str | Path | None, overrides: dict
     """
     values: dict[str, Any] = {}
     if path is not None:
-        try:
-            values = json.loads(Path(path).read_text("utf-8"))
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"expected a JSON file of training options at {path}, got: {error}") from error
+        what = "a JSON file of training options"
+        values = expect_object(read_json(path, ConfigError, what=what), shown(path), ConfigError)
     values.update({k: v for k, v in overrides.items() if v is not None})
     try:
         return kind.model_validate(values)

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from glesam.common.documents import expect_object, one_line, read_json
 from glesam.common.files import atomic_path
-from glesam.errors import ConfigError
+from glesam.errors import ConfigError, DataError
 from glesam.train.config import StageConfig, write_config
 
 
@@ -118,7 +119,7 @@ class Trainer:
 
     def _load(self, checkpoint: Path) -> None:
         """Restore weights, moving average, optimiser and step."""
-        stored = json.loads((self.out / "config.json").read_text("utf-8"))
+        stored = expect_object(read_json(self.out / "config.json", ConfigError), f"{self.out}/config.json", ConfigError)
         current = json.loads(self.stage.config.model_dump_json())
         changed = sorted(k for k in current if stored.get(k) != current[k])
         if changed:
@@ -126,10 +127,15 @@ class Trainer:
                 f"expected the configuration of the run in {self.out}, got other values for {', '.join(changed)}; "
                 "resume with the run's config.json or choose another --out"
             )
-        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        state = _read_state(checkpoint)
         fill(self.stage.objective.model, state["model"], self.frozen, self.out)  # type: ignore[arg-type]
         fill(self.ema, state["ema"], self.frozen, self.out)
-        self.optimizer.load_state_dict(state["optimizer"])
+        try:
+            self.optimizer.load_state_dict(state["optimizer"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ConfigError(
+                f"expected the optimiser's state in {checkpoint}, got another ({one_line(error)}); start anew"
+            ) from error
         self.step = int(state["step"])
 
     def run(self) -> dict[str, float]:
@@ -224,8 +230,14 @@ class Trainer:
             "ema": {k: v for k, v in self.ema.state_dict().items() if k not in self.frozen},
             "optimizer": self.optimizer.state_dict(),
         }
-        with atomic_path(self.out / CHECKPOINT) as temporary:
-            torch.save(state, temporary)
+        try:
+            with atomic_path(self.out / CHECKPOINT) as temporary:
+                torch.save(state, temporary)
+        except (RuntimeError, OSError) as error:  # torch's writer raises RuntimeError on a full disk
+            raise DataError(
+                f"expected to write {self.out / CHECKPOINT}, got '{one_line(error)}'; free some space, the checkpoint "
+                "from before is still there"
+            ) from error
 
     def _log(self, values: dict[str, float]) -> None:
         """Append to `log.jsonl`, and to TensorBoard."""
@@ -243,6 +255,24 @@ class Trainer:
 
             self._board = SummaryWriter(self.out / "tensorboard")
         return self._board
+
+
+def _read_state(checkpoint: Path) -> dict[str, Any]:
+    """Read a checkpoint.
+
+    Raises:
+        ConfigError: it is damaged.
+    """
+    try:
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        kinds = {"step": int, "model": dict, "ema": dict, "optimizer": dict}
+        if isinstance(state, dict) and all(isinstance(state[part], kind) for part, kind in kinds.items()):
+            return state
+        raise ValueError("another content")
+    except Exception as error:  # torch's reader raises many types on foreign bytes
+        raise ConfigError(
+            f"expected a checkpoint in {checkpoint}, it is damaged ({one_line(error)}); delete it to start anew"
+        ) from error
 
 
 def fill(model: nn.Module, state: dict[str, Tensor], frozen: Collection[str], run: Path) -> None:

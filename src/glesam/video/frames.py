@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from glesam.common.files import plain_path, sha256
 from glesam.errors import ImageError
 from glesam.images.pixels import RGB
 
@@ -46,14 +47,29 @@ class VideoSource:
         """Whether frames that have passed are gone."""
         return isinstance(self.place, int)
 
+    def fingerprint(self) -> str | None:
+        """Digest of the clip's file; None for a camera.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        return None if isinstance(self.place, int) else sha256(self.place)
+
     def frames(self, start: int = 0) -> Iterator[tuple[int, RGB]]:
+        """Read frame after frame, as `timed_frames` does, without their times."""
+        for index, _, pixels in self.timed_frames(start):
+            yield index, pixels
+
+    def timed_frames(self, start: int = 0) -> Iterator[tuple[int, float, RGB]]:
         """Read frame after frame; one is in memory at a time.
 
         Args:
             start: first frame to give. Those before are decoded and dropped, since seeking is exact in few formats.
 
         Yields:
-            Number of the frame, from 0, and its `(H, W, 3)` uint8 RGB pixels.
+            Number of the frame, from 0, its time in seconds, and its `(H, W, 3)` uint8 RGB pixels. The time is the
+            frame's own timestamp, which in clips of variable rate is not its number over the rate; where the source
+            gives none, it is that.
 
         Raises:
             ImageError: the source cannot be opened, or a frame has another size than the first.
@@ -61,8 +77,9 @@ class VideoSource:
         import cv2
 
         with _opened(self.place, self.name) as capture:
-            index = 0
+            index, before = 0, -1.0
             while index < start and capture.grab():
+                before = _seconds(capture, index, before, self.fps)
                 index += 1
             while index >= start:
                 found, pixels = capture.read()
@@ -73,8 +90,19 @@ class VideoSource:
                         f"expected frames of {self.width}x{self.height} in {self.name}, got "
                         f"{pixels.shape[1]}x{pixels.shape[0]} at frame {index}; convert the clip to one size"
                     )
-                yield index, np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)
+                before = _seconds(capture, index, before, self.fps)
+                yield index, before, np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)
                 index += 1
+
+
+def _seconds(capture: Any, index: int, before: float, fps: float) -> float:
+    """Time of the frame that was read last: its timestamp, where the source gives ones that rise."""
+    import cv2
+
+    stamp = float(capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000
+    return (
+        stamp if stamp > before and (stamp > 0 or index == 0) else max(index / fps, before + 1 / fps if index else 0.0)
+    )
 
 
 def is_video(text: str) -> bool:
@@ -115,7 +143,9 @@ def _opened(place: str | int, name: str) -> Iterator[Any]:
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     import cv2
 
-    capture = cv2.VideoCapture(place)
+    with ExitStack() as stack:
+        # OpenCV dies by a name that is not UTF-8.
+        capture = cv2.VideoCapture(place if isinstance(place, int) else str(stack.enter_context(plain_path(place))))
     try:
         if not capture.isOpened():
             kind = "a camera that is connected and free" if isinstance(place, int) else "a clip that OpenCV can open"

@@ -125,8 +125,11 @@ class ClipJournal:
                 f"expected {self.path} to be of the same clip, prompts and model, it is of others; finish it with "
                 "those, choose another -o, or give --overwrite"
             )
-        content = torch.load(self._memory, map_location="cpu", weights_only=True)
-        return Checkpoint(content["frame"], content["length"], content["state"])
+        try:
+            content = torch.load(self._memory, map_location="cpu", weights_only=True)
+            return Checkpoint(content["frame"], content["length"], content["state"])
+        except Exception:  # torch's reader raises many types on an empty or damaged file; the clip is done anew
+            return None
 
 
 def entries_of(masks: Masks) -> list[dict[str, Any]]:
@@ -160,6 +163,16 @@ def is_complete(path: str | Path) -> bool:
     with file.open("rb") as stream:
         stream.seek(max(0, file.stat().st_size - 64))
         return any(line.startswith(b'{"end":') for line in stream.read().splitlines()[-1:])
+
+
+def file_of(path: str | Path) -> str | None:
+    """Digest of the clip that a journal is of; None where it says none."""
+    try:
+        with Path(path).open("rb") as stream:
+            found = json.loads(stream.readline())["video"]["file"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return found if isinstance(found, str) else None
 
 
 def to_masks(entries: list[dict[str, Any]], size: tuple[int, int]) -> Masks:

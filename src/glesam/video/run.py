@@ -37,6 +37,10 @@ class ClipOutputs:
     overlay: Path | None = None
     coco: Path | None = None
 
+    def missing(self) -> list[Path]:
+        """Files and folders asked for that are not there."""
+        return [path for path in (self.masks, self.overlay, self.coco) if path is not None and not path.exists()]
+
 
 @dataclass(frozen=True)
 class ClipTask:
@@ -65,6 +69,8 @@ class ClipTask:
             for name, array in arrays.items()
         }
         video = {"name": self.source.name, "width": self.source.width, "height": self.source.height}
+        if (digest := self.source.fingerprint()) is not None:
+            video["file"] = digest
         return {"video": video, "frame": self.frame, "prompts": prompts, "info": self.info}
 
 
@@ -152,9 +158,10 @@ class _Run:
                 raise ImageError(
                     f"expected a frame {prompted} in {source.name}, it ends before; choose an earlier --frame"
                 )
-        self._journal.finish(following - prompted)
         if self._outputs.coco is not None:
+            self._journal.flush()
             write_coco(self._outputs.coco, self._outputs.journal, source, self._task.info)
+        self._journal.finish(following - prompted)  # last: a journal that is complete says that all is there
         return ClipReport(following - prompted, self._done, self._seen, time.perf_counter() - start)
 
     def _frames(self, first: int, overlay: OverlayVideo | None, stop: threading.Event) -> int:
@@ -162,10 +169,12 @@ class _Run:
         following, limit = first, self._task.max_frames
         end = None if limit is None else self._task.frame + limit
         drawn = self._drawn_again() if overlay is not None and first > self._task.frame else iter(())
-        for index, image in self._task.source.frames(0 if overlay is not None else first):
+        for index, seconds, image in self._task.source.timed_frames(0 if overlay is not None else first):
             if stop.is_set() or index == end:
                 break
-            masks = self._one(index, image) if index >= first else next(drawn, None) if self._had(index) else None
+            masks = (
+                self._one(index, seconds, image) if index >= first else next(drawn, None) if self._had(index) else None
+            )
             if overlay is not None:
                 overlay.add(image, masks)
             if index >= first:
@@ -178,13 +187,13 @@ class _Run:
         """Whether an earlier run gave masks for a frame that it did."""
         return index >= self._task.frame
 
-    def _one(self, index: int, image: RGB) -> Masks:
+    def _one(self, index: int, seconds: float, image: RGB) -> Masks:
         """Segment one frame and write its files."""
         first = index == self._task.frame
         masks = self._tracker.start(image, self._task.prompts) if first else self._tracker.step(image)
         if self._outputs.masks is not None:
             write_mask(self._outputs.masks, index, masks)
-        self._journal.add(index, index / self._task.source.fps, masks)
+        self._journal.add(index, seconds, masks)
         self._done += 1
         self._seen += bool(masks.areas.all())
         self._on_frame(index)

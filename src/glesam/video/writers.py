@@ -11,7 +11,7 @@ from typing import IO, Any
 import cv2
 import numpy as np
 
-from glesam.common.files import atomic_path, write_bytes
+from glesam.common.files import atomic_path, plain_path, write_bytes
 from glesam.errors import ImageError
 from glesam.images.pixels import RGB
 from glesam.masks.masks import Masks
@@ -24,11 +24,13 @@ class OverlayVideo:
 
     def __init__(self, writer: Any) -> None:
         self._writer = writer
+        self.frames = 0
 
     def add(self, frame: RGB, masks: Masks | None) -> None:
         """Add one frame, `(H, W, 3)` uint8 RGB; without masks as it is."""
         drawn = frame if masks is None else np.asarray(masks.overlay(frame))
         self._writer.write(cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))
+        self.frames += 1
 
 
 @contextmanager
@@ -40,17 +42,30 @@ def overlay_video(path: str | Path, source: VideoSource) -> Iterator[OverlayVide
         source: gives size and frames per second.
 
     Raises:
-        ImageError: OpenCV cannot write it.
+        ImageError: OpenCV cannot write it, or what it wrote is no video, as on a full disk.
     """
-    with atomic_path(path) as temporary:
+    with atomic_path(path) as target, plain_path(target) as temporary:
         code = cv2.VideoWriter.fourcc(*"mp4v")
         writer = cv2.VideoWriter(str(temporary), code, source.fps, (source.width, source.height))
         if not writer.isOpened():
             raise ImageError(f"expected to write {path}, OpenCV cannot; choose another folder, or leave --overlay out")
+        overlay = OverlayVideo(writer)
         try:
-            yield OverlayVideo(writer)
+            yield overlay
         finally:
             writer.release()
+        # OpenCV says nothing when a write fails; without its index, which comes last, the file is no video.
+        if overlay.frames and not _frames_in(temporary):
+            raise ImageError(f"expected to write {path}, it came out damaged; is the disk full? free some space")
+
+
+def _frames_in(path: Path) -> int:
+    """Frames that a video's index lists; 0 where there is none."""
+    capture = cv2.VideoCapture(str(path))
+    try:
+        return int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) if capture.isOpened() else 0
+    finally:
+        capture.release()
 
 
 def write_mask(folder: str | Path, frame: int, masks: Masks) -> None:

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from glesam.cli.common import progress, warn
+import typer
+
+from glesam.cli.common import FAILED, progress, warn
 from glesam.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from glesam.video.run import ClipOutputs
 
 _FORMATS = ("overlay", "json")
+_GUESSED_SHARE = 0.02
+"""Share of the frames by which a header's number, made from length and rate, may be off."""
 _FILE_SUFFIXES = (".png", ".json", ".jsonl", ".geojson", ".npz", ".mp4", ".avi", ".mkv", ".mov", ".jpg")
 
 
@@ -72,9 +76,14 @@ def segment_clip(item: str, wanted: Wanted, options: ClipOptions) -> None:
 
     source = open_video(item)
     outputs = _outputs(source, options)
-    if is_complete(outputs.journal) and not options.overwrite and not source.is_camera:
-        warn(f"glesam: skipped, {outputs.journal} is complete; --overwrite begins anew")
-        return
+    anew = options.overwrite
+    if is_complete(outputs.journal) and not anew and not source.is_camera:
+        _check_same(outputs, source)
+        if not (lacking := outputs.missing()):
+            warn(f"glesam: skipped, {outputs.journal} is complete; --overwrite begins anew")
+            return
+        warn(f"glesam: {outputs.journal} is complete, but {lacking[0]} is not there; the clip is done again")
+        anew = True
     path = None if source.is_camera else Path(str(source.place))
     prompts = wanted.of(ImageSource(source.name, source.name, path))
     model = options.model
@@ -101,12 +110,45 @@ def segment_clip(item: str, wanted: Wanted, options: ClipOptions) -> None:
     task = ClipTask(source, prompts, options.frame, options.max_frames, info)
     total = options.max_frames or (None if source.count is None else max(1, source.count - options.frame))
     with progress(total, "segment") as advance:
-        report = segment_video(task, tracker, outputs, overwrite=options.overwrite, on_frame=lambda _: advance())
+        report = segment_video(task, tracker, outputs, overwrite=anew, on_frame=lambda _: advance())
     speed = report.done / max(report.seconds, 1e-9)
     warn(
         f"glesam: {source.name}: {report.frames} frames, {len(prompts)} objects, all seen in {report.seen} of "
         f"{report.done}, {speed:.1f} frames a second -> {outputs.journal.parent}"
     )
+    _check_length(source, options, report.frames)
+
+
+def _check_same(outputs: ClipOutputs, source: VideoSource) -> None:
+    """Refuse a complete journal of another clip that had the same name.
+
+    Raises:
+        ConfigError: it is of another.
+    """
+    from glesam.video.journal import file_of
+
+    made_of = file_of(outputs.journal)
+    if made_of is not None and made_of != source.fingerprint():
+        raise ConfigError(
+            f"expected {outputs.journal} to be of this {source.name}, the clip was changed since; give --overwrite, or "
+            "choose another -o"
+        )
+
+
+def _check_length(source: VideoSource, options: ClipOptions, frames: int) -> None:
+    """Say so when a clip ends before its header says; of a few formats the number there is a guess.
+
+    Raises:
+        typer.Exit: frames are missing: 1.
+    """
+    if source.count is None or source.is_camera:
+        return
+    expected = source.count - options.frame
+    if options.max_frames is not None:
+        expected = min(expected, options.max_frames)
+    if expected - frames > max(1, _GUESSED_SHARE * source.count):
+        warn(f"glesam: error: {source.name}: expected {expected} frames as its header says, read {frames}; is it cut?")
+        raise typer.Exit(FAILED)
 
 
 def _outputs(source: VideoSource, options: ClipOptions) -> ClipOutputs:

@@ -50,7 +50,8 @@ class Job:
 
     def missing(self, overwrite: bool) -> dict[str, Path | None]:
         """The files that are still to be written."""
-        return {k: v for k, v in self.files.items() if overwrite or v is None or not v.exists()}
+        # Not Path.exists, which raises for a name that is too long; writing it will tell.
+        return {k: v for k, v in self.files.items() if overwrite or v is None or not os.path.exists(v)}
 
 
 def names_one_file(inputs: Sequence[str]) -> bool:

@@ -54,7 +54,7 @@ def _guided_filter(guide: NDArray[np.float32], values: NDArray[np.float32], radi
     mean_guide, mean_values = mean(guide), mean(values)
     covariance = mean(guide * values) - mean_guide * mean_values
     variance = mean(guide * guide) - mean_guide * mean_guide
-    slope = covariance / (variance + np.float32(_GUIDE_EPSILON))
+    slope = np.asarray(covariance / (variance + np.float32(_GUIDE_EPSILON)), np.float32)
     return mean(slope) * guide + mean(mean_values - slope * mean_guide)
 
 

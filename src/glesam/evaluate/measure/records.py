@@ -180,7 +180,7 @@ def _read_stamp(path: Path) -> dict[str, Any]:
         if isinstance(content["stamp"], dict) and isinstance(content["failed"], dict):
             return dict(content)
         raise ValueError("stamp and failed must be objects")
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(f"expected the stamp of a part in {path}, got {error}; delete it and run again") from error
 
 

@@ -12,7 +12,7 @@ import torch
 import transformers
 from torch import Tensor
 
-from glesam.errors import ModelError
+from glesam.errors import GlesamError, ModelError
 from glesam.models.sam import original_names as tables
 from glesam.models.sam.base import WrappedModel
 from glesam.models.sam.layouts import advice, recognise
@@ -20,6 +20,7 @@ from glesam.models.sam.mobile import MobileSamPromptable, mobile_config
 from glesam.models.sam.reading import read_checkpoint as read_checkpoint
 from glesam.models.sam.sam import SamPromptable
 from glesam.models.sam.sam2 import Sam2Promptable
+from glesam.weights.folders import brief
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,16 @@ def from_original(state: Mapping[str, Tensor], source: str) -> WrappedModel:
     Raises:
         ModelError: another model's keys, or any key is missing or left over.
     """
-    converted = convert(state, source)
-    return converted.model_class.from_state(converted.config, converted.state, source)
+    try:
+        converted = convert(state, source)
+        return converted.model_class.from_state(converted.config, converted.state, source)
+    except GlesamError:
+        raise
+    except Exception as error:  # sizes that fit nothing lead transformers' configurations to any type of error
+        raise ModelError(
+            f"expected an original SAM or SAM 2 file in {source}, its tensors fit no model ({brief(error)}); "
+            "download it again"
+        ) from error
 
 
 def convert(state: Mapping[str, Tensor], source: str) -> Converted:
