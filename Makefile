@@ -7,7 +7,7 @@ OUT ?= out
 # Ships once it is trained; until then the demo leaves the enhancer out.
 ENHANCER := $(wildcard src/glesam/models/weights/compact-enhancer/config.json)
 
-.PHONY: demo test test-slow lint env clean
+.PHONY: demo test test-slow lint env docs clean
 
 demo: $(VENV)/.runtime
 	$(BIN)/glesam segment examples/photos/coffee.jpg --box 75,15,470,385 --overlay --json --overwrite -o $(OUT)
@@ -42,5 +42,11 @@ $(VENV)/.dev: $(VENV)/.runtime
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev,train,evaluate]"
 	touch $@
 
+docs:
+	# An environment of its own: the site is made from the sources, without torch.
+	test -x .venv-docs/bin/mkdocs || ($(PYTHON) -m venv .venv-docs && .venv-docs/bin/pip install --quiet -r docs/requirements.txt)
+	.venv-docs/bin/mkdocs build --strict
+	@echo "Look at it with: python3 -m http.server -d site"
+
 clean:
-	rm -rf $(OUT) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage
+	rm -rf $(OUT) site build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pkgutil
 import re
 import shlex
 import shutil
@@ -129,3 +130,10 @@ def test_the_wheel_names_extras_command_and_both_licences(wheel: zipfile.ZipFile
     assert sorted(re.split(r"[<>=\[]", line)[0] for line in needed) == sorted(
         re.split(r"[<>=\[]", line)[0] for line in PROJECT["dependencies"]
     )
+
+
+def test_names_of_the_api_page_are_there() -> None:
+    names = re.findall(r"^::: (\S+)$", (ROOT / "docs" / "api.md").read_text("utf-8"), re.M)
+    assert len(names) > 5
+    for name in names:
+        assert callable(pkgutil.resolve_name(name)) or name == "glesam.errors"
