@@ -95,7 +95,7 @@ def prior(
 
     given: dict[str, Any] = {"seed": seed, "workers": workers, **_shares(data)}
     options = read_config(PriorConfig, _stored(config, out, resume), {**given, "lr": lr, "steps": steps})
-    packs, _ = _open_data(options.data, None, cache)
+    packs, _ = _open_data(options.data, None, cache, options.kept_aside)
     if autoencoder is None:
         first = out / "autoencoder"
         stored = _stored(autoencoder_config, first, resume)
@@ -153,7 +153,7 @@ def enhancer(
         "alignment_scale": alignment_scale,
     }
     options = read_config(EnhancerConfig, _stored(config, out, resume), given)
-    packs, validation = _open_data(options.data, options.val, cache)
+    packs, validation = _open_data(options.data, options.val, cache, options.kept_aside)
     with _encoding() as show:
         stage = EnhancerStage(options, packs, validation, cache, show)
         stage.batches(0)
@@ -196,7 +196,7 @@ def decoder(
     given = _pair_options(data, val, model, None, seed, lr, steps, workers)
     given |= {"enhancer": enhancer, "init": init, "train": train or None, "loss": loss, "skips": skips, "gate": gate}
     options = read_config(DecoderConfig, _stored(config, out, resume), given)
-    packs, validation = _open_data(options.data, options.val, cache)
+    packs, validation = _open_data(options.data, options.val, cache, options.kept_aside)
     _run(DecoderStage(options, packs, validation), out, resume)
 
 
@@ -249,7 +249,7 @@ def gate(
 
     given = _pair_options(data, val, model, cached_pairs, seed, lr, steps, workers)
     options = read_config(GateConfig, _stored(config, out, resume), given)
-    packs, validation = _open_data(options.data, options.val, cache)
+    packs, validation = _open_data(options.data, options.val, cache, options.kept_aside)
     with _encoding() as show:
         stage = GateStage(options, packs, validation, cache, show)
     _run(stage, out, resume)

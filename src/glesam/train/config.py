@@ -20,6 +20,7 @@ class StageConfig(BaseModel):
 
     Attributes:
         data: data-set folders to train on, each with its share of the samples (shares are normalised).
+        kept_aside: names of data sets of which a fifth is kept for measuring; see `train.feed.pack.kept_aside`.
         val: data-set folder for validation during training, or None.
         seed: the only source of randomness.
         lr: peak learning rate of AdamW.
@@ -37,6 +38,7 @@ class StageConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     data: dict[str, float] = Field(default_factory=dict)
+    kept_aside: tuple[str, ...] = ()
     val: str | None = None
     seed: int = Field(default=0, ge=0)
     lr: float = Field(default=8e-4, gt=0, allow_inf_nan=False)
@@ -93,7 +95,6 @@ class BaseConfig(StageConfig):
         twins: how many views of a batch come a second time, degraded; taken out of the batch's size.
         levels: share of each level of degradation of these; see `PairConfig.levels`.
         pull: weight of the distance between the latents of a degraded view and of its clear twin.
-        kept_aside: names of data sets of which a fifth is kept for measuring; see `data.pack.kept_aside`.
     """
 
     backbone: str = "lite2"
@@ -120,7 +121,6 @@ class BaseConfig(StageConfig):
         default_factory=lambda: {"lq1": 0.2, "lq2": 0.25, "lq3": 0.25, "real:all:2": 0.1, "real:all:4": 0.2}
     )
     pull: float = Field(default=0.3, ge=0)
-    kept_aside: tuple[str, ...] = ()
 
 
 def read_config(kind: type[ConfigType], path: str | Path | None, overrides: dict[str, Any]) -> ConfigType:
