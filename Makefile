@@ -10,7 +10,7 @@ ENHANCER := $(wildcard src/glesam/models/weights/compact-enhancer/config.json)
 .PHONY: demo test test-slow lint env docs clean
 
 demo: $(VENV)/.runtime
-	$(BIN)/glesam segment examples/photos/coffee.jpg --box 75,15,470,385 --overlay --json --overwrite -o $(OUT)
+	$(BIN)/glesam segment examples/photos/coffee.jpg --box 75,15,485,390 --overlay --json --overwrite -o $(OUT)
 	@echo "Look at $(OUT)/coffee.overlay.png"
 ifneq ($(ENHANCER),)
 	$(BIN)/python benchmarks/enhance_gallery.py --out $(OUT)/enhance.jpg

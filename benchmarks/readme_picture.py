@@ -15,8 +15,8 @@ from glesam import Predictor
 
 PHOTOS = Path(__file__).parents[1] / "examples" / "photos"
 CASES: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("coffee.jpg", {"boxes": [[75, 15, 470, 385]]}),
-    ("coffee.jpg", {"points": [[250, 150], [300, 60], [200, 250]]}),
+    ("coffee.jpg", {"boxes": [[75, 15, 485, 390]]}),
+    ("astronaut.jpg", {"points": [[230, 300]]}),
     ("chelsea.jpg", {"points": [[200, 100], [260, 150], [150, 200]]}),
 )
 HEIGHT = 300
