@@ -9,7 +9,7 @@ from heads_tiny import MODELS, PROMPTS, early_of, embed, one_by_one, tiny
 from models_tiny import hiera_tiny, sam2_tiny_config
 
 from glesam.errors import ConfigError, ModelError
-from glesam.heads.base import HeadedModel
+from glesam.heads.headed import HeadedModel
 from glesam.heads.hq import HQHead
 from glesam.heads.original import load_original, split_head
 from glesam.heads.registry import new_head

@@ -8,7 +8,7 @@ from heads_original import HQDecoder
 from heads_tiny import PROMPTS, embed
 from test_models_mobile import SIDE, SIZES, WIDTH, OriginalMobileSam, load_tiny, original_tiny
 
-from glesam.heads.base import HeadedModel
+from glesam.heads.headed import HeadedModel
 from glesam.heads.original import split_head
 from glesam.models.registry import load_model
 from glesam.models.sam.layouts import recognise

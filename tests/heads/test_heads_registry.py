@@ -15,7 +15,7 @@ from glesam.cli import app
 from glesam.enhance.pipeline import Restoration
 from glesam.errors import ConfigError, ModelError
 from glesam.evaluate.measure.model_specs import fingerprint, parse_model
-from glesam.heads.base import HeadedModel
+from glesam.heads.headed import HeadedModel
 from glesam.heads.hq import HQHead
 from glesam.heads.registry import KINDS, ORIGINAL_FILES, attach, find_head, load_head, new_head
 from glesam.models.registry import load_model, presets

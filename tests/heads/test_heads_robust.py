@@ -7,7 +7,7 @@ import torch
 from heads_original import original_robust
 from heads_tiny import MODELS, PROMPTS, embed, one_by_one, tiny
 
-from glesam.heads.base import HeadedModel
+from glesam.heads.headed import HeadedModel
 from glesam.heads.original import load_original
 from glesam.heads.registry import new_head
 from glesam.heads.robust import RobustHead

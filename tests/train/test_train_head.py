@@ -10,7 +10,7 @@ from scipy.ndimage import map_coordinates
 from train_tiny import photo_set, resumes_exactly, tiny_model
 
 from glesam.errors import ModelError
-from glesam.heads.base import HeadedModel
+from glesam.heads.headed import HeadedModel
 from glesam.heads.registry import load_head
 from glesam.models.base import PromptTensors
 from glesam.models.registry import load_model

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from glesam.errors import ModelError
-from glesam.heads.base import HeadedModel, MaskHead
+from glesam.heads.base import MaskHead
+from glesam.heads.headed import HeadedModel
 from glesam.heads.hq import HQHead
 from glesam.heads.robust import RobustHead
 from glesam.models.base import PromptableModel

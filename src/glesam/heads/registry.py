@@ -1,47 +1,22 @@
-"""The kinds of heads, one row each, and the one door through which heads are made, found and loaded."""
+"""The door through which heads are made, found, loaded and hung on models; their kinds are in `glesam.heads.kinds`."""
 
 from __future__ import annotations
 
-import importlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from glesam.errors import ModelError
+from glesam.heads.headed import HeadedModel
+from glesam.heads.kinds import KINDS, HeadKind, load_head, new_head
+from glesam.heads.original import head_for
+from glesam.models.base import PromptableModel
+from glesam.weights.folders import user_folder
 
-if TYPE_CHECKING:
-    from glesam.heads.base import HeadedModel, MaskHead
-    from glesam.models.base import PromptableModel
+__all__ = ["KINDS", "ORIGINAL_FILES", "HeadKind", "OriginalFile", "attach", "find_head", "load_head", "new_head"]
 
 _HQ_URL = "https://huggingface.co/lkeab/hq-sam/resolve/main/"
 _ROBUST_URL = "https://github.com/robustsam/RobustSAM"
-
-
-@dataclass(frozen=True)
-class HeadKind:
-    """A kind of head.
-
-    Attributes:
-        module: where its class is; imported when used, as torch takes seconds.
-        name: of the class.
-        summary: what it is for.
-    """
-
-    module: str
-    name: str
-    summary: str
-
-    def load(self) -> type[MaskHead]:
-        """The class."""
-        found: type[MaskHead] = getattr(importlib.import_module(self.module), self.name)
-        return found
-
-
-KINDS = {
-    "hq": HeadKind("glesam.heads.hq", "HQHead", "sharper masks (HQ-SAM)"),
-    "robust": HeadKind("glesam.heads.robust", "RobustHead", "masks of degraded images (RobustSAM)"),
-}
 
 
 @dataclass(frozen=True)
@@ -73,42 +48,6 @@ ORIGINAL_FILES = (
 )
 
 
-def new_head(kind: str, base: PromptableModel) -> MaskHead:
-    """Make a head to be trained on a model; torch's global generator draws its weights.
-
-    An HQ head starts silent, a robust head with the model's own mask tokens.
-
-    Raises:
-        ModelError: unknown kind, or a model that takes no heads.
-    """
-    found = _kind(kind).load()
-    decoder = _decoder(base)
-    head = found(decoder.hidden_size, base.early_channels)
-    head.start_from(decoder)
-    return head
-
-
-def load_head(folder: str | Path, base: PromptableModel) -> MaskHead:
-    """Load a saved head for the model that it was made for, in evaluation mode on the model's device.
-
-    Raises:
-        ModelError: no saved head, a corrupt one, an unknown kind, or one that was made for another model.
-    """
-    from glesam.heads.base import FAMILY_PREFIX, saved_kind
-    from glesam.weights.folders import load_module, read_config, state_digest
-
-    kind = saved_kind(folder)
-    made_for = dict(read_config(folder).get("base", {}))
-    if made_for.get("family") != base.family or made_for.get("sha256") != state_digest(base):
-        raise ModelError(
-            f"expected a head for this {base.family} model in {folder}, got one for another "
-            f"{made_for.get('family')} model; use the model that it was trained on"
-        )
-    build = _kind(kind).load()
-    head = load_module(folder, FAMILY_PREFIX + kind, lambda config: build(**config["options"]))
-    return head.to(base.device, base.dtype)
-
-
 def find_head(source: str | os.PathLike[str], model: str) -> Path:
     """Where a head lies on this machine: a folder or file as it is, or the one of a kind for a preset.
 
@@ -127,8 +66,6 @@ def find_head(source: str | os.PathLike[str], model: str) -> Path:
             f"expected a head of {', '.join(KINDS)}, a folder of a saved head or an authors' file, got {kind!r}; check "
             "the path"
         )
-    from glesam.weights.folders import user_folder
-
     rows = [row for row in ORIGINAL_FILES if row.kind == kind and row.model == model]
     for row in rows:
         if (user_folder() / row.name).is_file():
@@ -160,9 +97,6 @@ def attach(
         ModelError: no such head, or one for another model.
         ConfigError: unknown mode, or a mode for a head that has none.
     """
-    from glesam.heads.base import HeadedModel
-    from glesam.heads.original import head_for
-
     if isinstance(base, HeadedModel):
         if source is not None and str(source) != base.head.kind:
             raise ModelError(
@@ -179,17 +113,3 @@ def attach(
     if mode is not None:
         headed.head.set_mode(mode)
     return headed
-
-
-def _kind(kind: str) -> HeadKind:
-    """The row of a kind."""
-    if kind not in KINDS:
-        raise ModelError(f"expected a head of {', '.join(KINDS)}, got {kind!r}; name one of these")
-    return KINDS[kind]
-
-
-def _decoder(base: PromptableModel) -> Any:
-    """The mask decoder of a model that takes heads."""
-    from glesam.models.tuned import mask_decoder
-
-    return mask_decoder(base)

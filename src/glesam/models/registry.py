@@ -30,7 +30,7 @@ FAMILIES = {
     "mobile-sam": ("glesam.models.sam.mobile", "MobileSamPromptable"),
     "sam": ("glesam.models.sam.sam", "SamPromptable"),
     "sam2": ("glesam.models.sam.sam2", "Sam2Promptable"),
-    "headed": ("glesam.heads.base", "HeadedModel"),
+    "headed": ("glesam.heads.headed", "HeadedModel"),
 }
 """Family in a saved model's `config.json` to module and class; loaded when used, as torch takes seconds."""
 
@@ -41,6 +41,9 @@ ACCEPTS = {
     "sam2": "points, boxes, masks; clips by its memory",
 }
 """What a family's models take; all of them do everything mode, and carry objects through clips by their masks."""
+
+_ORIGINAL = ("glesam.heads.original", "load_original")
+"""What reads authors' files, by name as families are: heads, which such a file may hold, stand above this room."""
 
 _ALIASES = {"sam2_video": "sam2"}
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -309,9 +312,9 @@ def _load_file(path: Path, device: torch.device, dtype: torch.dtype) -> Promptab
         raise ModelError(
             f"expected {path} with SHA-256 {expected}, got {found}; download it again, or rename it if you changed it"
         )
-    from glesam.heads.original import load_original
-
-    return load_original(path, device, dtype)
+    module, name = _ORIGINAL
+    model: PromptableModel = getattr(importlib.import_module(module), name)(path, device, dtype)
+    return model
 
 
 def _locate(preset: Preset) -> Path | None:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from glesam.data.base import SegmentationDataset
 from glesam.errors import ModelError
-from glesam.heads.base import HeadedModel
+from glesam.heads.headed import HeadedModel
 from glesam.heads.hq import HQHead
 from glesam.heads.registry import new_head
 from glesam.heads.robust import RobustHead
