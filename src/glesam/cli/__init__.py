@@ -22,6 +22,7 @@ class Verb(NamedTuple):
 
 VERBS: dict[str, Verb] = {
     "segment": Verb("glesam.cli.segment.command:segment", "Segment photos from points, boxes or a prompts file."),
+    "words": Verb("glesam.cli.words:words", "List the words that can be found without a text model."),
     "models": Verb("glesam.cli.models:app", "List the models that can be used by name."),
     "degrade": Verb("glesam.cli.degrade:degrade", "Degrade photos as the LQSeg and RobustSeg benchmarks do."),
     "data": Verb("glesam.cli.data:app", "Look at data sets, and build degraded ones."),

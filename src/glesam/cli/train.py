@@ -343,6 +343,31 @@ def bundle(
     warn(f"enhancer in {out}: {size / 1e6:.1f} MB")
 
 
+@app.command()
+@handle_errors
+def words(
+    out: Annotated[Path, typer.Option(help="Folder of the vocabulary that is written.")],
+    data: Annotated[Path, typer.Option(help="Folder with the sets that the configuration names.")],
+    sets: Annotated[Path, typer.Option(help="JSON file of words and the labels that show them.")] = Path(
+        "configs/words.json"
+    ),
+    config: Config = None,
+    seed: Seed = None,
+) -> None:
+    """Train the dense heads of the offline vocabulary, and calibrate when a word counts as there. Minutes on a CPU.
+
+    Images whose name has a SHA-256 divisible by 5 are kept aside for measuring.
+    """
+    from glesam.text.offline import WORDS_FOLDER
+    from glesam.train.config import read_config
+    from glesam.train.feed.named import NamedSets
+    from glesam.train.stages.words import WordsConfig, train_words
+
+    options = read_config(WordsConfig, config, {"seed": seed})
+    source = train_words(data, NamedSets.read(sets), options, WORDS_FOLDER / "words.json", out)
+    warn(f"vocabulary in {out}: {len(source.known)} words")
+
+
 def _pair_options(
     data: list[str] | None,
     val: str | None,

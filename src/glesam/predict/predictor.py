@@ -30,6 +30,7 @@ from glesam.predict.embeddings import Encoded, file_name, in_float32, numbered, 
 from glesam.predict.finish import refiner_for, start_logits
 from glesam.predict.looks import Looks
 from glesam.predict.quality import check_quality
+from glesam.predict.words import WordCalls
 from glesam.prompts.prompts import Prompts
 from glesam.restore.base import Restorer
 
@@ -47,7 +48,7 @@ PROMPTS_PER_GPU_CHUNK = 64
 """As many as SAM's automatic mask generator takes at once."""
 
 
-class Predictor(EverythingCalls, DerivedCalls, Looks):
+class Predictor(EverythingCalls, DerivedCalls, Looks, WordCalls):
     """Segments what prompts point at, in pictures that are encoded once.
 
     The embeddings of the last pictures are kept by content: going back to one of them costs no encoding, whatever

@@ -105,14 +105,23 @@ class KeyedPredictor(Predictor):
         """Whether a picture is in the cache; may be asked from any thread."""
         return key in self._cache
 
-    def recall(self, key: str) -> bool:
-        """Make a picture of the cache the current one, without its pixels; False if it is not there."""
+    def recall(self, key: str, pixels: RGB | None = None) -> bool:
+        """Make a picture of the cache the current one, with its pixels only if they are given; False without it."""
         encoded = self._cache.get(key)
         if encoded is None:
             return False
         self._remember(key, encoded)
-        self._current, self._current_name, self._pixels, self._restored = encoded, None, None, None
+        self._current, self._current_name, self._pixels, self._restored = encoded, None, pixels, None
         return True
+
+    def require_pixels(self) -> None:
+        """Ask for the current picture's pixels.
+
+        Raises:
+            AbsentEmbeddingError: it was recalled without them.
+        """
+        if self._pixels is None:
+            raise AbsentEmbeddingError
 
 
 def _tensors(parts: Iterable[Any]) -> Iterator[Tensor]:
@@ -174,7 +183,7 @@ class EmbeddingCache:
         """
         predictor = self._predictor
         predictor.enhance = enhance
-        if predictor.recall(key):
+        if predictor.recall(key, pixels):
             self.hits += 1
             return predictor
         if pixels is None:

@@ -96,6 +96,20 @@ async def everything(request: Request, body: schemas.EverythingRequest) -> JSONR
     return JSONResponse(await _service(request).everything(body))
 
 
+@router.post("/v1/text", response_model=schemas.TextAnswer, responses=_ERRORS, summary="Find what words name")
+async def text(request: Request, body: schemas.TextRequest) -> JSONResponse:
+    """Find the objects that words name; `GET /v1/words` lists the words."""
+    return JSONResponse(await _service(request).text(body))
+
+
+@router.get("/v1/words", response_model=list[str], summary="The words that can be found")
+async def words() -> JSONResponse:
+    """List what `/v1/text` knows."""
+    from glesam.text.offline import bundled
+
+    return JSONResponse(bundled().known)
+
+
 @router.post("/v1/degrade", response_class=Response, responses={**_ERRORS, **_PNG}, summary="Make a picture worse")
 async def degrade(request: Request, body: schemas.DegradeRequest) -> Response:
     """Degrade a picture; the header `X-Picture-Id` holds an id of the result, which need not be sent again."""

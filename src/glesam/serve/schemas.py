@@ -60,6 +60,15 @@ class EverythingRequest(PictureRequest):
     format: MaskFormat = "rle"
 
 
+class TextRequest(PictureRequest):
+    """An image in which words are looked for."""
+
+    text: Annotated[str, Field(max_length=4096, description="English nouns, as `dog; cup`.")]
+    enhance: Mode = None
+    refine: Refine = None
+    format: MaskFormat = "rle"
+
+
 class DegradeRequest(PictureRequest):
     """A picture to be made worse: an LQSeg level, or a kind with its severity."""
 
@@ -126,6 +135,23 @@ class SegmentAnswer(BaseModel):
     enhanced: bool
     milliseconds: float
     objects: list[ObjectAnswer]
+
+
+class NamedAnswer(MaskAnswer):
+    """An object of a word; `score` says how sure it is of it."""
+
+    class_name: str
+
+
+class TextAnswer(BaseModel):
+    """Objects word by word, in the order asked for."""
+
+    width: int
+    height: int
+    enhanced: bool
+    milliseconds: float
+    words: Annotated[dict[str, float], Field(description="How sure it is that the image shows each word, 0 to 1.")]
+    objects: list[NamedAnswer]
 
 
 class EverythingAnswer(BaseModel):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,12 +17,13 @@ from glesam.serve.metrics import Metrics, Sample, resident_bytes
 from glesam.serve.pictures import AbsentEmbeddingError, EmbeddingCache, KeyedPredictor, PictureStore, StoredPicture
 from glesam.serve.queues import Lane
 from glesam.serve.refusals import overloaded
+from glesam.text.base import parse_words
 
 if TYPE_CHECKING:
     from glesam.images.pixels import RGB
     from glesam.predict.predictor import Predictor
     from glesam.prompts.prompts import Prompts
-    from glesam.serve.schemas import DegradeRequest, EverythingRequest, PictureRequest, SegmentRequest
+    from glesam.serve.schemas import DegradeRequest, EverythingRequest, PictureRequest, SegmentRequest, TextRequest
     from glesam.serve.settings import ServerSettings
 
 T = TypeVar("T")
@@ -122,6 +123,13 @@ class Service:
         answer = await self._answer(request, lambda _: self._long, request.enhance, job)
         return {**answer, "milliseconds": _since(start)}
 
+    async def text(self, request: TextRequest) -> dict[str, Any]:
+        """Find what words name; see `TextAnswer`."""
+        start, words = time.perf_counter(), parse_words(request.text)
+        job = partial(_text, words=words, form=request.format, refine=self._refine(request))
+        answer = await self._answer(request, lambda _: self._long, request.enhance, job)
+        return {**answer, "milliseconds": _since(start)}
+
     async def degrade(self, request: DegradeRequest) -> tuple[str, bytes]:
         """Make a picture worse: id and PNG of the result, which is remembered like one that was sent."""
         make = _degradation(request)
@@ -186,7 +194,7 @@ class Service:
         self.store.put(key, StoredPicture(content, (pixels.shape[0], pixels.shape[1])))
         return key, pixels
 
-    def _refine(self, request: SegmentRequest | EverythingRequest) -> str:
+    def _refine(self, request: SegmentRequest | EverythingRequest | TextRequest) -> str:
         """Whether the masks of a request are refined."""
         return request.refine or self.settings.refine
 
@@ -280,6 +288,17 @@ def _everything(predictor: Predictor, points_per_side: int | None, form: str, re
     height, width = masks.size
     enhanced = bool(masks.info["enhanced"])
     return {"width": width, "height": height, "enhanced": enhanced, "objects": answer_everything(masks, form)}
+
+
+def _text(predictor: KeyedPredictor, words: Sequence[str], form: str, refine: str) -> dict[str, Any]:
+    """Find objects by words, and encode at once; which words were found is in the answer."""
+    predictor.require_pixels()
+    predictor.refine = refine
+    masks = predictor.find_words(words)
+    objects = [each | {"class_name": n} for each, n in zip(answer_objects(masks, form), masks.class_names, strict=True)]
+    (height, width), facts = masks.size, masks.info
+    sizes = {"width": width, "height": height}
+    return sizes | {"enhanced": bool(facts["enhanced"]), "words": facts["words"], "objects": objects}
 
 
 def _degradation(request: DegradeRequest) -> Callable[[RGB], RGB]:

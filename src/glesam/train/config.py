@@ -12,7 +12,7 @@ from glesam.common.files import write_text
 from glesam.common.messages import hint
 from glesam.errors import ConfigError
 
-ConfigType = TypeVar("ConfigType", bound="StageConfig")
+ConfigType = TypeVar("ConfigType", bound=BaseModel)
 
 
 class StageConfig(BaseModel):
@@ -145,7 +145,7 @@ def write_config(config: StageConfig, path: Path) -> None:
     write_text(path, config.model_dump_json(indent=2))
 
 
-def _one_line(kind: type[StageConfig], error: ValidationError) -> str:
+def _one_line(kind: type[BaseModel], error: ValidationError) -> str:
     """Rewrite the first of pydantic's complaints as one line with the cure."""
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])

@@ -31,6 +31,7 @@ from glesam.cli.segment.derived import (
 )
 from glesam.cli.segment.outputs import OWN_OUTPUTS, Job, names_one_file, plan, write
 from glesam.cli.segment.tally import Tally
+from glesam.cli.segment.words import LabelFlag, NamedWish, Text, TextModelFolder, asked_words
 from glesam.common.messages import hint
 from glesam.errors import ConfigError, GlesamError, PromptError
 
@@ -84,6 +85,9 @@ def segment(
     heat_map: HeatMap = None,
     subject: SubjectFlag = False,
     check_prompts: CheckPrompts = False,
+    text: Text = None,
+    text_model: TextModelFolder = None,
+    label: LabelFlag = False,
     everything: Annotated[
         bool,
         typer.Option("--everything", help="Segment all there is, without prompts; JSON has segment-anything's keys."),
@@ -200,11 +204,12 @@ def segment(
     clicked = bool(point or box or prompts)
     derived = derived_wish(like, like_mask, unlike, likeness, feature_cache, start_mask, heat_map, subject)
     derived_fits(derived, clicked or everything, tile, check_prompts and not clicked)
+    named = asked_words(text, text_model, label, clicked or derived is not None, everything, tile)
     settings = everything_settings(everything, clicked, points_per_side, tile, everything_like)
-    without = settings is not None or derived is not None
+    without = settings is not None or derived is not None or named is not None
     wanted = Wanted(None) if without else Wanted.parse(point or [], box or [], prompts)
-    wanted = replace(wanted, everything=settings, tile=tile, derived=derived, check=check_prompts)
-    flags = {"overlay": overlay, "json": json, "polygons": polygons, "npz": npz}
+    wanted = replace(wanted, everything=settings, tile=tile, derived=derived, named=named, check=check_prompts)
+    flags = {"overlay": overlay, "json": json, "polygons": polygons, "npz": npz, "classes": label}
     formats = [name for name, asked in flags.items() if asked]
     if asks_for_video(inputs):
         if everything or tile is not None or derived is not None or check_prompts:
@@ -245,6 +250,7 @@ class Wanted:
         tile: side of tiles or windows for big pictures, or None.
         derived: examples, a start mask, a heat map or the subject; else None.
         check: say which clicks look wrong.
+        named: words to find, or labels for everything; else None.
     """
 
     everywhere: Prompts | None
@@ -254,6 +260,7 @@ class Wanted:
     tile: int | None = None
     derived: DerivedWish | None = None
     check: bool = False
+    named: NamedWish | None = None
 
     @classmethod
     def parse(cls, points: Sequence[str], boxes: Sequence[str], file: Path | None) -> Wanted:
@@ -271,8 +278,8 @@ class Wanted:
             return cls(None, file, read_prompts_file(file))
         if not points and not boxes:
             raise PromptError(
-                "expected --point, --box, --prompts, --like, --subject or --everything, got none; say what to segment, "
-                "as --point 320,240"
+                "expected --point, --box, --prompts, --text, --like, --subject or --everything, got none; say what to "
+                "segment, as --point 320,240"
             )
         clicks = [parse_point(text) for text in points]
         frames = [parse_box(text) for text in boxes]
@@ -306,6 +313,8 @@ class Wanted:
         Raises:
             PromptError: as `of`.
         """
+        if self.named is not None:
+            return self.named.question(self.everything)
         if self.everything is not None:
             settings = self.everything
             return lambda predictor: predictor.generate(**settings)
@@ -398,7 +407,9 @@ def _segment_one(job: Job, predictor: Predictor, wanted: Wanted, multimask: bool
     if book is not None:
         book.note(job, masks, time.perf_counter() - start)
     write(job, masks, image)
-    scores = ", ".join(f"{score:.2f}" for score in masks.scores[:5]) + (", ..." if len(masks) > 5 else "")
+    names = [f"{name} " for name in masks.class_names] or [""] * len(masks)
+    shown = [f"{name}{score:.2f}" for name, score in zip(names, masks.scores[:5], strict=False)]
+    scores = ", ".join(shown) + (", ..." if len(masks) > 5 else "")
     scores = scores or "none"
     targets = ", ".join("stdout" if path is None else str(path) for path in job.files.values())
     return f"{job.source.name}: {len(masks)} {'mask' if len(masks) == 1 else 'masks'} (score {scores}) -> {targets}"

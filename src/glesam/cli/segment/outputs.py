@@ -25,6 +25,7 @@ ENDINGS = {
     "json": ".mask.json",
     "polygons": ".mask.geojson",
     "npz": ".mask.npz",
+    "classes": ".classes.png",
 }
 """Format to what its file's name ends in. Not plain `.json`: labelling tools keep theirs beside a photo."""
 
@@ -118,7 +119,7 @@ def write(job: Job, masks: Masks, image: RGB) -> None:
     from glesam.common.files import write_bytes
 
     for kind, path in job.files.items():
-        content = _overlay(masks, image) if kind == "overlay" else masks.encode(Path(ENDINGS[kind]).suffix)
+        content = _content(kind, masks, image)
         if path is None:
             sys.stdout.buffer.write(content)
             sys.stdout.buffer.flush()
@@ -128,6 +129,17 @@ def write(job: Job, masks: Masks, image: RGB) -> None:
         except OSError as error:
             reason = error.strerror or str(error)
             raise ImageError(f"expected to write {path}, got {reason!r}; choose another place with -o") from error
+
+
+def _content(kind: str, masks: Masks, image: RGB) -> bytes:
+    """The bytes of one format."""
+    if kind == "overlay":
+        return _overlay(masks, image)
+    if kind == "classes":
+        from glesam.everything.labels import class_map_png
+
+        return class_map_png(masks)
+    return masks.encode(Path(ENDINGS[kind]).suffix)
 
 
 def _overlay(masks: Masks, image: RGB) -> bytes:

@@ -1,0 +1,101 @@
+"""What `glesam segment` adds for words: `--text`, and `--label` beside `--everything`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from glesam.errors import ConfigError, PromptError
+
+if TYPE_CHECKING:
+    from glesam.masks.masks import Masks
+    from glesam.predict.predictor import Predictor
+    from glesam.text.base import WordSource
+
+
+Text = Annotated[
+    str | None,
+    typer.Option(help="English nouns to find, as 'dog; cup'; see 'glesam words'.", metavar="WORD[; WORD...]"),
+]
+TextModelFolder = Annotated[
+    Path | None,
+    typer.Option(help="Folder of a CLIP, SigLIP or CLIPSeg model for --text, any words then.", metavar="FOLDER"),
+]
+LabelFlag = Annotated[
+    bool, typer.Option("--label", help="With --everything: name each mask, and write the map of classes too.")
+]
+
+
+@dataclass(frozen=True)
+class NamedWish:
+    """Words to find, or labels for everything.
+
+    Attributes:
+        words: to be found; none where everything is to be labelled.
+        folder: of a text model, or None for the offline vocabulary.
+    """
+
+    words: tuple[str, ...] = ()
+    folder: Path | None = None
+
+    def question(self, everything: dict[str, Any] | None) -> Callable[[Predictor], Masks]:
+        """What to ask a predictor that has the image."""
+
+        def ask(predictor: Predictor) -> Masks:
+            if everything is not None:
+                labeler = "offline" if self.folder is None else f"clip:{self.folder}"
+                return predictor.label(predictor.generate(**everything), labeler)
+            if self.folder is not None and predictor.word_source.name != str(self.folder):
+                predictor.word_source = open_source(self.folder)
+            return predictor.predict_text(self.words)
+
+        return ask
+
+
+def asked_words(
+    text: str | None, folder: Path | None, label: bool, prompted: bool, everything: bool, tile: int | None
+) -> NamedWish | None:
+    """The wish for words from the options, or None without one; words are checked before any image is read.
+
+    Raises:
+        PromptError: no word, an unknown one, or words beside other prompts.
+        ConfigError: an option without the one that it belongs to.
+    """
+    from glesam.text.base import parse_words
+
+    if label:
+        if not everything or text is not None:
+            raise ConfigError(
+                "expected --label beside --everything alone, got it without or with --text; add --everything"
+            )
+        return NamedWish(folder=folder)
+    if text is None:
+        if folder is not None:
+            raise ConfigError("expected --text beside --text-model, got none; say what to find, as --text 'dog; cup'")
+        return None
+    if prompted or everything:
+        raise PromptError("expected --text or other prompts, got both; leave --point, --box, --everything out")
+    if tile is not None:
+        raise ConfigError("expected --text without --tile, got both; words are found in the whole image only")
+    words = parse_words(text)
+    open_source(folder).check(words)
+    return NamedWish(words, folder)
+
+
+def open_source(folder: Path | None) -> WordSource:
+    """The offline vocabulary, or a text model's folder.
+
+    Raises:
+        ModelError: the folder holds no text model.
+    """
+    if folder is None:
+        from glesam.text.offline import bundled
+
+        return bundled()
+    from glesam.text.clip import load_text_model
+
+    return load_text_model(folder)

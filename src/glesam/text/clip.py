@@ -1,0 +1,175 @@
+"""Word maps from a folder with CLIP, SigLIP or CLIPSeg, as transformers saves them: any words that the model knows.
+
+CLIP (Radford et al., ICML 2021) and SigLIP (Zhai et al., ICCV 2023) were trained on whole images; the correlation of
+each patch with the text, as in CAT-Seg (Cho et al., CVPR 2024), is where the word is. CLIPSeg (Lueddecke and Ecker,
+CVPR 2022) gives a map itself.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from glesam.errors import ModelError
+from glesam.images.pixels import RGB
+from glesam.text.base import WordMap, stretched
+from glesam.weights.folders import brief, read_config
+
+PROMPT = "a photo of a {}."
+NOTHING = ("a photo.", "a photo of something.", "a blurry background.")
+"""What a word has to beat to count as shown."""
+
+CLASSES = {"clip": "CLIPModel", "siglip": "SiglipModel", "clipseg": "CLIPSegForImageSegmentation"}
+"""`model_type` of `config.json` to transformers' class."""
+
+_NORMAL = {
+    "clip": ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
+    "siglip": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+    "clipseg": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+}
+"""Mean and standard deviation of pixels 0 to 1, where `preprocessor_config.json` does not say."""
+
+
+def load_text_model(folder: str | Path) -> TextModel:
+    """Load a text model's folder for evaluation.
+
+    Args:
+        folder: with `config.json`, `model.safetensors` and the tokenizer's files.
+
+    Raises:
+        ModelError: not such a folder; the message says what to get.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ModelError(
+            f"expected a folder of a text model, got {folder}; download one, such as openai/clip-vit-base-patch16 with "
+            "its tokenizer, and give its folder"
+        )
+    family = read_config(folder).get("model_type")
+    if family not in CLASSES:
+        raise ModelError(
+            f"expected a model_type of {', '.join(CLASSES)} in {folder / 'config.json'}, got {family!r}; get a CLIP, "
+            "SigLIP or CLIPSeg model, such as openai/clip-vit-base-patch16"
+        )
+    import transformers
+
+    try:
+        model = getattr(transformers, CLASSES[family]).from_pretrained(folder, local_files_only=True)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, ImportError, RuntimeError) as error:
+        raise ModelError(
+            f"expected weights and tokenizer of a {family} model in {folder}, got {brief(error)}; get all its files"
+        ) from error
+    return TextModel(model.eval(), tokenizer, family, _normal(folder, family), str(folder))
+
+
+class TextModel:
+    """Word maps from a model of images and texts.
+
+    Args:
+        model: transformers' model.
+        tokenizer: its tokenizer.
+        family: key of `CLASSES`.
+        normal: mean and standard deviation of the pixels that it was trained on.
+        name: what results call it.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, family: str, normal: tuple[Any, Any], name: str) -> None:
+        self.name, self._model, self._tokenizer, self._family = name, model, tokenizer, family
+        mean, deviation = normal
+        self._mean, self._deviation = (torch.tensor(v).reshape(1, 3, 1, 1) for v in (mean, deviation))
+
+    def check(self, words: Sequence[str]) -> None:
+        """Any word may be asked for."""
+
+    @torch.inference_mode()
+    def maps(self, image: RGB, words: Sequence[str]) -> list[WordMap]:
+        """One map for each word; see `glesam.text.base.WordSource`.
+
+        Args:
+            image: `(H, W, 3)` uint8 RGB.
+            words: any.
+        """
+        pixels = self._pixels(image)
+        if self._family == "clipseg":
+            return [self._segmented(pixels, word) for word in words]
+        patches, whole = self._patches(pixels)
+        nothing = self.encode_texts(NOTHING)
+        texts = self.encode_texts([PROMPT.format(word) for word in words])
+        scale = float(self._model.logit_scale.exp())
+        found = []
+        for word, text in zip(words, texts, strict=True):
+            values = torch.einsum("dhw,d->hw", patches, text).float().numpy()
+            rivals = torch.logsumexp(scale * nothing @ whole, dim=0) - np.log(len(NOTHING))
+            presence = torch.sigmoid(scale * (text @ whole) - rivals)
+            found.append(WordMap(word, stretched(values), float(presence)))
+        return found
+
+    @torch.inference_mode()
+    def encode_texts(self, texts: Sequence[str]) -> Tensor:
+        """Unit vectors `(n, d)` of texts, one at a time: a word's vector must not depend on what stands beside it."""
+        vectors = [_vectors(self._model.get_text_features(**self._tokens(text))) for text in texts]
+        return F.normalize(torch.cat(vectors).float(), dim=-1)
+
+    def _patches(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Unit vectors `(d, h, w)` of the patches, and `(d,)` of the whole image."""
+        model = self._model.vision_model
+        output = model(pixel_values=pixels)
+        if self._family == "clip":
+            hidden = model.post_layernorm(output.last_hidden_state[:, 1:])
+            patches, whole = (
+                self._model.visual_projection(hidden)[0],
+                self._model.visual_projection(output.pooler_output),
+            )
+        else:
+            # Attention pooling over a single patch is what the pooled vector would be if the image were that patch.
+            hidden = output.last_hidden_state[0]
+            patches, whole = model.head(hidden[:, None]), output.pooler_output
+        side = round(len(patches) ** 0.5)
+        grid = F.normalize(patches.float(), dim=-1).T.reshape(-1, side, side)
+        return grid, F.normalize(whole[0].float(), dim=0)
+
+    def _segmented(self, pixels: Tensor, word: str) -> WordMap:
+        """CLIPSeg's own map: probabilities, whose largest tells whether the word is there."""
+        logits = self._model(pixel_values=pixels, **self._tokens(PROMPT.format(word))).logits
+        values = torch.sigmoid(logits.float().reshape(logits.shape[-2:]))
+        return WordMap(word, stretched(values.numpy()), float(values.max()))
+
+    def _tokens(self, text: str) -> dict[str, Tensor]:
+        """A text as the model takes it; SigLIP was trained on texts filled up to their full length."""
+        length = int(self._model.config.text_config.max_position_embeddings)
+        padding = "max_length" if self._family == "siglip" else False
+        encoded = self._tokenizer(text, return_tensors="pt", padding=padding, truncation=True, max_length=length)
+        wanted = ("input_ids",) if self._family == "siglip" else ("input_ids", "attention_mask")
+        return {key: encoded[key] for key in wanted}
+
+    def _pixels(self, image: RGB) -> Tensor:
+        """An image as the model takes it: its square, bicubic."""
+        side = int(self._model.config.vision_config.image_size)
+        resized = np.asarray(cv2.resize(image, (side, side), interpolation=cv2.INTER_CUBIC), np.float32) / 255
+        return (torch.from_numpy(resized).permute(2, 0, 1)[None] - self._mean) / self._deviation
+
+
+def _vectors(output: Any) -> Tensor:
+    """The vectors of a text encoder, which some versions of transformers wrap."""
+    found: Tensor = output if isinstance(output, Tensor) else output.pooler_output
+    return found
+
+
+def _normal(folder: Path, family: str) -> tuple[Any, Any]:
+    """Mean and standard deviation that the folder names, or the family's."""
+    path = folder / "preprocessor_config.json"
+    try:
+        said = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    except ValueError as error:
+        raise ModelError(f"expected JSON in {path}, got {brief(error)}; download it again") from error
+    mean, deviation = _NORMAL[family]
+    return said.get("image_mean", mean), said.get("image_std", deviation)

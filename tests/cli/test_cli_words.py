@@ -1,0 +1,75 @@
+"""`glesam segment --text`, `--everything --label` and `glesam words`, end to end."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from glesam.cli import app
+from glesam.masks.formats import PNG_KEY
+
+PHOTOS = Path(__file__).parents[2] / "examples" / "photos"
+
+
+def run(*arguments: str | Path) -> tuple[int, str]:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    return result.exit_code, result.output
+
+
+def test_text_gives_named_objects_in_every_output(tmp_path: Path) -> None:
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    photos.mkdir()
+    shutil.copy(PHOTOS / "chelsea.jpg", photos / "cat.jpg")
+    code, output = run("segment", photos, "--text", "cat; submarine", "--json", "--polygons", "-o", out)
+    assert code == 0, output
+    assert "expected to find submarine in cat.jpg, found none" in output
+    document = json.loads((out / "cat.mask.json").read_text())
+    assert document["categories"] == [{"id": 1, "name": "cat"}]
+    features = json.loads((out / "cat.mask.geojson").read_text())["features"]
+    assert {feature["properties"]["class"] for feature in features} == {"cat"}
+    with (out / "results.csv").open(newline="") as stream:
+        assert {row["class_name"] for row in csv.DictReader(stream)} == {"cat"}
+
+
+def test_everything_with_labels_writes_the_map_of_classes(tmp_path: Path) -> None:
+    small = tmp_path / "cat.jpg"
+    Image.open(PHOTOS / "chelsea.jpg").resize((225, 150)).save(small)
+    code, output = run("segment", small, "--everything", "--points-per-side", "4", "--label", "--json", "-o", tmp_path)
+    assert code == 0, output
+    names = {each["name"] for each in json.loads((tmp_path / "cat.mask.json").read_text())["categories"]}
+    with Image.open(tmp_path / "cat.classes.png") as image:
+        assert image.mode == "P"
+        assert set(json.loads(str(image.info[PNG_KEY]))["classes"].values()) == names
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--text", " ; "], "expected at least one word"),
+        (["--text", "dogg"], "did you mean 'dog'"),
+        (["--text", "собака"], "expected English nouns"),
+        (["--text", "cat", "--point", "1,2"], "expected --text or other prompts"),
+        (["--text", "cat", "--tile", "1024"], "expected --text without --tile"),
+        (["--text-model", "x", "--point", "1,2"], "expected --text beside --text-model"),
+        (["--text", "cat", "--text-model", "no-such-folder"], "openai/clip-vit-base-patch16"),
+        (["--label", "--point", "1,2"], "expected --label beside --everything"),
+    ],
+)
+def test_wrong_use_is_one_line(options: list[str], said: str) -> None:
+    code, output = run("segment", PHOTOS / "chelsea.jpg", *options)
+    assert code == 2, output
+    assert said in " ".join(output.split())
+
+
+def test_words_lists_and_explains() -> None:
+    code, output = run("words")
+    assert code == 0
+    assert {"dog", "person", "building", "egyptian cat"} <= set(output.splitlines())
+    assert "118 classes of ImageNet (Chihuahua" in run("words", "dog")[1]
+    assert run("words", "eleplant")[0] == 2

@@ -1,0 +1,119 @@
+"""Text models in transformers' layouts, tiny and random, against what transformers' own forward gives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from glesam.errors import ModelError
+from glesam.text.clip import PROMPT, load_text_model
+
+transformers = pytest.importorskip("transformers")
+
+WORDS = ["dog", "cup", "red", "a", "photo", "of", "something", "blurry", "background", "."]
+TEXT = {"vocab_size": 32, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+VISION = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
+          "image_size": 32, "patch_size": 8}  # fmt: skip
+
+
+def save_tokenizer(folder: Path) -> None:
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+    vocabulary = {"<pad>": 0, "<s>": 1, "</s>": 2, "<unk>": 3} | {word: 4 + i for i, word in enumerate(WORDS)}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing("<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 2)])
+    wrapped = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>")
+    wrapped.save_pretrained(folder)
+
+
+def tiny(family: str) -> Any:
+    text = TEXT | {"max_position_embeddings": 16, "eos_token_id": 2, "bos_token_id": 1, "pad_token_id": 0}
+    torch.manual_seed(0)
+    if family == "clip":
+        config = transformers.CLIPConfig(text_config=text, vision_config=VISION, projection_dim=12)
+        return transformers.CLIPModel(config).eval()
+    if family == "siglip":
+        return transformers.SiglipModel(transformers.SiglipConfig(text_config=text, vision_config=VISION)).eval()
+    config = transformers.CLIPSegConfig(
+        text_config=text, vision_config=VISION, projection_dim=12, reduce_dim=8, extract_layers=[0, 1],
+        decoder_num_attention_heads=2, decoder_intermediate_size=16, conditional_layer=0,
+    )  # fmt: skip
+    return transformers.CLIPSegForImageSegmentation(config).eval()
+
+
+@pytest.fixture(params=["clip", "siglip", "clipseg"])
+def saved(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Any, Path]:
+    model = tiny(request.param)
+    model.save_pretrained(tmp_path)
+    save_tokenizer(tmp_path)
+    return request.param, model, tmp_path
+
+
+def image() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 255, (32, 32, 3), np.uint8)
+
+
+def test_maps_have_the_grid_of_the_patches_and_do_not_depend_on_other_words(saved: tuple[str, Any, Path]) -> None:
+    family, _, folder = saved
+    source = load_text_model(folder)
+    dog, cup = source.maps(image(), ["dog", "cup"])
+    assert dog.values.shape == ((32, 32) if family == "clipseg" else (4, 4))
+    assert (dog.values.min(), dog.values.max()) == (0, 1)
+    assert 0 <= dog.presence <= 1
+    cup_first, *_, dog_last = source.maps(image(), ["cup", "red", "dog"])
+    np.testing.assert_allclose(dog_last.values, dog.values, atol=1e-5)
+    assert cup_first.presence == pytest.approx(cup.presence, abs=1e-6)
+
+
+@torch.inference_mode()
+def test_clip_is_the_cosine_of_projected_patches_and_text(tmp_path: Path) -> None:
+    model = tiny("clip")
+    model.save_pretrained(tmp_path)
+    save_tokenizer(tmp_path)
+    source = load_text_model(tmp_path)
+    mean, deviation = np.array(source._mean).ravel(), np.array(source._deviation).ravel()
+    pixels = torch.from_numpy(((image() / 255 - mean) / deviation).transpose(2, 0, 1)[None]).float()
+    states = model.vision_model(pixels).last_hidden_state[0, 1:]
+    patches = F.layer_norm(
+        states, (16,), model.vision_model.post_layernorm.weight, model.vision_model.post_layernorm.bias
+    ) @ model.visual_projection.weight.T  # fmt: skip
+    ids = torch.tensor([[1, *(4 + WORDS.index(w) for w in PROMPT.format("dog").replace(".", " .").split()), 2]])
+    text = model.text_model(input_ids=ids).pooler_output @ model.text_projection.weight.T
+    cosine = F.cosine_similarity(patches, text).reshape(4, 4).numpy()
+    expected = (cosine - cosine.min()) / (cosine.max() - cosine.min())
+    np.testing.assert_allclose(source.maps(image(), ["dog"])[0].values, expected, atol=1e-4)
+
+
+def test_a_siglip_image_of_one_patch_is_its_own_patch(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    vision = VISION | {"patch_size": 32}
+    text = TEXT | {"max_position_embeddings": 16}
+    model = transformers.SiglipModel(transformers.SiglipConfig(text_config=text, vision_config=vision)).eval()
+    model.save_pretrained(tmp_path)
+    save_tokenizer(tmp_path)
+    source = load_text_model(tmp_path)
+    with torch.inference_mode():
+        patches, whole = source._patches(source._pixels(image()))
+    np.testing.assert_allclose(patches[:, 0, 0], whole, atol=1e-5)
+
+
+@pytest.mark.parametrize(("content", "said"), [('{"model_type": "bert"}', "'bert'"), ("{", "expected a saved model")])
+def test_other_folders_are_refused_in_one_line(tmp_path: Path, content: str, said: str) -> None:
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(ModelError, match=said) as caught:
+        load_text_model(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_without_weights_or_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "clip"}')
+    with pytest.raises(ModelError, match="expected weights and tokenizer"):
+        load_text_model(tmp_path)
+    with pytest.raises(ModelError, match="openai/clip-vit-base-patch16"):
+        load_text_model(tmp_path / "none")
