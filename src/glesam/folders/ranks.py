@@ -81,7 +81,7 @@ class Meeting:
     def __init__(self, folder: Path, place: Place, files: Sequence[str], patience: float = PATIENCE_SECONDS) -> None:
         self._folder, self._place, self._patience = folder / PARTS, place, patience
         text = "\n".join([str(place.world), *files])
-        self._digest = hashlib.sha256(text.encode()).hexdigest()
+        self._digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
     @contextmanager
     def attend(self) -> Iterator[None]:

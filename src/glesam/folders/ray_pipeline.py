@@ -196,5 +196,5 @@ def _sum_up(job: PipelineJob, names: list[str], results: list[dict[str, Any]], s
             fresh.setdefault(record["file"], []).append(from_values(record))
     rows |= {name: sorted(each, key=lambda row: row.object) for name, each in fresh.items()}
     ordered = [row for name in dict.fromkeys([*sorted(names), *rows]) for row in rows.get(name, [])]
-    _write(filesystem, table, to_csv(ordered).encode())
+    _write(filesystem, table, to_csv(ordered).encode("utf-8", "surrogateescape"))
     return PipelineReport(ordered, skipped, failed)
