@@ -19,6 +19,11 @@ from glesam.degrade.kind import Degrader, Kind, table
 from glesam.enhance import registry as enhancers
 from glesam.enhance.registry import load_enhancer
 from glesam.errors import ConfigError, ModelError
+from glesam.everything import labels
+from glesam.heads import kinds as heads
+from glesam.heads.base import MaskHead
+from glesam.heads.headed import HeadedModel
+from glesam.masks import Masks
 from glesam.models import registry as families
 from glesam.models.base import Embedding, ImageGeometry, MaskOutput, PromptableModel, PromptTensors
 from glesam.models.sam import SamPromptable
@@ -31,7 +36,13 @@ SIDE = 16
 @pytest.fixture(autouse=True)
 def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a test registers is gone after it."""
-    for module, rows in ((families, "FAMILIES"), (enhancers, "_ENHANCERS"), (restorers, "_KINDS")):
+    for module, rows in (
+        (families, "FAMILIES"),
+        (enhancers, "_ENHANCERS"),
+        (restorers, "_KINDS"),
+        (heads, "KINDS"),
+        (labels, "LABELERS"),
+    ):
         monkeypatch.setattr(module, rows, dict(getattr(module, rows)))
 
 
@@ -75,6 +86,37 @@ class ToyEnhancer(nn.Module):
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> ToyEnhancer:
         return cls()
+
+
+class ToyHead(MaskHead):
+    """Says the contrary of its model."""
+
+    kind: ClassVar[str] = "toy"
+    early_channels = None
+
+    def __init__(self, width: int, early: int | None = None) -> None:
+        super().__init__()
+        self.width = width
+        self.factor = nn.Parameter(-torch.ones(1))
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return {"width": self.width}
+
+    def decode(
+        self,
+        model: PromptableModel,
+        embedding: Embedding,
+        prompts: PromptTensors,
+        fused: torch.Tensor | None,
+        multimask: bool = False,
+    ) -> MaskOutput:
+        plain = model.decode(embedding, prompts, multimask)
+        return MaskOutput(plain.low_res_logits * self.factor, plain.iou)
+
+
+def toy_labeler(argument: str) -> Any:
+    return lambda image, masks: [[(argument, 0.5)] for _ in range(len(masks))]
 
 
 class Negative(Restorer):
@@ -141,3 +183,23 @@ def test_a_degradation() -> None:
     record: dict[str, Any] = {}
     assert np.array_equal(degrade(half(200), "dim", 5, seed=0, record=record), half(100))
     assert record == {"kind": "dim", "severity": 5, "share": 0.5}
+
+
+def test_a_head(tmp_path: Path) -> None:
+    heads.KINDS["toy"] = heads.HeadKind(__name__, "ToyHead", "says the contrary")
+    base = SamPromptable(sam_tiny())
+    heads.new_head("toy", base).save_pretrained(tmp_path, base)
+    image = np.random.default_rng(0).integers(0, 255, (40, 60, 3), np.uint8)
+    logits = []
+    for model in (base, HeadedModel(base, heads.load_head(tmp_path, base))):
+        predictor = Predictor(model)
+        predictor.set_image(image)
+        logits.append(predictor.predict(points=[[9, 9]]).logits)
+    np.testing.assert_allclose(logits[1], -logits[0], rtol=1e-5, atol=1e-6)
+
+
+def test_a_labeler() -> None:
+    labels.LABELERS["toy"] = f"{__name__}:toy_labeler"
+    masks = Masks(np.ones((2, 4, 4), bool), np.ones(2, np.float32))
+    named = labels.label(np.zeros((4, 4, 3), np.uint8), masks, labels.load_labeler("toy:thing"))
+    assert named.class_names == ("thing", "thing")
