@@ -13,7 +13,8 @@ from glesam.train.feed.augment import ViewConfig, random_view
 from glesam.train.feed.latents import cache_latents, latent_statistics, pair_latents, pair_stream
 from glesam.train.feed.pack import pack
 from glesam.train.feed.pairs import PairBatches, PairConfig, level_table, severity
-from glesam.train.stages.frozen import FrozenPartsObjective, decay_groups, open_frozen, state_digest, view_pixels
+from glesam.train.feed.views import view_pixels
+from glesam.train.stages.frozen import FrozenPartsObjective, decay_groups, open_frozen, state_digest
 from glesam.train.validation import LEVELS, DegradedSet, level_latents
 
 

@@ -8,8 +8,10 @@ the image in its data set, or its path in the folder that was given, without the
 from __future__ import annotations
 
 import hashlib
+from typing import TYPE_CHECKING
 
-import numpy as np
+if TYPE_CHECKING:  # the command's help is to come at once, and needs names that fit a file system only
+    import numpy as np
 
 
 def stable_seed(*parts: object) -> int:
@@ -24,6 +26,8 @@ def stable_seed(*parts: object) -> int:
 
 def generator(*parts: object) -> np.random.Generator:
     """Random generator that depends on the given names and numbers only."""
+    import numpy as np
+
     return np.random.default_rng(stable_seed(*parts))
 
 

@@ -20,7 +20,7 @@ from glesam.masks.obey import BoolMask, Clicks, Float, Grey, Window, obey
 
 REFINE_MODES = ("auto", "off")
 
-GUIDE_PIXELS = 2**22
+GUIDE_PIXELS = 2**21
 """Pixels of the largest guide: above, edges are found in a smaller image, which still has many to a logit."""
 
 
@@ -66,12 +66,13 @@ def check_mode(mode: str) -> str:
 
 def make_guide(image: npt.NDArray[np.uint8]) -> Grey:
     """Grey values of an `(H, W, 3)` uint8 RGB image, `(H, W)` uint8; shrunk to at most `GUIDE_PIXELS`."""
-    grey = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY)
-    factor = (GUIDE_PIXELS / grey.size) ** 0.5
+    height, width = image.shape[:2]
+    factor = (GUIDE_PIXELS / (height * width)) ** 0.5
     if factor < 1:
-        width, height = (max(1, round(side * factor)) for side in (grey.shape[1], grey.shape[0]))
-        grey = cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA)
-    return np.asarray(grey, np.uint8)
+        # Shrunk before it turns grey: the grey of a large image alone would be as large as a mask of it.
+        size = (max(1, round(width * factor)), max(1, round(height * factor)))
+        image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return np.asarray(cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY), np.uint8)
 
 
 def guided_filter(guide: Float, values: Float, radius: int, eps: float) -> Float:

@@ -28,6 +28,9 @@ MARGIN = 2
 BAND_PIXELS = 2**22
 """Pixels (16 MiB as float32) that are enlarged at once; a larger window is done in bands of columns."""
 
+REFINED_PIXELS = 2**20
+"""Pixels of a window that is refined at once; the filter holds about ten float arrays of it."""
+
 
 class Enlarger:
     """Enlarges windows of `(h, w)` low-resolution logits of one view.
@@ -114,14 +117,20 @@ class Enlarger:
     def _refined(self, refiner: Refiner, part: Float, across: Float, corner: tuple[int, int]) -> RunMask:
         """Refine the product of two factors, a mask's logits; `corner` is its `(row, column)` in the view.
 
-        A window larger than `BAND_PIXELS` is refined in fewer pixels, of which its logits have many to a cell.
+        A window larger than `REFINED_PIXELS` is refined in fewer pixels, of which its logits have many to a cell.
         """
         height, width = part.shape[0], across.shape[1]
-        step = max(1, math.ceil(math.sqrt(height * width / BAND_PIXELS)))
+        step = max(1, math.ceil(math.sqrt(height * width / REFINED_PIXELS)))
         window = slice(corner[0], corner[0] + height), slice(corner[1], corner[1] + width)
         near = refiner.within(window, self._geometry.original_size, step)
         mask = enlarged(near.cut(part[::step] @ across[:, ::step], 0), (height, width))
-        return RunMask.from_array(mask, self._size, corner[1] + self._offset[0], corner[0] + self._offset[1])
+        band = max(1, BAND_PIXELS // height)
+        left, above = corner[1] + self._offset[0], corner[0] + self._offset[1]
+        bands = [
+            RunMask.from_array(mask[:, start : start + band], self._size, left + start, above)
+            for start in range(0, width, band)
+        ]
+        return bands[0] if len(bands) == 1 else union(bands)
 
 
 def axis_weights(low: int, side: int, inside: int, length: int, direct: bool = False) -> Float:
