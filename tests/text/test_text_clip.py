@@ -77,7 +77,7 @@ def test_clip_is_the_cosine_of_projected_patches_and_text(tmp_path: Path) -> Non
     model.save_pretrained(tmp_path)
     save_tokenizer(tmp_path)
     source = load_text_model(tmp_path)
-    mean, deviation = np.array(source._mean).ravel(), np.array(source._deviation).ravel()
+    mean, deviation = source._mean.numpy().ravel(), source._deviation.numpy().ravel()
     pixels = torch.from_numpy(((image() / 255 - mean) / deviation).transpose(2, 0, 1)[None]).float()
     states = model.vision_model(pixels).last_hidden_state[0, 1:]
     patches = F.layer_norm(
