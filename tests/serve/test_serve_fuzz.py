@@ -41,6 +41,8 @@ OPERATIONS = [
     ("POST", "/v1/segment"),
     ("POST", "/v1/everything"),
     ("POST", "/v1/degrade"),
+    ("GET", "/v1/words"),
+    ("POST", "/v1/text"),
 ]
 
 
