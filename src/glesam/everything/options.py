@@ -86,7 +86,7 @@ class Options:
     points_per_side: int = 16
     points_per_batch: int = 64
     pred_iou_thresh: float = 0.25
-    stability_score_thresh: float = 0.4
+    stability_score_thresh: float = 0.2
     stability_score_offset: float = 1.0
     box_nms_thresh: float = 0.7
     mask_nms_thresh: float = 0.7
