@@ -24,12 +24,12 @@ def main() -> None:
     import numpy as np
 
     from glesam import Predictor
+    from glesam.data.base import is_kept_aside
     from glesam.data.readers.folder import FolderDataset
     from glesam.fewshot.backbone import bundled_backbone
     from glesam.fewshot.features import image_features
     from glesam.fewshot.search import mask_iou
     from glesam.subject.head import SubjectHead
-    from glesam.train.stages.subject import is_kept_aside
 
     predictor, head, backbone = (
         Predictor.from_pretrained(options.model),

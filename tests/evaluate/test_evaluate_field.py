@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from evaluate_helpers import make_folder, make_row
 
+from glesam.data.base import is_kept_aside
 from glesam.degrade.levels import CLEAR
 from glesam.errors import ConfigError, DataError
 from glesam.evaluate.measure.benchmark import BenchmarkConfig, run_benchmark
 from glesam.evaluate.measure.model_specs import parse_model, parse_models
 from glesam.evaluate.measure.protocol import parse_prompt, parse_prompts
-from glesam.evaluate.measure.sources import is_kept_aside, open_source
+from glesam.evaluate.measure.sources import open_source
 from glesam.evaluate.report.domains import domain_section
 from glesam.evaluate.report.field import mean_iou_by_size, published, published_section, size_section
 from glesam.evaluate.report.interactive import interactive_section, shown
@@ -83,6 +84,8 @@ def test_one_image_in_five_is_kept_aside_by_its_plain_name(tmp_path: Path) -> No
     names = [f"x{i}" for i in range(200)]
     expected = [int(hashlib.sha256(name.encode()).hexdigest(), 16) % 5 == 0 for name in names]
     assert [is_kept_aside(f"folder/{name}.jpg") for name in names] == expected
+    for dotted in ("a.rf.3", "b.rf.17", "c.v2"):  # dots of a name are no ending
+        assert is_kept_aside(dotted) == (int(hashlib.sha256(dotted.encode()).hexdigest(), 16) % 5 == 0)
     root = make_folder(tmp_path / "set", count=12)
     whole, part = open_source(str(root)), open_source(str(root), kept_aside=True)
     assert part.names == [name for name in whole.names if is_kept_aside(name)]

@@ -422,9 +422,10 @@ def _open_data(
     data: dict[str, float], val: str | None, cache: Path, aside: Sequence[str] = ()
 ) -> tuple[list[Any], Any]:
     """Pack the training sets, less what is kept aside of some, and open the validation set."""
+    from glesam.data.base import is_kept_aside
     from glesam.data.readers.registry import open_dataset
     from glesam.errors import ConfigError
-    from glesam.train.feed.pack import PartOfPack, kept_aside, pack
+    from glesam.train.feed.pack import PartOfPack, pack
 
     if not data:
         raise ConfigError("expected data to train on, got none; pass --data FOLDER or a config with 'data'")
@@ -433,7 +434,7 @@ def _open_data(
         dataset = open_dataset(folder)
         warn(f"{dataset.name}: {len(dataset)} photos")
         whole = pack(dataset, cache)
-        packs.append(PartOfPack(whole, lambda name: not kept_aside(name)) if dataset.name in aside else whole)
+        packs.append(PartOfPack(whole, lambda name: not is_kept_aside(name)) if dataset.name in aside else whole)
     return packs, open_dataset(val) if val else None
 
 

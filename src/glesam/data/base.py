@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 from glesam.common.fingerprints import Digests
+from glesam.images.sources import SUFFIXES
 
 
 class DataWarning(UserWarning):
@@ -94,3 +96,14 @@ def object_ids(mask: npt.NDArray[np.int32], min_share: float = 0.0) -> list[int]
     """Ids of the objects in an `(H, W)` instance mask that cover at least `min_share` of the picture, sorted."""
     ids, counts = np.unique(mask, return_counts=True)
     return [int(i) for i, n in zip(ids, counts, strict=True) if i > 0 and n >= min_share * mask.size]
+
+
+def is_kept_aside(name: str) -> bool:
+    """Whether an image of a training set is kept for measuring: one in five, by the SHA-256 of its name.
+
+    Args:
+        name: as a data set names it; a folder before it and an image file's ending do not count, other dots do.
+    """
+    path = PurePosixPath(name)
+    plain = path.stem if path.suffix.lower() in SUFFIXES else path.name
+    return int(hashlib.sha256(plain.encode()).hexdigest(), 16) % 5 == 0

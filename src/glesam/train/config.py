@@ -20,7 +20,7 @@ class StageConfig(BaseModel):
 
     Attributes:
         data: data-set folders to train on, each with its share of the samples (shares are normalised).
-        kept_aside: names of data sets of which a fifth is kept for measuring; see `train.feed.pack.kept_aside`.
+        kept_aside: names of data sets of which a fifth is kept for measuring; see `data.base.is_kept_aside`.
         val: data-set folder for validation during training, or None.
         seed: the only source of randomness.
         lr: peak learning rate of AdamW.

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Protocol
 
 from glesam.common.files import sha256
 from glesam.common.fingerprints import Digests
 from glesam.common.seeds import stable_seed
-from glesam.data.base import Sample, SegmentationDataset, fingerprint
+from glesam.data.base import Sample, SegmentationDataset, fingerprint, is_kept_aside
 from glesam.degrade import levels
 from glesam.degrade.levels import CLEAR, Level
 from glesam.errors import ConfigError, DataError
@@ -132,11 +131,6 @@ class LqsegSource:
 
             self._levels[folder] = DegradedSource(BuiltDataset(self.root, split=folder))
         return self._levels[folder]
-
-
-def is_kept_aside(picture: str) -> bool:
-    """Whether a picture of a training set is kept for measuring: one in five, by the SHA-256 of its plain name."""
-    return int(hashlib.sha256(PurePosixPath(picture).stem.encode()).hexdigest(), 16) % 5 == 0
 
 
 def open_source(text: str, kept_aside: bool = False) -> Source:

@@ -73,11 +73,6 @@ class PartOfPack(PhotoPack):
         return self.whole[self.positions[index]]
 
 
-def kept_aside(name: str) -> bool:
-    """Whether an image is one of the fifth that is kept for measuring, by the digest of its name without folder."""
-    return int(hashlib.sha256(name.rpartition("/")[2].encode()).hexdigest(), 16) % 5 == 0
-
-
 def pack(
     dataset: SegmentationDataset,
     cache: str | Path,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from glesam.common.seeds import stable_seed
-from glesam.data.base import Sample, SegmentationDataset
+from glesam.data.base import Sample, SegmentationDataset, is_kept_aside
 from glesam.data.readers.registry import open_dataset
 from glesam.errors import ConfigError
 from glesam.fewshot.features import Backbone, image_features
@@ -53,11 +52,6 @@ class SubjectConfig(StageConfig):
     ema: float = 0.99
     val_minutes: float = 60.0
     val_images: int = 100
-
-
-def is_kept_aside(name: str) -> bool:
-    """Whether an image is of the fifth that is never trained on: `int(sha256(name), 16) % 5 == 0`."""
-    return int(hashlib.sha256(name.encode()).hexdigest(), 16) % 5 == 0
 
 
 def open_sets(config: SubjectConfig) -> list[SegmentationDataset]:
