@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from tables import copy_tables
 from typer.testing import CliRunner
 
 ROOT = Path(__file__).parents[1]
@@ -163,7 +164,8 @@ def _run_python(snippet: Snippet, page: Path, namespace: dict[str, Any]) -> None
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
-def test_snippets_run(page: Path, workshop: Path, serve: Callable[[str], str]) -> None:
+def test_snippets_run(page: Path, workshop: Path, serve: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> None:
+    copy_tables(monkeypatch)
     for package in NEEDS.get(page.name, ()):
         pytest.importorskip(package)
     address = ADDRESS

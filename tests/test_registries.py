@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from models_tiny import sam_tiny
+from tables import copy_tables
 from torch import nn
 
 from glesam import Predictor, load_model
@@ -36,14 +37,7 @@ SIDE = 16
 @pytest.fixture(autouse=True)
 def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a test registers is gone after it."""
-    for module, rows in (
-        (families, "FAMILIES"),
-        (enhancers, "_ENHANCERS"),
-        (restorers, "_KINDS"),
-        (heads, "KINDS"),
-        (labels, "LABELERS"),
-    ):
-        monkeypatch.setattr(module, rows, dict(getattr(module, rows)))
+    copy_tables(monkeypatch)
 
 
 class ToyModel(PromptableModel):
