@@ -107,6 +107,16 @@ def test_stages_that_need_no_common_pixels_take_moving_kinds_too():
     ]
 
 
+def test_all_leaves_out_what_is_left_out():
+    names = [str(level) for level in level_table({"real:all:4": 1.0}, leave_out=["real:haze"])[0]]
+    assert "real:defocus:4" in names
+    assert "real:haze:4" not in names
+    with pytest.raises(ConfigError, match=r"without real:haze.*got real:haze:2"):
+        level_table({"real:haze:2": 1.0}, leave_out=["real:haze"])
+    with pytest.raises(ConfigError, match="did you mean"):
+        level_table({"lq1": 1.0}, leave_out=["real:hase"])
+
+
 def test_kinds_that_need_no_restoring_count_as_clear(packs):
     assert [severity(parse_level(t), ["real:haze"]) for t in ("real:haze:4", "real:defocus:5", "lq2")] == [
         0.0,

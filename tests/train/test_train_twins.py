@@ -44,6 +44,22 @@ def test_a_batch_is_a_function_of_seed_and_step(batches):
     assert not torch.equal(batches[3]["pixels"], again["pixels"])
 
 
+def test_mixing_changes_degraded_views_alone_and_off_is_as_before(batches):
+    def stream(**changes):
+        return TwinBatches(batches.packs, [1.0], batches.base.model_copy(update=changes))
+
+    plain, mixed, again = batches[1], stream(mixing=1.0)[1], stream(mixing=1.0)[1]
+    assert torch.equal(stream(mixing=0.0)[1]["pixels"], plain["pixels"])
+    assert torch.equal(mixed["pixels"], again["pixels"])
+    # Views without twins are drawn first.
+    assert torch.equal(mixed["pixels"][:2], plain["pixels"][:2])
+    assert torch.equal(mixed["points"][2:4], mixed["points"][4:6])
+    clear = {"levels": {"clear": 1.0}}
+    same, changed = stream(**clear)[1]["pixels"], stream(**clear, mixing=1.0)
+    assert torch.equal(same[2:4], same[4:6])
+    assert any(not torch.equal(changed[step]["pixels"][2:4], changed[step]["pixels"][4:6]) for step in range(3))
+
+
 def test_targets_are_the_shares_of_the_finer_ones_and_clicks_lie_on_the_object(batches):
     batch = batches[0]
     fine = batch["fine"].float().view(6, 4, 16, 2, 16, 2).mean(dim=(3, 5))

@@ -94,6 +94,8 @@ class BaseConfig(StageConfig):
         zoom: chance that a view is laid close around an object, so that it fills half to nine tenths of it.
         twins: how many views of a batch come a second time, degraded; taken out of the batch's size.
         levels: share of each level of degradation of these; see `PairConfig.levels`.
+        leave_out: kinds of degradation that `all` does not stand for; see `PairConfig.leave_out`.
+        mixing: chance that a degraded view is mixed; see `PairConfig.mixing`.
         pull: weight of the distance between the latents of a degraded view and of its clear twin.
     """
 
@@ -120,6 +122,8 @@ class BaseConfig(StageConfig):
     levels: dict[str, float] = Field(
         default_factory=lambda: {"lq1": 0.2, "lq2": 0.25, "lq3": 0.25, "real:all:2": 0.1, "real:all:4": 0.2}
     )
+    leave_out: tuple[str, ...] = ()
+    mixing: float = Field(default=0.0, ge=0, le=1)
     pull: float = Field(default=0.3, ge=0)
 
 

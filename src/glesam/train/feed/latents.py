@@ -32,6 +32,8 @@ _SHAPING = (
     "scale",
     "levels",
     "as_clear",
+    "leave_out",
+    "mixing",
     "recipe",
     "native",
     "paste",

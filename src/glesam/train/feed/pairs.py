@@ -20,6 +20,7 @@ from glesam.degrade.levels import Level, apply, parse_level, parse_levels
 from glesam.errors import ConfigError
 from glesam.train.config import Phase, StageConfig
 from glesam.train.feed.augment import ViewConfig, ids_and_areas, jitter_colour, paste_object, random_view
+from glesam.train.feed.mixing import mix_statistics, mix_versions
 from glesam.train.feed.pack import PhotoPack
 from glesam.train.feed.views import _MIN_PIXELS, Batch, TrainingBatches
 
@@ -28,6 +29,8 @@ Ids = npt.NDArray[np.int32]
 Item = dict[str, npt.NDArray[np.generic]]
 
 WORST_LEVEL, WORST_SEVERITY = 3, 5
+_STATISTICS = 0.5
+"""Chance that mixing takes another image's statistics, and not further versions of the image."""
 _MAX_ID = 255  # views hold ids as uint8
 
 
@@ -44,6 +47,10 @@ class PairConfig(StageConfig):
             `all` stands for every kind that does not move pixels, or for every one where the stage takes those.
         as_clear: kinds of `levels`, such as `real:haze`, that count as clear, since the model reads them as well as it
             does when they are restored.
+        leave_out: kinds of degradation, such as `real:haze`, that `all` does not stand for: what a model that never saw
+            them makes of them is measured then.
+        mixing: chance that a degraded image is mixed: its statistics with those of another image, or itself with
+            further degraded versions; see `feed.mixing`.
         recipe: LQSeg recipe, "train" (on-line pairs of the paper) or "test".
         native: range of the factor by which a photo is resized before it is degraded, so that one blur or one noise
             comes in several sizes relative to the photo.
@@ -68,6 +75,8 @@ class PairConfig(StageConfig):
         default_factory=lambda: {"clear": 0.15, "lq1": 0.10625, "lq2": 0.31875, "lq3": 0.425}
     )
     as_clear: tuple[str, ...] = ()
+    leave_out: tuple[str, ...] = ()
+    mixing: float = Field(default=0.0, ge=0, le=1)
     recipe: Literal["train", "test"] = "train"
     native: tuple[float, float] = (0.8, 1.3)
     paste: float = 0.3
@@ -98,7 +107,7 @@ class PairBatches(TrainingBatches):
     def __init__(self, packs: Sequence[PhotoPack], shares: Sequence[float], config: PairConfig, rank: int = 0) -> None:
         super().__init__(packs, shares, config, rank)
         self.pairs = config
-        self.levels, self.level_shares = level_table(config.levels, config.takes_moved)
+        self.levels, self.level_shares = level_table(config.levels, config.takes_moved, config.leave_out)
 
     def __getitem__(self, step: int) -> Batch:
         """Make the batch of a step."""
@@ -118,6 +127,8 @@ class PairBatches(TrainingBatches):
             level = self.levels[int(rng.choice(len(self.levels), p=self.level_shares))]
             sample = Sample("pair", photo, mask)
             degraded = apply(sample, level, int(rng.integers(2**62)), config.recipe).image
+            if config.mixing > 0 and not level.moves_pixels and rng.random() < config.mixing:
+                degraded = self._mixed(sample, degraded, rng)
             # The same generator twice: both versions are cut by the same warp.
             view, seed = ViewConfig(scale=config.scale), int(rng.integers(2**62))
             clean, ids = random_view(photo, mask, config.image_size, view, np.random.default_rng(seed))
@@ -134,6 +145,19 @@ class PairBatches(TrainingBatches):
             if len(objects):
                 return {**item, **self._prompts(ids, objects, rng)}
 
+    def _mixed(self, sample: Sample, degraded: Image, rng: np.random.Generator) -> Image:
+        """Give a degraded image another one's statistics, or average it with further versions of the same image."""
+        if rng.random() < _STATISTICS:
+            return mix_statistics(degraded, self.photo(rng)[0], rng)
+        still = [number for number, level in enumerate(self.levels) if not level.moves_pixels]
+        more = rng.choice(still, int(rng.integers(1, 3)))
+        seeds = rng.integers(2**62, size=len(more)).tolist()
+        versions = [
+            apply(sample, self.levels[number], seed, self.pairs.recipe).image
+            for number, seed in zip(more.tolist(), seeds, strict=True)
+        ]
+        return mix_versions(sample.image, [degraded, *versions], rng)
+
     def _scene(self, rng: np.random.Generator) -> tuple[Image, Ids]:
         """Draw a photo, change its colours and size, and paste other objects in."""
         photo, mask = self.photo(rng)
@@ -149,38 +173,53 @@ class PairBatches(TrainingBatches):
         return photo, mask
 
 
-def level_table(shares: dict[str, float], takes_moved: bool = False) -> tuple[list[Level], npt.NDArray[np.float64]]:
+def level_table(
+    shares: dict[str, float], takes_moved: bool = False, leave_out: Sequence[str] = ()
+) -> tuple[list[Level], npt.NDArray[np.float64]]:
     """Read the shares of the levels; those of a word that stands for several levels are split evenly.
 
     Args:
         shares: share of each word.
         takes_moved: whether kinds that move pixels are allowed.
+        leave_out: kinds, such as `real:haze`, that `all` does not stand for.
 
     Raises:
-        ConfigError: a level is unknown or moves pixels and may not, or the shares are not positive.
+        ConfigError: a level is unknown or moves pixels and may not, a kind to leave out is unknown or was named, or
+            the shares are not positive.
     """
+    for kind in leave_out:
+        parse_level(f"{kind}:1")
     levels: list[Level] = []
     weights: list[float] = []
     for word, share in shares.items():
         found = parse_levels([word]) if ":all:" in word else [parse_level(word)]
         moving = [] if takes_moved else [level for level in found if level.moves_pixels]
         if ":all:" in word:
-            found = [level for level in found if level not in moving]
+            found = [level for level in found if level not in moving and kind_of(level) not in leave_out]
+        elif kind_of(found[0]) in leave_out:
+            raise ConfigError(
+                f"expected levels without {kind_of(found[0])}, which leave_out names, got {found[0]}; drop it from one"
+            )
         elif moving:
             raise ConfigError(
                 f"expected levels under which pixels keep their place, got {moving[0]}; a clean view is no target "
                 "for a view that moved"
             )
         levels += found
-        weights += [share / len(found)] * len(found)
+        weights += [share / len(found) for _ in found]
     if not levels or min(weights) < 0 or sum(weights) <= 0:
         raise ConfigError(f"expected levels with shares of at least 0 and a positive sum, got {shares}; such as lq1: 1")
     return levels, np.asarray(weights, np.float64) / sum(weights)
 
 
+def kind_of(level: Level) -> str:
+    """Family and kind as `leave_out` and `as_clear` write them, such as `real:haze`."""
+    return f"{level.family}:{level.kind}"
+
+
 def severity(level: Level, as_clear: Sequence[str] = ()) -> float:
     """One scale for all kinds, 0 (clear, and the kinds that count as clear) to 3 (as bad as LQ-3)."""
-    if f"{level.family}:{level.kind}" in as_clear:
+    if kind_of(level) in as_clear:
         return 0.0
     if level.family in ("clear", "lq"):
         return float(level.severity)

@@ -100,6 +100,8 @@ def _pairs(config: BaseConfig, phase: Phase) -> PairConfig:
         steps=phase.steps,
         scale=phase.scale,
         levels=config.levels,
+        leave_out=config.leave_out,
+        mixing=config.mixing,
         paste=config.paste,
         prompts=config.prompts,
         slots=config.slots,
