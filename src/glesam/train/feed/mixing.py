@@ -75,7 +75,8 @@ def _moved(band: Floats, aim: Floats, share: float, with_mean: bool) -> Floats:
 
 def _pyramid(image: Image) -> list[Floats]:
     """Bands of an image, finest first, the last one what remains; fewer for images of a few pixels."""
-    bands, rest = [], np.asarray(image, np.float32)
+    bands: list[Floats] = []
+    rest = np.asarray(image, np.float32)
     while len(bands) < _BANDS and min(rest.shape[:2]) >= 8:
         smaller = np.asarray(cv2.pyrDown(rest), np.float32)
         bands.append(np.asarray(rest - _enlarged(smaller, rest), np.float32))
@@ -96,4 +97,4 @@ def _enlarged(small: Floats, like: Floats) -> Floats:
 
 
 def _uint8(image: npt.NDArray[np.floating]) -> Image:
-    return np.clip(np.rint(image), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(image), 0, 255), np.uint8)
