@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,8 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from glesam.cli import app
-from glesam.folders.parts import PARTS
+from glesam.common.locks import sole
+from glesam.folders.parts import PARTS, Journal
 from glesam.folders.sheet import SHEET, Entry, draw_sheet
 from glesam.folders.table import Row, read_csv, rows_of
 
@@ -99,6 +102,65 @@ def test_two_jobs_share_a_folder_and_a_killed_one_is_made_up_for(
     assert [job.returncode for job in both] == [0, 0], errors
     assert comparable(out) == expected
     assert sum("skipped, whose outputs exist" in text for text in errors) == 1
+
+
+def test_a_second_run_into_a_folder_is_refused(folder_model: Path, photos: Path, tmp_path: Path) -> None:
+    with sole(tmp_path / "out"):
+        result = call(folder_model, photos, "-o", tmp_path / "out")
+    assert result.exit_code == 2
+    assert f"process {os.getpid()} on" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert list((tmp_path / "out").iterdir()) == []
+    assert call(folder_model, photos, "-o", tmp_path / "out").exit_code == 0
+
+
+def test_overwriting_that_is_killed_and_run_again_agrees_with_its_masks(
+    folder_model: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    assert call(folder_model, photos, "-o", out, "--json", "--npz").exit_code == 0
+    noted, former = [], Journal.add
+
+    class KilledError(BaseException):
+        pass
+
+    def add(self: Journal, file: str, rows: list[Row]) -> None:
+        former(self, file, [replace(row, area=7) for row in rows])  # a row that no mask bears out
+        noted.append(file)
+        if len(noted) == 3:
+            raise KilledError
+
+    monkeypatch.setattr(Journal, "add", add)
+    with pytest.raises(KilledError):
+        CliRunner().invoke(app, ["segment", str(photos), *BOXES, "--model", str(folder_model), "-o", str(out), "--json",
+                                 "--npz", "--overwrite"], catch_exceptions=False)  # fmt: skip
+    assert [path.name for path in out.glob("p2.*")] == [], "nothing old beside what is new"
+    monkeypatch.setattr(Journal, "add", former)
+    again = call(folder_model, photos, "-o", out, "--json", "--npz")
+    assert "1 segmented, 5 skipped" in again.stderr
+    areas = {row.file: row.area for row in read_csv(out / "results.csv")}
+    assert [areas[f"p{number}.jpg"] == 7 for number in range(6)] == [True, True, False, False, False, False]
+
+
+def test_results_removed_meanwhile_are_named(
+    folder_model: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, former = tmp_path / "out", Journal.add
+
+    def add(self: Journal, file: str, rows: list[Row]) -> None:
+        former(self, file, rows)
+        if file == "p2.jpg":
+            shutil.rmtree(out)
+            out.mkdir()
+
+    monkeypatch.setattr(Journal, "add", add)
+    result = call(folder_model, photos, "-o", out)
+    assert result.exit_code == 1
+    assert "Traceback" not in result.output
+    assert [f"results of p{number}.jpg" in result.stderr for number in (0, 1, 3)] == [True, True, False]
+    assert {row.file for row in read_csv(out / "results.csv")} == {"p3.jpg", "p4.jpg", "p5.jpg"}
+    monkeypatch.undo()
+    assert call(folder_model, photos, "-o", out).exit_code == 0
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from pathlib import Path
 
 import numpy as np
@@ -57,11 +58,12 @@ def test_merge_takes_parts_of_all_ranks_and_the_former_table(tmp_path: Path) -> 
     row = WANT[0]
     write_csv(tmp_path / RESULTS, [Row("old.jpg", 1, 0.1, 0, 0, 1, 1, 1), Row("a.jpg", 1, 0.1, 0, 0, 1, 1, 1)])
     Journal(tmp_path, 0).add("a.jpg", [row])
-    Journal(tmp_path, 1).add("nothing.jpg", [])
-    part = next((tmp_path / PARTS).glob("1-*.jsonl"))
+    second = Journal(tmp_path, 1)
+    second.add("nothing.jpg", [])
+    part = next((tmp_path / PARTS).glob("*-1-*.jsonl"))
     with part.open("a") as stream:
         stream.write('{"file": "cut.jpg", "ro')  # as a kill leaves it
-    Journal(tmp_path, 1).add("b.jpg", [Row("b.jpg", 1, 0.2, 0, 0, 1, 1, 1)])
+    second.add("b.jpg", [Row("b.jpg", 1, 0.2, 0, 0, 1, 1, 1)])
     asked: list[str] = []
 
     def recover(name: str) -> list[Row]:
@@ -73,6 +75,15 @@ def test_merge_takes_parts_of_all_ranks_and_the_former_table(tmp_path: Path) -> 
     assert asked == ["cut.jpg"]
     assert read_csv(tmp_path / RESULTS) == merged
     assert [path.name for path in tmp_path.iterdir()] == [RESULTS]
+
+
+def test_the_newest_run_counts_whatever_the_clock_says(tmp_path: Path) -> None:
+    scores = [0.1, 0.2, 0.3]
+    for number, score in enumerate(scores):
+        Journal(tmp_path).add("a.jpg", [Row("a.jpg", 1, score, 0, 0, 1, 1, 1)])
+        (part,) = (tmp_path / PARTS).glob(f"{number + 1}-0-*.jsonl")
+        os.utime(part, (1e9 - number, 1e9 - number))  # each run's clock is behind that of the one before
+    assert [row.score for row in Journal(tmp_path).read()["a.jpg"]] == [0.3]
 
 
 @pytest.mark.parametrize("suffix", ["png", "json"])

@@ -10,7 +10,7 @@ import functools
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from enum import Enum
+from enum import StrEnum
 from typing import Any, ParamSpec, TypeVar
 
 import typer
@@ -34,7 +34,7 @@ messages = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
 _UsageError: Any = typer.BadParameter.__bases__[0]
 
 
-class Enhance(str, Enum):
+class Enhance(StrEnum):
     """Whether the enhancer is used."""
 
     on = "on"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from glesam.export.check import Comparison
 
 
-class Format(str, Enum):
+class Format(StrEnum):
     """What to export to."""
 
     onnx = "onnx"

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+
+from glesam.common import locks
+
+_MARK = ".glesam-"
+_TEMPORARY = re.compile(r"\..*\.glesam-[a-z0-9_]{8}(\.[A-Za-z0-9_-]*)?")
+_swept: set[str] = set()
 
 
 @contextmanager
@@ -15,25 +22,41 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
     """Give a temporary path beside `target`; rename it to `target` when the block ends well.
 
     The temporary name keeps the suffix, so that writers which choose the format by suffix work. On any error,
-    Ctrl-C included, the temporary file is removed and an existing `target` stays as it was.
+    Ctrl-C included, the temporary file is removed and an existing `target` stays as it was. What a killed process left
+    is removed by the next one that writes into the same folder.
 
     Raises:
         OSError: the folder cannot be made or written.
     """
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
+    _sweep_once(target.parent)
     handle, name = tempfile.mkstemp(
-        prefix=f".{_plain(target.stem)[:40]}.", suffix=_plain(target.suffix), dir=target.parent
+        prefix=f".{_plain(target.stem)[:40]}{_MARK}", suffix=_plain(target.suffix), dir=target.parent
     )
-    os.close(handle)
     temporary = Path(name)
     try:
+        with suppress(OSError):  # no locks there: what is left over stays
+            locks.lock(handle)  # shows others that its writer lives
         yield temporary
         # mkstemp makes files private (0600); give the result the rights that an ordinary new file has.
         temporary.chmod(0o666 & ~_UMASK)
+        if locks.MANDATORY:
+            locks.close(handle)  # there, nobody can rename an open file
         temporary.replace(target)
     finally:
+        locks.close(handle)
         temporary.unlink(missing_ok=True)
+
+
+def sweep(folder: str | Path) -> list[Path]:
+    """Remove temporary files whose writer was killed; one that is being written is locked, and stays.
+
+    Returns:
+        What was removed.
+    """
+    found = [Path(entry.path) for entry in _listed(Path(folder)) if _TEMPORARY.fullmatch(entry.name)]
+    return [path for path in found if locks.is_free(path) and _removed(path)]
 
 
 @contextmanager
@@ -75,6 +98,25 @@ def write_bytes(target: str | Path, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
+def replace_together(files: Mapping[Path, bytes], ready: Callable[[], None] | None = None) -> None:
+    """Write files that belong together: after any stop they are all old, or none of the old ones is left.
+
+    Args:
+        files: target to content.
+        ready: called when all contents are on the disk and the former files are gone.
+
+    Raises:
+        OSError: a file cannot be written; then the former ones are still there.
+    """
+    with ExitStack() as stack:
+        for target, content in files.items():
+            stack.enter_context(atomic_path(target)).write_bytes(content)
+        for target in files:
+            target.unlink(missing_ok=True)
+        if ready is not None:
+            ready()
+
+
 def write_text(target: str | Path, content: str) -> None:
     """Write UTF-8 text to `target` in one step; bytes of names that are not UTF-8 stay what they are (PEP 383)."""
     write_bytes(target, content.encode("utf-8", "surrogateescape"))
@@ -83,15 +125,31 @@ def write_text(target: str | Path, content: str) -> None:
 def sha256(path: str | Path) -> str:
     """Hex digest of a file's content."""
     with Path(path).open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(stream)
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _digest(stream: object) -> str:
-    """SHA-256 in chunks, for Python 3.10, which has no `hashlib.file_digest`."""
-    digest = hashlib.sha256()
-    for chunk in iter(lambda: stream.read(1 << 20), b""):  # type: ignore[attr-defined]
-        digest.update(chunk)
-    return digest.hexdigest()
+def _sweep_once(folder: Path) -> None:
+    """Sweep a folder when this process first writes into it."""
+    place = os.path.abspath(folder)
+    if place not in _swept:
+        _swept.add(place)
+        sweep(folder)
+
+
+def _listed(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError:  # one that may be written but not listed
+        return []
+
+
+def _removed(path: Path) -> bool:
+    try:
+        path.unlink()
+    except OSError:  # another process was faster, or the folder belongs to somebody else
+        return False
+    return True
 
 
 def _plain(name: str) -> str:

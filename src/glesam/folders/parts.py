@@ -1,8 +1,9 @@
 """What is known of finished pictures while a folder is under way, so that `results.csv` is complete after any stop.
 
-Each process appends to a part file of its own, `<out>/.results/<rank>-<process>.jsonl`: one JSON line a picture,
-written before the picture's outputs, so that finished outputs always have their line. The parts are merged into
-`results.csv` at the end and then removed.
+Each process appends to a part file of its own, `<out>/.results/<run>-<rank>-<process>.jsonl`: one JSON line an image,
+written when its former outputs are gone and its new ones are not yet there, so that finished outputs always have their
+line. Runs are numbered, so that the newest line counts whatever a clock says. The parts are merged into `results.csv`
+at the end and then removed.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,19 @@ class Journal:
     Attributes:
         folder: folder of the results.
         rank: number of this job among those that share the folder.
+        run: number of this run, above that of every part that is there when it begins.
     """
 
     folder: Path
     rank: int = 0
+    run: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        runs = [_run_of(path) for path in self._parts()]
+        object.__setattr__(self, "run", 1 + max(runs, default=0))
+
+    def _parts(self) -> list[Path]:
+        return sorted((self.folder / PARTS).glob("*.jsonl"), key=lambda path: (_run_of(path), path.name))
 
     def add(self, file: str, rows: Sequence[Row]) -> None:
         """Note one picture; no object at all is a finding too.
@@ -42,15 +52,14 @@ class Journal:
         parts = self.folder / PARTS
         parts.mkdir(parents=True, exist_ok=True)
         line = jsonl.line({"file": file, "rows": [asdict(row) for row in rows]})
-        with (parts / f"{self.rank}-{os.getpid()}.jsonl").open("ab") as stream:
+        with (parts / f"{self.run}-{self.rank}-{os.getpid()}.jsonl").open("ab") as stream:
             # The leading line end separates the record from one that a kill cut short.
             stream.write(b"\n" + line)
 
     def read(self) -> dict[str, list[Row]]:
         """All that is noted, of all processes and ranks, by picture; a line cut short by a kill counts as absent."""
         found: dict[str, list[Row]] = {}
-        parts = sorted((self.folder / PARTS).glob("*.jsonl"), key=lambda path: (path.stat().st_mtime_ns, path.name))
-        for part in parts:
+        for part in self._parts():
             for values in jsonl.records(part, skip_broken=True):
                 record = _record(values)
                 if record is not None:
@@ -81,6 +90,12 @@ class Journal:
         write_csv(table, rows)
         shutil.rmtree(self.folder / PARTS, ignore_errors=True)
         return rows
+
+
+def _run_of(part: Path) -> int:
+    """Number of the run that wrote a part; 0 for names that do not say."""
+    number, *others = part.stem.split("-")
+    return int(number) if len(others) == 2 and number.isdecimal() else 0
 
 
 def _record(values: Any) -> tuple[str, list[Row]] | None:

@@ -22,7 +22,7 @@ from glesam.models.registry import load_model
 from glesam.weights.folders import CONFIG_FILE
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing import Self
 
 
 class HeadedModel(PromptableModel):

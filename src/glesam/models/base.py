@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from glesam.errors import ModelError
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing import Self
 
 Part = Literal["encoder", "decoder"]
 """Parts of a model that may be tuned apart from the rest: image encoder and mask decoder."""

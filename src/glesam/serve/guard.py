@@ -142,7 +142,7 @@ class Guard:
         seconds = self._settings.read_seconds
         try:
             await asyncio.wait_for(self._collect(path, receive, body), seconds)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             raise RefusalError(
                 408, f"expected the whole request within {seconds:g} seconds, got part of it; send it faster",
                 {"Connection": "close"},
@@ -174,7 +174,7 @@ class Guard:
             return
         try:
             await asyncio.wait_for(_skip(receive, _SPARE * self._settings.max_body), self._settings.read_seconds)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             return
 
     def _label(self, path: str) -> str:

@@ -237,7 +237,7 @@ class Service:
         left = deadline - asyncio.get_running_loop().time()
         try:
             await asyncio.wait_for(bench.room.acquire(), max(0.0, left))
-        except asyncio.TimeoutError:
+        except TimeoutError:
             raise overloaded("expected to begin in time, got too many pictures before this one; retry") from None
         try:
             yield

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
 
-class Refine(str, Enum):
+class Refine(StrEnum):
     """Whether masks are refined."""
 
     auto = "auto"
     off = "off"
 
 
-class Quality(str, Enum):
+class Quality(StrEnum):
     """How much work goes into masks."""
 
     fast = "fast"

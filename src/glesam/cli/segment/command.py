@@ -404,9 +404,8 @@ def _segment_one(job: Job, predictor: Predictor, wanted: Wanted, multimask: bool
     predictor.set_image(image, job.source.name)
     with spoken_warnings():
         masks = ask(predictor)
-    if book is not None:
-        book.note(job, masks, time.perf_counter() - start)
-    write(job, masks, image)
+    seconds = time.perf_counter() - start
+    write(job, masks, image, None if book is None else lambda: book.note(job, masks, seconds))
     names = [f"{name} " for name in masks.class_names] or [""] * len(masks)
     shown = [f"{name}{score:.2f}" for name, score in zip(names, masks.scores[:5], strict=False)]
     scores = ", ".join(shown) + (", ..." if len(masks) > 5 else "")

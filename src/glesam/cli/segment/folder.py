@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from glesam.cli.segment.outputs import STDOUT, Job
+from glesam.common.locks import LOCK, sole
+from glesam.common.pool import writing
 from glesam.errors import DataError
 from glesam.folders.parts import Journal
 from glesam.folders.ranks import Meeting, Place
@@ -38,7 +40,7 @@ class Book:
         self._journal = Journal(folder, place.rank)
 
     def note(self, job: Job, masks: Masks, seconds: float) -> None:
-        """Note a picture's rows; to be called before its outputs are written."""
+        """Note an image's rows; to be called when its outputs are about to appear."""
         from glesam.folders.table import rows_of
 
         name = self._names[job.source.stem]
@@ -46,24 +48,42 @@ class Book:
 
     @contextmanager
     def open(self, tally: Tally) -> Iterator[None]:
-        """Do this job's share in the block; then, as the first of the jobs, wait for the others and sum up."""
-        with self._meeting.attend() if self.place.world > 1 else _alone():
-            yield
-        if self.place.rank == 0:
-            absent = self._meeting.wait_for_others()
-            if absent:
-                tally.fail("other jobs", _absent(absent, self.place.world))
-            self._sum_up(tally)
+        """Do this job's share in the block; then, as the first of the jobs, wait for the others and sum up.
+
+        Raises:
+            ConfigError: another run works in the folder.
+            DataError: the folder cannot be written.
+        """
+        with writing(self.folder), sole(self.folder, lock_name(self.place.rank)):
+            self._journal = Journal(self.folder, self.place.rank)
+            with self._meeting.attend() if self.place.world > 1 else nullcontext():
+                yield
+            if self.place.rank == 0:
+                absent = self._meeting.wait_for_others()
+                if absent:
+                    tally.fail("other jobs", _absent(absent, self.place.world))
+                self._sum_up(tally)
 
     def _sum_up(self, tally: Tally) -> None:
         """Write the table, and the sheet if there is anything new to see."""
         from glesam.folders.sheet import SHEET, Entry, draw_sheet
 
         finished = {name: job for name, job in self._jobs.items() if not job.missing(False)}
+        self._tell_removed(finished, tally)
         self._journal.merge(finished, functools.partial(self._recover, tally))
         if tally.done or self.place.world > 1 or not (self.folder / SHEET).exists():
             entries = [Entry(name, job.source.path, job.files.get("png")) for name, job in finished.items()]
             draw_sheet(self.folder / SHEET, entries, tally.failed)
+
+    def _tell_removed(self, finished: Collection[str], tally: Tally) -> None:
+        """Name images that were done, and whose results somebody removed since."""
+        if self.place.world > 1:
+            return  # what failed elsewhere is not known here
+        failed = set(tally.failed)
+        for name, job in self._jobs.items():
+            if name not in finished and job.source.name not in failed:
+                cure = DataError(f"expected the results of {name} in {self.folder}, they were removed; run it again")
+                tally.fail(name, cure)
 
     def _recover(self, tally: Tally, name: str) -> list[Row]:
         """Rows from the outputs of a picture that was finished without a note."""
@@ -107,7 +127,6 @@ def _absent(ranks: Sequence[int], world: int) -> DataError:
     )
 
 
-@contextmanager
-def _alone() -> Iterator[None]:
-    """No other job needs to know."""
-    yield
+def lock_name(rank: int) -> str:
+    """The file by which two jobs of the same number notice each other; the jobs of one run differ in it."""
+    return LOCK if rank == 0 else f"{LOCK}.{rank}"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import stat
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -109,26 +110,34 @@ def is_redirected() -> bool:
     return stat.S_ISREG(mode) or stat.S_ISFIFO(mode)
 
 
-def write(job: Job, masks: Masks, image: RGB) -> None:
-    """Write a picture's results, each in one step.
+def write(job: Job, masks: Masks, image: RGB, note: Callable[[], None] | None = None) -> None:
+    """Write an image's results: all or, on a full disk or a kill, none that is new beside one that is old.
+
+    Args:
+        job: the image and its files.
+        masks: what was found.
+        image: `(H, W, 3)` uint8 RGB.
+        note: called when all are on the disk and what they replace is gone, just before they get their names.
 
     Raises:
         ImageError: a file cannot be written.
         DataError: a format cannot hold these masks.
     """
-    from glesam.common.files import write_bytes
+    from glesam.common.files import replace_together
 
-    for kind, path in job.files.items():
-        content = _content(kind, masks, image)
-        if path is None:
-            sys.stdout.buffer.write(content)
-            sys.stdout.buffer.flush()
-            continue
-        try:
-            write_bytes(path, content)
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise ImageError(f"expected to write {path}, got {reason!r}; choose another place with -o") from error
+    contents = {kind: _content(kind, masks, image) for kind in job.files}
+    files = {path: contents[kind] for kind, path in job.files.items() if path is not None}
+    for kind in (kind for kind, path in job.files.items() if path is None):
+        sys.stdout.buffer.write(contents[kind])
+        sys.stdout.buffer.flush()
+    try:
+        replace_together(files, note)
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        cure = "free some space, and run it again" if full else "choose another place with -o"
+        raise ImageError(
+            f"expected to write {next(iter(files))}, got {error.strerror or str(error)!r}; {cure}"
+        ) from error
 
 
 def _content(kind: str, masks: Masks, image: RGB) -> bytes:

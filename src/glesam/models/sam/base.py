@@ -20,7 +20,7 @@ from glesam.models.base import DecoderInputs, Embedding, MaskOutput, Part, Promp
 from glesam.weights.folders import CONFIG_FILE, WEIGHTS_FILE, brief, check_keys, fetch_folder, read_config, read_weights
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing import Self
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
