@@ -118,7 +118,7 @@ def nearest_of_everything(predictor: Predictor, image: Any) -> Any:
     """Masks of everything mode that are alike enough."""
     from glesam.fewshot.references import looks_of
 
-    references, cache = predictor._chosen_references(), predictor._feature_cache()
+    references, cache = predictor.examples.chosen(), predictor.examples.features
     masks = predictor.generate(points_per_side=16).masks
     if not len(masks):
         return masks

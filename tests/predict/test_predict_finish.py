@@ -29,12 +29,12 @@ def predictor() -> Predictor:
 
 def enlarged(predictor: Predictor, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
     """Logits at the image's size, cut at 0."""
-    return (predictor._picture().geometry.restore(torch.from_numpy(logits)[:, None])[:, 0] > 0).numpy()
+    return (predictor.session.encoded.geometry.restore(torch.from_numpy(logits)[:, None])[:, 0] > 0).numpy()
 
 
 def decoded(predictor: Predictor) -> npt.NDArray[np.bool_]:
     """The finest logits that the model's own decoder gives for the prompts, at the image's size, cut at 0."""
-    encoded = predictor._picture()
+    encoded = predictor.session.encoded
     prompts = Prompts(points=POINTS, labels=LABELS).to_tensors(encoded.geometry, predictor.model.device)
     with torch.inference_mode():
         output = predictor.model.decode(encoded.raw, prompts)
@@ -87,7 +87,7 @@ def test_masks_in_batches_are_those_one_by_one(predictor: Predictor) -> None:
 
 
 def test_refiner_takes_the_policy_for_degraded_images_and_the_cells_of_the_logits(predictor: Predictor) -> None:
-    encoded, prompts = predictor._picture(), Prompts(points=[[[1, 2]], []], boxes=[None, [0, 0, 9, 9]])
+    encoded, prompts = predictor.session.encoded, Prompts(points=[[[1, 2]], []], boxes=[None, [0, 0, 9, 9]])
     for enhanced, policy in ((False, POLICY), (True, DEGRADED)):
         refiner = refiner_for(encoded, prompts, enhanced, True)
         assert refiner is not None

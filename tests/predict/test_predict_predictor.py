@@ -18,7 +18,7 @@ from glesam.errors import ConfigError, GlesamError, ImageError, ModelError, Prom
 from glesam.models.base import Embedding, ImageGeometry, MaskOutput, PromptableModel, PromptTensors
 from glesam.models.compact.model import CompactConfig, CompactModel
 from glesam.predict import answers as assembly
-from glesam.predict import predictor
+from glesam.predict import embedder, modes
 from glesam.predict.predictor import Predictor
 from glesam.prompts.prompts import Prompts
 from glesam.weights.folders import state_digest
@@ -154,7 +154,7 @@ def test_many_objects_are_decoded_in_bounded_chunks_in_order(model: HalfPlane, m
     whole = p.predict(points=points)
     assert [n for n, _ in model.decoded] == [8] * 18 + [6]
     assert np.array_equal(whole.masks, [right_of(x, (48, 64)) for x in points[:, 0, 0]])
-    monkeypatch.setitem(predictor.PROMPTS_PER_CHUNK, "cpu", 31)
+    monkeypatch.setitem(embedder.PROMPTS_PER_CHUNK, "cpu", 31)
     monkeypatch.setattr(assembly, "RESTORE_FLOATS", 3 * (64 * 64 + 48 * 64))  # three masks at a time
     small = p.predict(points=points)
     assert np.array_equal(small.masks, whole.masks)
@@ -411,9 +411,9 @@ def test_batch_names_files_and_keeps_the_current_pictures_name(model: HalfPlane,
 
 def test_batch_refuses_what_does_not_fit(model: HalfPlane) -> None:
     p, one = plain(model), Prompts(points=[[1, 1]])
-    with pytest.raises(PromptError, match="each of 2 pictures, got 1"):
+    with pytest.raises(PromptError, match="each of 2 images, got 1"):
         p.predict_batch([photo(), photo()], [one])
-    with pytest.raises(PromptError, match=r"picture 1: expected points inside the picture of 64x48 pixels, got \(64"):
+    with pytest.raises(PromptError, match=r"image 1: expected points inside the picture of 64x48 pixels, got \(64"):
         p.predict_batch([photo(seed=0), photo(seed=1)], [one, Prompts(points=[[64, 3]])])
     with pytest.raises(ConfigError, match="batch_size of at least 1, got 0"):
         p.predict_batch([photo()], [one], batch_size=0)
@@ -463,7 +463,7 @@ def test_bfloat16_is_close_to_float32() -> None:
     for dtype in ("float32", "bfloat16"):
         p = plain(model, dtype=dtype)
         p.set_image(image)
-        latents.append(p._picture().raw.latent)
+        latents.append(p.session.encoded.raw.latent)
         masks.append(p.predict(points=[[[50, 40]], [[150, 100]]], multimask=True))
     assert latents[1].dtype == torch.float32
     error = (latents[1] - latents[0]).norm() / latents[0].norm()
@@ -531,12 +531,12 @@ def test_from_pretrained_refuses_slips_before_loading(tmp_path: Path) -> None:
 def test_auto_device_is_one_that_exists(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    assert predictor.pick_device("auto") == "cpu"
+    assert modes.pick_device("auto") == "cpu"
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
-    assert predictor.pick_device("auto") == "mps"
+    assert modes.pick_device("auto") == "mps"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert predictor.pick_device("auto") == "cuda"
-    assert predictor.pick_device("cpu") == "cpu"
+    assert modes.pick_device("auto") == "cuda"
+    assert modes.pick_device("cpu") == "cpu"
 
 
 def test_model_is_put_into_evaluation_mode(model: HalfPlane) -> None:

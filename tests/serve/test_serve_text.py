@@ -11,7 +11,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from glesam.errors import PromptError
-from glesam.predict.words import WordCalls
+from glesam.predict.words import Words
 from glesam.text.base import WordMap
 
 PHOTO = (Path(__file__).parents[2] / "examples" / "photos" / "coffee.jpg").read_bytes()
@@ -34,7 +34,7 @@ class Middle:
 
 @pytest.fixture
 def client(monkeypatch: pytest.MonkeyPatch, make_client: Callable[..., TestClient]) -> TestClient:
-    monkeypatch.setattr(WordCalls, "_word_source", Middle())
+    monkeypatch.setattr(Words, "default", Middle())
     return make_client()
 
 

@@ -1,4 +1,4 @@
-"""From a decoder's low-resolution answers, which come in parts and in any order, to `Masks` at the picture's size."""
+"""From a decoder's low-resolution answers, which come in parts and in any order, to `Masks` at the image's size."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from glesam.models.base import ImageGeometry, MaskOutput
 from glesam.predict.finish import cell_of
 
 RESTORE_FLOATS = 2**26
-"""Floats (256 MiB) that enlarging masks to the picture's size may hold at once, besides the bool result."""
+"""Floats (256 MiB) that enlarging masks to the image's size may hold at once, besides the bool result."""
 
 
 class MaskAssembly:
-    """Collects N objects with C candidates each, in any order, at the picture's size.
+    """Collects N objects with C candidates each, in any order, at the image's size.
 
     Args:
         count: N.
@@ -50,7 +50,7 @@ class MaskAssembly:
         Args:
             indices: `(n,)` places of these objects among all.
             output: the answers to n prompts on one image.
-            geometry: how the picture lies in the model's square.
+            geometry: how the image lies in the model's square.
             nearer: by object, a crop that was looked at anew and its `(C, h, w)` logits at the crop's size, which are
                 averaged with these.
 
@@ -77,7 +77,7 @@ class MaskAssembly:
         geometry: ImageGeometry,
         nearer: Mapping[int, tuple[Box, Tensor]],
     ) -> None:
-        """Bring `(n, C, h, w)` logits to the picture's size and cut them at 0, a few masks at a time."""
+        """Bring `(n, C, h, w)` logits to the image's size and cut them at 0, a few masks at a time."""
         (height, width), side = geometry.original_size, geometry.image_size
         step = max(1, RESTORE_FLOATS // (height * width + side * side))
         if self._refiner is not None:

@@ -1,4 +1,4 @@
-"""What the predictor keeps of a picture once it is encoded."""
+"""What the predictor keeps of an image once it is encoded."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from glesam.models.base import Embedding, ImageGeometry, MaskOutput, PromptTenso
 
 @dataclass
 class Encoded:
-    """What is kept of a picture: never its pixels, unless degraded ones are to be encoded anew at another size.
+    """What is kept of an image: never its pixels, unless degraded ones are to be encoded anew at another size.
 
     Grey values, a byte each and at most `masks.refine.GUIDE_PIXELS`, are kept to refine masks by.
 
@@ -49,11 +49,11 @@ class Encoded:
 
     @property
     def level(self) -> float | None:
-        """How degraded the gate called the picture, 0 to 3; None where it was not asked or tells no level."""
+        """How degraded the gate called the image, 0 to 3; None where it was not asked or tells no level."""
         return None if self.verdict is None else self.verdict[1]
 
     def small_boxes(self, prompts: PromptTensors, share: float) -> Tensor:
-        """`(N,)` bool: whether an object's box covers less than a share of the picture; False without a box."""
+        """`(N,)` bool: whether an object's box covers less than a share of the image; False without a box."""
         if prompts.boxes is None:
             return torch.zeros(prompts.shape[1], dtype=torch.bool)
         height, width = self.geometry.input_size
@@ -61,16 +61,16 @@ class Encoded:
 
 
 def row(embedding: Embedding, index: int, count: int) -> Embedding:
-    """One picture of a batch; copied, so that a kept picture does not keep the whole batch in memory."""
+    """One image of a batch; copied, so that a kept image does not keep the whole batch in memory."""
     if count == 1:
         return embedding
     return embedding.map(lambda tensor: tensor[index, None].clone())
 
 
-def same_shape(pictures: dict[str, tuple[Tensor, ImageGeometry]]) -> list[dict[str, tuple[Tensor, ImageGeometry]]]:
+def same_shape(images: dict[str, tuple[Tensor, ImageGeometry]]) -> list[dict[str, tuple[Tensor, ImageGeometry]]]:
     """Split model inputs, by key, into batches that can be encoded together."""
     batches: dict[torch.Size, dict[str, tuple[Tensor, ImageGeometry]]] = {}
-    for key, (pixels, geometry) in pictures.items():
+    for key, (pixels, geometry) in images.items():
         batches.setdefault(pixels.shape, {})[key] = pixels, geometry
     return list(batches.values())
 
@@ -81,7 +81,7 @@ def in_float32(embedding: Embedding) -> Embedding:
 
 
 def file_name(image: object) -> str | None:
-    """The name of a picture that is given as a path, or None."""
+    """The name of an image that is given as a path, or None."""
     return Path(image).name if isinstance(image, (str, os.PathLike)) else None
 
 
@@ -91,7 +91,7 @@ def numbered(index: int) -> Iterator[None]:
     try:
         yield
     except PromptError as error:
-        raise PromptError(f"picture {index}: {error}") from error
+        raise PromptError(f"image {index}: {error}") from error
 
 
 def woven(first: MaskOutput, second: MaskOutput, is_first: Tensor) -> MaskOutput:

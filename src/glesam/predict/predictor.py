@@ -1,4 +1,4 @@
-"""The predictor: encode (and enhance) a picture once, then answer any number of prompts on it.
+"""The predictor: encode (and enhance) an image once, then answer any number of prompts on it.
 
 Calling vocabulary as in SAM (Kirillov et al., ICCV 2023): `set_image`, then `predict`. The enhancer works on the
 latent between encoder and decoder (GleSAM, Guo et al., CVPR 2025).
@@ -7,65 +7,53 @@ latent between encoder and decoder (GleSAM, Guo et al., CVPR 2025).
 from __future__ import annotations
 
 import os
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-
-from glesam import images
-from glesam.common.messages import hint
-from glesam.enhance.pipeline import Restoration, shrink
-from glesam.errors import ConfigError, ImageError, ModelError, PromptError
-from glesam.everything.calls import EverythingCalls
-from glesam.images.pixels import RGB
-from glesam.masks.masks import Masks
-from glesam.masks.refine import check_mode, make_guide
-from glesam.models.base import Embedding, ImageGeometry, MaskOutput, PromptableModel, PromptTensors
-from glesam.predict.answers import MaskAssembly
-from glesam.predict.derived import DerivedCalls
-from glesam.predict.embeddings import Encoded, file_name, in_float32, numbered, row, same_shape, woven
-from glesam.predict.finish import refiner_for, start_logits
-from glesam.predict.looks import Looks
+from glesam.masks.refine import check_mode
+from glesam.predict.base import PromptPredictor
+from glesam.predict.modes import check_dtype, check_enhance
 from glesam.predict.quality import check_quality
-from glesam.predict.words import WordCalls
-from glesam.prompts.prompts import Prompts
 from glesam.restore.base import Restorer
 
-ENHANCE_MODES = ("on", "off", "auto")
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+if TYPE_CHECKING:
+    from typing import Self
 
-PROMPTS_PER_CHUNK = {"cpu": 8}
-"""Objects decoded at once by device; a decoder copies latent and skips for each.
+    from typing_extensions import Unpack
 
-Measured with the compact model on one CPU core, 128 prompts: chunks of 8 take 24 ms a prompt, of 64 take 36 ms and
-0.5 GB more, since the copies leave the caches.
-"""
+    from glesam.everything.labels import Labeler
+    from glesam.everything.options import Settings
+    from glesam.images.reading import ImageInput
+    from glesam.masks.masks import Masks
+    from glesam.masks.sparse import SparseMasks
+    from glesam.predict.examples import Examples
+    from glesam.predict.words import Words
+    from glesam.prompts.hygiene import ClickCheck
+    from glesam.prompts.prompts import Prompts
+    from glesam.subject.head import SubjectHead
+    from glesam.text.base import WordSource
 
-PROMPTS_PER_GPU_CHUNK = 64
-"""As many as SAM's automatic mask generator takes at once."""
 
+class Predictor(PromptPredictor):
+    """Segments what prompts point at, in images that are encoded once.
 
-class Predictor(EverythingCalls, DerivedCalls, Looks, WordCalls):
-    """Segments what prompts point at, in pictures that are encoded once.
-
-    The embeddings of the last pictures are kept by content: going back to one of them costs no encoding, whatever
+    The embeddings of the last images are kept by content: going back to one of them costs no encoding, whatever
     file, bytes or array it comes from. Raw and enhanced embeddings are kept apart. After changing the model's weights
     call `reset`.
 
-    Not thread-safe: `set_image` and `predict` share the current picture. Give each thread its own predictor; they may
+    Not thread-safe: `set_image` and `predict` share the current image. Give each thread its own predictor; they may
     share one model, which no call changes.
 
     Args:
         model: any model of the family; it is put into evaluation mode.
-        enhance: "on", "off" (exactly the base model) or "auto" (the gate decides for each picture; without an enhancer
-            the base model, without a gate every picture is enhanced; rules may keep small boxes with the base model).
+        enhance: "on", "off" (exactly the base model) or "auto" (the gate decides for each image; without an enhancer
+            the base model, without a gate every image is enhanced; rules may keep small boxes with the base model).
         enhancer: latent `(1, 256, h, w)` to latent of the same shape; or a whole `Restoration` with its own gate, tuned
             decoder and rules by level.
-        gate: latent `(1, 256, h, w)` to whether the picture is degraded.
-        cache_size: number of pictures whose embeddings are kept, at least 1.
+        gate: latent `(1, 256, h, w)` to whether the image is degraded.
+        cache_size: number of images whose embeddings are kept, at least 1.
         dtype: "bfloat16" encodes and enhances under autocast. Prompts and decoder, which cost little, keep the weights'
             type: bfloat16 has 8 significant bits, which would move points by pixels.
         name: what results call the model; its family when not given.
@@ -80,36 +68,6 @@ class Predictor(EverythingCalls, DerivedCalls, Looks, WordCalls):
         ConfigError: unknown `enhance`, `refine` or `dtype`, or a `cache_size` below 1.
         ModelError: `enhance` is "on" and there is no enhancer.
     """
-
-    def __init__(
-        self,
-        model: PromptableModel,
-        enhance: str = "auto",
-        enhancer: Callable[[Tensor], Tensor] | Restoration | None = None,
-        gate: Callable[[Tensor], bool] | None = None,
-        cache_size: int = 3,
-        *,
-        dtype: str = "float32",
-        name: str | None = None,
-        restorer: Restorer | None = None,
-        refine: str = "auto",
-        quality: str = "standard",
-    ) -> None:
-        if cache_size < 1:
-            raise ConfigError(f"expected a cache_size of at least 1, got {cache_size}; the default is 3")
-        self.model = model.eval()
-        self.enhancer, self.gate, self.restorer = enhancer, gate, restorer
-        self._restoration = Restoration.of(enhancer, gate)
-        self._digest: str | None = None
-        self.enhance, self.refine, self.quality = enhance, refine, quality
-        self.name = name or model.family
-        self._autocast = _dtype(dtype) is torch.bfloat16
-        self._cache_size = cache_size
-        self._cache: OrderedDict[str, Encoded] = OrderedDict()
-        self._current: Encoded | None = None
-        self._current_name: str | None = None
-        self._pixels: RGB | None = None
-        self._restored: tuple[RGB, RGB] | None = None
 
     @classmethod
     def from_pretrained(
@@ -126,7 +84,7 @@ class Predictor(EverythingCalls, DerivedCalls, Looks, WordCalls):
         head: str | os.PathLike[str] | None = None,
         head_mode: str | None = None,
         quality: str = "standard",
-    ) -> Predictor:
+    ) -> Self:
         """Load a model by preset name, folder, hub id or original checkpoint.
 
         Args:
@@ -152,379 +110,233 @@ class Predictor(EverythingCalls, DerivedCalls, Looks, WordCalls):
                 model, `enhance="on"` without an enhancer, or a restorer whose network cannot be loaded.
             ConfigError: unknown `enhance`, `refine`, `quality`, `dtype` or `restore`.
         """
-        from glesam.models.exported.model import load_exported, runtime_of
-        from glesam.models.registry import bundled_enhancer, load_model
-        from glesam.restore.registry import load_restorer
+        from glesam.predict.load import load_parts
 
-        (
-            _mode(enhance),
-            _dtype(dtype),
-            check_mode(refine),
-            check_quality(quality),
-        )  # a slip in these shall not cost loading a model first
-        restorer = (
-            restore if isinstance(restore, Restorer) else load_restorer(restore, pick_device(device), restore_cache)
-        )
-        runtime = runtime or runtime_of(name)
-        if runtime is not None and (head or head_mode) is not None:
-            raise ConfigError("expected no head for an exported model, which has its own decoder; leave the head out")
-        if runtime is not None:
-            model, restoration = load_exported(name, runtime, device, dtype, enhancer)
-            return cls(model, enhance, restoration, name=str(name), restorer=restorer, refine=refine, quality=quality)
-        model = load_model(os.fspath(name), device=pick_device(device))
-        folder = bundled_enhancer(name) if enhancer is None else Path(enhancer)
-        bundle = None
-        if folder is not None:
-            from glesam.enhance.bundle import load_bundle
-
-            bundle = load_bundle(folder, model)
-        if (head or head_mode) is not None:
-            from glesam.heads.registry import attach
-
-            headed = attach(head, model, os.fspath(name), head_mode)
-            bundle = None if bundle is None else bundle.under(headed.over)
-            model = headed
+        # A wrong word is refused before a model is loaded.
+        check_enhance(enhance)
+        check_dtype(dtype)
+        check_mode(refine)
+        check_quality(quality)
+        parts = load_parts(name, device, dtype, enhancer, runtime, restore, restore_cache, head, head_mode)
         return cls(
-            model, enhance, bundle, dtype=dtype, name=str(name), restorer=restorer, refine=refine, quality=quality
+            parts.model,
+            enhance,
+            parts.restoration,
+            dtype=parts.dtype,
+            name=str(name),
+            restorer=parts.restorer,
+            refine=refine,
+            quality=quality,
         )
 
-    @property
-    def enhance(self) -> str:
-        """Mode "on", "off" or "auto"; may be changed at any time, and holds from the next prediction on."""
-        return self._enhance
+    def generate(self, **settings: Unpack[Settings]) -> SparseMasks:
+        """Segment everything in the current image, without prompts.
 
-    @enhance.setter
-    def enhance(self, mode: str) -> None:
-        if _mode(mode) == "on" and self._restoration is None:
-            raise ModelError(
-                'expected a model with an enhancer for enhance="on", got one without; use enhance="auto" or "off", or '
-                "a model that was trained with one"
-            )
-        self._enhance = mode
+        The result does not depend on `points_per_batch`, bit for bit, as long as memory suffices for one chunk of
+        clicks; when it runs out the batch is halved, with a `MemoryWarning`.
 
-    @property
-    def refine(self) -> str:
-        """Mode "auto" or "off"; may be changed at any time, and holds from the next prediction on."""
-        return self._refine
+        Args:
+            **settings: see `glesam.everything.options.Options`; the names are those of segment-anything's
+                `SamAutomaticMaskGenerator`, and `tile` is the side of the tiles for a big image.
 
-    @refine.setter
-    def refine(self, mode: str) -> None:
-        self._refine = check_mode(mode)
-
-    @property
-    def image_size(self) -> tuple[int, int]:
-        """`(H, W)` of the current picture in pixels: the size of masks, and the frame of points and boxes.
-
-        Raises:
-            ImageError: no picture is set.
-        """
-        return self._picture().geometry.original_size
-
-    @property
-    def seen_image(self) -> RGB:
-        """`(H, W, 3)` uint8 RGB: the current image as the model sees it, restored where there is a restorer.
+        Returns:
+            Masks at the image's size, highest predicted IoU first; perhaps none. `to_coco` has segment-anything's
+            keys. They are kept as runs; `masks.masks` expands them, up to a limit (see `SparseMasks`).
 
         Raises:
             ImageError: no image is set.
+            ConfigError: an unknown setting, or a bad value.
         """
-        return self._current_pixels()
+        from glesam.predict.parts import generate
 
-    def set_image(self, image: images.ImageInput, name: str | None = None) -> None:
-        """Make a picture the current one: encode it unless it is among the last ones, and enhance it where asked for.
+        return generate(self.session, settings)
 
-        Args:
-            image: path, encoded bytes, `PIL.Image`, or `(H, W, 3)` uint8 RGB array.
-            name: what results call it; the file's name when not given.
+    @cached_property
+    def words(self) -> Words:
+        """What finds and names objects by words."""
+        from glesam.predict.words import Words
 
-        Raises:
-            ImageError: it cannot be read; then no picture is set, so that prompts never meet an earlier one.
-            ModelError: the enhancer gives a latent of another shape.
-        """
-        self._current = self._pixels = self._restored = None
-        pixels, name = images.read(image), file_name(image) if name is None else name
-        encoded = self._encode([pixels], [name])[0]
-        self._embedding(encoded)
-        self._current, self._current_name, self._pixels = encoded, name, pixels
-
-    def predict(
-        self,
-        prompts: Prompts | None = None,
-        *,
-        points: Any = None,
-        labels: Any = None,
-        boxes: Any = None,
-        mask_input: Any = None,
-        multimask: bool = False,
-        tile: int | None = None,
-        obey: bool = True,
-        start: Masks | None = None,
-        **unknown: Any,
-    ) -> Masks:
-        """Segment N objects of the current picture.
-
-        Args:
-            prompts: prompts made before; or give their parts as the other arguments, see `glesam.prompts.Prompts`.
-            points: `(K, 2)` `(x, y)` in pixels for one object, `(N, K, 2)` or a ragged list for N.
-            labels: 1 foreground, 0 background, in the layout of `points`.
-            boxes: `(4,)` or `(N, 4)` `(x0, y0, x1, y1)` in pixels.
-            mask_input: `(h, w)` or `(N, h, w)` logits of an earlier prediction.
-            start: an earlier prediction of the same N objects to go on from: in place of its logits as `mask_input`. Of
-                three candidates `masks.pick(i)` takes the one that was meant.
-            multimask: give three candidates for each object; `masks` is then the best by predicted score.
-            tile: for big pictures, look at each object in a window of at least so many pixels; see docs/everything.md.
-            obey: with `refine="auto"`, a positive click is inside of its mask and a negative one outside, also where
-                the decoder did not follow; False is for clicks that are guesses.
-            **unknown: refused with the name that was meant.
-
-        Returns:
-            Masks at the picture's size, in the order of the prompts.
-
-        Raises:
-            ImageError: no picture is set.
-            PromptError: prompts that do not fit together or do not fit the picture, or an argument of another name.
-        """
-        if unknown:
-            raise PromptError(_unknown_argument(next(iter(unknown))))
-        picture = self._picture()
-        if start is not None:
-            mask_input = start_logits(start, mask_input)
-        parts = (points, labels, boxes, mask_input)
-        if prompts is not None and any(part is not None for part in parts):
-            raise PromptError(
-                "expected a Prompts object or its parts, got both; put everything into the Prompts object"
-            )
-        prompts = Prompts(*parts) if prompts is None else prompts
-        if tile is not None:
-            return self._predict_windows(prompts, multimask, tile)
-        return self._predict(picture, prompts, multimask, self._current_name, obey)
-
-    def predict_batch(
-        self,
-        images: Iterable[images.ImageInput],
-        prompts: Iterable[Prompts],
-        *,
-        multimask: bool = False,
-        batch_size: int = 4,
-    ) -> list[Masks]:
-        """Segment objects of several pictures, encoding `batch_size` of them at once.
-
-        The current picture stays what it was.
-
-        Args:
-            images: pictures as `set_image` takes them.
-            prompts: one `Prompts` for each picture.
-            multimask: as in `predict`.
-            batch_size: pictures in memory at once.
-
-        Raises:
-            ConfigError: a batch size below 1.
-            ImageError: a picture cannot be read.
-            PromptError: not one `Prompts` for each picture, or prompts that do not fit theirs, which is numbered.
-        """
-        pictures, wishes = list(images), list(prompts)
-        if batch_size < 1:
-            raise ConfigError(f"expected a batch_size of at least 1, got {batch_size}; the default is 4")
-        if len(pictures) != len(wishes):
-            raise PromptError(
-                f"expected one Prompts for each of {len(pictures)} pictures, got {len(wishes)}; give one each"
-            )
-        results: list[Masks] = []
-        for start in range(0, len(pictures), batch_size):
-            batch = pictures[start : start + batch_size]
-            names = [file_name(image) for image in batch]
-            for index, encoded in enumerate(self._encode(batch, names), start):
-                with numbered(index):
-                    results.append(self._predict(encoded, wishes[index], multimask, names[index - start]))
-        return results
-
-    def reset(self) -> None:
-        """Forget the current picture and all embeddings."""
-        self._cache.clear()
-        self._current = self._digest = self._pixels = self._restored = None
+        return Words(self.session)
 
     @property
-    def _chunk(self) -> int:
-        """Objects decoded at once."""
-        return PROMPTS_PER_CHUNK.get(self.model.device.type, PROMPTS_PER_GPU_CHUNK)
+    def word_source(self) -> WordSource:
+        """What tells where words are: the bundled offline vocabulary unless another one was set."""
+        return self.words.source
 
-    def _picture(self) -> Encoded:
-        """The current picture."""
-        if self._current is None:
-            raise ImageError("expected a picture to segment, got none; call set_image(image) first")
-        return self._current
+    @word_source.setter
+    def word_source(self, source: WordSource) -> None:
+        self.words.default = source
 
-    @torch.inference_mode()
-    def _encode(self, sources: Sequence[images.ImageInput], names: Sequence[str | None]) -> list[Encoded]:
-        """Read pictures, and restore and encode together those that are not in the cache, each once."""
-        found: dict[str, Encoded] = {}
-        fresh: dict[str, tuple[Tensor, ImageGeometry]] = {}
-        keys: list[str] = []
-        guides = {}
-        self._restored = None  # an array that was seen before may hold another image by now
-        for source, name in zip(sources, names, strict=True):
-            image = images.read(source)
-            keys.append(images.content_hash(image))
-            if keys[-1] in self._cache and self._cache[keys[-1]].side == self._side:
-                found[keys[-1]] = self._cache[keys[-1]]
-            elif keys[-1] not in fresh:
-                better = self._better(image, name)
-                fresh[keys[-1]], guides[keys[-1]] = self.model.prepare(better), make_guide(better)
-        for batch in same_shape(fresh):
-            found |= self._encode_fresh(batch)
-        for key, guide in guides.items():
-            found[key].guide = guide
-        if self._quality == "high":
-            self._keep_images(found, keys, sources, names)
-        for key in keys:
-            self._remember(key, found[key])
-        return [found[key] for key in keys]
+    def predict_text(self, words: str | Sequence[str], *, source: WordSource | None = None) -> Masks:
+        """Find the objects that words name in the current image.
 
-    def _better(self, image: RGB, name: str | None) -> RGB:
-        """The image as the model is to see it; the last one is kept, for crops."""
-        if self.restorer is None:
-            return image
-        if self._restored is None or self._restored[0] is not image:
-            self._restored = image, self.restorer.restore(image, name)
-        return self._restored[1]
+        Args:
+            words: such as `["dog", "cup"]` or `"dog; cup"`.
+            source: what tells where words are; `word_source` when not given.
 
-    def _current_pixels(self) -> RGB:
-        """The current image as the model sees it, for crops of it."""
-        if self._pixels is None:
-            raise ImageError("expected a picture to look at in parts, got none; call set_image(image) first")
-        return self._better(self._pixels, self._current_name)
+        Returns:
+            Masks with `class_names`, word by word in the order given, several of a kind apart; perhaps none.
+            `scores` tell how sure each object is of its word, 0 to 1. Words that are not found are told by an
+            `AbsentWarning`; `info["words"]` has how sure it is that the image shows each word at all.
 
-    def _encode_fresh(self, fresh: dict[str, tuple[Tensor, ImageGeometry]]) -> dict[str, Encoded]:
-        """Run the encoder on one batch, and give each picture its own part of it."""
-        side, batch = self._side, torch.cat([pixels for pixels, _ in fresh.values()])
-        with self._precision():
-            embedding = self.model.encode(batch if side is None else shrink(batch, side, self.model.side_step))
-        if self._autocast:
-            embedding = in_float32(embedding)
-        keeps = self._restoration is not None and self._restoration.needs_pixels
-        found = {}
-        for index, (key, (pixels, geometry)) in enumerate(fresh.items()):
-            kept = geometry.trim(pixels) if self.model.side_step else pixels
-            found[key] = Encoded(geometry, row(embedding, index, len(fresh)), pixels=kept if keeps else None, side=side)
-        return found
+        Raises:
+            ImageError: no image is set.
+            PromptError: no word, too many, or one that the source does not know.
+        """
+        from glesam.predict.words import warn_of_absent
 
-    def _remember(self, key: str, encoded: Encoded) -> None:
-        """Put a picture at the young end of the cache, and let the oldest go."""
-        self._cache[key] = encoded
-        self._cache.move_to_end(key)
-        while len(self._cache) > self._cache_size:
-            self._cache.popitem(last=False)
+        masks = self.words.find(words, source)
+        warn_of_absent(masks, masks.name)
+        return masks
 
-    def _precision(self) -> torch.autocast:
-        """Autocast to bfloat16 where that was asked for."""
-        return torch.autocast(self.model.device.type, torch.bfloat16, enabled=self._autocast)
+    def find_words(self, words: str | Sequence[str], source: WordSource | None = None) -> Masks:
+        """`predict_text` without its warning: warnings are no way to tell a program with threads."""
+        return self.words.find(words, source)
 
-    @torch.inference_mode()
-    def _embedding(self, encoded: Encoded) -> Embedding:
-        """The raw or the enhanced embedding of a picture, as `enhance` says now."""
-        restoration = self._restoration
-        if restoration is None or encoded.side is not None or not self._wants_enhancing(encoded, restoration):
-            return encoded.raw
-        if encoded.enhanced is None:
-            with self._precision():
-                restored = restoration.restore(self.model, encoded.raw, encoded.level, encoded.pixels)
-            encoded.enhanced = in_float32(restored) if self._autocast else restored
-        return encoded.enhanced
+    def label(self, masks: Masks, labeler: str | Labeler = "offline") -> Masks:
+        """Name masks of the current image, such as `generate` gives.
 
-    def _wants_enhancing(self, encoded: Encoded, restoration: Restoration) -> bool:
-        """Whether the picture is to be enhanced; asks the gate once for each picture, and only where it matters."""
-        if self._enhance == "off":
-            return False
-        if encoded.verdict is None and (self._enhance == "auto" or restoration.needs_level):
-            encoded.verdict = restoration.judge(encoded.raw.latent)
-        return self._enhance == "on" or encoded.verdict is None or encoded.verdict[0]
+        Args:
+            masks: of the current image.
+            labeler: "offline", "clip:FOLDER", or a callable of your own; see `glesam.everything.labels`.
 
-    def _decode(self, embedding: Embedding, encoded: Encoded, prompts: PromptTensors, multimask: bool) -> MaskOutput:
-        """Decode with the base model; a restored embedding as its restoration says, which may leave small boxes out."""
-        if encoded.side is not None:
-            return Restoration().decode(self.model, embedding, prompts, multimask)
-        if embedding is encoded.raw or self._restoration is None:
-            return self.model.decode(embedding, prompts, multimask)
-        least = self._restoration.rule(encoded.level).least_box if self._enhance == "auto" else 0.0
-        small = encoded.small_boxes(prompts, least)
-        if small.all():
-            return self.model.decode(encoded.raw, prompts, multimask)
-        if not small.any():
-            return self._restoration.decode(self.model, embedding, prompts, multimask)
-        plain = self.model.decode(encoded.raw, prompts.map(lambda t: t[:, small]), multimask)
-        large = prompts.map(lambda t: t[:, ~small])
-        return woven(plain, self._restoration.decode(self.model, embedding, large, multimask), small)
+        Returns:
+            The same masks with `class_names`.
 
-    def _info(self, enhanced: bool) -> dict[str, Any]:
-        """What results say of their making; `weights` is the digest of the base model and, if used, the enhancer's."""
-        if self._digest is None:
-            from glesam.weights.folders import state_digest
+        Raises:
+            ImageError: no image is set.
+            ConfigError: an unknown labeler.
+            ModelError: its weights are missing or do not fit.
+        """
+        return self.words.label(masks, labeler)
 
-            self._digest = state_digest(self.model)
-        digests = [self._digest[:16]]
-        if enhanced and self._restoration is not None and self._restoration.weights is not None:
-            digests.append(self._restoration.weights[:16])
-        info = {"model": self.name, "enhanced": enhanced, "weights": "+".join(digests), "refine": self._refine}
-        return info if self.restorer is None else {**info, "restorer": f"{self.restorer.name}-{self.restorer.key}"}
+    @cached_property
+    def examples(self) -> Examples:
+        """What `remember` keeps and `find_like` looks for."""
+        from glesam.predict.examples import Examples
 
-    @torch.inference_mode()
-    def _predict(
-        self, encoded: Encoded, prompts: Prompts, multimask: bool, name: str | None, obey: bool = True
-    ) -> Masks:
-        """Decode all objects, group by group and chunk by chunk."""
-        geometry, count = encoded.geometry, len(prompts)
-        prompts = prompts.check(geometry.original_size, cut=self.model.cuts_boxes)
-        embedding = self._embedding(encoded)
-        step = self._chunk
-        refiner = None
-        if self._refine != "off":
-            refiner = refiner_for(encoded, prompts, embedding is not encoded.raw, obey)
-        answer = MaskAssembly(count, 3 if multimask else 1, geometry.original_size, refiner)
-        for indices, group in prompts.groups():
-            tensors = group.to_tensors(geometry, self.model.device)
-            for start in range(0, len(indices), step):
-                chunk = slice(start, start + step)
-                part = tensors.map(lambda t, c=chunk: t[:, c])
-                output = self._decode_well(embedding, encoded, part, multimask)
-                near = self._nearer(encoded, prompts, indices[chunk], output, multimask)
-                answer.put(indices[chunk], output, geometry, near)
-        return answer.masks(name, self._info(embedding is not encoded.raw))
+        return Examples(self.session)
 
+    @property
+    def has_examples(self) -> bool:
+        """Whether anything is remembered."""
+        return len(self.examples) > 0
 
-def pick_device(device: str) -> str:
-    """Turn "auto" into the first of cuda, mps and cpu that is there; any other name is given back."""
-    if device != "auto":
-        return device
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
+    def remember(self, mask: Any, negative: bool = False) -> None:
+        """Keep objects of the current image as examples for `find_like`.
 
+        All objects of the kind in the image should be given: what is not counts as something else.
 
-def _mode(mode: str) -> str:
-    """Check the name of an enhancing mode."""
-    if mode not in ENHANCE_MODES:
-        raise ConfigError(f"expected enhance of {', '.join(ENHANCE_MODES)}, got {mode!r}; name one of these")
-    return mode
+        Args:
+            mask: `Masks`, or `(H, W)` or `(n, H, W)` bool at the image's size.
+            negative: they show what is not wanted, though it may look alike.
 
+        Raises:
+            ImageError: no image is set.
+            PromptError: another size than the image's, or an empty mask.
+        """
+        self.examples.add(self.session.pixels, mask, negative)
 
-def _dtype(name: str) -> torch.dtype:
-    """Turn the name of a floating type into the type."""
-    if name not in DTYPES:
-        raise ConfigError(f"expected a dtype of {', '.join(DTYPES)}, got {name!r}; name one of these")
-    return DTYPES[name]
+    def remember_file(self, image: ImageInput, mask: Any, negative: bool = False) -> None:
+        """As `remember`, for objects of another image, which does not become the current one.
 
+        Raises:
+            ImageError: the image cannot be read.
+            PromptError: as `remember`.
+        """
+        from glesam.images.reading import read
 
-_OTHER_NAMES = {
-    "box": "boxes",
-    "point_coords": "points",
-    "point": "points",
-    "point_labels": "labels",
-    "label": "labels",
-}
-"""What arguments are called elsewhere, and here."""
+        self.examples.add(read(image), mask, negative)
 
+    def forget(self) -> None:
+        """Forget all examples."""
+        self.examples.clear()
 
-def _unknown_argument(name: str) -> str:
-    """The message for an argument that is not known."""
-    known = ("prompts", "points", "labels", "boxes", "mask_input", "multimask", "tile", "obey", "start")
-    cure = f"did you mean {_OTHER_NAMES[name]!r}?" if name in _OTHER_NAMES else hint(name, known)
-    return f"expected arguments of predict, got {name!r}; {cure}"
+    def find_like(self, threshold: float | None = None) -> Masks:
+        """Find in the current image what looks like the remembered examples; nothing is trained.
+
+        Args:
+            threshold: likeness from which on something counts as found, up to 1; without it chosen by leaving out one
+                example image at a time, or a default where there is only one. See `glesam.fewshot`.
+
+        Returns:
+            Masks at the image's size, most alike first; perhaps none. `scores` are the likeness, and `info` has the
+            threshold and the predicted IoU.
+
+        Raises:
+            ImageError: no image is set.
+            PromptError: nothing was remembered.
+        """
+        return self.examples.find(threshold)
+
+    def keep_features(self, folder: str | Path | None) -> None:
+        """Keep the features that `find_like` needs in a folder, so that a second search needs no second look."""
+        self.examples.keep_features(folder)
+
+    def predict_from_masks(self, masks: Any, *, keep_to: float = 0.5) -> Masks:
+        """Correct masks of the current image that are nearly right: of another tool, painted, of an earlier image.
+
+        Args:
+            masks: `Masks`, or `(H, W)` or `(N, H, W)` bool at the image's size.
+            keep_to: least IoU of an answer with its start; an answer that strays farther is not taken, the start stays,
+                and `info["start_kept"]` has its index.
+
+        Raises:
+            ImageError: no image is set.
+            PromptError: another size than the image's, or an empty mask.
+        """
+        from glesam.predict.derived import predict_from_masks
+
+        return predict_from_masks(self.session, masks, keep_to)
+
+    def predict_heat_map(self, values: Any, regions: int = 5) -> Masks:
+        """Segment what a heat map of the current image points at: its peaks and regions become prompts.
+
+        Args:
+            values: `(h, w)` finite numbers of any range laid over the whole image, higher where the object is.
+            regions: prompts at most; see `glesam.text.pseudo_prompts`.
+
+        Returns:
+            One mask a region, the highest peak first, near duplicates dropped.
+
+        Raises:
+            ImageError: no image is set.
+            PromptError: not a finite map.
+        """
+        from glesam.predict.derived import predict_heat_map
+
+        return predict_heat_map(self.session, values, regions)
+
+    def predict_subject(self) -> Masks:
+        """Segment the main thing of the current image, without any prompt.
+
+        Returns:
+            One mask; its score is the mean of the saliency map inside it. `logits` are empty, `info["subject"]` tells
+            how the mask was chosen.
+
+        Raises:
+            ImageError: no image is set.
+            ModelError: the bundled head is missing.
+        """
+        from glesam.predict.derived import predict_subject
+
+        return predict_subject(self.session, self.examples.features.backbone, self._subject_head)
+
+    @cached_property
+    def _subject_head(self) -> SubjectHead:
+        from glesam.subject.head import SubjectHead
+
+        return SubjectHead.from_pretrained()
+
+    def check_prompts(self, prompts: Prompts) -> list[ClickCheck]:
+        """Say which clicks look wrong, by the masks that the other clicks of their object give.
+
+        Costs one more mask for each click. See `glesam.prompts.hygiene`.
+
+        Raises:
+            ImageError: no image is set.
+            PromptError: prompts that do not fit the image.
+        """
+        from glesam.predict.derived import check_prompts
+
+        return check_prompts(self.session, prompts)

@@ -62,7 +62,8 @@ def create_app(settings: ServerSettings, predictor: Predictor | None = None) -> 
 
 def _load(settings: ServerSettings) -> Predictor:
     """The predictor of the settings."""
-    from glesam.predict.predictor import Predictor, pick_device
+    from glesam.predict.modes import pick_device
+    from glesam.predict.predictor import Predictor
     from glesam.restore.registry import load_restorer
 
     restorer = load_restorer(settings.restore, pick_device(settings.device))

@@ -93,26 +93,21 @@ class KeyedPredictor(Predictor):
     @property
     def embedded(self) -> int:
         """Number of pictures in the cache."""
-        return len(self._cache)
+        return len(self.session.embedder.cache)
 
     @property
     def degraded(self) -> bool | None:
         """What the gate said of the current picture; None where it was not asked."""
-        verdict = self._picture().verdict
+        verdict = self.session.encoded.verdict
         return None if verdict is None else verdict[0]
 
     def has(self, key: str) -> bool:
         """Whether a picture is in the cache; may be asked from any thread."""
-        return key in self._cache
+        return key in self.session.embedder.cache
 
     def recall(self, key: str, pixels: RGB | None = None) -> bool:
         """Make a picture of the cache the current one, with its pixels only if they are given; False without it."""
-        encoded = self._cache.get(key)
-        if encoded is None:
-            return False
-        self._remember(key, encoded)
-        self._current, self._current_name, self._pixels, self._restored = encoded, None, pixels, None
-        return True
+        return self.session.recall(key, pixels)
 
     def require_pixels(self) -> None:
         """Ask for the current picture's pixels.
@@ -120,7 +115,7 @@ class KeyedPredictor(Predictor):
         Raises:
             AbsentEmbeddingError: it was recalled without them.
         """
-        if self._pixels is None:
+        if self.session.current.pixels is None:
             raise AbsentEmbeddingError
 
 

@@ -49,7 +49,8 @@ def load_tracker(
     if kind not in KINDS:
         raise ConfigError(f"expected a kind of {', '.join(KINDS)}, got {kind!r}; name one of these")
     from glesam.masks.refine import check_mode
-    from glesam.predict.predictor import Predictor, pick_device
+    from glesam.predict.modes import pick_device
+    from glesam.predict.predictor import Predictor
 
     if kind != "masks" and enhance != "on" and enhancer is None and restore is None and head is None:
         from glesam.video.memory import MemoryTracker, has_memory, load_memory_model

@@ -106,7 +106,7 @@ def book_of(jobs: Sequence[Job], output: str | None, outright: bool, place: Plac
 
 def device_of(device: str, place: Place) -> str:
     """Each of several jobs on a machine has its own GPU."""
-    from glesam.predict.predictor import pick_device
+    from glesam.predict.modes import pick_device
 
     found = pick_device(device)
     return f"cuda:{place.local_rank}" if found == "cuda" and place.world > 1 else found

@@ -1,0 +1,226 @@
+"""The part of a predictor that answers prompts: an image is encoded once, then come any number of prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from glesam import images
+from glesam.common.messages import hint
+from glesam.enhance.pipeline import Restoration
+from glesam.errors import ConfigError, PromptError
+from glesam.images.pixels import RGB
+from glesam.masks.masks import Masks
+from glesam.models.base import PromptableModel
+from glesam.predict.embedder import Embedder
+from glesam.predict.embeddings import file_name, numbered
+from glesam.predict.finish import start_logits
+from glesam.predict.modes import check_dtype
+from glesam.predict.session import Session
+from glesam.prompts.prompts import Prompts
+from glesam.restore.base import Restorer
+
+
+class PromptPredictor:
+    """`set_image`, then `predict`; see `glesam.Predictor`, which can do more.
+
+    Attributes:
+        session: the image that is set, and what answers prompts on it; for calls that make prompts of their own.
+    """
+
+    def __init__(
+        self,
+        model: PromptableModel,
+        enhance: str = "auto",
+        enhancer: Callable[[Tensor], Tensor] | Restoration | None = None,
+        gate: Callable[[Tensor], bool] | None = None,
+        cache_size: int = 3,
+        *,
+        dtype: str = "float32",
+        name: str | None = None,
+        restorer: Restorer | None = None,
+        refine: str = "auto",
+        quality: str = "standard",
+    ) -> None:
+        self.model, self.enhancer, self.gate, self.restorer = model.eval(), enhancer, gate, restorer
+        self.name = name or model.family
+        restoration, autocast = Restoration.of(enhancer, gate), check_dtype(dtype) is torch.bfloat16
+        embedder = Embedder(model, restoration, restorer, cache_size, autocast)
+        self.session = Session(embedder, self.name, refine)
+        self.enhance, self.quality = enhance, quality
+
+    @property
+    def enhance(self) -> str:
+        """Mode "on", "off" or "auto"; may be changed at any time, and holds from the next prediction on."""
+        return self.session.embedder.enhance
+
+    @enhance.setter
+    def enhance(self, mode: str) -> None:
+        self.session.embedder.enhance = mode
+
+    @property
+    def refine(self) -> str:
+        """Mode "auto" or "off"; may be changed at any time, and holds from the next prediction on."""
+        return self.session.refine
+
+    @refine.setter
+    def refine(self, mode: str) -> None:
+        self.session.refine = mode
+
+    @property
+    def quality(self) -> str:
+        """Quality "fast", "standard" or "high"; a change holds for images that are set from then on."""
+        return self.session.embedder.quality
+
+    @quality.setter
+    def quality(self, quality: str) -> None:
+        self.session.embedder.quality = quality
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """`(H, W)` of the current image in pixels: the size of masks, and the frame of points and boxes.
+
+        Raises:
+            ImageError: no image is set.
+        """
+        return self.session.encoded.geometry.original_size
+
+    @property
+    def seen_image(self) -> RGB:
+        """`(H, W, 3)` uint8 RGB: the current image as the model sees it, restored where there is a restorer.
+
+        Raises:
+            ImageError: no image is set.
+        """
+        return self.session.pixels
+
+    def set_image(self, image: images.ImageInput, name: str | None = None) -> None:
+        """Make an image the current one: encode it unless it is among the last ones, and enhance it where asked for.
+
+        Args:
+            image: path, encoded bytes, `PIL.Image`, or `(H, W, 3)` uint8 RGB array.
+            name: what results call it; the file's name when not given.
+
+        Raises:
+            ImageError: it cannot be read; then no image is set, so that prompts never meet an earlier one.
+            ModelError: the enhancer gives a latent of another shape.
+        """
+        self.session.set_image(image, name)
+
+    def predict(
+        self,
+        prompts: Prompts | None = None,
+        *,
+        points: Any = None,
+        labels: Any = None,
+        boxes: Any = None,
+        mask_input: Any = None,
+        multimask: bool = False,
+        tile: int | None = None,
+        obey: bool = True,
+        start: Masks | None = None,
+        **unknown: Any,
+    ) -> Masks:
+        """Segment N objects of the current image.
+
+        Args:
+            prompts: prompts made before; or give their parts as the other arguments, see `glesam.prompts.Prompts`.
+            points: `(K, 2)` `(x, y)` in pixels for one object, `(N, K, 2)` or a ragged list for N.
+            labels: 1 foreground, 0 background, in the layout of `points`.
+            boxes: `(4,)` or `(N, 4)` `(x0, y0, x1, y1)` in pixels.
+            mask_input: `(h, w)` or `(N, h, w)` logits of an earlier prediction.
+            start: an earlier prediction of the same N objects to go on from: in place of its logits as `mask_input`. Of
+                three candidates `masks.pick(i)` takes the one that was meant.
+            multimask: give three candidates for each object; `masks` is then the best by predicted score.
+            tile: for big images, look at each object in a window of at least so many pixels; see docs/everything.md.
+            obey: with `refine="auto"`, a positive click is inside of its mask and a negative one outside, also where
+                the decoder did not follow; False is for clicks that are guesses.
+            **unknown: refused with the name that was meant.
+
+        Returns:
+            Masks at the image's size, in the order of the prompts.
+
+        Raises:
+            ImageError: no image is set.
+            PromptError: prompts that do not fit together or do not fit the image, or an argument of another name.
+        """
+        if unknown:
+            raise PromptError(_unknown_argument(next(iter(unknown))))
+        current = self.session.current
+        if start is not None:
+            mask_input = start_logits(start, mask_input)
+        parts = (points, labels, boxes, mask_input)
+        if prompts is not None and any(part is not None for part in parts):
+            raise PromptError(
+                "expected a Prompts object or its parts, got both; put everything into the Prompts object"
+            )
+        prompts = Prompts(*parts) if prompts is None else prompts
+        if tile is None:
+            return self.session.answer(current.encoded, prompts, multimask, current.name, obey)
+        from glesam.predict.parts import predict_windows
+
+        return predict_windows(self.session, prompts, multimask, tile)
+
+    def predict_batch(
+        self,
+        images: Iterable[images.ImageInput],
+        prompts: Iterable[Prompts],
+        *,
+        multimask: bool = False,
+        batch_size: int = 4,
+    ) -> list[Masks]:
+        """Segment objects of several images, encoding `batch_size` of them at once.
+
+        The current image stays what it was.
+
+        Args:
+            images: images as `set_image` takes them.
+            prompts: one `Prompts` for each image.
+            multimask: as in `predict`.
+            batch_size: images in memory at once.
+
+        Raises:
+            ConfigError: a batch size below 1.
+            ImageError: an image cannot be read.
+            PromptError: not one `Prompts` for each image, or prompts that do not fit theirs, which is numbered.
+        """
+        sources, wanted = list(images), list(prompts)
+        if batch_size < 1:
+            raise ConfigError(f"expected a batch_size of at least 1, got {batch_size}; the default is 4")
+        if len(sources) != len(wanted):
+            raise PromptError(
+                f"expected one Prompts for each of {len(sources)} images, got {len(wanted)}; give one each"
+            )
+        results: list[Masks] = []
+        for start in range(0, len(sources), batch_size):
+            batch = sources[start : start + batch_size]
+            names = [file_name(image) for image in batch]
+            for index, encoded in enumerate(self.session.embedder.encode(batch, names), start):
+                with numbered(index):
+                    found = self.session.answer(encoded, wanted[index], multimask, names[index - start], obey=True)
+                    results.append(found)
+        return results
+
+    def reset(self) -> None:
+        """Forget the current image and all embeddings."""
+        self.session.reset()
+
+
+_OTHER_NAMES = {
+    "box": "boxes",
+    "point_coords": "points",
+    "point": "points",
+    "point_labels": "labels",
+    "label": "labels",
+}
+"""What arguments are called elsewhere, and here."""
+
+
+def _unknown_argument(name: str) -> str:
+    """The message for an argument that is not known."""
+    known = ("prompts", "points", "labels", "boxes", "mask_input", "multimask", "tile", "obey", "start")
+    cure = f"did you mean {_OTHER_NAMES[name]!r}?" if name in _OTHER_NAMES else hint(name, known)
+    return f"expected arguments of predict, got {name!r}; {cure}"

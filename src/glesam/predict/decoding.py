@@ -1,0 +1,123 @@
+"""Answers to prompts on one encoded image: by the base model, by its restoration, or by several looks at the image.
+
+Averaging over mirrored and resized copies is the field's usual test-time augmentation; see `glesam.predict.quality`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from glesam.enhance.pipeline import Restoration, shrink
+from glesam.masks.runs import Box
+from glesam.models.base import Embedding, MaskOutput, PromptTensors
+from glesam.predict.embedder import Embedder
+from glesam.predict.embeddings import Encoded, woven
+from glesam.predict.finish import cell_of
+from glesam.predict.quality import (
+    COARSE,
+    mean_output,
+    mirrored_output,
+    mirrored_prompts,
+    moved_into,
+    zoom_window,
+)
+from glesam.prompts.prompts import Prompts
+from glesam.views.enlarge import mask_boxes
+
+
+def decode(
+    embedder: Embedder, encoded: Encoded, embedding: Embedding, prompts: PromptTensors, multimask: bool
+) -> MaskOutput:
+    """Decode with the base model; a restored embedding as its restoration says, which may leave small boxes out.
+
+    Args:
+        embedder: gave the embedding.
+        encoded: the image.
+        embedding: its raw or its restored one.
+        prompts: `(1, N)` in the model's frame.
+        multimask: three candidates each.
+    """
+    model, restoration = embedder.model, embedder.restoration
+    if encoded.side is not None:
+        return Restoration().decode(model, embedding, prompts, multimask)
+    if embedding is encoded.raw or restoration is None:
+        return model.decode(embedding, prompts, multimask)
+    least = restoration.rule(encoded.level).least_box if embedder.enhance == "auto" else 0.0
+    small = encoded.small_boxes(prompts, least)
+    if small.all():
+        return model.decode(encoded.raw, prompts, multimask)
+    if not small.any():
+        return restoration.decode(model, embedding, prompts, multimask)
+    plain = model.decode(encoded.raw, prompts.map(lambda t: t[:, small]), multimask)
+    large = prompts.map(lambda t: t[:, ~small])
+    return woven(plain, restoration.decode(model, embedding, large, multimask), small)
+
+
+@torch.inference_mode()
+def decode_well(
+    embedder: Embedder, encoded: Encoded, embedding: Embedding, prompts: PromptTensors, multimask: bool
+) -> MaskOutput:
+    """As `decode`; with high quality the mean over the image, its mirror image and, unless restored, a smaller copy."""
+    output = decode(embedder, encoded, embedding, prompts, multimask)
+    if embedder.quality != "high" or encoded.image is None:
+        return output
+    mirror = encoded.looks.get("mirror") or embedder.encode_part(encoded.image[:, ::-1])
+    mirror.verdict = encoded.verdict
+    encoded.looks["mirror"] = mirror
+    turned = decode(
+        embedder, mirror, embedder.embedding(mirror), mirrored_prompts(prompts, encoded.geometry), multimask
+    )
+    outputs = [output, mirrored_output(turned, encoded.geometry)]
+    if embedding is encoded.raw and embedder.model.side_step:
+        coarse = _coarse(embedder, encoded)
+        outputs.append(Restoration().decode(embedder.model, coarse, prompts, multimask))
+    return mean_output(outputs)
+
+
+def decode_nearer(
+    embedder: Embedder,
+    encoded: Encoded,
+    prompts: Prompts,
+    indices: npt.NDArray[np.int64],
+    output: MaskOutput,
+    multimask: bool,
+) -> dict[int, tuple[Box, Tensor]]:
+    """With high quality, logits of crops around small objects; see `MaskAssembly.put`.
+
+    Args:
+        embedder: encodes the crops.
+        encoded: the image.
+        prompts: of all objects, in pixels of the image.
+        indices: the objects that were decoded.
+        output: their answers.
+        multimask: three candidates each.
+    """
+    found: dict[int, tuple[Box, Tensor]] = {}
+    if embedder.quality != "high" or encoded.image is None:
+        return found
+    cell = cell_of(encoded.geometry, output.low_res_logits.shape[-1])
+    for place, index in enumerate(indices.tolist()):
+        low = output.low_res_logits[0, place, int(output.iou[0, place].argmax())]
+        x0, y0, x1, y1 = (cell * side for side in mask_boxes(low[None])[0].tolist())
+        prompt = prompts.select([index])
+        window = zoom_window(prompt, (x0, y0, x1, y1) if x1 else None, encoded.geometry.original_size)
+        if window is not None:
+            part = embedder.encode_part(encoded.image[window[1] : window[3], window[0] : window[2]])
+            part.verdict = encoded.verdict
+            tensors = moved_into(prompt, window).to_tensors(part.geometry, embedder.model.device)
+            answer = decode(embedder, part, embedder.embedding(part), tensors, multimask)
+            found[index] = window, part.geometry.restore(answer.finest[0, 0][:, None])[:, 0]
+    return found
+
+
+def _coarse(embedder: Embedder, encoded: Encoded) -> Embedding:
+    """The embedding of a smaller copy of an image, encoded once."""
+    if "coarse" not in encoded.looks and encoded.image is not None:
+        model = embedder.model
+        pixels, _ = model.prepare(encoded.image)
+        encoded.looks["coarse"] = model.encode(shrink(pixels, round(COARSE * model.image_size), model.side_step))
+    coarse: Embedding = encoded.looks["coarse"]
+    return coarse

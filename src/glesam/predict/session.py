@@ -1,0 +1,197 @@
+"""The image that is set, and how it is looked at: what all calls of `Predictor` share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+
+from glesam import images
+from glesam.errors import ImageError
+from glesam.images.pixels import RGB
+from glesam.masks.masks import Masks
+from glesam.masks.refine import Refiner, check_mode, make_guide
+from glesam.masks.runs import Box
+from glesam.predict.answers import MaskAssembly
+from glesam.predict.decoding import decode, decode_nearer, decode_well
+from glesam.predict.embedder import Embedder
+from glesam.predict.embeddings import Encoded, file_name
+from glesam.predict.finish import refiner_for
+from glesam.prompts.prompts import Prompts
+from glesam.views.view import View
+
+
+@dataclass(frozen=True, eq=False)
+class CurrentImage:
+    """The image that prompts are about.
+
+    Attributes:
+        encoded: what the model made of it.
+        name: what results call it.
+        pixels: `(H, W, 3)` uint8 RGB as it was given; None where it was recalled by its key alone.
+    """
+
+    encoded: Encoded
+    name: str | None
+    pixels: RGB | None
+
+
+class Session:
+    """Answers prompts on encoded images, of which one is the current one.
+
+    Args:
+        embedder: encodes and enhances.
+        name: what results call the model.
+        refine: "auto" or "off", see `glesam.masks.refine`.
+
+    Raises:
+        ConfigError: an unknown `refine`.
+    """
+
+    def __init__(self, embedder: Embedder, name: str, refine: str = "auto") -> None:
+        self.embedder, self.model, self.name, self.refine = embedder, embedder.model, name, refine
+        self._current: CurrentImage | None = None
+        self._digest: str | None = None
+
+    @property
+    def refine(self) -> str:
+        """Mode "auto" or "off".
+
+        Raises:
+            ConfigError: set to something else.
+        """
+        return self._refine
+
+    @refine.setter
+    def refine(self, mode: str) -> None:
+        self._refine = check_mode(mode)
+
+    @property
+    def current(self) -> CurrentImage:
+        """The current image.
+
+        Raises:
+            ImageError: no image is set.
+        """
+        if self._current is None:
+            raise ImageError("expected an image to segment, got none; call set_image(image) first")
+        return self._current
+
+    @property
+    def encoded(self) -> Encoded:
+        """What the model made of the current image. Errors are those of `current`."""
+        return self.current.encoded
+
+    @property
+    def pixels(self) -> RGB:
+        """`(H, W, 3)` uint8 RGB: the current image as the model sees it, restored where there is a restorer.
+
+        Raises:
+            ImageError: no image is set, or it was recalled without its pixels.
+        """
+        if self._current is None or self._current.pixels is None:
+            raise ImageError("expected an image to look at in parts, got none; call set_image(image) first")
+        return self.embedder.restored(self._current.pixels, self._current.name)
+
+    def set_image(self, image: images.ImageInput, name: str | None) -> None:
+        """Make an image the current one; see `Predictor.set_image`."""
+        self._current = None
+        pixels, name = images.read(image), file_name(image) if name is None else name
+        encoded = self.embedder.encode([pixels], [name])[0]
+        self.embedder.embedding(encoded)
+        self._current = CurrentImage(encoded, name, pixels)
+
+    def recall(self, key: str, pixels: RGB | None = None) -> bool:
+        """Make an image of the cache the current one, with its pixels only if they are given.
+
+        Args:
+            key: the hash of its pixels, `glesam.images.content_hash`.
+            pixels: `(H, W, 3)` uint8 RGB.
+
+        Returns:
+            Whether the image was in the cache; else the current image stays.
+        """
+        encoded = self.embedder.cache.get(key)
+        if encoded is None:
+            return False
+        self.embedder.cache.put(key, encoded)
+        self.embedder.forget_restored()
+        self._current = CurrentImage(encoded, None, pixels)
+        return True
+
+    def reset(self) -> None:
+        """Forget the current image, all embeddings, and the digest of the weights."""
+        self.embedder.forget()
+        self._current = self._digest = None
+
+    def info(self, enhanced: bool) -> dict[str, Any]:
+        """What results say of their making; `weights` is the digest of the base model and, if used, the enhancer's."""
+        if self._digest is None:
+            from glesam.weights.folders import state_digest
+
+            self._digest = state_digest(self.model)
+        digests, restoration, restorer = [self._digest[:16]], self.embedder.restoration, self.embedder.restorer
+        if enhanced and restoration is not None and restoration.weights is not None:
+            digests.append(restoration.weights[:16])
+        info = {"model": self.name, "enhanced": enhanced, "weights": "+".join(digests), "refine": self._refine}
+        return info if restorer is None else {**info, "restorer": f"{restorer.name}-{restorer.key}"}
+
+    @torch.inference_mode()
+    def look(self, box: Box) -> View:
+        """Encode, and enhance where asked for, what lies in a box of the current image; nothing is kept."""
+        encoded = self.encoded
+        height, width = encoded.geometry.original_size
+        if box != (0, 0, width, height):
+            x0, y0, x1, y1 = box
+            part = self.pixels[y0:y1, x0:x1]
+            encoded = self.embedder.encode_part(part)
+            encoded.guide = make_guide(part)
+        embedding = self.embedder.embedding(encoded)
+        guide = encoded.guide if self._refine != "off" else None
+        decode_here = partial(decode, self.embedder, encoded, embedding)
+        return View(encoded.geometry, embedding is not encoded.raw, decode_here, guide)
+
+    @torch.inference_mode()
+    def answer(
+        self,
+        encoded: Encoded,
+        prompts: Prompts,
+        multimask: bool = False,
+        name: str | None = None,
+        obey: bool = False,
+        refine: str | None = None,
+    ) -> Masks:
+        """Decode all objects of an image, group by group and chunk by chunk.
+
+        Args:
+            encoded: the image, current or not.
+            prompts: of N objects, in pixels of the image.
+            multimask: three candidates each.
+            name: what the result calls the image.
+            obey: clicks hold; they do not where they are guesses.
+            refine: in place of the session's own mode.
+
+        Raises:
+            PromptError: prompts that do not fit the image.
+        """
+        geometry, step, embedder = encoded.geometry, self.embedder.chunk, self.embedder
+        prompts = prompts.check(geometry.original_size, cut=self.model.cuts_boxes)
+        embedding = embedder.embedding(encoded)
+        enhanced = embedding is not encoded.raw
+        refiner = self._refiner(encoded, prompts, enhanced, obey, refine or self._refine)
+        found = MaskAssembly(len(prompts), 3 if multimask else 1, geometry.original_size, refiner)
+        for indices, group in prompts.groups():
+            tensors = group.to_tensors(geometry, self.model.device)
+            for start in range(0, len(indices), step):
+                chunk = slice(start, start + step)
+                part = tensors.map(lambda t, c=chunk: t[:, c])
+                output = decode_well(embedder, encoded, embedding, part, multimask)
+                near = decode_nearer(embedder, encoded, prompts, indices[chunk], output, multimask)
+                found.put(indices[chunk], output, geometry, near)
+        return found.masks(name, self.info(enhanced))
+
+    @staticmethod
+    def _refiner(encoded: Encoded, prompts: Prompts, enhanced: bool, obey: bool, mode: str) -> Refiner | None:
+        return None if mode == "off" else refiner_for(encoded, prompts, enhanced, obey)
