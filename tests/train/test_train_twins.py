@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from train_tiny import photo_set
 
-from glesam.train.config import BaseConfig, Phase
+from glesam.errors import ConfigError
+from glesam.train.config import BaseConfig, Phase, read_config
 from glesam.train.feed.pack import pack
 from glesam.train.feed.twins import TwinBatches, error_clicks
 
@@ -42,6 +43,24 @@ def test_a_batch_is_a_function_of_seed_and_step(batches):
     again = batches[2]
     assert all(torch.equal(value, again[key]) for key, value in batches[2].items())
     assert not torch.equal(batches[3]["pixels"], again["pixels"])
+
+
+def test_degraded_views_without_twins_come_before_the_twins(batches):
+    def stream(**changes):
+        return TwinBatches(batches.packs, [1.0], batches.base.model_copy(update=changes))[1]
+
+    batch, clear = stream(degraded=2), stream(degraded=2, levels={"clear": 1.0})
+    assert batch["pixels"].shape == (6, 64, 64, 3)
+    assert torch.equal(batch["points"], clear["points"])
+    same = [torch.equal(a, b) for a, b in zip(batch["pixels"], clear["pixels"], strict=True)]
+    assert same == [False, False, True, True, False, False]
+
+
+def test_more_degraded_views_than_the_batch_holds_are_refused():
+    with pytest.raises(ConfigError, match="2 x twins \\+ degraded is 7, more than the batch's 6"):
+        read_config(
+            BaseConfig, None, {"twins": 3, "degraded": 1, "phases": [{"image_size": 64, "batch_size": 6, "steps": 1}]}
+        )
 
 
 def test_mixing_changes_degraded_views_alone_and_off_is_as_before(batches):

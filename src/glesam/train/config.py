@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from glesam.common.documents import expect_object, read_json, shown
 from glesam.common.files import write_text
@@ -93,7 +93,8 @@ class BaseConfig(StageConfig):
         rounds: the most rounds, drawn anew at each step, at least one.
         zoom: chance that a view is laid close around an object, so that it fills half to nine tenths of it.
         twins: how many views of a batch come a second time, degraded; taken out of the batch's size.
-        levels: share of each level of degradation of these; see `PairConfig.levels`.
+        degraded: how many views of a batch are degraded without a clear twin; taken out of the batch's size.
+        levels: share of each level of degradation of these and of the twins; see `PairConfig.levels`.
         leave_out: kinds of degradation that `all` does not stand for; see `PairConfig.leave_out`.
         mixing: chance that a degraded view is mixed; see `PairConfig.mixing`.
         pull: weight of the distance between the latents of a degraded view and of its clear twin.
@@ -119,12 +120,21 @@ class BaseConfig(StageConfig):
     rounds: int = Field(default=3, ge=1)
     zoom: float = Field(default=0.0, ge=0, le=1)
     twins: int = Field(default=0, ge=0)
+    degraded: int = Field(default=0, ge=0)
     levels: dict[str, float] = Field(
         default_factory=lambda: {"lq1": 0.2, "lq2": 0.25, "lq3": 0.25, "real:all:2": 0.1, "real:all:4": 0.2}
     )
     leave_out: tuple[str, ...] = ()
     mixing: float = Field(default=0.0, ge=0, le=1)
     pull: float = Field(default=0.3, ge=0)
+
+    @model_validator(mode="after")
+    def _views_fit(self) -> BaseConfig:
+        """Degraded views and both of each pair of twins are a part of the batch."""
+        taken, room = 2 * self.twins + self.degraded, min(phase.batch_size for phase in self.phases)
+        if taken > room:
+            raise ValueError(f"2 x twins + degraded is {taken}, more than the batch's {room}; take fewer")
+        return self
 
 
 def read_config(kind: type[ConfigType], path: str | Path | None, overrides: dict[str, Any]) -> ConfigType:
@@ -155,4 +165,6 @@ def _one_line(kind: type[BaseModel], error: ValidationError) -> str:
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         return f"expected a known training option, got {key!r}; {hint(key, kind.model_fields)}"
+    if not key:
+        return f"expected training options that fit together, got: {first['msg'].removeprefix('Value error, ')}"
     return f"expected a valid value for training option {key!r}, got {first['input']!r}: {first['msg']}"

@@ -17,6 +17,7 @@ from glesam.train.feed.pack import PhotoPack
 from glesam.train.feed.pairs import PairBatches, PairConfig
 from glesam.train.feed.views import Batch
 
+_KEYS = ("pixels", "points", "labels", "targets", "fine")
 _CENTRE = 0.5
 """Chance that a lone first click is at the object's centre."""
 
@@ -26,7 +27,8 @@ class TwinBatches(PairBatches):
 
     Each batch holds `pixels (B, S, S, 3)` uint8, `points (B, P, K, 2)` float32, `labels (B, P, K)` int64, `targets
     (B, P, S/4, S/4)` and `fine (B, P, S/2, S/2)` uint8 (share of the object, times 255) and `origin (2,)` float32. The
-    last `config.twins` views are degraded copies of as many before them, with the same prompts. The last
+    last `config.twins` views are degraded copies of as many before them, with the same prompts; before these come
+    `config.degraded` others that are degraded. The last
     `config.corrected` prompts of a view are first boxes and clicks, to be corrected in rounds.
 
     Args:
@@ -54,13 +56,13 @@ class TwinBatches(PairBatches):
         cv2.setNumThreads(1)  # one thread a worker: the cores belong to the training process
         rng = np.random.default_rng([self.base.seed, step, self.rank])
         phase = self.phase(step)
-        twins = self.base.twins
-        items = [self._item(phase, rng) for _ in range(phase.batch_size - 2 * twins)]
+        twins, lone = self.base.twins, self.base.degraded
+        items = [self._item(phase, rng) for _ in range(phase.batch_size - 2 * twins - lone)]
         self.pairs = _pairs(self.base, phase)
-        pairs = [self._pair(rng) for _ in range(twins)]
-        clear = [{**pair, "pixels": pair["clean"]} for pair in pairs]
-        views = [*items, *clear, *pairs]
-        batch = {k: torch.from_numpy(np.stack([view[k] for view in views])) for k in items[0]}
+        pairs = [self._pair(rng) for _ in range(lone + twins)]
+        clear = [{**pair, "pixels": pair["clean"]} for pair in pairs[lone:]]
+        views = [*items, *pairs[:lone], *clear, *pairs[lone:]]
+        batch = {k: torch.from_numpy(np.stack([view[k] for view in views])) for k in _KEYS}
         room = max(0, ViewConfig().frame - phase.image_size)
         batch["origin"] = torch.from_numpy(rng.uniform(0, room + 1e-9, 2).astype(np.float32))
         return batch
@@ -96,7 +98,7 @@ def _pairs(config: BaseConfig, phase: Phase) -> PairConfig:
     return PairConfig(
         seed=config.seed,
         image_size=phase.image_size,
-        batch_size=max(1, config.twins),
+        batch_size=max(1, config.degraded + config.twins),
         steps=phase.steps,
         scale=phase.scale,
         levels=config.levels,

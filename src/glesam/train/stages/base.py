@@ -121,7 +121,7 @@ class BaseStage:
 
 def _in_rounds(config: BaseConfig) -> bool:
     """Whether a configuration asks for more than one answer to each prompt on clear views."""
-    return config.corrected > 0 or config.twins > 0 or config.fine
+    return config.corrected > 0 or config.twins > 0 or config.degraded > 0 or config.fine
 
 
 def build_model(config: BaseConfig) -> CompactModel:
