@@ -5,11 +5,16 @@ from __future__ import annotations
 import errno
 import math
 import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from glesam.common.files import sweep
 from glesam.common.pool import cores, outcomes, run, writing
 from glesam.errors import ConfigError, DataError, GlesamError, ImageError
 
@@ -51,6 +56,47 @@ def square(task: int) -> tuple[int, int]:
 
 def make_square() -> Callable[[int], tuple[int, int]]:
     return square
+
+
+SLOW = """
+import sys, time
+from pathlib import Path
+from glesam.common.files import atomic_path
+from glesam.common.interrupts import hear_terminate
+from glesam.common.files import sweep
+from glesam.common.pool import outcomes
+
+def work(folder):
+    with atomic_path(folder) as temporary:
+        temporary.write_bytes(b"half")
+        time.sleep(300)
+
+if __name__ == "__main__":
+    hear_terminate()
+    try:
+        list(outcomes(work, [Path(sys.argv[1]) / str(n) for n in range(2)], 2))
+    except KeyboardInterrupt:
+        sys.exit(143)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_no_worker_outlives_a_run_that_is_ended(tmp_path: Path, number: signal.Signals) -> None:
+    script, out = tmp_path / "slow.py", tmp_path / "out"
+    script.write_text(SLOW)
+    process = subprocess.Popen([sys.executable, str(script), str(out)])
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and len(list(out.glob(".*"))) < 2:
+        time.sleep(0.05)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    assert len(children) >= 2
+    process.send_signal(number)
+    assert process.wait(30) == (143 if number == signal.SIGTERM else -9)
+    while time.monotonic() < deadline and any(Path(f"/proc/{child}/cmdline").exists() for child in children):
+        time.sleep(0.05)
+    assert not any(Path(f"/proc/{child}/cmdline").exists() for child in children)
+    assert len(sweep(out)) == (0 if number == signal.SIGTERM else 2)
+    assert list(out.iterdir()) == []
 
 
 def make_nothing() -> Callable[[int], int]:

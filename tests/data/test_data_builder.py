@@ -111,7 +111,7 @@ def test_a_stopped_build_goes_on_to_the_same_manifest(source: Path, tmp_path: Pa
     # What a hard kill leaves: a line cut in the journal, a temporary file, and a file that was cut off the journal.
     with (tmp_path / "out" / JOURNAL).open("a") as stream:
         stream.write('{"name": "e", "wid')
-    (tmp_path / "out/lq1/.e.x1y2.png").write_bytes(b"half")
+    (tmp_path / "out/lq1/.e.glesam-x1y2z3w4.png").write_bytes(b"half")
     (tmp_path / "out/clear/a.png").write_bytes(b"broken")
     report = build(FolderDataset(source), tmp_path / "out", workers=1)
     assert (report.built, report.kept) == (6 - stop_after, stop_after - 1)

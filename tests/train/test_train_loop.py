@@ -1,11 +1,14 @@
 """The learning-rate schedule against its formula; a loss that is no number."""
 
+import json
 import math
+import os
+import signal
 
 import pytest
 import torch
 
-from glesam.errors import ConfigError
+from glesam.errors import ConfigError, DataError
 from glesam.train.config import StageConfig
 from glesam.train.loop import Trainer, learning_rate
 
@@ -85,6 +88,64 @@ def test_without_a_checkpoint_the_message_says_so(tmp_path):
     with pytest.raises(ConfigError, match="nothing was saved"):
         Trainer(_Stage(2, save_minutes=60.0), tmp_path).run()
     assert not (tmp_path / "last.pt").exists()
+
+
+def logged(folder):
+    return [json.loads(line)["step"] for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def test_a_killed_run_logs_no_step_twice_and_leaves_nothing_behind(tmp_path):
+    Trainer(_Stage(99), tmp_path).run()
+    state = torch.load(tmp_path / "last.pt", weights_only=True)
+    torch.save(state | {"step": 4}, tmp_path / "last.pt")  # as if the kill came two steps after the checkpoint
+    left = tmp_path / ".last.glesam-abcdefgh.pt"
+    left.write_bytes(b"half")
+    with (tmp_path / "log.jsonl").open("a") as stream:
+        stream.write('{"step": 7, "lo')
+    Trainer(_Stage(99), tmp_path, resume=True).run()
+    assert logged(tmp_path) == [1, 2, 3, 4, 5, 6]
+    assert not left.exists()
+    (tmp_path / "last.pt").unlink()  # as if it came before the first checkpoint
+    Trainer(_Stage(99), tmp_path).run()
+    assert logged(tmp_path) == [1, 2, 3, 4, 5, 6]
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_two_trainers_do_not_share_a_folder(tmp_path):
+    first = Trainer(_Stage(99), tmp_path)
+    kept = (tmp_path / "config.json").read_bytes()
+    with pytest.raises(ConfigError, match=rf"process {os.getpid()} on .* works there"):
+        Trainer(_Stage(99, save_minutes=3.0), tmp_path)
+    assert (tmp_path / "config.json").read_bytes() == kept
+    first.run()
+    Trainer(_Stage(99), tmp_path, resume=True).run()
+
+
+def test_an_interrupt_saves_between_two_steps(tmp_path):
+    stage = _Stage(99, save_minutes=60.0)
+    stage.objective.register_forward_hook(
+        lambda *_: signal.raise_signal(signal.SIGINT) if stage.objective.calls == 3 else None
+    )
+    with pytest.raises(KeyboardInterrupt):
+        Trainer(stage, tmp_path).run()
+    assert torch.load(tmp_path / "last.pt", weights_only=True)["step"] == 3
+    assert logged(tmp_path) == [1, 2, 3]
+
+
+def test_a_full_disk_is_one_line_and_keeps_the_checkpoint(tmp_path, monkeypatch):
+    Trainer(_Stage(99), tmp_path).run()
+    torch.save(torch.load(tmp_path / "last.pt", weights_only=True) | {"step": 4}, tmp_path / "last.pt")
+    kept = (tmp_path / "last.pt").read_bytes()
+    trainer = Trainer(_Stage(99), tmp_path, resume=True)
+
+    def refuse(*_):
+        raise RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed")
+
+    monkeypatch.setattr(torch, "save", refuse)
+    with pytest.raises(DataError, match=r"expected to write .*last\.pt, got .* free some space") as caught:
+        trainer.run()
+    assert "\n" not in str(caught.value)
+    assert (tmp_path / "last.pt").read_bytes() == kept
 
 
 def test_the_peak_can_be_held():

@@ -7,9 +7,20 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors import SafetensorError
 
-from glesam.errors import ModelError
-from glesam.weights.folders import brief, fetch_folder, read_config, read_weights, seal, user_folder, verify_seal
+from glesam.errors import DataError, ModelError
+from glesam.weights.folders import (
+    brief,
+    fetch_folder,
+    read_config,
+    read_weights,
+    save_tensors,
+    seal,
+    user_folder,
+    verify_seal,
+)
 
 
 @pytest.fixture
@@ -87,3 +98,14 @@ def test_brief_is_one_short_line() -> None:
 def test_sealed_config_stays_json(folder: Path) -> None:
     seal(folder)
     assert set(json.loads((folder / "config.json").read_text())) == {"family", "image_size", "sha256"}
+
+
+def test_weights_on_a_full_disk_are_one_line(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("safetensors.torch.save_file", refuse)
+    with pytest.raises(DataError, match=r"got '.*No space left.*'; free some space") as caught:
+        save_tensors(tmp_path, {"a": torch.zeros(1)}, {})
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []

@@ -92,4 +92,7 @@ def _top(
 
 def main() -> None:
     """Entry point of the `glesam` command."""
+    from glesam.common.interrupts import hear_terminate
+
+    hear_terminate()
     app(prog_name="glesam")

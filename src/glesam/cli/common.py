@@ -1,6 +1,6 @@
 """What every verb shares: errors become one line and an exit status, messages go to stderr, one progress bar.
 
-Exit status (design, section 3): 0 done, 1 some inputs failed, 2 wrong use, 130 stopped with Ctrl-C.
+Exit status (design, section 3): 0 done, 1 some inputs failed, 2 wrong use, 130 stopped with Ctrl-C, 143 by SIGTERM.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ import typer
 from rich.console import Console
 
 from glesam.common.documents import shown
+from glesam.common.interrupts import terminated
 from glesam.errors import ConfigError, GlesamError, ModelError, PromptError
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
+FAILED, WRONG_USE, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 
 console = Console()
 """Standard output: the tables and results that the user asked for."""
@@ -81,7 +82,7 @@ def errors_to_status() -> Iterator[None]:
         raise fail(describe(error), status_of(error)) from error
     except KeyboardInterrupt as error:
         warn("glesam: stopped; no half-written file was left")
-        raise typer.Exit(INTERRUPTED) from error
+        raise typer.Exit(TERMINATED if terminated() else INTERRUPTED) from error
     except BrokenPipeError:
         raise  # the reader, such as `head`, went away: typer ends quietly
     except OSError as error:

@@ -76,6 +76,7 @@ def evaluate(
 
     Writes report.md, per_object.csv, summary.csv, summary.json and figures. Masks are measured at the picture's size.
     """
+    from glesam.common.locks import sole
     from glesam.evaluate.measure.model_specs import predictor_loader
     from glesam.evaluate.report.drawing import require_matplotlib
     from glesam.evaluate.report.report import make_report
@@ -88,9 +89,10 @@ def evaluate(
     _check_share_names(config, sources)
     _check_writable(out)
     load = predictor_loader(device)
-    results = _run(config, sources, out, load, overwrite)
-    notes = [f"Set-up of {chosen.name}: {chosen.title}. {chosen.note}".strip()] if chosen else []
-    _finish(make_report(config, results, notes), sources, out, load if figures else None)
+    with sole(out):
+        results = _run(config, sources, out, load, overwrite)
+        notes = [f"Set-up of {chosen.name}: {chosen.title}. {chosen.note}".strip()] if chosen else []
+        _finish(make_report(config, results, notes), sources, out, load if figures else None)
     if results.failed:
         raise typer.Exit(FAILED)
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import functools
 import multiprocessing
+import multiprocessing.process
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -26,6 +27,10 @@ Work = Callable[[T], R]
 _QUEUED_PER_WORKER = 4
 """Tasks handed out ahead of a worker: enough that none waits, few enough that a stop has little to take back."""
 
+_GRACE_SECONDS = 5.0
+"""Time for a worker to leave a computation, when the run is stopped."""
+
+_is_working = False
 _make: Callable[[], Work[Any, Any]] | None = None
 _work: Work[Any, Any] | None = None
 
@@ -109,6 +114,7 @@ def _run_processes(
     threads = max(1, _torch_threads() // workers) if torch_threads else None
     # Forking a process whose torch or OpenCV has started threads can hang; a fresh process cannot.
     context = multiprocessing.get_context("spawn")
+    others = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(workers, context, _start, (make, threads))
     running: dict[Future[R | GlesamError], T] = {}
     waiting = iter(tasks)
@@ -122,13 +128,26 @@ def _run_processes(
                 return
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 yield running.pop(future), future.result()
-    except BrokenProcessPool as error:
+    except BaseException as error:
+        _end_workers(set(multiprocessing.active_children()) - others)
+        if not isinstance(error, BrokenProcessPool):
+            raise
         raise DataError(
             f"expected {workers} worker processes to live, one was killed or could not start (out of memory?); run "
             "again with fewer workers, what is finished is skipped"
         ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _end_workers(workers: Collection[multiprocessing.process.BaseProcess]) -> None:
+    """Stop workers in the middle of their tasks: nobody waits for the results, and what they write is written whole."""
+    for worker in workers:
+        worker.terminate()
+    for worker in workers:
+        worker.join(_GRACE_SECONDS)
+        if worker.is_alive():
+            worker.kill()
 
 
 def _torch_threads() -> int:
@@ -143,6 +162,7 @@ def _start(make: Callable[[], Work[Any, Any]], threads: int | None) -> None:
     global _make
     # Ctrl-C reaches all processes of a terminal: the first one decides, the workers finish their image.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _stop)
     threading.Thread(target=_die_with_parent, daemon=True).start()
     if threads is not None:
         import torch
@@ -165,12 +185,29 @@ def _die_with_parent() -> None:
 
 def _one(task: Any) -> Any:
     """Do one task in a worker; the first one makes the work, whose failure ends the run instead of the pool."""
-    global _work
+    global _work, _is_working
     if _make is None:
         raise RuntimeError("the worker was not started by run()")
-    if _work is None:
-        _work = _make()
-    return _attempt(_work, task)
+    try:
+        _is_working = True
+        if _work is None:
+            _work = _make()
+        return _attempt(_work, task)
+    except _Stopped:
+        os._exit(1)
+    finally:
+        _is_working = False
+
+
+class _Stopped(BaseException):
+    """The worker was told to end; unwinding its task removes the temporary files."""
+
+
+def _stop(number: int, frame: object) -> None:
+    """End this worker, but its task first."""
+    if _is_working:
+        raise _Stopped
+    os._exit(1)
 
 
 def _attempt(work: Work[T, R], task: T) -> R | GlesamError:

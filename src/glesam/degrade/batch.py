@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glesam.common.files import write_bytes, write_text
+from glesam.common.locks import sole
 from glesam.common.pool import cores, outcomes, writing
 from glesam.common.seeds import UNNAMED, degradation_seed
 from glesam.degrade.variants import Variant
@@ -115,12 +116,12 @@ def degrade_all(tasks: Sequence[Task], out: Path, advance: Callable[[Outcome], N
 
     Raises:
         DataError: the folder cannot be written, the disk is full, or a worker was killed.
-        ConfigError: the folder holds pictures made with other options.
+        ConfigError: the folder holds pictures made with other options, or another run works there.
     """
     report = Report()
     if not tasks:
         return report
-    with writing(out):
+    with writing(out), sole(out):
         _claim(out, tasks[0])
         for outcome in _outcomes(tasks):
             report.written += outcome.written

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from glesam.common.files import atomic_path
 from glesam.errors import ModelError
+from glesam.weights.folders import write_tensors
 
 if TYPE_CHECKING:
     from diffusers import UNet2DConditionModel
@@ -122,10 +122,8 @@ def save_lora(unet: UNet2DConditionModel, path: str | Path) -> Path:
 
     Raises:
         ModelError: there are no adapters.
-        OSError: the file cannot be written.
+        DataError: the file cannot be written.
     """
-    from safetensors.torch import save_file
-
     layers = adapted_layers(unet)
     if not layers:
         raise ModelError("expected a U-Net with adapters, got a plain one; call attach_lora before save_lora")
@@ -136,8 +134,7 @@ def save_lora(unet: UNet2DConditionModel, path: str | Path) -> Path:
         for half, weight in _halves(layer).items()
     }
     settings = {f"{_PREFIX}{key}": value for key, value in lora_settings(unet).items()}
-    with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata={"format": "pt", _METADATA_KEY: json.dumps(settings, sort_keys=True)})
+    write_tensors(path, tensors, {"format": "pt", _METADATA_KEY: json.dumps(settings, sort_keys=True)})
     return path
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import copy
 import json
 import math
+import threading
 import time
 from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,10 +16,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from glesam.common import jsonl
 from glesam.common.documents import expect_object, one_line, read_json
-from glesam.common.files import atomic_path
-from glesam.errors import ConfigError, DataError
+from glesam.common.files import atomic_path, sweep
+from glesam.common.interrupts import deferred_interrupt
+from glesam.common.locks import sole
+from glesam.errors import ConfigError
 from glesam.train.config import StageConfig, write_config
+from glesam.weights.folders import write_torch
 
 
 class DivergenceError(ConfigError):
@@ -27,6 +33,7 @@ class DivergenceError(ConfigError):
 Batch = dict[str, Tensor]
 CHECKPOINT = "last.pt"
 """File of a run folder with all that resuming needs."""
+LOG = "log.jsonl"
 
 
 class Stage(Protocol):
@@ -77,7 +84,8 @@ class Trainer:
         on_step: called with (step, total, losses) after each step.
 
     Raises:
-        ConfigError: the folder holds a run and `resume` is not set, or its configuration differs.
+        ConfigError: the folder holds a run and `resume` is not set, its configuration differs, or another process
+            trains in it.
     """
 
     def __init__(
@@ -102,7 +110,13 @@ class Trainer:
         self.frozen = frozenset(frozen)
         # The average shares what never changes: a full-size prior is held once, and checkpoints leave it out.
         self.ema = copy.deepcopy(model, {id(p): p for p in frozen.values()}).eval().requires_grad_(False)
-        self._open(resume)
+        self._between_steps = True
+        self._held = ExitStack()  # until the run ends, or the trainer is let go
+        with ExitStack() as held:
+            if self.accelerator.is_main_process:
+                held.enter_context(sole(self.out))
+            self._open(resume)
+            self._held = held.pop_all()
         self.objective, self.optimizer = self.accelerator.prepare(stage.objective, self.optimizer)
         self.ema.to(self.accelerator.device)
 
@@ -114,8 +128,10 @@ class Trainer:
         if checkpoint.is_file():
             self._load(checkpoint)
         elif self.accelerator.is_main_process:
-            self.out.mkdir(parents=True, exist_ok=True)
             write_config(self.stage.config, self.out / "config.json")
+        if self.accelerator.is_main_process:
+            sweep(self.out)
+            _cut_log(self.out / LOG, self.step, self.total)
 
     def _load(self, checkpoint: Path) -> None:
         """Restore weights, moving average, optimiser and step."""
@@ -139,7 +155,12 @@ class Trainer:
         self.step = int(state["step"])
 
     def run(self) -> dict[str, float]:
-        """Train to the end; Ctrl-C saves first. Returns the last validation."""
+        """Train to the end; Ctrl-C saves between two steps, and ends. Returns the last validation."""
+        with self._held, deferred_interrupt() as stop:
+            return self._run(stop)
+
+    def _run(self, stop: threading.Event) -> dict[str, float]:
+        """All steps from here on, the last validation, and the model."""
         config, losses = self.stage.config, {}
         loader = DataLoader(
             self.data, batch_size=None, sampler=_Steps(self.step, self.total), num_workers=config.workers,
@@ -150,6 +171,8 @@ class Trainer:
         try:
             for batch in loader:
                 losses = self._train_step(batch)
+                if stop.is_set():
+                    raise KeyboardInterrupt
                 if time.monotonic() - saved > 60 * config.save_minutes:
                     self.save()
                     saved = time.monotonic()
@@ -159,7 +182,8 @@ class Trainer:
         except DivergenceError:
             raise  # the last checkpoint is from before it
         except BaseException:
-            self.save()
+            if self._between_steps:  # else weights and averages may be of different steps
+                self.save()
             raise
         self.save()
         measured = self._validate()
@@ -171,6 +195,7 @@ class Trainer:
     def _train_step(self, batch: Batch) -> dict[str, float]:
         """One optimiser step; torch is seeded from the step, so that a resumed run drops the same paths."""
         config = self.stage.config
+        self._between_steps = False
         # Knuth's multiplicative hash keeps neighbouring (seed, step, rank) apart within 32 bits.
         torch.manual_seed((config.seed * 2654435761 + self.step * 1_000_003 + self.accelerator.process_index) % 2**32)
         rate = config.lr * learning_rate(self.step, self.total, config.warmup, config.hold)
@@ -186,6 +211,7 @@ class Trainer:
         self._update_ema()
         values = {k: float(v.detach()) for k, v in losses.items()} | {"grad_norm": float(norm), "lr": rate}
         self.step += 1
+        self._between_steps = True
         self._log(values)
         if self.on_step is not None:
             self.on_step(self.step, self.total, values)
@@ -230,20 +256,13 @@ class Trainer:
             "ema": {k: v for k, v in self.ema.state_dict().items() if k not in self.frozen},
             "optimizer": self.optimizer.state_dict(),
         }
-        try:
-            with atomic_path(self.out / CHECKPOINT) as temporary:
-                torch.save(state, temporary)
-        except (RuntimeError, OSError) as error:  # torch's writer raises RuntimeError on a full disk
-            raise DataError(
-                f"expected to write {self.out / CHECKPOINT}, got '{one_line(error)}'; free some space, the checkpoint "
-                "from before is still there"
-            ) from error
+        write_torch(self.out / CHECKPOINT, state)
 
     def _log(self, values: dict[str, float]) -> None:
         """Append to `log.jsonl`, and to TensorBoard."""
         if not values or not self.accelerator.is_main_process:
             return
-        with (self.out / "log.jsonl").open("a", encoding="utf-8") as stream:
+        with (self.out / LOG).open("a", encoding="utf-8") as stream:
             stream.write(json.dumps({"step": self.step, **{k: round(v, 6) for k, v in values.items()}}) + "\n")
         for key, value in values.items():
             self._writer().add_scalar(key, value, self.step)
@@ -253,8 +272,20 @@ class Trainer:
         if not hasattr(self, "_board"):
             from torch.utils.tensorboard import SummaryWriter
 
-            self._board = SummaryWriter(self.out / "tensorboard")
+            self._board = SummaryWriter(self.out / "tensorboard", purge_step=self.step)
         return self._board
+
+
+def _cut_log(log: Path, step: int, total: int) -> None:
+    """Drop what a killed run logged after its last checkpoint, and the last validation, which comes again."""
+    if not log.is_file():
+        return
+    with atomic_path(log) as temporary, temporary.open("wb") as stream:
+        for record in jsonl.records(log, skip_broken=True):
+            logged = record.get("step") if isinstance(record, dict) else None
+            comes_again = step == total and any(key.startswith("val/") for key in record)
+            if isinstance(logged, int) and logged <= step and not (logged == step and comes_again):
+                stream.write(json.dumps(record).encode() + b"\n")
 
 
 def _read_state(checkpoint: Path) -> dict[str, Any]:

@@ -18,10 +18,10 @@ import numpy as np
 import torch
 
 from glesam.common import jsonl
-from glesam.common.files import atomic_path
 from glesam.errors import ConfigError, DataError
 from glesam.masks import rle
 from glesam.masks.masks import Masks
+from glesam.weights.folders import write_torch
 
 CHECKPOINT_FRAMES = 25
 """Frames between two states: a second of a clip, of which at most one is done again after a kill."""
@@ -90,8 +90,7 @@ class ClipJournal:
         self._stream.flush()
         os.fsync(self._stream.fileno())
         content = {"frame": frame, "length": self._stream.tell(), "state": state}
-        with atomic_path(self._memory) as temporary:
-            torch.save(content, temporary)
+        write_torch(self._memory, content)
 
     def finish(self, frames: int) -> None:
         """Say that the clip is done, and forget the tracker's state."""

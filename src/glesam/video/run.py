@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from glesam.common.interrupts import deferred_interrupt
+from glesam.common.locks import sole
 from glesam.errors import ImageError
 from glesam.images.pixels import RGB
 from glesam.masks.masks import Masks
@@ -114,16 +115,18 @@ def segment_video(
     Raises:
         ImageError: the clip cannot be read, is shorter than the prompts' frame, or an output cannot be written.
         PromptError: the prompts do not fit the frame.
-        ConfigError: the unfinished journal is of another task.
+        ConfigError: the unfinished journal is of another task, or another run works on it.
         KeyboardInterrupt: Ctrl-C in a clip, after a checkpoint.
     """
-    journal = ClipJournal(outputs.journal, task.header())
-    checkpoint = journal.begin(overwrite or task.source.is_camera)
-    try:
-        with _deferred_interrupt() as stop:
-            return _Run(task, tracker, outputs, journal, on_frame).work(checkpoint, stop)
-    finally:
-        journal.close()
+    place = outputs.journal
+    with sole(place.parent, f".{place.stem}.lock"):
+        journal = ClipJournal(place, task.header())
+        checkpoint = journal.begin(overwrite or task.source.is_camera)
+        try:
+            with deferred_interrupt() as stop:
+                return _Run(task, tracker, outputs, journal, on_frame).work(checkpoint, stop)
+        finally:
+            journal.close()
 
 
 class _Run:
@@ -204,24 +207,3 @@ class _Run:
         size = (self._task.source.height, self._task.source.width)
         for _, _, entries in read_frames(self._journal.path):
             yield to_masks(entries, size)
-
-
-@contextmanager
-def _deferred_interrupt() -> Iterator[threading.Event]:
-    """Let the first Ctrl-C end the run between two frames; a second one ends it at once."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop  # only the main thread hears signals
-        return
-    before = signal.getsignal(signal.SIGINT)
-
-    def hear(number: int, frame: object) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-
-    signal.signal(signal.SIGINT, hear)
-    try:
-        yield stop
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from glesam.common.documents import one_line, shown
 from glesam.common.files import atomic_path, sha256, write_text
-from glesam.errors import ModelError
+from glesam.errors import DataError, ModelError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -108,12 +110,56 @@ def save_module(folder: str | Path, module: nn.Module, family: str, options: dic
 
 
 def save_tensors(folder: str | Path, tensors: dict[str, Tensor], config: dict[str, Any]) -> None:
-    """Write `model.safetensors`, then `config.json`, whose presence says that all is there."""
+    """Write `model.safetensors`, then `config.json`, whose presence says that all is there.
+
+    Raises:
+        DataError: the weights cannot be written.
+    """
+    write_tensors(Path(folder) / WEIGHTS_FILE, tensors)
+    write_text(Path(folder) / CONFIG_FILE, json.dumps(config, indent=2) + "\n")
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Write tensors as safetensors, in one step.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
     from safetensors.torch import save_file
 
-    with atomic_path(Path(folder) / WEIGHTS_FILE) as temporary:
-        save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, temporary)
-    write_text(Path(folder) / CONFIG_FILE, json.dumps(config, indent=2) + "\n")
+    with saving(path), atomic_path(path) as temporary:
+        save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, temporary, metadata)
+
+
+def write_torch(path: Path, value: Any) -> None:
+    """Write plain containers of tensors with `torch.save`, in one step.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    import torch
+
+    with saving(path), atomic_path(path) as temporary:
+        torch.save(value, temporary)
+
+
+@contextmanager
+def saving(path: Path) -> Iterator[None]:
+    """Turn what writers of weights raise, as on a full disk, into a line with the cure.
+
+    Raises:
+        DataError: the block could not write.
+    """
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    # torch's writer raises RuntimeError on a full disk.
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise DataError(
+            f"expected to write {shown(path)}, got '{one_line(error)}'; free some space or check its rights, what was "
+            "there before still is"
+        ) from error
 
 
 def load_module(folder: str | Path, family: str, build: Callable[[dict[str, Any]], ModuleType]) -> ModuleType:

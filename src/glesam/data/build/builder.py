@@ -22,6 +22,8 @@ from glesam.data.build.journal import Journal, read_journal
 from glesam.data.build.manifest import FILE_NAME as MANIFEST
 from glesam.data.build.manifest import Head, Manifest, SampleRecord, differences
 from glesam.errors import DataError
+from glesam.common.files import sweep
+from glesam.common.locks import sole
 from glesam.common.pool import cores, outcomes, writing
 
 
@@ -68,13 +70,12 @@ def build(
 
     Raises:
         DataError: `out` holds something else or a set of other options, or cannot be written, or the disk is full.
-        ConfigError: an option is impossible.
+        ConfigError: an option is impossible, or another build works in `out`.
     """
     config, out = config or BuildConfig(), Path(out)
     head = make_head(source, config)
     names = source.names[: config.limit]
-    with writing(out):
-        out.mkdir(parents=True, exist_ok=True)
+    with writing(out), sole(out):
         kept = _unchanged(source, _resume(out, head, names))
         report = BuildReport(out / MANIFEST, kept=len(kept))
         records = dict(kept)
@@ -159,7 +160,6 @@ def _earlier(out: Path) -> list[tuple[Head, dict[str, SampleRecord]]]:
 
 
 def _remove_leftovers(out: Path) -> None:
-    """Delete the temporary files of writes that a kill cut off; they are hidden and in the set's own folders."""
+    """Delete the temporary files of writes that a kill cut off."""
     for kind in ("clear", "lq1", "lq2", "lq3", "masks"):
-        for path in (out / kind).glob(".*"):
-            path.unlink()
+        sweep(out / kind)

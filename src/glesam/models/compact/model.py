@@ -15,12 +15,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers.models.sam2.configuration_sam2 import Sam2MaskDecoderConfig, Sam2PromptEncoderConfig
 from transformers.models.sam2.modeling_sam2 import Sam2PromptEncoder
 
-from glesam.common.files import atomic_path, write_text
+from glesam.common.files import write_text
 from glesam.errors import ModelError
 from glesam.models.base import (
     CORNER_LABELS,
@@ -55,6 +54,7 @@ from glesam.weights.folders import (
     read_config,
     read_weights,
     seal,
+    write_tensors,
 )
 
 STRIDE = 16
@@ -369,8 +369,7 @@ class CompactModel(PromptableModel):
             half: store float16, which halves the file.
         """
         state = {k: (v.half() if half else v).contiguous() for k, v in self.state_dict().items()}
-        with atomic_path(Path(folder) / WEIGHTS_FILE) as temporary:
-            save_file(state, temporary)
+        write_tensors(Path(folder) / WEIGHTS_FILE, state)
         write_text(Path(folder) / CONFIG_FILE, json.dumps({"family": self.family, **asdict(self.config)}))
         seal(folder)
 

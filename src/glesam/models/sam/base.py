@@ -11,13 +11,21 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import transformers
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from glesam.common.files import atomic_path, write_text
+from glesam.common.files import write_text
 from glesam.errors import ImageError, ModelError, PromptError
 from glesam.models.base import DecoderInputs, Embedding, MaskOutput, Part, PromptableModel, PromptTensors
-from glesam.weights.folders import CONFIG_FILE, WEIGHTS_FILE, brief, check_keys, fetch_folder, read_config, read_weights
+from glesam.weights.folders import (
+    CONFIG_FILE,
+    WEIGHTS_FILE,
+    brief,
+    check_keys,
+    fetch_folder,
+    read_config,
+    read_weights,
+    write_tensors,
+)
 
 if TYPE_CHECKING:
     from typing import Self
@@ -139,8 +147,7 @@ class WrappedModel(PromptableModel):
         if state[TIED_KEYS[0]].data_ptr() == state[TIED_KEYS[1]].data_ptr():
             # The format refuses two names for one tensor.
             del state[TIED_KEYS[1]]
-        with atomic_path(Path(folder) / WEIGHTS_FILE) as temporary:
-            save_file(state, temporary, metadata={"format": "pt"})
+        write_tensors(Path(folder) / WEIGHTS_FILE, state, {"format": "pt"})
         write_text(Path(folder) / CONFIG_FILE, config.to_json_string())
 
     def decode(self, embedding: Embedding, prompts: PromptTensors, multimask: bool = False) -> MaskOutput:

@@ -19,6 +19,7 @@ from glesam.train.config import StageConfig
 from glesam.train.feed.crops import Batch, PhotoCrops, to_signed, to_tiles
 from glesam.train.feed.pack import PhotoPack
 from glesam.train.stages.frozen import decay_groups
+from glesam.weights.folders import saving
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
@@ -102,7 +103,8 @@ class AutoencoderStage:
     def save(self, model: nn.Module, folder: Path) -> None:
         """Write the autoencoder, and photos above their reconstructions as `reconstructions.png` beside it."""
         vae = cast("AutoencoderKL", model)
-        vae.save_pretrained(folder)
+        with saving(folder):
+            vae.save_pretrained(folder)
         originals = to_signed(self.batches(0)[0]["pixels"])[:8].to(vae.device)
         with torch.no_grad():
             again = vae.decode(vae.encode(originals).latent_dist.mean).sample

@@ -14,7 +14,6 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from glesam.common.files import atomic_path
 from glesam.enhance.priors import EMBEDDING_KEY
 from glesam.enhance.schedule import NoiseSchedule, alphas_cumprod
 from glesam.errors import ConfigError
@@ -23,6 +22,7 @@ from glesam.train.feed.crops import Batch, PhotoCrops, to_signed
 from glesam.train.feed.pack import PhotoPack
 from glesam.train.stages.autoencoder import write_tiles
 from glesam.train.stages.frozen import FrozenPartsObjective, decay_groups
+from glesam.weights.folders import saving, write_tensors
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, UNet2DConditionModel
@@ -164,14 +164,12 @@ class PriorStage:
 
     def save(self, model: nn.Module, folder: Path) -> None:
         """Write the prior in diffusers' layout, and samples as `samples.png` beside it."""
-        from safetensors.torch import save_file
-
         unet, vae = cast("UNet2DConditionModel", model), cast("AutoencoderKL", self.objective.frozen["vae"])
-        unet.save_pretrained(folder / "unet")
-        vae.save_pretrained(folder / "vae")
-        make_scheduler().save_pretrained(folder / "scheduler")
-        with atomic_path(folder / TEXT_FILE) as temporary:
-            save_file({EMBEDDING_KEY: constant_text(unet.config.cross_attention_dim)}, temporary)
+        with saving(folder):
+            unet.save_pretrained(folder / "unet")
+            vae.save_pretrained(folder / "vae")
+            make_scheduler().save_pretrained(folder / "scheduler")
+        write_tensors(folder / TEXT_FILE, {EMBEDDING_KEY: constant_text(unet.config.cross_attention_dim)})
         if self.config.samples:
             pictures = draw_samples(
                 unet, vae, self.config.samples, self.config.sample_steps, self.config.seed, self.config.image_size
