@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -324,6 +325,10 @@ def bundle(
     encoder: Annotated[
         Path | None, typer.Option(help="Folder of a tuned image encoder that `train decoder` saved.")
     ] = None,
+    fork: Annotated[
+        str | None,
+        typer.Option(help="Whole model that was trained on from --model on degraded images: its encoder and decoder."),
+    ] = None,
     gate: Annotated[Path | None, typer.Option(help="Folder that `train gate` saved.")] = None,
     skips: Annotated[Path | None, typer.Option(help="Folder of a skip adapter that `train decoder` saved.")] = None,
     rules: Annotated[
@@ -337,8 +342,11 @@ def bundle(
     from glesam.enhance.bundle import Parts, read_rules, write_bundle
     from glesam.models.registry import load_model
 
-    table = () if rules is None else read_rules(rules)
-    write_bundle(out, load_model(model), Parts(enhancer, decoder, gate, skips, encoder), table, half, int8)
+    table, base = () if rules is None else read_rules(rules), load_model(model)
+    with tempfile.TemporaryDirectory() as folder:
+        if fork is not None:
+            decoder, encoder = _forked(base, fork, decoder, encoder, Path(folder))
+        write_bundle(out, base, Parts(enhancer, decoder, gate, skips, encoder), table, half, int8)
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     warn(f"enhancer in {out}: {size / 1e6:.1f} MB")
 
@@ -366,6 +374,18 @@ def words(
     options = read_config(WordsConfig, config, {"seed": seed})
     source = train_words(data, NamedSets.read(sets), options, WORDS_FOLDER / "words.json", out)
     warn(f"vocabulary in {out}: {len(source.known)} words")
+
+
+def _forked(base: Any, fork: str, decoder: Path | None, encoder: Path | None, folder: Path) -> tuple[Path, Path]:
+    """Write decoder and encoder of a fork into a folder, as tuned parts of its base model."""
+    from glesam.errors import ConfigError
+    from glesam.models.registry import load_model
+    from glesam.models.tuned import save_fork
+
+    if decoder is not None or encoder is not None:
+        raise ConfigError("expected --fork or --decoder and --encoder, got both; a fork brings its own of each")
+    save_fork(base, load_model(fork), folder)
+    return folder / "decoder", folder / "encoder"
 
 
 def _pair_options(

@@ -117,6 +117,10 @@ class HeadedModel(PromptableModel):
         """Those of the base model."""
         return self.base.parts()
 
+    def decoder_aides(self) -> Mapping[str, nn.Module]:
+        """Those of the base model."""
+        return self.base.decoder_aides()
+
     def pixels_of(self, crops: npt.NDArray[np.uint8]) -> Tensor:
         """As the base model."""
         return self.base.pixels_of(crops)

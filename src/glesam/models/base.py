@@ -227,6 +227,10 @@ class PromptableModel(nn.Module, ABC):
         """The parts that may be tuned; none where the weights lie outside torch."""
         return {}
 
+    def decoder_aides(self) -> Mapping[str, nn.Module]:
+        """Modules besides the mask decoder that are trained with it, by the names that a tuned decoder gives them."""
+        return {}
+
     def place(self, device: str | torch.device, dtype: torch.dtype) -> Self:
         """Move to a device and floating type, but for what must stay exact; returns the model."""
         return self.to(device=device, dtype=dtype)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from glesam.errors import ConfigError
 from glesam.models.base import Part, PromptableModel
-from glesam.models.tuned import part_of, with_tuned
+from glesam.models.tuned import tunable_state, with_tuned
 from glesam.train.stages.trainable import TUNABLE, saved_part
 from glesam.weights.folders import check_keys, read_config, read_weights, save_tensors
 
@@ -58,7 +58,7 @@ def _average_tuned(folders: Sequence[Path | None], part: Part, out: Path, model:
         return
     names = sorted({name for folder in found for name in read_config(folder)["tensors"]})
     tuned = [model if folder is None else with_tuned(model, part, folder) for folder in folders]
-    states = [part_of(each, part).state_dict() for each in tuned]
+    states = [tunable_state(each, part) for each in tuned]
     mean = mean_state([{name: state[name] for name in names} for state in states])
     save_tensors(out, mean, read_config(found[0]) | {"tensors": names})
 

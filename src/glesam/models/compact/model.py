@@ -155,6 +155,11 @@ class CompactModel(PromptableModel):
         """See `PromptableModel.parts`."""
         return {"encoder": self.encoder, "decoder": self.mask_decoder}
 
+    def decoder_aides(self) -> Mapping[str, nn.Module]:
+        """See `PromptableModel.decoder_aides`: the head for masks at stride 2, and what embeds mask prompts."""
+        masks: dict[str, nn.Module] = {"mask_embed": self.prompt_encoder.mask_embed}
+        return masks if self.fine is None else {**masks, "fine_head": self.fine}
+
     def encode(self, pixel_values: Tensor) -> Embedding:
         """Encode `(B, 3, S, S)` pixel values into a `(B, 256, S/16, S/16)` latent and skips at strides 4 and 8.
 

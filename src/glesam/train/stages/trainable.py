@@ -10,7 +10,7 @@ from glesam.enhance.pipeline import EnhancedModel
 from glesam.errors import ConfigError
 from glesam.models.base import Part as Tunable
 from glesam.models.base import PromptableModel
-from glesam.models.tuned import image_encoder, mask_decoder, part_of, with_tuned
+from glesam.models.tuned import image_encoder, mask_decoder, part_of, tunable_state, with_tuned
 from glesam.train.stages.frozen import open_frozen
 from glesam.weights.folders import CONFIG_FILE, read_config
 
@@ -61,7 +61,8 @@ def changed_tensors(model: PromptableModel, part: Tunable, init: str | None) -> 
     """Names of a part's tensors that differ from the base model's at the end: those that learn now or learnt before."""
     folder = saved_part(init, part)
     before = set() if folder is None else set(read_config(folder)["tensors"])
-    return [name for name, value in part_of(model, part).named_parameters() if value.requires_grad or name in before]
+    learning = {name for name, value in part_of(model, part).named_parameters() if value.requires_grad}
+    return [name for name in tunable_state(model, part) if name in learning or name in before]
 
 
 def unfreeze(model: EnhancedModel, parts: tuple[Part, ...], encoder_layers: tuple[str, ...] = ("",)) -> None:
