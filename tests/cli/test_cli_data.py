@@ -142,6 +142,16 @@ def test_check_of_a_sound_set_ends_well(source: Path) -> None:
     assert "0/255 mask" in result.stdout
 
 
+def test_check_of_a_set_without_findings_prints_no_empty_table(tmp_path: Path) -> None:
+    for part, values in (("images", np.full((60, 80, 3), 90, np.uint8)), ("masks", np.zeros((60, 80), np.uint8))):
+        (tmp_path / part).mkdir()
+        values[10:30, 10:30], values[40:50, 40:60] = 1, 2
+        cv2.imwrite(str(tmp_path / part / "a.png"), values)
+    result = run("check", tmp_path)
+    assert result.exit_code == 0
+    assert result.stdout.splitlines() == [f"{tmp_path}: 1 pictures, 2 objects, 0 problems"]
+
+
 def test_check_names_faults_fails_and_draws(source: Path, tmp_path: Path) -> None:
     cv2.imwrite(str(source / "masks/a.png"), np.zeros((HEIGHT, WIDTH), np.uint8))
     cv2.imwrite(str(source / "masks/b.png"), np.ones((10, 10), np.uint8))

@@ -11,6 +11,7 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from glesam.data.base import SegmentationDataset
+from glesam.data.check.check import check_folder
 from glesam.data.readers.folder import FolderDataset, files_by_stem, read_image, read_mask
 from glesam.errors import DataError
 
@@ -72,6 +73,21 @@ def test_grey_stored_as_colour_keeps_its_values(tmp_path: Path) -> None:
 @given(ids=hnp.arrays(np.uint16, hnp.array_shapes(min_dims=2, max_dims=2, max_side=8), elements=st.integers(0, 65535)))
 def test_16_bit_ids_survive_a_round_trip(tmp_path: Path, ids: np.ndarray) -> None:
     np.testing.assert_array_equal(read_mask(write(tmp_path / "m.png", ids)), ids)
+
+
+def test_masks_named_as_segment_names_them_are_found(tmp_path: Path) -> None:
+    pairs(tmp_path, "images", "masks", ["a", "b", "c"])
+    (tmp_path / "masks" / "a.png").rename(tmp_path / "masks" / "a.mask.png")
+    write(tmp_path / "images" / "b.mask.png", blob(1))  # beside its image: no image
+    write(tmp_path / "images" / "c.mask.png", photo(3))  # really called so: it has a mask of its own
+    write(tmp_path / "masks" / "c.mask.png", blob(2))
+    dataset = FolderDataset(tmp_path)
+    assert dataset.names == ["a", "b", "c", "c.mask"]
+    np.testing.assert_array_equal(dataset[3].mask, blob(2))
+    assert dataset[0].mask.any()
+    report = check_folder(tmp_path)
+    assert report.problems == []
+    assert report.samples == 4
 
 
 @pytest.mark.parametrize("part", ["images", "masks"])

@@ -52,6 +52,18 @@ def test_same_rows_same_bytes(tmp_path: Path) -> None:
     assert one.read_bytes() == two.read_bytes()
 
 
+def test_marks_of_two_levels_lie_at_their_ticks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    monkeypatch.setattr(figures, "save", lambda figure, path: seen.append(figure))
+    wanted = [s for s in summarise(random_rows(), 0) if s.cell.level in ("clear", "lq1")]
+    figures.draw_levels(wanted, tmp_path / "x.png")
+    (panel, *_) = seen[0].axes
+    places = np.concatenate([line.get_xdata() for line in panel.get_lines() if len(line.get_xdata())])
+    low, high = panel.get_xlim()
+    assert list(panel.get_xticks()) == [0, 1]
+    assert np.abs(places - np.rint(places)).max() / (high - low) < 0.15
+
+
 def test_only_what_the_run_has_data_for_is_drawn(tmp_path: Path) -> None:
     assert _draw(random_rows(levels=("clear",), prompts=("box",), pictures=3), tmp_path) == []
     assert _draw(random_rows(levels=("clear", "lq1"), prompts=("box",), pictures=2), tmp_path) == [

@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from email.parser import Parser
 from pathlib import Path
@@ -101,6 +102,34 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     result = subprocess.run([sys.executable, "-c", build], cwd=folder, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr[-2000:]
     return zipfile.ZipFile(folder / result.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def source_archive(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+    """Names in the source distribution, built from a copy of the project; weights are stood for by their names."""
+    folder = tmp_path_factory.mktemp("sdist") / "project"
+    skip = shutil.ignore_patterns(
+        "__pycache__", "*.egg-info", "*.safetensors", ".*", "out", "site", "runs", "build", "dist", "data"
+    )
+    shutil.copytree(ROOT, folder, ignore=skip, symlinks=True)
+    shutil.copytree(ROOT / "src" / "glesam" / "data", folder / "src" / "glesam" / "data", ignore=skip)
+    build = "from setuptools import build_meta; print(build_meta.build_sdist('.'))"
+    result = subprocess.run([sys.executable, "-c", build], cwd=folder, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr[-2000:]
+    with tarfile.open(folder / result.stdout.splitlines()[-1]) as archive:
+        return {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
+
+
+def test_the_source_distribution_holds_docs_configurations_and_examples(source_archive: set[str]) -> None:
+    assert {
+        "docs/segment.md",
+        "docs/images/demo.jpg",
+        "configs/compact-base.json",
+        "configs/kept-aside.txt",
+    } <= source_archive
+    assert {"examples/notebook.ipynb", "Makefile", "CHANGELOG.md", "LICENSE-WEIGHTS.md"} <= source_archive
+    assert "src/glesam/data/readers/folder.py" in source_archive
+    assert not any("__pycache__" in name or name.endswith(".pyc") for name in source_archive)
 
 
 def test_the_wheel_holds_the_package_with_all_its_files_and_nothing_else(wheel: zipfile.ZipFile) -> None:

@@ -175,6 +175,9 @@ def _print_report(folder: Path, report: CheckReport) -> None:
     from glesam.data.check.check import KINDS
 
     title = f"{shown(folder)}: {report.samples} pictures, {report.objects} objects, {len(report.problems)} problems"
+    if not report.findings:
+        console.print(escape(title), highlight=False, soft_wrap=True)
+        return
     table = Table("finding", "number", "meaning", "first", title=escape(title))
     for kind, found in report.by_kind().items():
         style = "red" if KINDS[kind].severity == "problem" else "dim"

@@ -1,4 +1,4 @@
-"""Pictures for the eye: masks drawn on their photo, and single objects cut out of it."""
+"""Masks drawn on their image, for the eye."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def overlay(masks: Masks, image: ImageInput, alpha: float = 0.5) -> Image.Image:
     """See `glesam.masks.masks.Masks.overlay`."""
     if not 0 <= alpha <= 1:
         raise DataError(f"expected alpha from 0 to 1, got {alpha}; 0 draws outlines only")
-    canvas = _matching(masks, image).copy()
+    canvas = matching(masks, image).copy()
     palette = np.array([(0, 0, 0), *(colour(i) for i in range(len(masks)))], np.float32)
     labels = masks.to_labels()
     inside = labels > 0
@@ -38,16 +38,6 @@ def overlay(masks: Masks, image: ImageInput, alpha: float = 0.5) -> Image.Image:
     if masks.class_names:
         draw_captions(drawn, masks)
     return drawn
-
-
-def cutout(masks: Masks, image: ImageInput, index: int = 0) -> Image.Image:
-    """See `glesam.masks.masks.Masks.cutout`."""
-    if not 0 <= index < len(masks):
-        raise DataError(f"expected the index of one of {len(masks)} masks, got {index}; the first is 0")
-    mask = masks.mask(index)[..., None]
-    # What is cut away must not survive as hidden colours in the file.
-    rgba = np.concatenate([_matching(masks, image), np.full((*masks.size, 1), 255, np.uint8)], axis=2) * mask
-    return Image.fromarray(rgba.astype(np.uint8))
 
 
 def _outline(canvas: RGB, mask: npt.NDArray[np.bool_], rgb: Colour, width: int) -> None:
@@ -69,8 +59,12 @@ def _border(mask: npt.NDArray[np.bool_], width: int) -> npt.NDArray[np.bool_]:
     return np.asarray(mask & (core == 0))
 
 
-def _matching(masks: Masks, image: ImageInput) -> RGB:
-    """The picture, if it is as large as the masks."""
+def matching(masks: Masks, image: ImageInput) -> RGB:
+    """The image's pixels, if it is as large as the masks.
+
+    Raises:
+        DataError: it is not.
+    """
     rgb = read(image)
     if rgb.shape[:2] != masks.size:
         (height, width), (h, w) = masks.size, rgb.shape[:2]

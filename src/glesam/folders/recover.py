@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,39 +30,45 @@ def rows_from_outputs(file: str, outputs: Mapping[str, Path | None]) -> list[Row
     Raises:
         DataError: no output from which rows can be read, or a damaged one.
     """
-    readers = {"json": _from_json, "png": _from_png}
+    readers = {"json": _from_json, "png": _from_png, "boxes": _from_boxes}
     for kind, reader in readers.items():
         path = outputs.get(kind)
         if path is not None and path.exists():
             try:
-                return rows_of(reader(path), file)
+                return reader(path, file)
             except (GlesamError, OSError, ValueError, KeyError, TypeError) as error:
                 raise DataError(f"expected results in {path}, cannot read them ({error}); delete that file") from error
     raise DataError(f"expected a mask PNG or COCO JSON of {file}, found none; run again with --overwrite")
 
 
-def _from_json(path: Path) -> Masks:
-    """Masks of a COCO document of one picture."""
+def _from_json(path: Path, file: str) -> list[Row]:
+    """Rows of a COCO document of one picture."""
     content: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    if not content["annotations"]:
-        picture = content["images"][0]
-        return _nothing((picture["height"], picture["width"]), content["info"])
-    return Masks.from_coco(content)
+    return rows_of(Masks.from_coco(content), file) if content["annotations"] else []
 
 
-def _from_png(path: Path) -> Masks:
-    """Masks of a PNG of ids, with the scores and facts that its text chunk holds."""
+def _from_boxes(path: Path, file: str) -> list[Row]:
+    """Rows of a COCO document of boxes alone."""
+    content: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    names = {category["id"]: category["name"] for category in content["categories"]}
+    named = set(names.values()) != {"object"}
+    rows = []
+    for entry in content["annotations"]:
+        x, y, width, height = (int(value) for value in entry["bbox"])
+        number, score, area = int(entry["id"]), round(float(entry["score"]), 6), int(entry["area"])
+        row = Row(file, number, score, x, y, width, height, area, None, content["info"].get("enhanced"))
+        rows.append(replace(row, class_name=names[entry["category_id"]]) if named else row)
+    return rows
+
+
+def _from_png(path: Path, file: str) -> list[Row]:
+    """Rows from a PNG of ids, with the scores and facts that its text chunk holds."""
     with Image.open(path) as image:
         facts = json.loads(str(image.info[PNG_KEY]))
         ids = np.asarray(image)
     scores = np.array(facts["scores"], np.float32)
     if not len(scores):
-        return _nothing((ids.shape[0], ids.shape[1]), facts["info"])
+        return []
     names = tuple(facts.get("class_names", ()))
     masks = np.stack([ids == number for number in range(1, len(scores) + 1)])
-    return Masks(masks, scores, name=facts["name"], info=facts["info"], class_names=names)
-
-
-def _nothing(size: tuple[int, int], info: dict[str, Any]) -> Masks:
-    """No mask at all, of a picture in which nothing was found."""
-    return Masks(np.zeros((0, *size), bool), np.zeros(0, np.float32), info=info)
+    return rows_of(Masks(masks, scores, name=facts["name"], info=facts["info"], class_names=names), file)

@@ -9,7 +9,7 @@ import glob
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
@@ -83,6 +83,31 @@ def iterate(
     return _with_stems(list(found.values()))
 
 
+def left_out(
+    inputs: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    recursive: bool = False,
+    exclude: Sequence[str] = (),
+) -> list[Path]:
+    """The files of folders and patterns that `iterate` passes over because their names are no image's, sorted.
+
+    Args:
+        inputs: as `iterate` takes them.
+        recursive: go into sub-folders of folders too.
+        exclude: file name patterns that are not named here either.
+    """
+    given = [inputs] if isinstance(inputs, (str, os.PathLike)) else list(inputs)
+    found: set[Path] = set()
+    for item in [os.fspath(each) for each in given]:
+        path = Path(item).expanduser()
+        if os.path.isdir(path):
+            found.update(_files_in(path, recursive))
+        elif item != STDIN and not os.path.exists(path) and glob.has_magic(item):
+            found.update(Path(m) for m in glob.glob(str(path), recursive=True) if os.path.isfile(m))
+    return sorted(
+        p for p in found if not p.name.startswith(".") and not _is_picture(p.name, ()) and not _own(p, exclude)
+    )
+
+
 def _expand(item: str, recursive: bool, exclude: Sequence[str]) -> list[ImageSource]:
     """Sources of one input. A file or folder whose name looks like a pattern goes before the pattern."""
     if item == STDIN:
@@ -99,7 +124,16 @@ def _expand(item: str, recursive: bool, exclude: Sequence[str]) -> list[ImageSou
 
 def _of_folder(folder: Path, recursive: bool, exclude: Sequence[str]) -> list[ImageSource]:
     """Pictures in a folder, sorted by relative path."""
-    paths: list[Path] = []
+    # Regular files only: reading a pipe would wait for ever.
+    paths = [path for path in _files_in(folder, recursive) if _is_picture(path.name, exclude) and os.path.isfile(path)]
+    if not paths:
+        hint = "" if recursive else ", or ask for sub-folders too"
+        raise ImageError(f"expected pictures in the folder {folder}, found none ({_listing()}); name another{hint}")
+    return _relative(paths, folder)
+
+
+def _files_in(folder: Path, recursive: bool) -> Iterator[Path]:
+    """All files of a folder, hidden folders left out."""
     seen: set[str] = set()
     for root, folders, files in os.walk(folder, onerror=_refuse, followlinks=True):
         place = os.path.realpath(root)
@@ -108,12 +142,7 @@ def _of_folder(folder: Path, recursive: bool, exclude: Sequence[str]) -> list[Im
             continue
         seen.add(place)
         folders[:] = [f for f in folders if recursive and not f.startswith(".")]
-        # Regular files only: reading a pipe would wait for ever.
-        paths += [Path(root, f) for f in files if _is_picture(f, exclude) and os.path.isfile(Path(root, f))]
-    if not paths:
-        hint = "" if recursive else ", or ask for sub-folders too"
-        raise ImageError(f"expected pictures in the folder {folder}, found none ({_listing()}); name another{hint}")
-    return _relative(paths, folder)
+        yield from (Path(root, file) for file in files)
 
 
 def _of_pattern(pattern: str, exclude: Sequence[str]) -> list[ImageSource]:
@@ -138,9 +167,14 @@ def _relative(paths: list[Path], base: Path) -> list[ImageSource]:
 
 def _is_picture(name: str, exclude: Sequence[str]) -> bool:
     """Whether a folder's file is taken."""
-    if name.startswith(".") or any(fnmatch(name, pattern) for pattern in exclude):
+    if name.startswith(".") or _own(Path(name), exclude):
         return False
     return Path(name).suffix.lower() in SUFFIXES
+
+
+def _own(path: Path, exclude: Sequence[str]) -> bool:
+    """Whether a file's name is among patterns."""
+    return any(fnmatch(path.name, pattern) for pattern in exclude)
 
 
 def _with_stems(sources: list[ImageSource]) -> list[ImageSource]:

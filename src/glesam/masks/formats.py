@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 PNG_KEY = "glesam"
 """Keyword of the PNG text chunk: JSON with `name`, `info` and `scores`."""
 
+PALETTE_MASKS = 254
+"""Masks of a PNG up to which it has colours. Entry 255 stays free: in palettes it is PASCAL VOC's void border."""
+
 
 def save(masks: Masks, path: str | os.PathLike[str]) -> None:
     """See `glesam.masks.masks.Masks.save`."""
@@ -43,7 +46,7 @@ def encode(masks: Masks, suffix: str) -> bytes:
 
 
 def png(masks: Masks) -> bytes:
-    """Ids as a grey PNG: 8 bits up to 255 masks, else 16."""
+    """Ids as a PNG in the colours of the overlay; grey above `PALETTE_MASKS` masks, from 256 on with 16 bits."""
     from PIL import Image, PngImagePlugin
 
     if len(masks) > 65535:
@@ -52,8 +55,31 @@ def png(masks: Masks) -> bytes:
     text = PngImagePlugin.PngInfo()
     text.add_text(PNG_KEY, _json({"name": masks.name, "info": masks.info, "scores": _scores(masks)} | _named(masks)))
     stream = io.BytesIO()
-    Image.fromarray(labels).save(stream, "PNG", pnginfo=text)
+    image = Image.fromarray(labels)
+    if len(masks) <= PALETTE_MASKS:
+        image.putpalette(_palette())
+    image.save(stream, "PNG", pnginfo=text)
     return stream.getvalue()
+
+
+def preview(masks: Masks, side: int = 512) -> bytes:
+    """A small picture of the masks in their colours, as PNG; above 255 masks colours come again."""
+    from PIL import Image
+
+    labels = masks.to_labels()
+    image = Image.fromarray(np.where(labels > 0, (labels - 1) % 255 + 1, 0).astype(np.uint8))
+    image.putpalette(_palette())
+    image.thumbnail((side, side), Image.Resampling.NEAREST)
+    stream = io.BytesIO()
+    image.save(stream, "PNG")
+    return stream.getvalue()
+
+
+def _palette() -> list[int]:
+    """256 colours as a flat list: black, then those of the overlay."""
+    from glesam.draw.colours import colour
+
+    return [0, 0, 0, *(part for index in range(255) for part in colour(index))]
 
 
 def npz(masks: Masks) -> bytes:
@@ -105,20 +131,35 @@ def category_ids(masks: Masks, first: int = 1) -> list[int]:
 
 def coco(masks: Masks) -> bytes:
     """A whole COCO document of one picture; a category for each class name, or a single one."""
+    return _document(masks, masks.to_coco())
+
+
+def _document(masks: Masks, annotations: list[dict[str, Any]]) -> bytes:
+    """A COCO document of annotations."""
     names = list(dict.fromkeys(masks.class_names)) or ["object"]
     height, width = masks.size
     document = {
         "info": masks.info,
         "images": [{"id": 1, "file_name": masks.name or "", "width": width, "height": height}],
         "categories": [{"id": number, "name": name} for number, name in enumerate(names, start=1)],
-        "annotations": masks.to_coco(),
+        "annotations": annotations,
     }
     return _json(document).encode() + b"\n"
 
 
-def geojson(masks: Masks) -> bytes:
-    """Polygons as GeoJSON (RFC 7946), but in pixels of the picture (x right, y down), as image viewers read it."""
-    rows = zip(masks.to_polygons(), masks.areas.tolist(), _scores(masks), strict=True)
+def boxes(masks: Masks) -> bytes:
+    """The COCO document without masks: boxes `[x, y, width, height]`, areas of the masks, scores and categories."""
+    return _document(masks, [{k: v for k, v in entry.items() if k != "segmentation"} for entry in masks.to_coco()])
+
+
+def geojson(masks: Masks, tolerance: float = 1.0) -> bytes:
+    """Polygons as GeoJSON (RFC 7946), but in pixels of the picture (x right, y down), as image viewers read it.
+
+    Args:
+        masks: N masks.
+        tolerance: as in `Masks.to_polygons`.
+    """
+    rows = zip(masks.to_polygons(tolerance), masks.areas.tolist(), _scores(masks), strict=True)
     features = [
         {
             "type": "Feature",

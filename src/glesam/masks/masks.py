@@ -6,7 +6,7 @@ Formats live in `glesam.masks.formats`, drawing in `glesam.draw.overlay`, outlin
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,8 @@ from glesam.common.boxes import pixel_box
 from glesam.errors import DataError
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from PIL import Image
 
     from glesam.images.reading import ImageInput
@@ -29,9 +31,12 @@ def _no_logits() -> npt.NDArray[np.float32]:
     return np.zeros((0, 0, 0), np.float32)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Masks:
     """N masks of one picture of `(H, W)` pixels.
+
+    `len(masks)` is N; `masks[i]`, slices, lists of indices and arrays of truth values pick objects, as `Masks` again,
+    and a loop goes through them one by one. `numpy.asarray(masks)` is the stack `(N, H, W)`. Notebooks show them.
 
     Attributes:
         masks: `(N, H, W)` bool.
@@ -80,6 +85,49 @@ class Masks:
     def __len__(self) -> int:
         """Number of masks N."""
         return len(self.masks)
+
+    def __repr__(self) -> str:
+        """Number, size, scores and name in a line; not the pixels."""
+        (height, width), some = self.size, 5
+        scores = " ".join(f"{score:.2f}" for score in self.scores[:some]) + (" ..." if len(self) > some else "")
+        number = f"{len(self)} {'mask' if len(self) == 1 else 'masks'}"
+        rated = f", scores {scores}" if len(self) else ""
+        return f"{type(self).__name__}({number} of {width}x{height} pixels{rated}, name={self.name!r})"
+
+    def _repr_png_(self) -> bytes:
+        """What a notebook shows: the masks in their colours, at most 512 pixels wide or high."""
+        from glesam.masks import formats as results_formats
+
+        return results_formats.preview(self)
+
+    def __getitem__(self, key: int | slice | Sequence[int] | npt.NDArray[Any]) -> Self:
+        """Some of the objects, with all that belongs to them.
+
+        Args:
+            key: index from 0, or from the end if negative; a slice; indices; or `(N,)` bool.
+
+        Raises:
+            IndexError: there is no such mask.
+        """
+        return self._take(np.atleast_1d(np.arange(len(self))[key]).tolist())
+
+    def __iter__(self) -> Iterator[Self]:
+        """The objects one by one, each as `Masks` of one."""
+        return (self[index] for index in range(len(self)))
+
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        """The stack of masks, `(N, H, W)` bool unless another type is asked for."""
+        stack = np.asarray(self.masks, dtype)
+        return stack.copy() if copy else stack
+
+    def _take(self, indices: list[int]) -> Self:
+        """The objects of some indices."""
+        names = tuple(self.class_names[index] for index in indices) if self.class_names else ()
+        chosen: dict[str, Any] = {"class_names": names}
+        for name in ("masks", "scores", "logits", "candidates", "candidate_scores", "candidate_logits"):
+            array = getattr(self, name)
+            chosen[name] = None if array is None else array[indices]
+        return replace(self, **chosen)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -227,16 +275,22 @@ class Masks:
 
         return results_drawing.overlay(self, image, alpha)
 
-    def cutout(self, image: ImageInput, index: int = 0) -> Image.Image:
-        """Cut one object out: RGBA of the picture's size, transparent (and black) outside the mask.
+    def cutout(self, image: ImageInput, index: int | None = 0, soft: bool = False, crop: bool = False) -> Image.Image:
+        """Cut objects out: RGBA, transparent (and black) outside the mask.
+
+        Args:
+            image: the picture, in any form that `glesam.images.read` takes.
+            index: of the object; None takes all together.
+            soft: edges with in-between values that follow the image's; see `glesam.masks.cutout.soft_alpha`.
+            crop: to the box of what is not wholly transparent, else the picture's size stays.
 
         Raises:
             DataError: the picture's size is not the masks' size, or there is no such mask.
             ImageError: the picture cannot be read.
         """
-        from glesam.draw import overlay as results_drawing
+        from glesam.masks.cutout import cutout
 
-        return results_drawing.cutout(self, image, index)
+        return cutout(self, image, index, soft, crop)
 
     def encode(self, suffix: str) -> bytes:
         """The bytes that `save` writes for a suffix: `.png`, `.json`, `.geojson` or `.npz`.
@@ -251,7 +305,8 @@ class Masks:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write to a file in one step; the suffix chooses the format.
 
-        * `.png`: ids of `to_labels`, 8 bits up to 255 masks, else 16; ids are small numbers, so viewers show it black.
+        * `.png`: ids of `to_labels`, up to 254 masks in the colours of `overlay` (a palette: `PIL.Image` gives the ids,
+          OpenCV the colours), above that grey, from 256 on with 16 bits.
         * `.json`: a COCO document; `.geojson`: polygons in pixels; `.npz`: all arrays.
 
         Raises:

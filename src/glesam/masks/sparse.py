@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import copy
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -152,9 +152,24 @@ class SparseMasks(Masks):
         box = self.runs[index].box
         return box, self.runs[index].to_array(box)
 
-    def __repr__(self) -> str:
-        """Number, size and name; not the pixels."""
-        return f"SparseMasks({len(self)} masks of {self.size[1]}x{self.size[0]} pixels, name={self.name!r})"
+    def _take(self, indices: list[int]) -> Self:
+        """The objects of some indices, still as runs."""
+        same = copy(self)
+        candidates: list[list[RunMask]] | None = self.__dict__["_candidates"]
+        ratings: npt.NDArray[np.float32] | None = self.candidate_scores
+        fields: dict[str, Any] = {
+            "runs": tuple(self.runs[index] for index in indices),
+            "details": tuple(self.details[index] for index in indices),
+            "scores": self.scores[indices],
+            "logits": self.logits[indices],
+            "candidate_scores": None if ratings is None else ratings[indices],
+            "class_names": tuple(self.class_names[index] for index in indices) if self.class_names else (),
+            "_masks": None,
+            "_candidates": None if candidates is None else [candidates[index] for index in indices],
+        }
+        for key, value in fields.items():
+            object.__setattr__(same, key, value)
+        return same
 
     def to_coco(self, image_id: int = 1, category_id: int = 1) -> list[dict[str, Any]]:
         """COCO annotations as `Masks.to_coco` gives them, with the keys of segment-anything where they are known.

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from glesam import images
-from glesam.common.messages import hint
 from glesam.enhance.pipeline import Restoration
 from glesam.errors import ConfigError, PromptError
 from glesam.images.pixels import RGB
@@ -20,8 +19,15 @@ from glesam.predict.embeddings import file_name, numbered
 from glesam.predict.finish import start_logits
 from glesam.predict.modes import check_dtype
 from glesam.predict.session import Session
+from glesam.prompts.names import refuse
 from glesam.prompts.prompts import Prompts
 from glesam.restore.base import Restorer
+
+if TYPE_CHECKING:
+    from typing import Self
+
+_ARGUMENTS = ("prompts", "points", "labels", "boxes", "mask_input", "multimask", "tile", "obey", "start")
+"""Of `PromptPredictor.predict`."""
 
 
 class PromptPredictor:
@@ -47,6 +53,7 @@ class PromptPredictor:
     ) -> None:
         self.model, self.enhancer, self.gate, self.restorer = model.eval(), enhancer, gate, restorer
         self.name = name or model.family
+        self._cache_size, self._dtype = cache_size, dtype
         restoration, autocast = Restoration.of(enhancer, gate), check_dtype(dtype) is torch.bfloat16
         embedder = Embedder(model, restoration, restorer, cache_size, autocast)
         self.session = Session(embedder, self.name, refine)
@@ -138,7 +145,7 @@ class PromptPredictor:
             tile: for big images, look at each object in a window of at least so many pixels; see docs/everything.md.
             obey: with `refine="auto"`, a positive click is inside of its mask and a negative one outside, also where
                 the decoder did not follow; False is for clicks that are guesses.
-            **unknown: refused with the name that was meant.
+            **unknown: refused with the name that was meant, also where it is segment-anything's.
 
         Returns:
             Masks at the image's size, in the order of the prompts.
@@ -148,7 +155,7 @@ class PromptPredictor:
             PromptError: prompts that do not fit together or do not fit the image, or an argument of another name.
         """
         if unknown:
-            raise PromptError(_unknown_argument(next(iter(unknown))))
+            raise refuse(unknown, _ARGUMENTS, "predict")
         current = self.session.current
         if start is not None:
             mask_input = start_logits(start, mask_input)
@@ -204,23 +211,25 @@ class PromptPredictor:
                     results.append(found)
         return results
 
+    def share(self) -> Self:
+        """Another predictor on the same model, for another thread.
+
+        It has the same settings, and a current image, cache and examples of its own; no weights are copied. Other
+        threads may work with this one meanwhile. A restorer or enhancer of your own must bear several threads as well.
+        """
+        return type(self)(
+            self.model,
+            self.enhance,
+            self.enhancer,
+            self.gate,
+            self._cache_size,
+            dtype=self._dtype,
+            name=self.name,
+            restorer=self.restorer,
+            refine=self.refine,
+            quality=self.quality,
+        )
+
     def reset(self) -> None:
         """Forget the current image and all embeddings."""
         self.session.reset()
-
-
-_OTHER_NAMES = {
-    "box": "boxes",
-    "point_coords": "points",
-    "point": "points",
-    "point_labels": "labels",
-    "label": "labels",
-}
-"""What arguments are called elsewhere, and here."""
-
-
-def _unknown_argument(name: str) -> str:
-    """The message for an argument that is not known."""
-    known = ("prompts", "points", "labels", "boxes", "mask_input", "multimask", "tile", "obey", "start")
-    cure = f"did you mean {_OTHER_NAMES[name]!r}?" if name in _OTHER_NAMES else hint(name, known)
-    return f"expected arguments of predict, got {name!r}; {cure}"

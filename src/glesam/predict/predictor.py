@@ -43,8 +43,9 @@ class Predictor(PromptPredictor):
     file, bytes or array it comes from. Raw and enhanced embeddings are kept apart. After changing the model's weights
     call `reset`.
 
-    Not thread-safe: `set_image` and `predict` share the current image. Give each thread its own predictor; they may
-    share one model, which no call changes.
+    One predictor is for one thread: `set_image` and `predict` share the current image. `share()` gives another
+    predictor on the same model for another thread. Models, heads and enhancers may be shared: no call changes their
+    weights, and what they keep of the last image is looked up by that image and replaced as a whole.
 
     Args:
         model: any model of the family; it is put into evaluation mode.

@@ -25,6 +25,7 @@ from glesam.prompts.arrays import (
     pad,
     point_lists,
 )
+from glesam.prompts.names import refuse
 from glesam.prompts.texts import parse_box, parse_point
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Prompts:
         labels: 1 foreground, 0 background, in the layout of `points`; all 1 when not given; -1 marks padding.
         boxes: `(4,)` or `(N, 4)` `(x0, y0, x1, y1)`; in a list, None is an object without a box.
         mask_input: `(h, w)` or `(N, h, w)` float logits of an earlier prediction (`Masks.logits`).
+        **unknown: refused with the name that was meant, also where it is segment-anything's.
 
     Points, boxes and mask inputs given together describe the same objects, so their N must agree.
 
@@ -65,7 +67,11 @@ class Prompts:
     boxes: Float | None
     mask_input: Float | None
 
-    def __init__(self, points: Any = None, labels: Any = None, boxes: Any = None, mask_input: Any = None) -> None:
+    def __init__(
+        self, points: Any = None, labels: Any = None, boxes: Any = None, mask_input: Any = None, **unknown: Any
+    ) -> None:
+        if unknown:
+            raise refuse(unknown, ("points", "labels", "boxes", "mask_input"), "Prompts")
         if points is None and labels is not None:
             raise PromptError("expected points beside labels, got labels alone; give points=[[x, y], ...] too")
         coords, values = None, None

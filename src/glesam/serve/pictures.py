@@ -81,8 +81,8 @@ class KeyedPredictor(Predictor):
     def like(cls, base: Predictor, cache_size: int, dtype: str) -> KeyedPredictor:
         """Make one with the weights of another, whose modules it does not share.
 
-        Modules may keep state from call to call, such as the projections of the last picture, so that each thread needs
-        its own; weights are never written, and are shared.
+        Threads may share modules (see `Predictor`), but what these keep of the last picture, such as its projections,
+        would be another lane's as often as not. So each lane has its own; weights are never written, and are shared.
         """
         parts = (base.model, base.enhancer, base.gate)
         model, enhancer, gate = copy.deepcopy(parts, {id(tensor): tensor for tensor in _tensors(parts)})

@@ -29,6 +29,7 @@ from glesam.cli.segment.derived import (
     derived_wish,
     speak_doubts,
 )
+from glesam.cli.segment.forms import BoxesFlag, CropFlag, CutoutFlag, Form, Layout, LayoutChoice, Simplify
 from glesam.cli.segment.outputs import OWN_OUTPUTS, Job, names_one_file, plan, write
 from glesam.cli.segment.tally import Tally
 from glesam.cli.segment.words import LabelFlag, NamedWish, Text, TextModelFolder, asked_words
@@ -164,6 +165,11 @@ def segment(
     overlay: Annotated[bool, typer.Option("--overlay", help="Also write the photo with its masks drawn in.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Also write COCO JSON: RLE, boxes, scores.")] = False,
     polygons: Annotated[bool, typer.Option("--polygons", help="Also write outlines as GeoJSON, in pixels.")] = False,
+    cutout: CutoutFlag = False,
+    crop: CropFlag = False,
+    simplify: Simplify = None,
+    boxes: BoxesFlag = False,
+    layout: LayoutChoice = Layout.flat,
     npz: Annotated[bool, typer.Option("--npz", help="Also write all arrays, with low-resolution logits.")] = False,
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Go into sub-folders.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that are there already.")] = False,
@@ -210,8 +216,12 @@ def segment(
     wanted = Wanted(None) if without else Wanted.parse(point or [], box or [], prompts)
     wanted = replace(wanted, everything=settings, tile=tile, derived=derived, named=named, check=check_prompts)
     flags = {"overlay": overlay, "json": json, "polygons": polygons, "npz": npz, "classes": label}
+    flags |= {"cutout": cutout, "boxes": boxes}
     formats = [name for name, asked in flags.items() if asked]
+    form = Form.parse(formats, crop, simplify, layout)
     if asks_for_video(inputs):
+        if form.dataset:
+            raise ConfigError("expected images for --layout dataset, got a clip; leave --layout out")
         if everything or tile is not None or derived is not None or check_prompts:
             raise ConfigError("expected images, got a clip, which takes clicks and boxes alone; give these on a frame")
         segment_clip(
@@ -219,7 +229,7 @@ def segment(
         )
         return
     sources, tally = _find(inputs, recursive)
-    jobs = plan(sources, formats, output, outright=names_one_file(inputs)) if sources else []
+    jobs = plan(sources, formats, output, names_one_file(inputs), form) if sources else []
     place = from_environment()
     book = book_of(jobs, output, names_one_file(inputs), place)
     with nullcontext() if book is None else book.open(tally):
@@ -333,19 +343,23 @@ class Wanted:
 
 def _find(inputs: Sequence[str], recursive: bool) -> tuple[list[ImageSource], Tally]:
     """All pictures of the inputs that exist; the others are named and counted as failed."""
-    from glesam.images.sources import iterate
+    from glesam.images.sources import iterate, left_out
 
     tally, found = Tally(), []
     for item in inputs:
         with _counted(tally, item):
             iterate([item], recursive, OWN_OUTPUTS)
             found.append(item)
+    other = left_out(found, recursive, OWN_OUTPUTS)
+    if other:
+        files = "1 file is no image and is" if len(other) == 1 else f"{len(other)} files are no images and are"
+        warn(f"glesam: {files} left out, such as {other[0]}")
     return (iterate(found, recursive, OWN_OUTPUTS) if found else []), tally
 
 
 def _pending(jobs: Sequence[Job], overwrite: bool, tally: Tally) -> list[Job]:
     """What is still to be done; a picture whose files are all there is skipped, and said to be."""
-    pending = [Job(job.source, job.missing(overwrite)) for job in jobs]
+    pending = [replace(job, files=job.missing(overwrite)) for job in jobs]
     skipped = [job for job, rest in zip(jobs, pending, strict=True) if not rest.files]
     if skipped:
         example = next(iter(skipped[0].files.values()))
@@ -404,6 +418,9 @@ def _segment_one(job: Job, predictor: Predictor, wanted: Wanted, multimask: bool
     predictor.set_image(image, job.source.name)
     with spoken_warnings():
         masks = ask(predictor)
+    if job.form.dataset and not masks.areas.any():
+        warn(f"glesam: {job.source.name}: nothing found, left out of the data set")
+        return f"{job.source.name}: no files"
     seconds = time.perf_counter() - start
     write(job, masks, image, None if book is None else lambda: book.note(job, masks, seconds))
     names = [f"{name} " for name in masks.class_names] or [""] * len(masks)

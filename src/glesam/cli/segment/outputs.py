@@ -9,13 +9,16 @@ import stat
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from glesam.cli.segment.forms import Form
 from glesam.errors import ConfigError, ImageError
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from glesam.images.pixels import RGB
     from glesam.images.sources import ImageSource
     from glesam.masks.masks import Masks
@@ -27,15 +30,17 @@ ENDINGS = {
     "polygons": ".mask.geojson",
     "npz": ".mask.npz",
     "classes": ".classes.png",
+    "cutout": ".cutout.png",
+    "boxes": ".boxes.json",
 }
 """Format to what its file's name ends in. Not plain `.json`: labelling tools keep theirs beside a photo."""
 
-OWN_OUTPUTS = (*(f"*{ending}" for ending in ENDINGS.values()), "contact-sheet.jpg")
+OWN_OUTPUTS = (*(f"*{ending}" for ending in ENDINGS.values()), "contact-sheet.jpg", "results.csv")
 """What a folder or a pattern must not take for a picture in the next run."""
 
 STDOUT = "-"
 _FILE_FORMATS = {".png": "png", ".json": "json", ".geojson": "polygons", ".npz": "npz"}
-_TEXT_FORMATS = ("json", "polygons")
+_TEXT_FORMATS = ("json", "polygons", "boxes")
 
 
 @dataclass(frozen=True)
@@ -44,11 +49,13 @@ class Job:
 
     Attributes:
         source: the picture.
-        files: format to file; one format without a file, None, goes to standard output.
+        files: format to file; one format without a file, None, goes to standard output. `image` is the image itself.
+        form: the form of the outputs.
     """
 
     source: ImageSource
     files: dict[str, Path | None]
+    form: Form = field(default_factory=Form)
 
     def missing(self, overwrite: bool) -> dict[str, Path | None]:
         """The files that are still to be written."""
@@ -61,7 +68,9 @@ def names_one_file(inputs: Sequence[str]) -> bool:
     return len(inputs) == 1 and (inputs[0] == STDOUT or Path(inputs[0]).expanduser().is_file())
 
 
-def plan(sources: Sequence[ImageSource], formats: Sequence[str], output: str | None, outright: bool) -> list[Job]:
+def plan(
+    sources: Sequence[ImageSource], formats: Sequence[str], output: str | None, outright: bool, form: Form | None = None
+) -> list[Job]:
     """Decide where each picture's results go.
 
     Args:
@@ -70,12 +79,15 @@ def plan(sources: Sequence[ImageSource], formats: Sequence[str], output: str | N
         output: file, folder, `-` for standard output, or None: beside the picture, but to standard output if the
             picture comes from stdin, or if standard output is redirected and one format will do.
         outright: one file or stdin was named; only then None may mean standard output.
+        form: the form of the outputs.
 
     Raises:
         ConfigError: `output` does not suit the number of pictures or formats, its folder cannot be made, or a result
             would replace a picture.
     """
-    jobs = _plan(sources, formats, output, outright)
+    form = form or Form()
+    planned = _dataset(sources, formats, output) if form.dataset else _plan(sources, formats, output, outright)
+    jobs = [replace(job, form=form) for job in planned]
     pictures = {os.path.realpath(source.path) for source in sources if source.path is not None}
     for path in (path for job in jobs for path in job.files.values() if path is not None):
         if os.path.realpath(path) in pictures:
@@ -125,7 +137,7 @@ def write(job: Job, masks: Masks, image: RGB, note: Callable[[], None] | None = 
     """
     from glesam.common.files import replace_together
 
-    contents = {kind: _content(kind, masks, image) for kind in job.files}
+    contents = {kind: _content(kind, masks, image, job) for kind in job.files}
     files = {path: contents[kind] for kind, path in job.files.items() if path is not None}
     for kind in (kind for kind, path in job.files.items() if path is None):
         sys.stdout.buffer.write(contents[kind])
@@ -140,22 +152,48 @@ def write(job: Job, masks: Masks, image: RGB, note: Callable[[], None] | None = 
         ) from error
 
 
-def _content(kind: str, masks: Masks, image: RGB) -> bytes:
+def _content(kind: str, masks: Masks, image: RGB, job: Job) -> bytes:
     """The bytes of one format."""
+    from glesam.masks import formats
+
     if kind == "overlay":
-        return _overlay(masks, image)
+        return _as_png(masks.overlay(image))
+    if kind == "cutout":
+        return _as_png(masks.cutout(image, None, soft=True, crop=job.form.crop))
     if kind == "classes":
         from glesam.everything.labels import class_map_png
 
         return class_map_png(masks)
+    if kind == "image":
+        return _image_file(job.source, image)
+    if kind == "boxes":
+        return formats.boxes(masks)
+    if kind == "polygons":
+        return formats.geojson(masks, job.form.tolerance)
     return masks.encode(Path(ENDINGS[kind]).suffix)
 
 
-def _overlay(masks: Masks, image: RGB) -> bytes:
-    """The photo with its masks drawn in, as PNG."""
+def _as_png(image: Image.Image) -> bytes:
+    """A drawn image as PNG."""
     stream = io.BytesIO()
-    masks.overlay(image).save(stream, "PNG")
+    image.save(stream, "PNG")
     return stream.getvalue()
+
+
+def _image_file(source: ImageSource, image: RGB) -> bytes:
+    """The image's own file; as PNG if it came from stdin, or if its name does not say that it is an image."""
+    from PIL import Image
+
+    if source.path is not None and _is_named_as_image(source):
+        return source.path.read_bytes()
+    return _as_png(Image.fromarray(image))
+
+
+def _is_named_as_image(source: ImageSource) -> bool:
+    """Whether a folder's reader would take the file for an image."""
+    from glesam.images.sources import SUFFIXES
+
+    return source.path is not None and source.path.suffix.lower() in SUFFIXES
 
 
 def _to_stdout(sources: Sequence[ImageSource], formats: Sequence[str]) -> Job:
@@ -178,15 +216,59 @@ def _to_file(sources: Sequence[ImageSource], formats: Sequence[str], target: Pat
     """The file named holds the format of its suffix; others lie beside it."""
     if len(sources) > 1:
         raise ConfigError(f"expected -o as a folder for {len(sources)} pictures, got the file {target}; name a folder")
-    named = _FILE_FORMATS[target.suffix.lower()]
+    named = _format_of(target, formats)
     _make(target.parent)
     others = {k: target.with_suffix(ENDINGS[k]) for k in formats if k != named}
     return Job(sources[0], {named: target, **others})
 
 
+def _format_of(target: Path, formats: Sequence[str]) -> str:
+    """What a file named outright holds: by its suffix; cut-out and boxes share theirs, and were asked for by name."""
+    named = _FILE_FORMATS[target.suffix.lower()]
+    asked = {"png": "cutout", "json": "boxes"}.get(named, named)
+    return asked if asked in formats and named not in formats else named
+
+
 def _job(source: ImageSource, base: Path, formats: Sequence[str]) -> Job:
-    """All formats of one picture under a common name."""
-    return Job(source, {k: base.with_name(base.name + ENDINGS[k]) for k in ("png", *formats)})
+    """All formats of one picture under a common name; boxes come in place of the mask."""
+    kinds = formats if "boxes" in formats else ("png", *formats)
+    return Job(source, {k: base.with_name(base.name + ENDINGS[k]) for k in kinds})
+
+
+def _dataset(sources: Sequence[ImageSource], formats: Sequence[str], output: str | None) -> list[Job]:
+    """Images and masks in folders of these names under the output folder, which has no sub-folders; the rest above."""
+    if output is None or output == STDOUT or _means_file(output, Path(output).expanduser()):
+        raise ConfigError(f"expected -o FOLDER for --layout dataset, got {output or 'none'}; name a folder")
+    target = Path(output).expanduser()
+    for part in ("images", "masks"):
+        _make(target / part)
+    return [_dataset_job(source, stem, target, formats) for source, stem in zip(sources, _flat(sources), strict=True)]
+
+
+def _dataset_job(source: ImageSource, stem: str, target: Path, formats: Sequence[str]) -> Job:
+    """Files of one image; one that lies in its place already stays."""
+    suffix = source.path.suffix if source.path is not None and _is_named_as_image(source) else ".png"
+    image = target / "images" / f"{stem}{suffix}"
+    files: dict[str, Path | None] = {"png": target / "masks" / f"{stem}.png"}
+    if source.path is None or os.path.realpath(source.path) != os.path.realpath(image):
+        files["image"] = image
+    return Job(source, files | {k: target / f"{stem}{ENDINGS[k]}" for k in formats})
+
+
+def _flat(sources: Sequence[ImageSource]) -> list[str]:
+    """Names without folders.
+
+    Raises:
+        ConfigError: two become the same.
+    """
+    stems = [source.stem.replace("/", "_").lstrip(".") or "image" for source in sources]
+    counts = Counter(stem.casefold() for stem in stems)
+    clash = next((s.name for s, stem in zip(sources, stems, strict=True) if counts[stem.casefold()] > 1), None)
+    if clash is not None:
+        raise ConfigError(
+            f"expected names that differ without folders for --layout dataset, {clash} does not; rename it"
+        )
+    return stems
 
 
 def _bases_beside(sources: Sequence[ImageSource]) -> list[Path]:

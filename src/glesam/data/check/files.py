@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from glesam.data.readers.folder import IMAGE_SUFFIXES, MASK_SUFFIXES
+from glesam.data.readers.folder import IMAGE_SUFFIXES, MASK_SUFFIXES, told_apart
 from glesam.errors import DataError
 
 
@@ -43,6 +43,7 @@ def scan_folder(root: Path) -> FolderFiles:
             _enter(files.masks, path, files)
         elif path.suffix.lower() in IMAGE_SUFFIXES:
             files.not_png.append(path)
+    files.images, files.masks = told_apart(files.images, files.masks)
     if not files.images:
         suffixes = ", ".join(sorted(IMAGE_SUFFIXES))
         raise DataError(f"expected pictures in {root / 'images'}, found none ({suffixes}); put them there")

@@ -14,10 +14,12 @@ __all__ = ["IMAGE_SUFFIXES", "MASK_SUFFIXES", "FolderDataset", "files_by_stem", 
 
 IMAGE_SUFFIXES = SUFFIXES
 MASK_SUFFIXES = frozenset({".png"})
+MASK_MARK = ".mask"
+"""What `glesam segment` puts between the name of an image and `.png`."""
 
 
 class FolderDataset:
-    """Pictures in `images/`, masks of the same stem in `masks/` (PNG: ids 1..N, or 0/1, or 0/255).
+    """Pictures in `images/`, masks of the same stem in `masks/` (PNG: ids 1..N, or 0/1, or 0/255; `NAME.mask.png` too).
 
     Args:
         root: folder that holds `images` and `masks`.
@@ -37,8 +39,9 @@ class FolderDataset:
                     f"expected a folder {self.root / part}, found none; lay the set out as images/NAME.jpg + "
                     f"masks/NAME.png"
                 )
-        self._images = files_by_stem(self.root / "images", IMAGE_SUFFIXES)
-        self._masks = files_by_stem(self.root / "masks", MASK_SUFFIXES)
+        self._images, self._masks = told_apart(
+            files_by_stem(self.root / "images", IMAGE_SUFFIXES), files_by_stem(self.root / "masks", MASK_SUFFIXES)
+        )
         if not self._images:
             raise DataError(f"expected pictures in {self.root / 'images'}, found none ({_listing(IMAGE_SUFFIXES)})")
         lacking = sorted(set(self._images) - set(self._masks))
@@ -101,6 +104,29 @@ def files_by_stem(folder: Path, suffixes: frozenset[str]) -> dict[str, Path]:
             )
         found[path.stem] = path
     return found
+
+
+def told_apart(images: dict[str, Path], masks: dict[str, Path]) -> tuple[dict[str, Path], dict[str, Path]]:
+    """Images and masks by name, with `NAME.mask.png`, as `glesam segment` calls it, for what it is.
+
+    Among the masks it is that of `NAME`; beside `NAME` among the images it is no image. Not where there is an image, or
+    a mask, that is really called `NAME.mask`, and not in place of `NAME.png`.
+
+    Args:
+        images: files of `images/` by stem.
+        masks: files of `masks/` by stem.
+    """
+    short = {name: name.removesuffix(MASK_MARK) for name in masks if name.endswith(MASK_MARK) and name not in images}
+    known = {name: mask for name, mask in short.items() if mask in images and mask not in masks}
+    beside = {
+        name
+        for name in images
+        if name.endswith(MASK_MARK) and name not in masks and name.removesuffix(MASK_MARK) in images
+    }
+    return (
+        {name: path for name, path in images.items() if name not in beside},
+        {known.get(name, name): path for name, path in masks.items()},
+    )
 
 
 def _listing(suffixes: frozenset[str]) -> str:

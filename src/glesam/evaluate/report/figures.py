@@ -59,7 +59,7 @@ def draw_levels(summaries: Sequence[CellSummary], path: Path) -> Path:
     many = len(levels) > _SCALE_LEVELS
     width = max(4.2, 0.42 * len(levels) + 1.5)
     figure, axes = new_figure(width * len(sets), 5.4 if many else 4.4, 1, len(sets), sharey=True)
-    step = min(0.15, 0.6 / len(series))
+    step = min(0.08, 0.4 / len(series))
     for panel, set_name in zip(axes[0], sets, strict=True):
         for index, (model, prompt) in enumerate(series):
             m, p = models.index(model), prompts.index(prompt)
@@ -69,6 +69,7 @@ def draw_levels(summaries: Sequence[CellSummary], path: Path) -> Path:
             line_style = "none" if many else style(p, LINES)
             _points(panel, places, line, style(m, COLOURS), line_style, style(p, MARKERS))
         panel.set_xticks(range(len(levels)), levels, rotation=90 if many else 0)
+        panel.set_xlim(-0.5, len(levels) - 0.5)  # or marks of few levels would lie beside their ticks for the eye
         panel.set_title(set_name)
         panel.set_xlabel("level")
         tidy(panel)

@@ -1,15 +1,23 @@
-"""A soft cut-out: the mask's edge follows the image's, with in-between values where hair or blur is."""
+"""Cut-outs: objects on a transparent ground, with hard edges, or with soft ones that follow the image's."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from glesam.errors import PromptError
+from glesam.common.boxes import pixel_box
+from glesam.draw.overlay import matching
+from glesam.errors import DataError, PromptError
 from glesam.images.pixels import RGB
+from glesam.images.reading import ImageInput
 from glesam.masks.refine import guided_filter
+
+if TYPE_CHECKING:
+    from glesam.masks.masks import Masks
 
 _RADIUS_SHARE = 0.06
 """Radius of the filter as a share of the root of the mask's area."""
@@ -48,6 +56,22 @@ def soft_cutout(image: RGB, mask: npt.NDArray[np.bool_]) -> Image.Image:
     Raises:
         PromptError: as `soft_alpha`.
     """
-    alpha = np.rint(255 * soft_alpha(image, mask)).astype(np.uint8)
-    # What is cut away must not survive as hidden colours in the file.
+    return _on_clear(image, np.rint(255 * soft_alpha(image, mask)).astype(np.uint8))
+
+
+def cutout(
+    masks: Masks, image: ImageInput, index: int | None = 0, soft: bool = False, crop: bool = False
+) -> Image.Image:
+    """See `glesam.masks.masks.Masks.cutout`."""
+    if index is not None and not 0 <= index < len(masks):
+        raise DataError(f"expected the index of one of {len(masks)} masks, got {index}; the first is 0, None is all")
+    pixels = matching(masks, image)
+    mask = masks.to_labels() > 0 if index is None else masks.mask(index)
+    cut = soft_cutout(pixels, mask) if soft else _on_clear(pixels, mask.astype(np.uint8) * 255)
+    box = pixel_box(np.asarray(cut)[..., 3] > 0) if crop else None
+    return cut if box is None else cut.crop(box)
+
+
+def _on_clear(image: RGB, alpha: npt.NDArray[np.uint8]) -> Image.Image:
+    """RGBA; what is cut away must not survive as hidden colours in the file."""
     return Image.fromarray(np.dstack([image * (alpha > 0)[..., None], alpha]).astype(np.uint8))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from glesam.errors import PromptError
-from glesam.subject.alpha import soft_alpha, soft_cutout
+from glesam.masks.cutout import soft_alpha, soft_cutout
 
 TRUTH = np.hypot(*(np.mgrid[:200, :240] - np.array([100, 120])[:, None, None])) < 60
 IMAGE = np.where(TRUTH[..., None], (220, 180, 90), (30, 60, 120)).astype(np.uint8)

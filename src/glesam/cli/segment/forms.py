@@ -1,0 +1,71 @@
+"""What `glesam segment` adds for the form of its outputs: cut-outs, outlines, boxes alone, a data set's layout."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from glesam.errors import ConfigError
+
+CutoutFlag = Annotated[
+    bool,
+    typer.Option(
+        "--cutout", help="Also write the objects on a transparent ground, with soft edges; -o FILE.png is then that."
+    ),
+]
+CropFlag = Annotated[bool, typer.Option("--crop", help="With --cutout: the part of the image that holds the objects.")]
+BoxesFlag = Annotated[
+    bool, typer.Option("--boxes", help="Write boxes and scores in place of masks: COCO JSON without segmentation.")
+]
+Simplify = Annotated[
+    float | None,
+    typer.Option(min=0, help="With --polygons: how far outlines may leave the mask; 1 without it.", metavar="PX"),
+]
+
+
+class Layout(StrEnum):
+    """How a folder of results is laid out."""
+
+    flat = "flat"
+    dataset = "dataset"
+
+
+LayoutChoice = Annotated[
+    Layout,
+    typer.Option(help="dataset: images/ and masks/ in -o FOLDER, as 'glesam data check' and 'glesam train' take them."),
+]
+
+
+@dataclass(frozen=True)
+class Form:
+    """The form of outputs.
+
+    Attributes:
+        crop: cut-outs are cut to their objects.
+        tolerance: of outlines, in pixels; see `Masks.to_polygons`.
+        dataset: images and masks are laid out as a data set.
+    """
+
+    crop: bool = False
+    tolerance: float = 1.0
+    dataset: bool = False
+
+    @classmethod
+    def parse(cls, formats: Sequence[str], crop: bool, simplify: float | None, layout: Layout) -> Form:
+        """The form from the options.
+
+        Raises:
+            ConfigError: an option without the one that it belongs to.
+        """
+        dataset = layout is Layout.dataset
+        if crop and "cutout" not in formats:
+            raise ConfigError("expected --cutout beside --crop, got none; add it, or leave --crop out")
+        if simplify is not None and "polygons" not in formats:
+            raise ConfigError("expected --polygons beside --simplify, got none; add it, or leave --simplify out")
+        if dataset and "boxes" in formats:
+            raise ConfigError("expected masks for --layout dataset, got --boxes; leave one of them out")
+        return cls(crop, 1.0 if simplify is None else simplify, dataset)
