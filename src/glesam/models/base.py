@@ -256,6 +256,10 @@ class PromptableModel(nn.Module, ABC):
     def decode(self, embedding: Embedding, prompts: PromptTensors, multimask: bool = False) -> MaskOutput:
         """Decode prompts on an embedding of as many images, or of one image that all share (B = 1)."""
 
+    def without_fine(self, embedding: Embedding) -> Embedding:
+        """The embedding for answers without `MaskOutput.fine`, where the model gives these sooner; else as it is."""
+        return embedding
+
     def decode_all(
         self, embedding: Embedding, prompts: PromptTensors, origin: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:

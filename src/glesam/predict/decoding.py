@@ -29,7 +29,12 @@ from glesam.views.enlarge import mask_boxes
 
 
 def decode(
-    embedder: Embedder, encoded: Encoded, embedding: Embedding, prompts: PromptTensors, multimask: bool
+    embedder: Embedder,
+    encoded: Encoded,
+    embedding: Embedding,
+    prompts: PromptTensors,
+    multimask: bool,
+    fine: bool = True,
 ) -> MaskOutput:
     """Decode with the base model; a restored embedding as its restoration says, which may leave small boxes out.
 
@@ -39,19 +44,24 @@ def decode(
         embedding: its raw or its restored one.
         prompts: `(1, N)` in the model's frame.
         multimask: three candidates each.
+        fine: masks at stride 2 too, where the model gives any; everything mode cuts its many masks without.
     """
     model, restoration = embedder.model, embedder.restoration
+    raw = encoded.raw if fine else model.without_fine(encoded.raw)
+    if embedding is encoded.raw and encoded.side is None:
+        return model.decode(raw, prompts, multimask)
+    embedding = embedding if fine else model.without_fine(embedding)
     if encoded.side is not None:
         return Restoration().decode(model, embedding, prompts, multimask)
-    if embedding is encoded.raw or restoration is None:
+    if restoration is None:
         return model.decode(embedding, prompts, multimask)
     least = restoration.rule(encoded.level).least_box if embedder.enhance == "auto" else 0.0
     small = encoded.small_boxes(prompts, least)
     if small.all():
-        return model.decode(encoded.raw, prompts, multimask)
+        return model.decode(raw, prompts, multimask)
     if not small.any():
         return restoration.decode(model, embedding, prompts, multimask)
-    plain = model.decode(encoded.raw, prompts.map(lambda t: t[:, small]), multimask)
+    plain = model.decode(raw, prompts.map(lambda t: t[:, small]), multimask)
     large = prompts.map(lambda t: t[:, ~small])
     return woven(plain, restoration.decode(model, embedding, large, multimask), small)
 

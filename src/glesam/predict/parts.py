@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from glesam.everything.clicks import PointDecoder
@@ -24,7 +25,7 @@ def generate(session: Session, settings: Mapping[str, Any]) -> SparseMasks:
     options, size = Options.parse(settings), session.encoded.geometry.original_size
     kind = Generator if options.like is None else OfficialGenerator
     decoder = PointDecoder(session.model.device, options, session.embedder.chunk)
-    generator = kind(options, size, session.look, decoder)
+    generator = kind(options, size, partial(session.look, fine=False), decoder)
     found = generator.run()
     info = session.info(generator.enhanced) | {"everything": _recorded(asdict(options))}
     masks, scores, details = [f.mask for f in found], [f.iou for f in found], [f.details() for f in found]

@@ -139,8 +139,13 @@ class Session:
         return info if restorer is None else {**info, "restorer": f"{restorer.name}-{restorer.key}"}
 
     @torch.inference_mode()
-    def look(self, box: Box) -> View:
-        """Encode, and enhance where asked for, what lies in a box of the current image; nothing is kept."""
+    def look(self, box: Box, fine: bool = True) -> View:
+        """Encode, and enhance where asked for, what lies in a box of the current image; nothing is kept.
+
+        Args:
+            box: in pixels of the image.
+            fine: give masks at stride 2 where there are any.
+        """
         encoded = self.encoded
         height, width = encoded.geometry.original_size
         if box != (0, 0, width, height):
@@ -150,7 +155,7 @@ class Session:
             encoded.guide = make_guide(part)
         embedding = self.embedder.embedding(encoded)
         guide = encoded.guide if self._refine != "off" else None
-        decode_here = partial(decode, self.embedder, encoded, embedding)
+        decode_here = partial(decode, self.embedder, encoded, embedding, fine=fine)
         return View(encoded.geometry, embedding is not encoded.raw, decode_here, guide)
 
     @torch.inference_mode()

@@ -189,6 +189,10 @@ class CompactModel(PromptableModel):
             logits.flatten(0, 1), iou.flatten(0, 1), prompts, None if fine is None else fine.flatten(0, 1)
         )
 
+    def without_fine(self, embedding: Embedding) -> Embedding:
+        """See `PromptableModel.without_fine`: no early features, no masks at stride 2."""
+        return replace(embedding, extras={name: e for name, e in embedding.extras.items() if name != FINE})
+
     def mask_output(
         self, logits: Tensor, iou: Tensor, prompts: PromptTensors, fine: Tensor | None = None
     ) -> MaskOutput:
