@@ -25,8 +25,8 @@ from glesam.enhance.schedule import NoiseSchedule
 from glesam.enhance.skips import SkipAdapter
 from glesam.models.base import Embedding, PromptableModel
 from glesam.models.registry import load_model
-from glesam.train.config import read_config
-from glesam.train.stages.prior import PriorConfig, build_unet, constant_text
+from glesam.train.config import PriorConfig, read_config
+from glesam.train.stages.prior import build_unet, constant_text
 
 
 def random_enhancer(config: PriorConfig) -> tuple[Callable[[torch.Tensor], torch.Tensor], float]:

@@ -15,12 +15,7 @@ from PIL import Image
 from glesam.cli import load_verb
 from glesam.enhance.bundle import read_rules
 from glesam.evaluate.measure.records import Row, to_csv
-from glesam.train.config import read_config
-from glesam.train.stages.autoencoder import AutoencoderConfig
-from glesam.train.stages.decoder import DecoderConfig
-from glesam.train.stages.enhancer import EnhancerConfig
-from glesam.train.stages.gate import GateConfig
-from glesam.train.stages.prior import PriorConfig
+from glesam.train.config import AutoencoderConfig, DecoderConfig, EnhancerConfig, GateConfig, PriorConfig, read_config
 
 ROOT = Path(__file__).parents[2]
 KINDS = {

@@ -22,7 +22,8 @@ from glesam.models.sam.sam import SamPromptable
 from glesam.models.sam.sam2 import Sam2Promptable
 from glesam.models.tuned import mask_decoder, save_tuned
 from glesam.predict.predictor import Predictor
-from glesam.train.stages.enhancer import EnhancerConfig, build_enhancer
+from glesam.train.config import EnhancerConfig
+from glesam.train.stages.enhancer import build_enhancer
 from glesam.weights.folders import state_digest
 
 

@@ -12,10 +12,11 @@ from glesam.errors import ConfigError, ModelError
 from glesam.models.base import Embedding, PromptableModel, PromptTensors
 from glesam.models.compact.model import CompactModel
 from glesam.models.tuned import image_encoder, mask_decoder, save_tuned, with_tuned
+from glesam.train.config import DecoderConfig, EnhancerConfig
 from glesam.train.feed.pack import pack
 from glesam.train.loop import Trainer
-from glesam.train.stages.decoder import DecoderConfig, DecoderStage, dice_focal_losses
-from glesam.train.stages.enhancer import EnhancerConfig, build_enhancer
+from glesam.train.stages.decoder import DecoderStage, dice_focal_losses
+from glesam.train.stages.enhancer import build_enhancer
 from glesam.train.stages.frozen import state_digest
 
 

@@ -10,10 +10,11 @@ from glesam.enhance.lora import adapted_layers, lora_settings
 from glesam.enhance.registry import load_enhancer
 from glesam.enhance.residual import ResidualEnhancer
 from glesam.errors import ConfigError, ModelError
+from glesam.train.config import EnhancerConfig
 from glesam.train.feed.latents import pair_latents
 from glesam.train.feed.pack import pack
 from glesam.train.loop import Trainer
-from glesam.train.stages.enhancer import EnhancerConfig, EnhancerStage, alignment_scale, build_enhancer, enhancement
+from glesam.train.stages.enhancer import EnhancerStage, alignment_scale, build_enhancer, enhancement
 from glesam.train.stages.frozen import state_digest
 
 HAZE = {"real:haze:5": 1.0}  # a strong and even degradation: one that a few steps on a random encoder can learn

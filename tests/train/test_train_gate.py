@@ -8,11 +8,12 @@ import torch
 from train_tiny import losses_of, photo_set, resumes_exactly, tiny_model
 
 from glesam.enhance.gate import DegradationGate
+from glesam.train.config import GateConfig
 from glesam.train.feed.latents import pair_latents
 from glesam.train.feed.pack import pack
 from glesam.train.loop import Trainer
 from glesam.train.stages.frozen import state_digest
-from glesam.train.stages.gate import GateConfig, GateStage, gate_quality, ordinal_targets
+from glesam.train.stages.gate import GateStage, gate_quality, ordinal_targets
 
 HAZE = {"real:haze:5": 1.0}  # as bad as LQ-3, and even enough for a head on a random encoder to tell
 

@@ -14,7 +14,7 @@ from glesam.heads.headed import HeadedModel
 from glesam.heads.registry import load_head
 from glesam.models.base import PromptTensors
 from glesam.models.registry import load_model
-from glesam.train.feed.head_views import HeadConfig
+from glesam.train.config import HeadConfig
 from glesam.train.feed.large_scale import large_scale_view, noisy_mask
 from glesam.train.feed.pack import pack
 from glesam.train.loop import Trainer

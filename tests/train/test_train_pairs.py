@@ -9,10 +9,11 @@ from glesam.data.base import Sample
 from glesam.degrade.levels import apply, parse_level
 from glesam.enhance.pipeline import EnhancedModel
 from glesam.errors import ConfigError
+from glesam.train.config import PairConfig
 from glesam.train.feed.augment import ViewConfig, random_view
 from glesam.train.feed.latents import cache_latents, latent_statistics, pair_latents, pair_stream
 from glesam.train.feed.pack import pack
-from glesam.train.feed.pairs import PairBatches, PairConfig, level_table, severity
+from glesam.train.feed.pairs import PairBatches, level_table, severity
 from glesam.train.feed.views import view_pixels
 from glesam.train.stages.frozen import FrozenPartsObjective, decay_groups, open_frozen, state_digest
 from glesam.train.validation import LEVELS, DegradedSet, level_latents

@@ -10,11 +10,12 @@ from glesam.enhance.gle import LatentEnhancer
 from glesam.enhance.priors import load_prior, load_schedule
 from glesam.enhance.schedule import NoiseSchedule
 from glesam.errors import ConfigError
+from glesam.train.config import AutoencoderConfig, PriorConfig
 from glesam.train.feed.crops import PhotoCrops, to_signed, to_tiles
 from glesam.train.feed.pack import pack
-from glesam.train.stages.autoencoder import AutoencoderConfig, AutoencoderStage, edge_loss
+from glesam.train.stages.autoencoder import AutoencoderStage, edge_loss
 from glesam.train.stages.frozen import state_digest
-from glesam.train.stages.prior import TEXT_FILE, PriorConfig, PriorObjective, PriorStage, build_unet, make_scheduler
+from glesam.train.stages.prior import TEXT_FILE, PriorObjective, PriorStage, build_unet, make_scheduler
 
 SHARED = {"data": {"photos": 1.0}, "workers": 0, "warmup": 5, "ema": 0.9}
 

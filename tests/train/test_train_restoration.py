@@ -10,9 +10,10 @@ from glesam.enhance.residual import ResidualEnhancer
 from glesam.enhance.skips import SkipAdapter
 from glesam.errors import ConfigError
 from glesam.models.compact.model import CompactModel
+from glesam.train.config import DecoderConfig, EnhancerConfig
 from glesam.train.feed.pack import pack
-from glesam.train.stages.decoder import DecoderConfig, DecoderStage
-from glesam.train.stages.enhancer import EnhancerConfig, EnhancerStage, enhance
+from glesam.train.stages.decoder import DecoderStage
+from glesam.train.stages.enhancer import EnhancerStage, enhance
 from glesam.weights.folders import state_digest
 
 

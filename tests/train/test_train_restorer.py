@@ -8,10 +8,10 @@ from glesam.degrade.levels import apply, parse_level
 from glesam.errors import ConfigError
 from glesam.restore.quality import psnr
 from glesam.restore.registry import load_restorer
-from glesam.train.config import read_config
+from glesam.train.config import RestorerConfig, read_config
 from glesam.train.feed.native import NativePairs
 from glesam.train.feed.pack import pack
-from glesam.train.stages.restorer import RestorerConfig, RestorerStage
+from glesam.train.stages.restorer import RestorerStage
 
 SMALL = {"data": {"photos": 1.0}, "workers": 0, "warmup": 5, "ema": 0.9, "image_size": 64, "widths": (8, 16)}
 

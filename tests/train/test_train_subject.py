@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from glesam.data.base import Sample
+from glesam.train.config import SubjectConfig
 from glesam.train.loop import Trainer
-from glesam.train.stages.subject import KeptFeatures, SubjectConfig, SubjectStage
+from glesam.train.stages.subject import KeptFeatures, SubjectStage
 
 
 class Drawn:

@@ -10,8 +10,9 @@ from train_tiny import losses_of, photo_set, tiny_model
 from glesam.enhance.residual import ResidualEnhancer
 from glesam.errors import ConfigError
 from glesam.models.tuned import image_encoder
+from glesam.train.config import DecoderConfig
 from glesam.train.feed.pack import pack
-from glesam.train.stages.decoder import DecoderConfig, DecoderStage
+from glesam.train.stages.decoder import DecoderStage
 from glesam.train.stages.trainable import saved_part
 
 EARLY = ("backbone.stem.", "backbone.blocks.0.")

@@ -2,17 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, TypeVar
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-from glesam.common.documents import expect_object, read_json, shown
-from glesam.common.files import write_text
-from glesam.common.messages import hint
-from glesam.errors import ConfigError
-
-ConfigType = TypeVar("ConfigType", bound=BaseModel)
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class StageConfig(BaseModel):
@@ -135,36 +125,3 @@ class BaseConfig(StageConfig):
         if taken > room:
             raise ValueError(f"2 x twins + degraded is {taken}, more than the batch's {room}; take fewer")
         return self
-
-
-def read_config(kind: type[ConfigType], path: str | Path | None, overrides: dict[str, Any]) -> ConfigType:
-    """Read a stage's configuration from a JSON file and lay the given overrides (None = not given) over it.
-
-    Raises:
-        ConfigError: the file is missing or not JSON, a key is unknown (nearest name given), or a value does not fit.
-    """
-    values: dict[str, Any] = {}
-    if path is not None:
-        what = "a JSON file of training options"
-        values = expect_object(read_json(path, ConfigError, what=what), shown(path), ConfigError)
-    values.update({k: v for k, v in overrides.items() if v is not None})
-    try:
-        return kind.model_validate(values)
-    except ValidationError as error:
-        raise ConfigError(_one_line(kind, error)) from error
-
-
-def write_config(config: StageConfig, path: Path) -> None:
-    """Store a configuration beside what it made."""
-    write_text(path, config.model_dump_json(indent=2))
-
-
-def _one_line(kind: type[BaseModel], error: ValidationError) -> str:
-    """Rewrite the first of pydantic's complaints as one line with the cure."""
-    first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        return f"expected a known training option, got {key!r}; {hint(key, kind.model_fields)}"
-    if not key:
-        return f"expected training options that fit together, got: {first['msg'].removeprefix('Value error, ')}"
-    return f"expected a valid value for training option {key!r}, got {first['input']!r}: {first['msg']}"

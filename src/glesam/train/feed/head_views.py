@@ -3,58 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import Field, model_validator
 
 from glesam.data.base import Sample
 from glesam.degrade.levels import apply
+from glesam.train.config import HeadConfig
 from glesam.train.feed.augment import ids_and_areas
 from glesam.train.feed.clicks import bounding_box, loosen_box, random_points
 from glesam.train.feed.large_scale import large_scale_view
 from glesam.train.feed.pack import PhotoPack
-from glesam.train.feed.pairs import Ids, Item, PairBatches, PairConfig
+from glesam.train.feed.pairs import Ids, Item, PairBatches
 from glesam.train.feed.views import _MIN_PIXELS, Batch
-
-PromptKind = Literal["points", "box", "mask"]
 
 CERTAIN = 10.0
 """Logit of a mask prompt inside its mask; outside it is the negative."""
-
-
-_BY_KIND: dict[str, dict[str, Any]] = {
-    "hq": {"levels": {"clear": 1.0}, "lr": 1e-3},
-    "robust": {"prompt_kinds": ("points", "box"), "points": 3, "lr": 1e-4, "scale": (0.7, 1.2)},
-}
-
-
-class HeadConfig(PairConfig):
-    """What the training of heads needs; defaults are those of the papers for the kind.
-
-    Attributes:
-        kind: of the head.
-        prompt_kinds: each step draws one of them for all of its prompts.
-        points: foreground points of a prompt of points.
-        box_noise: largest move of a box's sides, as a share of its size.
-        scale: range of an image's long side relative to the view's (large-scale jitter).
-    """
-
-    kind: Literal["hq", "robust"] = "hq"
-    prompt_kinds: tuple[PromptKind, ...] = Field(default=("points", "box", "mask"), min_length=1)
-    points: int = Field(default=10, gt=0)
-    box_noise: float = 0.1
-    prompts: int = Field(default=2, gt=0)
-    scale: tuple[float, float] = (0.1, 2.0)
-    paste: float = 0.0
-
-    @model_validator(mode="before")
-    @classmethod
-    def _fill(cls, values: Any) -> Any:
-        """Take what is not given from the kind's own defaults."""
-        return {**_BY_KIND.get(values.get("kind", "hq"), {}), **values} if isinstance(values, dict) else values
 
 
 class HeadBatches(PairBatches):

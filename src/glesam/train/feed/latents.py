@@ -19,7 +19,8 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from glesam.common.files import atomic_path, write_text
 from glesam.models.base import PromptableModel
-from glesam.train.feed.pairs import PairBatches, PairConfig
+from glesam.train.config import PairConfig
+from glesam.train.feed.pairs import PairBatches
 from glesam.train.feed.views import view_pixels
 from glesam.weights.folders import state_digest
 

@@ -7,18 +7,16 @@ the padding stays clean, and blur and noise have the size relative to the frame 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import Field
 
 from glesam.data.base import Sample
 from glesam.degrade.levels import Level, apply, parse_level, parse_levels
 from glesam.errors import ConfigError
-from glesam.train.config import Phase, StageConfig
+from glesam.train.config import PairConfig
 from glesam.train.feed.augment import ViewConfig, ids_and_areas, jitter_colour, paste_object, random_view
 from glesam.train.feed.mixing import mix_statistics, mix_versions
 from glesam.train.feed.pack import PhotoPack
@@ -32,65 +30,6 @@ WORST_LEVEL, WORST_SEVERITY = 3, 5
 _STATISTICS = 0.5
 """Chance that mixing takes another image's statistics, and not further versions of the image."""
 _MAX_ID = 255  # views hold ids as uint8
-
-
-class PairConfig(StageConfig):
-    """What all stages on pairs need.
-
-    Attributes:
-        model: the segmentation model: preset, folder, hub id or original checkpoint.
-        image_size: side of the views in pixels; the compact model takes any multiple of 32.
-        batch_size: pairs a step and process.
-        steps: optimiser steps.
-        scale: range of a photo's size relative to its size at inference.
-        levels: share of each level of quality: `clear`, `lq1`, `lq2`, `lq3`, `real:KIND:SEVERITY` and so on; the kind
-            `all` stands for every kind that does not move pixels, or for every one where the stage takes those.
-        as_clear: kinds of `levels`, such as `real:haze`, that count as clear, since the model reads them as well as it
-            does when they are restored.
-        leave_out: kinds of degradation, such as `real:haze`, that `all` does not stand for: what a model that never saw
-            them makes of them is measured then.
-        mixing: chance that a degraded image is mixed: its statistics with those of another image, or itself with
-            further degraded versions; see `feed.mixing`.
-        recipe: LQSeg recipe, "train" (on-line pairs of the paper) or "test".
-        native: range of the factor by which a photo is resized before it is degraded, so that one blur or one noise
-            comes in several sizes relative to the photo.
-        paste: chance that cut-outs of one to three other photos are pasted into the photo.
-        prompts: prompts a view; 0 for stages that need none.
-        slots: points a prompt at most.
-        inference_size: side of the square that degraded photos are encoded in when the parts are used, for validation;
-            None is the model's own. A rule of the bundle says the same (`enhance.restoration.LevelRule.image_size`).
-        cached_pairs: number of pairs whose latents are computed once and kept on disk; 0 computes them at each step.
-    """
-
-    takes_moved: ClassVar[bool] = False
-    """Whether a degraded view is of use where its pixels left the places that they have in the clean view."""
-
-    model: str = "compact"
-    image_size: int = Field(default=512, multiple_of=32, gt=0)
-    batch_size: int = Field(default=8, gt=0)
-    steps: int = Field(default=2000, gt=0)
-    scale: tuple[float, float] = (0.7, 1.2)
-    levels: dict[str, float] = Field(
-        # After a share of clean pairs the official divisors 1, 2, 3 and 4, in shares 1 : 1 : 2 : 4; 3 counts as LQ-2.
-        default_factory=lambda: {"clear": 0.15, "lq1": 0.10625, "lq2": 0.31875, "lq3": 0.425}
-    )
-    as_clear: tuple[str, ...] = ()
-    leave_out: tuple[str, ...] = ()
-    mixing: float = Field(default=0.0, ge=0, le=1)
-    recipe: Literal["train", "test"] = "train"
-    native: tuple[float, float] = (0.8, 1.3)
-    paste: float = 0.3
-    prompts: int = 0
-    slots: int = 7
-    inference_size: int | None = Field(default=None, multiple_of=32, gt=0)
-    cached_pairs: int = Field(default=0, ge=0)
-
-    @property
-    def phases(self) -> tuple[Phase, ...]:
-        """The one phase of these stages."""
-        return (
-            Phase(image_size=self.image_size, batch_size=self.batch_size, steps=self.steps, scale=self.scale),
-        )  # fmt: skip
 
 
 class PairBatches(TrainingBatches):

@@ -10,11 +10,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from glesam.train.config import BaseConfig, Phase
+from glesam.train.config import BaseConfig, PairConfig, Phase
 from glesam.train.feed.augment import ViewConfig
 from glesam.train.feed.clicks import sample_prompt, start_prompt
 from glesam.train.feed.pack import PhotoPack
-from glesam.train.feed.pairs import PairBatches, PairConfig
+from glesam.train.feed.pairs import PairBatches
 from glesam.train.feed.views import Batch
 
 _KEYS = ("pixels", "points", "labels", "targets", "fine")

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any, cast
 import cv2
 import torch
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor, nn
 
 from glesam.common.files import atomic_path
-from glesam.train.config import StageConfig
+from glesam.train.config import AutoencoderConfig
 from glesam.train.feed.crops import Batch, PhotoCrops, to_signed, to_tiles
 from glesam.train.feed.pack import PhotoPack
 from glesam.train.stages.frozen import decay_groups
@@ -23,31 +22,6 @@ from glesam.weights.folders import saving
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
-
-
-class AutoencoderConfig(StageConfig):
-    """The autoencoder of the prior.
-
-    Attributes:
-        image_size: side of the crops in pixels; the autoencoder is convolutional, so that small crops do.
-        batch_size: crops a step and process.
-        steps: optimiser steps.
-        channels: channels at strides 1, 2, 4, ...; each further entry halves the size, so four give stride 8.
-        latent_channels: channels of the latent; 4 as in Stable Diffusion.
-        kl_weight: weight of the divergence from a unit Gaussian; small, it only keeps the latent from growing.
-        edge_weight: weight of the absolute error of differences between neighbouring pixels, against blur.
-    """
-
-    image_size: int = Field(default=128, multiple_of=8, gt=0)
-    batch_size: int = Field(default=16, gt=0)
-    steps: int = Field(default=3000, gt=0)
-    channels: tuple[int, ...] = (16, 32, 64, 128)
-    latent_channels: int = 4
-    kl_weight: float = 1e-6
-    edge_weight: float = 1.0
-    lr: float = 2e-3
-    weight_decay: float = 0.0
-    ema: float = 0.998
 
 
 class AutoencoderObjective(nn.Module):

@@ -8,11 +8,10 @@ baseline that the paper leaves out.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor, nn
 
 from glesam.data.base import SegmentationDataset
@@ -24,49 +23,19 @@ from glesam.errors import ConfigError
 from glesam.models.base import Embedding, PromptableModel, PromptTensors
 from glesam.models.compact.model import CompactModel
 from glesam.models.tuned import image_encoder, mask_decoder, save_tuned
+from glesam.train.config import DecoderConfig
 from glesam.train.feed.latents import Batch
 from glesam.train.feed.pack import PhotoPack
-from glesam.train.feed.pairs import PairBatches, PairConfig
+from glesam.train.feed.pairs import PairBatches
 from glesam.train.feed.views import view_pixels
 from glesam.train.losses import dice_loss, focal_loss, hard_iou, mask_losses
 from glesam.train.stages.base import _corrective_click, validate
 from glesam.train.stages.frozen import decay_groups
-from glesam.train.stages.trainable import TUNABLE, Part, changed_tensors, open_tuned, saved_part, unfreeze
+from glesam.train.stages.trainable import TUNABLE, changed_tensors, open_tuned, saved_part, unfreeze
 from glesam.train.validation import LEVELS, DegradedSet
 
 _CORNERS = ("compact", "sam2")
 _ALL_SHARE = 0.1
-
-
-class DecoderConfig(PairConfig):
-    """Stage 2.
-
-    Attributes:
-        train: parts that learn: "tokens" (tokens and their heads), "decoder" (the whole mask decoder, the paper's
-            default), "encoder" (image encoder), "enhancer" (its adapters, or all of it where it has none), "skips".
-        enhancer: folder of an enhancer, or None for the base model's own latents.
-        init: what this stage made before (`model` in its run folder), whose parts go on from there; or None.
-        encoder_layers: beginnings of the names of the image encoder's tensors that learn with the part "encoder",
-            such as "backbone.stem"; "" stands for all.
-        skips: "raw", "attenuate" or "branch"; what is not raw is made new and learns, whatever `train` says.
-        gate: folder of a gate, whose levels attenuate the skips.
-        loss: "dice-focal" (the paper) or "base", the base stage's cross-entropy and Dice.
-        encoder_lr: learning rate of encoder and enhancer relative to `lr`.
-        refine: chance that a step ends with a corrective click on the mask of its first answer.
-    """
-
-    train: tuple[Part, ...] = Field(default=("decoder",), min_length=1)
-    enhancer: str | None = None
-    init: str | None = None
-    encoder_layers: tuple[str, ...] = Field(default=("",), min_length=1)
-    skips: Literal["raw", "attenuate", "branch"] = "raw"
-    gate: str | None = None
-    loss: Literal["dice-focal", "base"] = "dice-focal"
-    encoder_lr: float = 0.2
-    refine: float = 0.1
-    prompts: int = 3
-    lr: float = 2e-4
-    weight_decay: float = 0.01
 
 
 class DecoderObjective(nn.Module):

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
@@ -23,60 +22,19 @@ from glesam.enhance.residual import ResidualEnhancer
 from glesam.enhance.schedule import NoiseSchedule
 from glesam.errors import ConfigError
 from glesam.models.base import PromptableModel
+from glesam.train.config import RANDOM, EnhancerConfig, PriorConfig
 from glesam.train.feed.latents import Batch, Progress, latent_statistics, pair_latents, pair_stream
 from glesam.train.feed.pack import PhotoPack
-from glesam.train.feed.pairs import PairBatches, PairConfig
+from glesam.train.feed.pairs import PairBatches
 from glesam.train.stages.frozen import FrozenPartsObjective, decay_groups, open_frozen
-from glesam.train.stages.prior import TEXT_FILE, PriorConfig, build_unet, constant_text
+from glesam.train.stages.prior import TEXT_FILE, build_unet, constant_text
 from glesam.train.validation import level_latents
 
 if TYPE_CHECKING:
     from diffusers import UNet2DConditionModel
 
-RANDOM = "random"
 PRIOR_STD = 1.0
 """Standard deviation of the latents that a prior was trained on: its autoencoder's scaling factor makes it 1."""
-
-
-class EnhancerConfig(PairConfig):
-    """Stage 1.
-
-    Attributes:
-        kind: "unet" (the paper) or "residual-cnn", a plain network of equal cost, as a baseline.
-        prior: folder or hub id of a diffusion prior, or "random" for the small prior's U-Net without training.
-        head: "cre" repeats the prior's head and tail (the paper); "new" draws new ones, which are trained whole.
-        adapt: "lora" trains adapters (the paper); "full" trains all weights of the U-Net.
-        rank: rank of the adapters.
-        lora_alpha: the adapters' output is multiplied by `lora_alpha / rank`.
-        targets: "all" layers (the official code) or "attention" (the paper).
-        timestep: schedule index of the one step: 1 (the official scripts) is a correction, 999 the paper's T.
-        level_timesteps: schedule index for clear, LQ-1, LQ-2 and LQ-3 photos in place of the one `timestep`; in use,
-            rules by the gate's level name them (`enhance.restoration.LevelRule`).
-        alignment_scale: factor on the latent; "measured" brings its standard deviation to the prior's, "measured-sum"
-            that of the sum over the groups of four channels, which is what the expanded prior sees.
-        measured_photos: clean views for the measurement.
-        scaled_loss: error of the scaled latents (the official code), which is the square of the scale times larger.
-        width: channels inside the residual network.
-        blocks: blocks of the residual network.
-    """
-
-    kind: Literal["unet", "residual-cnn"] = "unet"
-    prior: str = RANDOM
-    head: Literal["cre", "new"] = "cre"
-    adapt: Literal["lora", "full"] = "lora"
-    rank: int = Field(default=8, gt=0)
-    lora_alpha: float = Field(default=8, gt=0)
-    targets: Literal["all", "attention"] = "all"
-    timestep: int = Field(default=1, ge=0)
-    level_timesteps: tuple[int, int, int, int] | None = None
-    alignment_scale: float | Literal["measured", "measured-sum"] = "measured"
-    measured_photos: int = Field(default=32, gt=0)
-    scaled_loss: bool = False
-    width: int = Field(default=96, gt=0, multiple_of=8)
-    blocks: int = Field(default=9, gt=0)
-    lr: float = 1e-3
-    weight_decay: float = 0.01
-    clip: float = 1.0
 
 
 class EnhancerObjective(FrozenPartsObjective):

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
@@ -16,42 +15,14 @@ from glesam.common.seeds import stable_seed
 from glesam.data.base import SegmentationDataset
 from glesam.enhance.gate import LEVELS, DegradationGate
 from glesam.models.base import PromptableModel
+from glesam.train.config import GateConfig
 from glesam.train.feed.latents import Batch, Progress, pair_latents, pair_stream
 from glesam.train.feed.pack import PhotoPack
-from glesam.train.feed.pairs import PairBatches, PairConfig
+from glesam.train.feed.pairs import PairBatches
 from glesam.train.stages.frozen import FrozenPartsObjective, decay_groups, open_frozen
 from glesam.train.validation import level_latents
 
 _HIGHEST_THRESHOLD = LEVELS - 0.5
-
-
-class GateConfig(PairConfig):
-    """The gate.
-
-    Attributes:
-        hidden: width of the hidden layer.
-        threshold: lowest level from which on a photo counts as degraded.
-        max_false_positive: share of clear training photos that may count as degraded; the threshold rises until it
-            holds.
-        fit_batches: batches whose latents give the features' scale.
-        clear_photos: whole training photos that give the threshold.
-    """
-
-    takes_moved: ClassVar[bool] = True  # a level is told, nothing is compared pixel by pixel
-
-    hidden: int = Field(default=64, gt=0)
-    threshold: float = Field(default=0.5, gt=0, lt=LEVELS)
-    max_false_positive: float = Field(default=0.02, ge=0, lt=1)
-    fit_batches: int = Field(default=16, gt=0)
-    clear_photos: int = Field(default=256, gt=0)
-    scale: tuple[float, float] = (0.9, 1.1)
-    paste: float = 0.0
-    native: tuple[float, float] = (0.7, 1.4)
-    # The clean view of each pair is a sample too, so that a quarter of all samples is clean without these.
-    levels: dict[str, float] = Field(default_factory=lambda: {"lq1": 1.0, "lq2": 1.0, "lq3": 1.0})
-    lr: float = 2e-3
-    weight_decay: float = 0.01
-    ema: float = 0.99
 
 
 class GateObjective(FrozenPartsObjective):

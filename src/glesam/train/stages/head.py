@@ -22,7 +22,8 @@ from glesam.heads.registry import new_head
 from glesam.heads.robust import RobustHead
 from glesam.models.base import Embedding, PromptTensors
 from glesam.models.tuned import mask_decoder
-from glesam.train.feed.head_views import CERTAIN, HeadBatches, HeadConfig
+from glesam.train.config import HeadConfig
+from glesam.train.feed.head_views import CERTAIN, HeadBatches
 from glesam.train.feed.large_scale import noisy_mask
 from glesam.train.feed.pack import PhotoPack
 from glesam.train.loop import Batch

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor, nn
 
 from glesam.enhance.priors import EMBEDDING_KEY
 from glesam.enhance.schedule import NoiseSchedule, alphas_cumprod
 from glesam.errors import ConfigError
-from glesam.train.config import StageConfig
+from glesam.train.config import PriorConfig
 from glesam.train.feed.crops import Batch, PhotoCrops, to_signed
 from glesam.train.feed.pack import PhotoPack
 from glesam.train.stages.autoencoder import write_tiles
@@ -28,38 +27,6 @@ if TYPE_CHECKING:
     from diffusers import AutoencoderKL, UNet2DConditionModel
 
 TEXT_FILE = "text_embedding.safetensors"
-
-
-class PriorConfig(StageConfig):
-    """The diffusion model of the prior.
-
-    Attributes:
-        image_size: side of the crops in pixels; with an autoencoder of stride 8, 256 gives a latent of 32 x 32.
-        batch_size: crops a step and process.
-        steps: optimiser steps.
-        channels: channels of the U-Net at each size. The default has 7.2 million parameters and, expanded to 256
-            channels, 2.0 billion multiplications for a 32 x 32 latent, half of the compact encoder's.
-        attention: which sizes attend over the whole map.
-        heads: attention heads.
-        layers: residual blocks at each size on the way down.
-        embedding: width of the constant text embedding.
-        samples: pictures drawn at the end.
-        sample_steps: denoising steps of a picture.
-    """
-
-    image_size: int = Field(default=256, multiple_of=8, gt=0)
-    batch_size: int = Field(default=16, gt=0)
-    steps: int = Field(default=6000, gt=0)
-    channels: tuple[int, ...] = (96, 128, 144)
-    attention: tuple[bool, ...] = (False, False, True)
-    heads: int = 8
-    layers: int = 1
-    embedding: int = 32
-    samples: int = 16
-    sample_steps: int = 50
-    lr: float = 1e-3
-    weight_decay: float = 0.01
-    ema: float = 0.998
 
 
 def build_unet(config: PriorConfig, latent_channels: int = 4) -> UNet2DConditionModel:

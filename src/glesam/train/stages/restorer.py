@@ -7,7 +7,6 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from glesam.data.base import SegmentationDataset
@@ -15,9 +14,9 @@ from glesam.degrade.levels import apply
 from glesam.restore.networks import unet_restorer
 from glesam.restore.quality import psnr
 from glesam.restore.unet import RestorationUnet
+from glesam.train.config import RestorerConfig
 from glesam.train.feed.native import NativePairs
 from glesam.train.feed.pack import PhotoPack
-from glesam.train.feed.pairs import PairConfig
 from glesam.train.feed.views import Batch
 from glesam.train.stages.autoencoder import edge_loss
 from glesam.train.stages.frozen import decay_groups
@@ -25,34 +24,6 @@ from glesam.train.validation import LEVELS
 
 BEST_PSNR = 60.0
 """Equal images have no finite PSNR; means count them with this, at which no byte differs by much more than one."""
-
-
-class RestorerConfig(PairConfig):
-    """The restorer; what `PairConfig` says of models, prompts and cached latents has no part in it.
-
-    Attributes:
-        image_size: side of the crops in pixels, at the images' own pixels.
-        levels: share of each level of quality.
-        widths: channels of the U-Net at strides 2, 4, 8, ...
-        depth: residual blocks at its coarsest stride.
-        edge_weight: weight of the absolute error of differences between neighbouring pixels, against blur.
-    """
-
-    image_size: int = Field(default=128, multiple_of=32, gt=0)
-    batch_size: int = Field(default=16, gt=0)
-    steps: int = Field(default=1000, gt=0)
-    levels: dict[str, float] = Field(
-        default_factory=lambda: {"clear": 0.1, "lq1": 0.15, "lq2": 0.25, "lq3": 0.35, "robustseg:all:3": 0.15}
-    )
-    native: tuple[float, float] = (0.8, 1.2)
-    paste: float = 0.0
-    widths: tuple[int, ...] = (20, 40, 80)
-    depth: int = 2
-    edge_weight: float = 0.5
-    lr: float = 2e-3
-    weight_decay: float = 0.0
-    warmup: int = 50
-    ema: float = 0.99
 
 
 class RestorerObjective(nn.Module):

@@ -10,7 +10,6 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
@@ -20,7 +19,7 @@ from glesam.data.readers.registry import open_dataset
 from glesam.errors import ConfigError
 from glesam.fewshot.features import Backbone, image_features
 from glesam.subject.head import SubjectHead
-from glesam.train.config import StageConfig
+from glesam.train.config import SubjectConfig
 from glesam.train.losses import dice_loss
 from glesam.train.stages.frozen import decay_groups
 
@@ -28,30 +27,6 @@ Batch = dict[str, Tensor]
 Progress = Callable[[int, int], None]
 
 _STRIDE = 16
-
-
-class SubjectConfig(StageConfig):
-    """The subject head.
-
-    Attributes:
-        photos: images drawn from each data set by seed; each is looked at once and kept in memory.
-        side: pixels of the longer side at which they are looked at.
-        hidden: width of the head.
-        batch_size: images a step.
-        steps: optimiser steps.
-    """
-
-    photos: int = Field(default=2000, gt=0)
-    side: int = Field(default=288, multiple_of=32, gt=0)
-    hidden: int = Field(default=64, gt=0)
-    batch_size: int = Field(default=32, gt=0)
-    steps: int = Field(default=900, gt=0)
-    lr: float = 2e-3
-    weight_decay: float = 0.05
-    warmup: int = 50
-    ema: float = 0.99
-    val_minutes: float = 60.0
-    val_images: int = 100
 
 
 def open_sets(config: SubjectConfig) -> list[SegmentationDataset]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 from glesam.enhance.lora import adapted_layers, lora_parameters
 from glesam.enhance.pipeline import EnhancedModel
@@ -11,10 +11,10 @@ from glesam.errors import ConfigError
 from glesam.models.base import Part as Tunable
 from glesam.models.base import PromptableModel
 from glesam.models.tuned import image_encoder, mask_decoder, part_of, tunable_state, with_tuned
+from glesam.train.config import Part
 from glesam.train.stages.frozen import open_frozen
 from glesam.weights.folders import CONFIG_FILE, read_config
 
-Part = Literal["tokens", "decoder", "encoder", "enhancer", "skips"]
 TUNABLE: tuple[Tunable, ...] = get_args(Tunable)
 TOKEN_PARTS = ("mask_tokens.", "iou_token.", "output_hypernetworks_mlps.", "iou_prediction_head.")
 """Of the mask decoder, what "tokens" trains: the tokens, and the heads that read them."""

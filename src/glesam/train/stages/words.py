@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from glesam.common.files import write_bytes
@@ -25,6 +24,7 @@ from glesam.text.heads import FAMILY as HEADS_FAMILY
 from glesam.text.heads import DenseHeads, joined_features
 from glesam.text.offline import NONE_FAMILY, TEMPERATURE, NoneStatistics, OfflineWords, Seen, head_evidence
 from glesam.text.words import WordList
+from glesam.train.config import WordsConfig
 from glesam.train.feed.named import Named, NamedImages, NamedSets, cell_labels, overlaps
 from glesam.train.stages import imagenet
 from glesam.weights.folders import save_tensors, seal
@@ -36,45 +36,6 @@ VARIANT = "lite2"
 
 ASIDE = 5
 """One image in so many is kept aside for measuring, chosen by the SHA-256 of its name."""
-
-
-class WordsConfig(BaseModel):
-    """How the heads are trained.
-
-    Attributes:
-        seed: the only source of randomness.
-        images: images of a set at most.
-        more: other numbers for single sets.
-        photos: images of the sets of `NamedSets.none` that calibrate the classifier.
-        others: further images of each set that calibrate the heads.
-        sides: pixels that an image's longer side may get.
-        cells: cells kept of an image; half of them show a word, where there are enough.
-        hidden: width of the heads.
-        epochs: passes over the cells.
-        batch: cells a step.
-        lr: learning rate of Adam, falling to 0 along a cosine.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    seed: int = 0
-    images: int = Field(default=12, gt=0)
-    more: dict[str, int] = Field(
-        default_factory=lambda: {
-            "coco_traffic4": 55,
-            "coco_single_person": 50,
-            "labelmefacade": 40,
-            "coco_person_more": 30,
-        }
-    )
-    photos: int = Field(default=40, gt=0)
-    others: int = Field(default=1, gt=0)
-    sides: tuple[int, ...] = (320, 448)
-    cells: int = Field(default=128, gt=0)
-    hidden: int = Field(default=128, gt=0)
-    epochs: int = Field(default=12, gt=0)
-    batch: int = Field(default=1024, gt=0)
-    lr: float = Field(default=2e-3, gt=0)
 
 
 @dataclass

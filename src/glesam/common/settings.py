@@ -1,0 +1,58 @@
+"""Settings as pydantic models: checked in one line, and described by the docstrings of their classes."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from glesam.common.messages import hint
+from glesam.errors import ConfigError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+_FIELD = re.compile(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", re.MULTILINE)
+"""An entry of the section `Attributes` of a docstring: a name, and its text with its further lines."""
+
+
+def validated(kind: type[Model], values: Mapping[str, Any], what: str) -> Model:
+    """Make settings from keys and values.
+
+    Args:
+        kind: its model; it should forbid unknown keys.
+        values: keys and values.
+        what: what one of the settings is called, such as "training option".
+
+    Raises:
+        ConfigError: a key is unknown (the nearest one is named), or a value does not fit.
+    """
+    try:
+        return kind.model_validate(dict(values))
+    except ValidationError as error:
+        raise ConfigError(_one_line(kind, error, what)) from error
+
+
+def descriptions(kind: type[BaseModel]) -> dict[str, str]:
+    """Text of each setting from the docstrings of its class and of those that it extends; none under `python -OO`."""
+    found: dict[str, str] = {}
+    for base in reversed(kind.__mro__):
+        if base is BaseModel or not issubclass(base, BaseModel):
+            continue
+        _, _, attributes = (inspect.cleandoc(base.__doc__ or "")).partition("Attributes:\n")
+        for name, text in _FIELD.findall(re.split(r"\n(?=\S)", attributes)[0]):
+            found[name] = " ".join(text.split())
+    return found
+
+
+def _one_line(kind: type[BaseModel], error: ValidationError, what: str) -> str:
+    """Rewrite the first of pydantic's complaints as one line with the cure."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return f"expected a known {what}, got {key!r}; {hint(key, kind.model_fields)}"
+    if not key:
+        return f"expected {what}s that fit together, got: {first['msg'].removeprefix('Value error, ')}"
+    return f"expected a valid value for {what} {key!r}, got {first['input']!r}: {first['msg']}"

@@ -1,0 +1,43 @@
+"""Configuration of the training stages: frozen, unknown keys refused with the nearest name, stored with each run.
+
+One class for each stage. Its fields are the keys of `--config` and of the run's `config.json`, the flags of
+`glesam train`, and the arguments in Python; the text of each field stands in its class's docstring, and nowhere else.
+"""
+
+from __future__ import annotations
+
+from glesam.train.config.base import BaseConfig, Phase, StageConfig
+from glesam.train.config.files import read_config, write_config
+from glesam.train.config.other import AutoencoderConfig, PriorConfig, SubjectConfig, WordsConfig
+from glesam.train.config.pairs import (
+    RANDOM,
+    DecoderConfig,
+    EnhancerConfig,
+    GateConfig,
+    HeadConfig,
+    PairConfig,
+    Part,
+    PromptKind,
+    RestorerConfig,
+)
+
+__all__ = [
+    "RANDOM",
+    "AutoencoderConfig",
+    "BaseConfig",
+    "DecoderConfig",
+    "EnhancerConfig",
+    "GateConfig",
+    "HeadConfig",
+    "PairConfig",
+    "Part",
+    "Phase",
+    "PriorConfig",
+    "PromptKind",
+    "RestorerConfig",
+    "StageConfig",
+    "SubjectConfig",
+    "WordsConfig",
+    "read_config",
+    "write_config",
+]

@@ -1,0 +1,127 @@
+"""Configuration of the stages without pairs: the prior and its autoencoder, and heads on a frozen backbone."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from glesam.train.config.base import StageConfig
+
+
+class AutoencoderConfig(StageConfig):
+    """The autoencoder of the prior.
+
+    Attributes:
+        image_size: side of the crops in pixels; the autoencoder is convolutional, so that small crops do.
+        batch_size: crops a step and process.
+        steps: optimiser steps.
+        channels: channels at strides 1, 2, 4, ...; each further entry halves the size, so four give stride 8.
+        latent_channels: channels of the latent; 4 as in Stable Diffusion.
+        kl_weight: weight of the divergence from a unit Gaussian; small, it only keeps the latent from growing.
+        edge_weight: weight of the absolute error of differences between neighbouring pixels, against blur.
+    """
+
+    image_size: int = Field(default=128, multiple_of=8, gt=0)
+    batch_size: int = Field(default=16, gt=0)
+    steps: int = Field(default=3000, gt=0)
+    channels: tuple[int, ...] = (16, 32, 64, 128)
+    latent_channels: int = 4
+    kl_weight: float = 1e-6
+    edge_weight: float = 1.0
+    lr: float = 2e-3
+    weight_decay: float = 0.0
+    ema: float = 0.998
+
+
+class PriorConfig(StageConfig):
+    """The diffusion model of the prior.
+
+    Attributes:
+        image_size: side of the crops in pixels; with an autoencoder of stride 8, 256 gives a latent of 32 x 32.
+        batch_size: crops a step and process.
+        steps: optimiser steps.
+        channels: channels of the U-Net at each size. The default has 7.2 million parameters and, expanded to 256
+            channels, 2.0 billion multiplications for a 32 x 32 latent, half of the compact encoder's.
+        attention: which sizes attend over the whole map.
+        heads: attention heads.
+        layers: residual blocks at each size on the way down.
+        embedding: width of the constant text embedding.
+        samples: pictures drawn at the end.
+        sample_steps: denoising steps of a picture.
+    """
+
+    image_size: int = Field(default=256, multiple_of=8, gt=0)
+    batch_size: int = Field(default=16, gt=0)
+    steps: int = Field(default=6000, gt=0)
+    channels: tuple[int, ...] = (96, 128, 144)
+    attention: tuple[bool, ...] = (False, False, True)
+    heads: int = 8
+    layers: int = 1
+    embedding: int = 32
+    samples: int = 16
+    sample_steps: int = 50
+    lr: float = 1e-3
+    weight_decay: float = 0.01
+    ema: float = 0.998
+
+
+class SubjectConfig(StageConfig):
+    """The subject head.
+
+    Attributes:
+        photos: images drawn from each data set by seed; each is looked at once and kept in memory.
+        side: pixels of the longer side at which they are looked at.
+        hidden: width of the head.
+        batch_size: images a step.
+        steps: optimiser steps.
+    """
+
+    photos: int = Field(default=2000, gt=0)
+    side: int = Field(default=288, multiple_of=32, gt=0)
+    hidden: int = Field(default=64, gt=0)
+    batch_size: int = Field(default=32, gt=0)
+    steps: int = Field(default=900, gt=0)
+    lr: float = 2e-3
+    weight_decay: float = 0.05
+    warmup: int = 50
+    ema: float = 0.99
+    val_minutes: float = 60.0
+    val_images: int = 100
+
+
+class WordsConfig(BaseModel):
+    """How the heads are trained.
+
+    Attributes:
+        seed: the only source of randomness.
+        images: images of a set at most.
+        more: other numbers for single sets.
+        photos: images of the sets of `NamedSets.none` that calibrate the classifier.
+        others: further images of each set that calibrate the heads.
+        sides: pixels that an image's longer side may get.
+        cells: cells kept of an image; half of them show a word, where there are enough.
+        hidden: width of the heads.
+        epochs: passes over the cells.
+        batch: cells a step.
+        lr: learning rate of Adam, falling to 0 along a cosine.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    seed: int = 0
+    images: int = Field(default=12, gt=0)
+    more: dict[str, int] = Field(
+        default_factory=lambda: {
+            "coco_traffic4": 55,
+            "coco_single_person": 50,
+            "labelmefacade": 40,
+            "coco_person_more": 30,
+        }
+    )
+    photos: int = Field(default=40, gt=0)
+    others: int = Field(default=1, gt=0)
+    sides: tuple[int, ...] = (320, 448)
+    cells: int = Field(default=128, gt=0)
+    hidden: int = Field(default=128, gt=0)
+    epochs: int = Field(default=12, gt=0)
+    batch: int = Field(default=1024, gt=0)
+    lr: float = Field(default=2e-3, gt=0)
