@@ -143,7 +143,7 @@ def test_images_without_objects_and_in_their_place_are_left(call: Call, photo: M
     ("words", "part"),
     [
         (["--crop"], "expected --cutout beside --crop"),
-        (["--simplify", "2"], "expected --polygons beside --simplify"),
+        (["--simplify", "2"], "expected --polygons or --labels beside --simplify"),
         (["--layout", "dataset"], "expected -o FOLDER for --layout dataset"),
         (["--layout", "dataset", "--boxes", "-o", "out"], "expected masks for --layout dataset"),
         (["--layout", "dataset", "-o", "out.png"], "expected -o FOLDER for --layout dataset"),
@@ -161,3 +161,22 @@ def test_names_that_meet_without_folders_are_refused(call: Call, photo: Make, tm
     result = call(tmp_path / "in", "-r", *BOXES, "--layout", "dataset", "-o", tmp_path / "out")
     assert result.exit_code == 2
     assert "differ without folders" in result.stderr
+
+
+def test_labels_of_other_programs_lie_where_these_look(call: Call, photo: Make, tmp_path: Path) -> None:
+    path = photo("in/a.png")
+    words = [path, *BOXES, "--labels", "labelme", "--labels", "yolo"]
+    assert call(*words).exit_code == 0
+    assert files(path.parent) == ["a.json", "a.mask.png", "a.png", "a.txt"]
+    assert json.loads(path.with_name("a.json").read_text())["imagePath"] == "a.png"
+    result = call(*words, "--layout", "dataset", "-o", tmp_path / "set")
+    assert result.exit_code == 0, result.output
+    assert {"images/a.png", "images/a.json", "labels/a.txt", "masks/a.png"} <= set(files(tmp_path / "set"))
+    assert json.loads((tmp_path / "set" / "images" / "a.json").read_text())["imagePath"] == "a.png"
+    assert open_dataset(tmp_path / "set").names == ["a"]
+    away = tmp_path / "out"
+    assert call(path, *BOXES, "--labels", "labelme", "-o", away).exit_code == 0
+    assert (away / json.loads((away / "a.json").read_text())["imagePath"]).resolve() == path
+    result = call(path, "--everything", "--label", "--labels", "yolo")
+    assert result.exit_code == 2
+    assert "expected --text beside --labels yolo" in result.stderr

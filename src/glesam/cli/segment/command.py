@@ -29,7 +29,16 @@ from glesam.cli.segment.derived import (
     derived_wish,
     speak_doubts,
 )
-from glesam.cli.segment.forms import BoxesFlag, CropFlag, CutoutFlag, Form, Layout, LayoutChoice, Simplify
+from glesam.cli.segment.forms import (
+    BoxesFlag,
+    CropFlag,
+    CutoutFlag,
+    Form,
+    LabelsFor,
+    Layout,
+    LayoutChoice,
+    Simplify,
+)
 from glesam.cli.segment.outputs import OWN_OUTPUTS, Job, names_one_file, plan, write
 from glesam.cli.segment.tally import Tally
 from glesam.cli.segment.words import LabelFlag, NamedWish, Text, TextModelFolder, asked_words
@@ -169,6 +178,7 @@ def segment(
     crop: CropFlag = False,
     simplify: Simplify = None,
     boxes: BoxesFlag = False,
+    labels: LabelsFor = None,
     layout: LayoutChoice = Layout.flat,
     npz: Annotated[bool, typer.Option("--npz", help="Also write all arrays, with low-resolution logits.")] = False,
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Go into sub-folders.")] = False,
@@ -216,9 +226,9 @@ def segment(
     wanted = Wanted(None) if without else Wanted.parse(point or [], box or [], prompts)
     wanted = replace(wanted, everything=settings, tile=tile, derived=derived, named=named, check=check_prompts)
     flags = {"overlay": overlay, "json": json, "polygons": polygons, "npz": npz, "classes": label}
-    flags |= {"cutout": cutout, "boxes": boxes}
+    flags |= {"cutout": cutout, "boxes": boxes} | {tool.value: True for tool in labels or ()}
     formats = [name for name, asked in flags.items() if asked]
-    form = Form.parse(formats, crop, simplify, layout)
+    form = Form.parse(formats, crop, simplify, layout, () if named is None else named.words)
     if asks_for_video(inputs):
         if form.dataset:
             raise ConfigError("expected images for --layout dataset, got a clip; leave --layout out")

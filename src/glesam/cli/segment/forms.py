@@ -21,9 +21,24 @@ CropFlag = Annotated[bool, typer.Option("--crop", help="With --cutout: the part 
 BoxesFlag = Annotated[
     bool, typer.Option("--boxes", help="Write boxes and scores in place of masks: COCO JSON without segmentation.")
 ]
+
+
+class Tool(StrEnum):
+    """Another program that labels are written for."""
+
+    labelme = "labelme"
+    yolo = "yolo"
+
+
+LabelsFor = Annotated[
+    list[Tool] | None,
+    typer.Option(
+        "--labels", help="Also write labels for LabelMe (NAME.json) or YOLO-seg (NAME.txt). Repeatable.", metavar="TOOL"
+    ),
+]
 Simplify = Annotated[
     float | None,
-    typer.Option(min=0, help="With --polygons: how far outlines may leave the mask; 1 without it.", metavar="PX"),
+    typer.Option(min=0, help="With --polygons or --labels: how far outlines may leave masks; 1 without.", metavar="PX"),
 ]
 
 
@@ -48,14 +63,18 @@ class Form:
         crop: cut-outs are cut to their objects.
         tolerance: of outlines, in pixels; see `Masks.to_polygons`.
         dataset: images and masks are laid out as a data set.
+        classes: names in the order of their numbers, for formats with numbers alone.
     """
 
     crop: bool = False
     tolerance: float = 1.0
     dataset: bool = False
+    classes: tuple[str, ...] = ()
 
     @classmethod
-    def parse(cls, formats: Sequence[str], crop: bool, simplify: float | None, layout: Layout) -> Form:
+    def parse(
+        cls, formats: Sequence[str], crop: bool, simplify: float | None, layout: Layout, words: Sequence[str] = ()
+    ) -> Form:
         """The form from the options.
 
         Raises:
@@ -64,8 +83,13 @@ class Form:
         dataset = layout is Layout.dataset
         if crop and "cutout" not in formats:
             raise ConfigError("expected --cutout beside --crop, got none; add it, or leave --crop out")
-        if simplify is not None and "polygons" not in formats:
-            raise ConfigError("expected --polygons beside --simplify, got none; add it, or leave --simplify out")
+        if simplify is not None and not {"polygons", *Tool} & set(formats):
+            raise ConfigError("expected --polygons or --labels beside --simplify, got none; leave --simplify out")
         if dataset and "boxes" in formats:
             raise ConfigError("expected masks for --layout dataset, got --boxes; leave one of them out")
-        return cls(crop, 1.0 if simplify is None else simplify, dataset)
+        if Tool.yolo in formats and "classes" in formats:
+            raise ConfigError(
+                "expected --text beside --labels yolo, got --label, whose names have no order for numbers; give the "
+                "words, or leave --label out"
+            )
+        return cls(crop, 1.0 if simplify is None else simplify, dataset, tuple(words))

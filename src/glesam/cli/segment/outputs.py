@@ -32,15 +32,17 @@ ENDINGS = {
     "classes": ".classes.png",
     "cutout": ".cutout.png",
     "boxes": ".boxes.json",
+    "labelme": ".json",
+    "yolo": ".txt",
 }
-"""Format to what its file's name ends in. Not plain `.json`: labelling tools keep theirs beside a photo."""
+"""Format to what its file's name ends in. Plain `.json` only for LabelMe, which keeps its own beside a photo so."""
 
-OWN_OUTPUTS = (*(f"*{ending}" for ending in ENDINGS.values()), "contact-sheet.jpg", "results.csv")
+OWN_OUTPUTS = (*(f"*{end}" for end in ENDINGS.values() if end.count(".") > 1), "contact-sheet.jpg", "results.csv")
 """What a folder or a pattern must not take for a picture in the next run."""
 
 STDOUT = "-"
 _FILE_FORMATS = {".png": "png", ".json": "json", ".geojson": "polygons", ".npz": "npz"}
-_TEXT_FORMATS = ("json", "polygons", "boxes")
+_TEXT_FORMATS = ("json", "polygons", "boxes", "labelme", "yolo")
 
 
 @dataclass(frozen=True)
@@ -170,7 +172,22 @@ def _content(kind: str, masks: Masks, image: RGB, job: Job) -> bytes:
         return formats.boxes(masks)
     if kind == "polygons":
         return formats.geojson(masks, job.form.tolerance)
+    if kind in ("labelme", "yolo"):
+        return _labels(kind, masks, job)
     return masks.encode(Path(ENDINGS[kind]).suffix)
+
+
+def _labels(kind: str, masks: Masks, job: Job) -> bytes:
+    """Labels for another program; LabelMe finds the image by its path from the labels on."""
+    from glesam.masks import labelling
+
+    if kind == "yolo":
+        return labelling.yolo(masks, job.form.classes, job.form.tolerance)
+    target, source = job.files[kind], job.files.get("image") or job.source.path
+    path = job.source.name if source is None else str(source)
+    if target is not None and source is not None:
+        path = Path(os.path.relpath(source, target.parent)).as_posix()
+    return labelling.labelme(masks, path, job.form.tolerance)
 
 
 def _as_png(image: Image.Image) -> bytes:
@@ -240,7 +257,7 @@ def _dataset(sources: Sequence[ImageSource], formats: Sequence[str], output: str
     if output is None or output == STDOUT or _means_file(output, Path(output).expanduser()):
         raise ConfigError(f"expected -o FOLDER for --layout dataset, got {output or 'none'}; name a folder")
     target = Path(output).expanduser()
-    for part in ("images", "masks"):
+    for part in ("images", "masks", *(["labels"] if "yolo" in formats else [])):
         _make(target / part)
     return [_dataset_job(source, stem, target, formats) for source, stem in zip(sources, _flat(sources), strict=True)]
 
@@ -252,7 +269,9 @@ def _dataset_job(source: ImageSource, stem: str, target: Path, formats: Sequence
     files: dict[str, Path | None] = {"png": target / "masks" / f"{stem}.png"}
     if source.path is None or os.path.realpath(source.path) != os.path.realpath(image):
         files["image"] = image
-    return Job(source, files | {k: target / f"{stem}{ENDINGS[k]}" for k in formats})
+    # Where the tools look: LabelMe beside the image, Ultralytics in labels/ for images/.
+    places = {"labelme": target / "images", "yolo": target / "labels"}
+    return Job(source, files | {k: places.get(k, target) / f"{stem}{ENDINGS[k]}" for k in formats})
 
 
 def _flat(sources: Sequence[ImageSource]) -> list[str]:
