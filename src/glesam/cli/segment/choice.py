@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Refine(StrEnum):
@@ -48,3 +48,9 @@ class ModelChoice(NamedTuple):
     head: str | None = None
     head_mode: str | None = None
     quality: str = "standard"
+
+    @property
+    def further(self) -> dict[str, Any]:
+        """What `Predictor.from_pretrained` and `load_tracker` take by name."""
+        names = ("enhancer", "restore", "restore_cache", "refine", "head", "head_mode", "quality")
+        return {name: getattr(self, name) for name in names}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -14,7 +14,8 @@ from glesam.errors import ConfigError
 
 if TYPE_CHECKING:
     from glesam.cli.segment.choice import ModelChoice
-    from glesam.cli.segment.command import Wanted
+    from glesam.cli.segment.forms import Form
+    from glesam.cli.segment.wanted import Wanted
     from glesam.video.frames import VideoSource
     from glesam.video.run import ClipOutputs
 
@@ -61,6 +62,19 @@ def asks_for_video(inputs: Sequence[str]) -> bool:
     return bool(clips)
 
 
+def fits_clip(wanted: Wanted, form: Form) -> None:
+    """Refuse what clips do not take.
+
+    Raises:
+        ConfigError: a data set, or anything but clicks and boxes.
+    """
+    if form.dataset:
+        raise ConfigError("expected images for --layout dataset, got a clip; leave --layout out")
+    asked = (wanted.everything, wanted.tile, wanted.derived, wanted.named)
+    if wanted.check or any(each is not None for each in asked):
+        raise ConfigError("expected images, got a clip, which takes clicks and boxes alone; give these on a frame")
+
+
 def segment_clip(item: str, wanted: Wanted, options: ClipOptions) -> None:
     """Carry the prompts' objects through a clip, and say in one line what came of it.
 
@@ -87,27 +101,8 @@ def segment_clip(item: str, wanted: Wanted, options: ClipOptions) -> None:
     path = None if source.is_camera else Path(str(source.place))
     prompts = wanted.of(ImageSource(source.name, source.name, path))
     model = options.model
-    tracker = load_tracker(
-        model.name,
-        model.device,
-        model.enhance,
-        options.multimask,
-        enhancer=model.enhancer,
-        restore=model.restore,
-        restore_cache=model.restore_cache,
-        refine=model.refine,
-        head=model.head,
-        head_mode=model.head_mode,
-        quality=model.quality,
-    )
-    info = {"model": model.name, "enhance": model.enhance, "tracker": tracker.kind, "multimask": options.multimask}
-    info |= {"refine": model.refine, "quality": model.quality}
-    info |= {
-        key: str(value)
-        for key in ("enhancer", "restore", "head", "head_mode")
-        if (value := getattr(model, key)) is not None
-    }
-    task = ClipTask(source, prompts, options.frame, options.max_frames, info)
+    tracker = load_tracker(model.name, model.device, model.enhance, options.multimask, **model.further)
+    task = ClipTask(source, prompts, options.frame, options.max_frames, _info(options, tracker.kind))
     total = options.max_frames or (None if source.count is None else max(1, source.count - options.frame))
     with progress(total, "segment") as advance:
         report = segment_video(task, tracker, outputs, overwrite=anew, on_frame=lambda _: advance())
@@ -117,6 +112,15 @@ def segment_clip(item: str, wanted: Wanted, options: ClipOptions) -> None:
         f"{report.done}, {speed:.1f} frames a second -> {outputs.journal.parent}"
     )
     _check_length(source, options, report.frames)
+
+
+def _info(options: ClipOptions, tracker: str) -> dict[str, Any]:
+    """What the journal says of how a clip is done."""
+    model = options.model
+    info: dict[str, Any] = {"model": model.name, "enhance": model.enhance, "tracker": tracker}
+    info |= {"multimask": options.multimask, "refine": model.refine, "quality": model.quality}
+    parts = {key: getattr(model, key) for key in ("enhancer", "restore", "head", "head_mode")}
+    return info | {key: str(value) for key, value in parts.items() if value is not None}
 
 
 def _check_same(outputs: ClipOutputs, source: VideoSource) -> None:

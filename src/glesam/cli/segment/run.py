@@ -1,0 +1,169 @@
+"""The run of `glesam segment`: find images, leave out what is done, segment the others one by one or in processes."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from glesam.cli.common import progress, warn
+from glesam.cli.segment.choice import ModelChoice
+from glesam.cli.segment.forms import Form
+from glesam.cli.segment.outputs import OWN_OUTPUTS, Job, names_one_file, plan, write
+from glesam.cli.segment.tally import Tally
+from glesam.errors import GlesamError
+
+if TYPE_CHECKING:
+    from glesam.cli.segment.folder import Book
+    from glesam.cli.segment.wanted import Wanted
+    from glesam.folders.ranks import Place
+    from glesam.images.pixels import RGB
+    from glesam.images.sources import ImageSource
+    from glesam.predict.predictor import Predictor
+
+
+@dataclass(frozen=True)
+class ImageOptions:
+    """Options of the command that concern images.
+
+    Attributes:
+        model: the model, and what happens to images before it.
+        multimask: three candidates for each object.
+        output: file, folder, "-" for stdout, or None for beside the images.
+        formats: what was asked for, of `outputs.ENDINGS`.
+        form: of the outputs.
+        recursive: go into sub-folders.
+        overwrite: replace outputs that are there.
+        workers: processes.
+    """
+
+    model: ModelChoice
+    multimask: bool
+    output: str | None
+    formats: Sequence[str]
+    form: Form
+    recursive: bool
+    overwrite: bool
+    workers: int
+
+
+def segment_images(inputs: Sequence[str], wanted: Wanted, options: ImageOptions) -> None:
+    """Segment all images of the inputs that are not done, and report; this job's share of them under torchrun.
+
+    Raises:
+        GlesamError: an option is at fault.
+        typer.Exit: an image failed: 1.
+    """
+    from glesam.cli.segment.folder import book_of
+    from glesam.folders.ranks import from_environment
+
+    sources, tally = _find(inputs, options.recursive)
+    outright, output = names_one_file(inputs), options.output
+    jobs = plan(sources, options.formats, output, outright, options.form) if sources else []
+    place = from_environment()
+    book = book_of(jobs, output, outright, place)
+    with nullcontext() if book is None else book.open(tally):
+        pending = _pending(place.share(jobs), options.overwrite, tally)
+        make = functools.partial(_worker, place, wanted, options.model, options.multimask, book)
+        _segment_all(pending, make, options.workers, tally)
+    tally.report(output)
+
+
+def _find(inputs: Sequence[str], recursive: bool) -> tuple[list[ImageSource], Tally]:
+    """All pictures of the inputs that exist; the others are named and counted as failed."""
+    from glesam.images.sources import iterate, left_out
+
+    tally, found = Tally(), []
+    for item in inputs:
+        with _counted(tally, item):
+            iterate([item], recursive, OWN_OUTPUTS)
+            found.append(item)
+    other = left_out(found, recursive, OWN_OUTPUTS)
+    if other:
+        files = "1 file is no image and is" if len(other) == 1 else f"{len(other)} files are no images and are"
+        warn(f"glesam: {files} left out, such as {other[0]}")
+    return (iterate(found, recursive, OWN_OUTPUTS) if found else []), tally
+
+
+def _pending(jobs: Sequence[Job], overwrite: bool, tally: Tally) -> list[Job]:
+    """What is still to be done; a picture whose files are all there is skipped, and said to be."""
+    pending = [replace(job, files=job.missing(overwrite)) for job in jobs]
+    skipped = [job for job, rest in zip(jobs, pending, strict=True) if not rest.files]
+    if skipped:
+        example = next(iter(skipped[0].files.values()))
+        warn(f"glesam: {len(skipped)} skipped, whose outputs exist, such as {example}; --overwrite replaces them")
+    tally.skipped += len(skipped)
+    return [job for job in pending if job.files]
+
+
+def _segment_all(jobs: Sequence[Job], make: Callable[[], Callable[[Job], str]], workers: int, tally: Tally) -> None:
+    """Segment picture by picture, in several processes if asked; one that fails does not stop the others."""
+    if not jobs:
+        return
+    from glesam.common.pool import run
+
+    # Only this process has the stdin that a picture may come from.
+    count = 1 if any(job.source.path is None for job in jobs) else workers
+    with progress(len(jobs), "segment") as advance:
+        for job, outcome in run(make, jobs, count):
+            if isinstance(outcome, GlesamError):
+                tally.fail(job.source.name, outcome)
+            else:
+                tally.done += 1
+                if len(jobs) == 1:
+                    warn(f"glesam: {outcome}")
+            advance()
+
+
+def _worker(
+    place: Place, wanted: Wanted, model: ModelChoice, multimask: bool, book: Book | None
+) -> Callable[[Job], str]:
+    """Load the model, in the process that will use it."""
+    from glesam.cli.segment.folder import device_of
+    from glesam.predict.predictor import Predictor
+
+    device = device_of(model.device, place)
+    predictor = Predictor.from_pretrained(model.name, device, model.enhance, **model.further)
+    return functools.partial(_segment_one, predictor=predictor, wanted=wanted, multimask=multimask, book=book)
+
+
+def _segment_one(job: Job, predictor: Predictor, wanted: Wanted, multimask: bool, book: Book | None) -> str:
+    """Read, segment, write; say it in one line."""
+    start = time.perf_counter()
+    from glesam.cli.segment.everything import spoken_warnings
+
+    ask, image = wanted.question(job.source, multimask), _read(job.source)
+    predictor.set_image(image, job.source.name)
+    with spoken_warnings():
+        masks = ask(predictor)
+    if job.form.dataset and not masks.areas.any():
+        warn(f"glesam: {job.source.name}: nothing found, left out of the data set")
+        return f"{job.source.name}: no files"
+    seconds = time.perf_counter() - start
+    write(job, masks, image, None if book is None else lambda: book.note(job, masks, seconds))
+    names = [f"{name} " for name in masks.class_names] or [""] * len(masks)
+    shown = [f"{name}{score:.2f}" for name, score in zip(names, masks.scores[:5], strict=False)]
+    scores = ", ".join(shown) + (", ..." if len(masks) > 5 else "")
+    scores = scores or "none"
+    targets = ", ".join("stdout" if path is None else str(path) for path in job.files.values())
+    return f"{job.source.name}: {len(masks)} {'mask' if len(masks) == 1 else 'masks'} (score {scores}) -> {targets}"
+
+
+def _read(source: ImageSource) -> RGB:
+    """Read a picture; what its reader warns of becomes a line on stderr."""
+    from glesam.cli.segment.everything import spoken_warnings
+
+    with spoken_warnings():
+        return source.read()
+
+
+@contextmanager
+def _counted(tally: Tally, name: str) -> Iterator[None]:
+    """Let a failure of one picture be counted instead of ending the run."""
+    try:
+        yield
+    except GlesamError as error:
+        tally.fail(name, error)
