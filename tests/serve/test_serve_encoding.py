@@ -18,7 +18,7 @@ from glesam.images.reading import content_hash, read
 from glesam.masks.masks import Masks
 from glesam.prompts.file import ObjectPrompt
 from glesam.prompts.prompts import Prompts
-from glesam.serve.encoding import answer_objects, decode_picture, png, prompts_of
+from glesam.serve.encoding import answer_objects, decode_picture, encoded_bytes, png, prompts_of
 from glesam.serve.refusals import RefusalError
 from glesam.serve.settings import ServerSettings
 
@@ -102,8 +102,8 @@ def test_bad_prompts_name_the_object(objects: list[dict[str, object]], message: 
 
 def test_pictures_are_known_by_their_pixels() -> None:
     data = encoded(3)
-    key, content, pixels = decode_picture(text_of(data), SETTINGS)
-    assert (key, content) == (content_hash(read(data)), data)
+    key, pixels = decode_picture(encoded_bytes(text_of(data), SETTINGS), SETTINGS)
+    assert key == content_hash(read(data))
     again = png(pixels)
     assert again != data
     assert decode_picture(again, SETTINGS)[0] == key
@@ -112,16 +112,16 @@ def test_pictures_are_known_by_their_pixels() -> None:
 @pytest.mark.parametrize("text", ["a", "=", "data:image/png;base64,AAAA", "AAA\nA", "\u00e4\u00e4\u00e4\u00e4"])
 def test_what_is_not_base64_is_refused(text: str) -> None:
     with pytest.raises(ImageError, match="expected image in base64"):
-        decode_picture(text, SETTINGS)
+        encoded_bytes(text, SETTINGS)
 
 
 def test_limits_on_bytes_and_pixels() -> None:
     data = encoded()
     small = ServerSettings(max_bytes=len(data) - 1)
     for each in (data, text_of(data)):
-        with pytest.raises(RefusalError, match="expected a picture of at most") as refused:
-            decode_picture(each, small)
+        with pytest.raises(RefusalError, match=r"expected an image of at most .*--max-megabytes") as refused:
+            encoded_bytes(each, small)
         assert refused.value.status == 413
-    with pytest.raises(ImageError, match="expected at most 2399 pixels, got 60x40"):
+    with pytest.raises(ImageError, match=r"expected at most 2399 pixels, got 60x40 .*--max-megapixels"):
         decode_picture(data, ServerSettings(max_pixels=2399))
-    assert decode_picture(data, ServerSettings(max_pixels=2400))[2].shape == (40, 60, 3)
+    assert decode_picture(data, ServerSettings(max_pixels=2400))[1].shape == (40, 60, 3)

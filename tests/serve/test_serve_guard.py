@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 from collections.abc import Callable
 from typing import Any
@@ -79,14 +80,16 @@ def test_bodies_above_the_limit_are_refused_with_and_without_a_length(make_app: 
     for path, limit in (("/v1/embed", 1000), ("/v1/segment", 1333 + 2**20)):
         for headers in ({}, {"content_length": str(limit + 1)}):
             status, body = post_in_parts(app, path, [b"x" * limit, b"x"], **headers)
-            assert (status, body["error"]) == (413, f"expected at most {limit} bytes, got more; shrink the picture")
+            assert status == 413
+            assert body["error"].startswith(f"expected at most {limit} bytes, got more; shrink the image")
+            assert "--max-megabytes" in body["error"]
     assert post_in_parts(app, "/v1/embed", [b"x" * 1000])[0] == 422
 
 
 def test_a_body_that_does_not_arrive_is_refused_and_holds_nothing(make_app: MakeApp) -> None:
     app = make_app(read_seconds=0.1)
     status, body = post_in_parts(app, "/v1/embed", [b"x" * 100, 5.0, b"x"])
-    assert (status, body["error"].split(",")[0]) == (408, "expected the whole request within 0.1 seconds")
+    assert (status, body["error"].split(",")[0]) == (408, "expected more of the request within 0.1 seconds")
     assert post_in_parts(app, "/v1/embed", [b"x" * 100, None]) == (0, None)
     with TestClient(app, base_url="http://localhost") as client:
         text = client.get("/metrics").text
@@ -115,6 +118,33 @@ def test_the_largest_request_within_the_limits_is_read(make_client: MakeClient) 
     objects = [{"points": [[x % 60, 1.5] for x in range(64)], "labels": [1] * 64, "box": [0, 0, 9, 9]}] * 64
     answer = client.post("/v1/segment", json={"image": text_of(encoded()), "objects": objects})
     assert answer.status_code == 200, answer.text[:200]
+
+
+def test_a_slow_line_has_its_time_and_one_that_never_ends_has_not(make_app: MakeApp) -> None:
+    data = encoded()
+    parts: list[bytes | float | None] = []
+    for start in range(0, len(data), len(data) // 8):
+        parts += [0.05, data[start : start + len(data) // 8]]
+    assert post_in_parts(make_app(read_seconds=0.2), "/v1/embed", parts)[0] == 200  # .4 s in all
+    status, body = post_in_parts(make_app(read_seconds=0.2, upload_seconds=0.3), "/v1/embed", parts)
+    assert (status, body["error"].split(",")[0]) == (408, "expected the whole request within 0.3 seconds")
+
+
+def test_gzip_is_undone_within_the_limits(make_app: MakeApp) -> None:
+    app, data = make_app(max_bytes=10_000), encoded()
+    for coding in ("gzip", "GZIP", "x-gzip"):
+        assert post_in_parts(app, "/v1/embed", [gzip.compress(data)], content_encoding=coding)[0] == 200
+    assert post_in_parts(app, "/v1/embed", [data], content_encoding="identity")[0] == 200
+    for body, coding, expected in (
+        (gzip.compress(bytes(10**7)), "gzip", (413, "expected at most 10000 bytes")),
+        (gzip.compress(data)[:-9], "gzip", (422, "expected a whole body in gzip")),
+        (data, "gzip", (422, "expected a body in gzip")),
+        (data, "br", (415, "expected a body as it is or with Content-Encoding gzip")),
+    ):
+        status, answer = post_in_parts(app, "/v1/embed", [body], content_encoding=coding)
+        assert (status, answer["error"].split(",")[0]) == expected
+    with TestClient(app, base_url="http://localhost") as client:
+        assert "glesam_body_bytes 0.0\n" in client.get("/metrics").text
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/docs", "/v1/models", "/nothing", "/"])
@@ -154,6 +184,31 @@ def test_pages_of_other_origins_change_nothing(client: TestClient, headers: dict
     answer = client.post("/v1/embed", content=encoded(1), headers=headers)
     assert answer.status_code == 403
     assert "another page" in answer.json()["error"]
+
+
+def test_no_address_that_changes_anything_answers_other_origins(client: TestClient) -> None:
+    described = client.get("/openapi.json").json()["paths"]
+    found = {(method.upper(), path) for path, methods in described.items() for method in methods}
+    routes = flat(client.app.routes)  # type: ignore[attr-defined]
+    found |= {(method, route.path) for route in routes for method in route.methods or ()}
+    changing = {each for each in found if each[0] not in ("GET", "HEAD")}
+    assert {path for _, path in changing} == {
+        f"/v1/{name}" for name in ("embed", "segment", "everything", "text", "degrade")
+    }
+    for method, path in changing:
+        for headers in ({"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
+            answer = client.request(method, path, content=b"{}", headers=headers)
+            assert (answer.status_code, "another page" in answer.json()["error"]) == (403, True), path
+
+
+def flat(routes: Any) -> Any:
+    """Routes with those of routers in them."""
+    for route in routes:
+        inner = getattr(route, "routes", None)
+        if inner:
+            yield from flat(inner)
+        elif hasattr(route, "methods"):
+            yield route
 
 
 def test_the_own_page_and_programs_are_served(client: TestClient) -> None:

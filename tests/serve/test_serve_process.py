@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -39,9 +40,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def server(folder: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A server process and its address."""
+    with running(folder) as found:
+        yield found
+
+
+@contextmanager
+def running(folder: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A server process with options, and its address."""
     command = [sys.executable, "-m", "glesam", "serve", "--port", "0", "--threads", "1", "--device", "cpu"]
     process = subprocess.Popen(
-        [*command, "--model", str(folder)],
+        [*command, "--model", str(folder), *options],
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -51,14 +59,16 @@ def server(folder: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
         lines.append(line)
         found = re.search(r"at (http://\S+) ", line)
         if found:
-            yield process, found[1]
             break
     else:
         pytest.fail("".join(lines))
-    process.kill()
-    process.wait()
-    if process.stderr is not None:
-        process.stderr.close()
+    try:
+        yield process, found[1]
+    finally:
+        process.kill()
+        process.wait()
+        if process.stderr is not None:
+            process.stderr.close()
 
 
 def test_slow_clients_hold_nobody_up_and_sigterm_loses_nothing(
@@ -104,6 +114,25 @@ def test_slow_clients_hold_nobody_up_and_sigterm_loses_nothing(
         assert answer.status_code == 200
         masks = np.stack([coco_mask.decode(each["rle"]) for each in answer.json()["objects"]])
         assert np.array_equal(masks.astype(bool), expected)
+
+
+def test_sigterm_during_a_long_job_answers_and_ends_within_the_time_of_grace(folder: Path) -> None:
+    with running(folder, "--grace", "1") as (process, address):
+        client = httpx.Client(base_url=address, timeout=60)
+        key, port = client.post("/v1/embed", content=PICTURE).json()["id"], int(address.rsplit(":", 1)[1])
+        with ThreadPoolExecutor(2) as pool, socket.create_connection(("127.0.0.1", port)) as half:
+            half.sendall(b"POST /v1/embed HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\nabc")
+            body = {"id": key, "points_per_side": 64}
+            asked = [pool.submit(httpx.post, f"{address}/v1/everything", json=body, timeout=60) for _ in range(2)]
+            _wait_for(client, 'glesam_queue_jobs{lane="long"} 2')
+            start = time.monotonic()
+            process.send_signal(signal.SIGTERM)
+            answers = [each.result() for each in asked]
+            assert process.wait(30) == 0
+            seconds = time.monotonic() - start
+    assert [answer.status_code for answer in answers] == [503, 503]
+    assert all(int(answer.headers["Retry-After"]) >= 1 for answer in answers)
+    assert seconds < 15  # 1 of grace; the rest is a busy machine's
 
 
 def _wait_until_accepted(client: httpx.Client, count: int) -> None:

@@ -54,18 +54,26 @@ def serve(
     max_megabytes: Annotated[float, typer.Option(help="Largest picture file.")] = 20,
     max_megapixels: Annotated[float, typer.Option(help="Largest picture.")] = 40,
     max_objects: Annotated[int, typer.Option(help="Objects in one request.")] = 64,
+    memory: Annotated[
+        float, typer.Option(help="Gigabytes to work on images in, besides about 1 for the model and what is kept.")
+    ] = 2,
     timeout: Annotated[float, typer.Option(help="Seconds from a whole request to its answer.")] = 60,
+    grace: Annotated[
+        float, typer.Option(help="Seconds from SIGTERM to the end; what is not answered then is told to come again.")
+    ] = 25,
     queue: Annotated[int, typer.Option(help="Requests accepted at once; more are told to come again.")] = 64,
     cache: Annotated[int, typer.Option(help="Photos whose embeddings are kept.")] = 16,
 ) -> None:
     """Serve the page and the HTTP API, on this machine alone unless told otherwise.
 
-    Stops on Ctrl-C or SIGTERM, after it has answered what it accepted. Exit status: 0 stopped, 2 wrong use.
+    Stops on Ctrl-C or SIGTERM, after it has answered what it accepted, or told it to come again. Exit status: 0
+    stopped, 2 wrong use.
     """
     _need_extra()
     from glesam.serve.settings import ServerSettings
 
-    for option, value in (("--max-megabytes", max_megabytes), ("--max-megapixels", max_megapixels)):
+    sizes = {"--max-megabytes": max_megabytes, "--max-megapixels": max_megapixels, "--memory": memory}
+    for option, value in sizes.items():
         if not 0 < value < _LARGEST:  # also false for NaN
             raise ConfigError(
                 f"expected {option} above 0 and below {_LARGEST}, got {value}; leave it out for a default"
@@ -86,10 +94,12 @@ def serve(
         max_pixels=int(max_megapixels * 1_000_000),
         max_objects=max_objects,
         answer_seconds=timeout,
+        grace_seconds=grace,
         queue_length=queue,
         cache_entries=cache,
         store_bytes=max(256, int(3 * max_megabytes)) * _MEGABYTE,
         upload_bytes=max(256, int(3 * max_megabytes)) * _MEGABYTE,
+        work_bytes=int(memory * 1024) * _MEGABYTE,
     )
     _run(settings)
 

@@ -12,6 +12,7 @@ from typing import TypeAlias, TypeVar, cast
 
 import numpy as np
 
+from glesam.common.stopping import check
 from glesam.errors import ConfigError, DataError
 
 DrawValue: TypeAlias = bool | int | float | str
@@ -92,7 +93,8 @@ class Draws:
         return np.random.Generator(np.random.PCG64(seed))
 
     def _keep(self, name: str, value: DrawValue) -> DrawValue:
-        """Write one draw into the record."""
+        """Write one draw into the record; each begins a step of work that somebody may have given up."""
+        check()
         if name in self._record:
             raise ConfigError(f"expected each draw to have its own name, got {name!r} twice; number the repeats")
         self._record[name] = value

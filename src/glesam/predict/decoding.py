@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from glesam.common.stopping import check
 from glesam.enhance.pipeline import Restoration, shrink
 from glesam.masks.runs import Box
 from glesam.models.base import Embedding, MaskOutput, PromptTensors
@@ -46,6 +47,7 @@ def decode(
         multimask: three candidates each.
         fine: masks at stride 2 too, where the model gives any; everything mode cuts its many masks without.
     """
+    check()
     model, restoration = embedder.model, embedder.restoration
     raw = encoded.raw if fine else model.without_fine(encoded.raw)
     if embedding is encoded.raw and encoded.side is None:

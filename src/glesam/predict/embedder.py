@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from glesam import images
+from glesam.common.stopping import check
 from glesam.enhance.pipeline import Restoration, shrink
 from glesam.errors import ModelError
 from glesam.images.pixels import RGB
@@ -182,6 +183,7 @@ class Embedder:
 
     def _encode_batch(self, fresh: dict[str, tuple[Tensor, ImageGeometry]]) -> dict[str, Encoded]:
         """Run the encoder on inputs of one shape, and give each image its own part of the answer."""
+        check()
         side, batch = self.side, torch.cat([pixels for pixels, _ in fresh.values()])
         with self._precision():
             embedding = self.model.encode(batch if side is None else shrink(batch, side, self.model.side_step))

@@ -19,6 +19,9 @@ from glesam.serve.settings import ServerSettings
 if TYPE_CHECKING:
     from glesam.predict.predictor import Predictor
 
+_SPARE_SECONDS = 5.0
+"""For work to notice that it is given up, when the server ends."""
+
 
 def create_app(settings: ServerSettings, predictor: Predictor | None = None) -> FastAPI:
     """Make the server's application; the model is loaded here.
@@ -41,7 +44,7 @@ def create_app(settings: ServerSettings, predictor: Predictor | None = None) -> 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
-        service.close()
+        service.close(_SPARE_SECONDS)
 
     app = FastAPI(
         title="glesam",

@@ -25,29 +25,45 @@ if TYPE_CHECKING:
     from glesam.serve.settings import ServerSettings
 
 
-def decode_picture(data: bytes | str, settings: ServerSettings) -> tuple[str, bytes, RGB]:
-    """Decode a picture within the limits.
-
-    Args:
-        data: encoded bytes, or these in base64.
-        settings: `max_bytes` and `max_pixels`.
-
-    Returns:
-        Content hash, encoded bytes, `(H, W, 3)` uint8 RGB.
+def encoded_bytes(data: bytes | str, settings: ServerSettings) -> bytes:
+    """The encoded bytes of an image, given as they are or in base64.
 
     Raises:
-        ImageError: it is no picture, or has too many pixels.
-        RefusalError: 413, too many bytes.
+        ImageError: it is not base64.
+        RefusalError: 413, more than `max_bytes`.
     """
-    from glesam.images.reading import content_hash, read
-
     content = _unpack(data) if isinstance(data, str) else data
     if len(content) > settings.max_bytes:
         raise RefusalError(
-            413, f"expected a picture of at most {settings.max_bytes} bytes, got {len(content)}; shrink it"
+            413,
+            f"expected an image of at most {settings.max_bytes} bytes, got {len(content)}; shrink it, or start the "
+            "server with more --max-megabytes",
         )
-    pixels = read(content, settings.max_pixels, name="the picture sent")
-    return content_hash(pixels), content, pixels
+    return content
+
+
+def decode_picture(data: bytes, settings: ServerSettings) -> tuple[str, RGB]:
+    """Decode an image within the limits.
+
+    Args:
+        data: encoded bytes.
+        settings: `max_pixels`.
+
+    Returns:
+        Content hash, `(H, W, 3)` uint8 RGB.
+
+    Raises:
+        ImageError: it is no image, or has too many pixels.
+    """
+    from glesam.images.reading import content_hash, read
+
+    try:
+        pixels = read(data, settings.max_pixels, name="the picture sent")
+    except ImageError as error:
+        # The library's argument is an option of the server.
+        cure = "start the server with more --max-megapixels"
+        raise ImageError(str(error).replace("raise max_pixels", cure)) from None
+    return content_hash(pixels), pixels
 
 
 def _unpack(text: str) -> bytes:

@@ -14,8 +14,9 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from glesam.serve.bodies import Bodies, GoneError
 from glesam.serve.metrics import Metrics
-from glesam.serve.refusals import RefusalError, overloaded
+from glesam.serve.refusals import RefusalError
 from glesam.serve.settings import LOCAL_NAMES, ServerSettings
 
 SECURITY_HEADERS = {
@@ -29,14 +30,8 @@ SECURITY_HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
-EMBED_PATH = "/v1/embed"
+_READING = frozenset({"GET", "HEAD"})
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-_SPARE = 4
-"""A refused body of up to this many times the limit is read and thrown away, so that its client reads the refusal."""
-
-
-class _GoneError(Exception):
-    """The client went away."""
 
 
 class Guard:
@@ -53,8 +48,8 @@ class Guard:
         self._app, self._settings, self._metrics = app, settings, metrics
         self._paths = frozenset(paths)
         self._expected = None if settings.token is None else f"Bearer {settings.token}".encode()
-        self.held_bytes = 0
-        metrics.add("glesam_body_bytes", "gauge", "Bodies in memory.", lambda: [({}, self.held_bytes)])
+        self._bodies = Bodies(settings)
+        metrics.add("glesam_body_bytes", "gauge", "Bodies in memory.", lambda: [({}, self._bodies.held_bytes)])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Check, read, pass on, and count."""
@@ -75,7 +70,7 @@ class Guard:
 
         try:
             await self._handle(scope, receive, noted)
-        except _GoneError:
+        except GoneError:
             status = 499  # nobody is left to answer; nginx's number for it
         finally:
             method = scope["method"] if scope["method"] in _METHODS else "other"
@@ -88,20 +83,48 @@ class Guard:
             self._check_host(headers)
             _check_origin(scope["method"], headers)
             self._check_token(scope["path"], headers)
-            self._check_length(scope["path"], headers)
+            self._bodies.check_length(scope["path"], headers)
         except RefusalError as refusal:
-            await self._drain(headers, receive)
+            await self._bodies.drain(headers, receive)
             await refusal.response()(scope, receive, send)
+            return
+        if scope["method"] in _READING:
+            await self._app(scope, receive, send)
             return
         body = bytearray()
         try:
-            if scope["method"] not in ("GET", "HEAD"):
-                await self._read(scope["path"], receive, body)
-            await self._app(scope, _replay(bytes(body), receive), send)
+            await self._bodies.read(scope["path"], headers, receive, body)
+            await self._answer(scope, bytes(body), receive, send)
         except RefusalError as refusal:
             await refusal.response()(scope, receive, send)
         finally:
-            self.held_bytes -= len(body)
+            self._bodies.release(body)
+
+    async def _answer(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
+        """Pass a request on; when its client goes away, its work is given up.
+
+        Raises:
+            GoneError: the client went away.
+        """
+        complete = False
+
+        async def noted(message: Message) -> None:
+            nonlocal complete
+            complete = message["type"] == "http.response.body" and not message.get("more_body", False)
+            await send(message)
+
+        gone = asyncio.create_task(_has_gone(receive))
+        work = asyncio.create_task(self._app(scope, _replay(body, gone), noted))  # type: ignore[arg-type]
+        try:
+            await asyncio.wait({gone, work}, return_when=asyncio.FIRST_COMPLETED)
+            if gone.done() and gone.result() and not complete and not work.done():
+                work.cancel()
+                await asyncio.wait({work})
+                raise GoneError
+            await work
+        finally:
+            gone.cancel()
+            work.cancel()
 
     def _check_host(self, headers: Headers) -> None:
         """Without a token, a local server answers to local names only: a foreign page cannot rebind its name to it."""
@@ -123,60 +146,6 @@ class Guard:
             text = "expected the header 'Authorization: Bearer TOKEN' with the server's token, got none or a wrong one"
             raise RefusalError(401, f"{text}; ask who runs it", {"WWW-Authenticate": "Bearer"})
 
-    def _limit(self, path: str) -> int:
-        """Bytes that a body may have."""
-        return self._settings.max_bytes if path == EMBED_PATH else self._settings.max_body
-
-    def _check_length(self, path: str, headers: Headers) -> None:
-        """Refuse a body that says itself that it is too long."""
-        given = headers.get("content-length", "")
-        if given.isdigit() and int(given) > self._limit(path):
-            raise self._too_long(path)
-
-    def _too_long(self, path: str) -> RefusalError:
-        """The refusal of a long body."""
-        return RefusalError(413, f"expected at most {self._limit(path)} bytes, got more; shrink the picture")
-
-    async def _read(self, path: str, receive: Receive, body: bytearray) -> None:
-        """Read a whole body in time, and count its bytes as long as it is held."""
-        seconds = self._settings.read_seconds
-        try:
-            await asyncio.wait_for(self._collect(path, receive, body), seconds)
-        except TimeoutError:
-            raise RefusalError(
-                408, f"expected the whole request within {seconds:g} seconds, got part of it; send it faster",
-                {"Connection": "close"},
-            ) from None  # fmt: skip
-        if path != EMBED_PATH and sum(map(body.count, b",[{")) > self._settings.max_values:
-            raise RefusalError(
-                413, f"expected at most {self._settings.max_values} values in JSON, got more; ask for less"
-            )
-
-    async def _collect(self, path: str, receive: Receive, body: bytearray) -> None:
-        """Chunk by chunk."""
-        more = True
-        while more:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise _GoneError
-            chunk = message.get("body", b"")
-            body += chunk
-            self.held_bytes += len(chunk)
-            if self.held_bytes > self._settings.upload_bytes:
-                raise overloaded("expected fewer pictures at once, got more than the memory set aside for them; retry")
-            if len(body) > self._limit(path):
-                raise self._too_long(path)
-            more = message.get("more_body", False)
-
-    async def _drain(self, headers: Headers, receive: Receive) -> None:
-        """Throw a body away, unless its client waits to be told to send it."""
-        if "expect" in headers:
-            return
-        try:
-            await asyncio.wait_for(_skip(receive, _SPARE * self._settings.max_body), self._settings.read_seconds)
-        except TimeoutError:
-            return
-
     def _label(self, path: str) -> str:
         """A path as a label; anybody can ask for any path, and each label is kept."""
         if path.startswith("/static/"):
@@ -192,22 +161,13 @@ def _host_name(host: str) -> str:
         return ""
 
 
-async def _skip(receive: Receive, limit: int) -> None:
-    """Read up to a limit and keep nothing."""
-    seen, more = 0, True
-    while more and seen <= limit:
-        message = await receive()
-        seen += len(message.get("body", b""))
-        more = message.get("more_body", False)
-
-
 def _check_origin(method: str, headers: Headers) -> None:
     """Refuse what a page of another origin asks for: browsers send such requests along, though not their answers.
 
     Browsers name the asking page in `Sec-Fetch-Site` and, for all but plain reading, in `Origin` (Fetch standard);
     other clients send neither.
     """
-    if method in ("GET", "HEAD"):
+    if method in _READING:
         return
     origin = headers.get("origin")
     foreign = origin is not None and urlsplit(origin).netloc.lower() != headers.get("host", "").lower()
@@ -218,15 +178,21 @@ def _check_origin(method: str, headers: Headers) -> None:
         )  # fmt: skip
 
 
-def _replay(body: bytes, receive: Receive) -> Receive:
-    """Give the body that was read, then whatever follows."""
+def _replay(body: bytes, gone: asyncio.Task[bool]) -> Receive:
+    """Give the body that was read, then the client's going away."""
     given = False
 
     async def replayed() -> Message:
         nonlocal given
         if given:
-            return await receive()
+            await asyncio.wait({gone})
+            return {"type": "http.disconnect"}
         given = True
         return {"type": "http.request", "body": body, "more_body": False}
 
     return replayed
+
+
+async def _has_gone(receive: Receive) -> bool:
+    """Wait until the client goes away, or says something that is not expected of it."""
+    return (await receive())["type"] == "http.disconnect"

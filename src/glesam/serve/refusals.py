@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from glesam.common.messages import hint
+from glesam.common.stopping import StoppedError
 from glesam.errors import ConfigError, GlesamError, ImageError, ModelError, PromptError
 
 UNPROCESSABLE, INTERNAL = 422, 500
@@ -54,6 +55,8 @@ def install(app: FastAPI) -> None:
 
 def _refusal(error: Exception) -> RefusalError:
     """What an error is to the client."""
+    if isinstance(error, StoppedError):  # the lane that stopped it says why; here it lost that race
+        return overloaded("expected a server that goes on, got one that stops; ask again in a moment")
     if isinstance(error, RefusalError):
         return error
     if isinstance(error, GlesamError):

@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 
 from glesam.serve import schemas
 from glesam.serve.service import Service
+from glesam.serve.uploads import image_of
 
 router = APIRouter()
 
@@ -18,15 +19,21 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
         400: "The request cannot be read.",
         401: "The token is missing or wrong.",
         404: "The id is unknown: embed the picture (again).",
-        408: "The body did not arrive in time.",
-        413: "Too many bytes.",
+        408: "The body stopped arriving.",
+        413: "Too many bytes, or more work than fits in memory.",
+        415: "The body is packed in another way than gzip.",
         422: "The picture or the prompts are not as expected.",
         503: "Too many requests at once; come again after the seconds in Retry-After.",
         504: "The work took longer than the server's limit.",
     }.items()
 }
 _ENCODED = {"schema": {"type": "string", "format": "binary"}}
-_RAW_BODY = {"requestBody": {"required": True, "content": {"application/octet-stream": _ENCODED, "image/*": _ENCODED}}}
+_FORM = {
+    "schema": {"type": "object", "required": ["file"], "properties": {"file": {"type": "string", "format": "binary"}}}
+}
+_JSON = {"schema": {"type": "object", "required": ["image"], "properties": {"image": {"type": "string"}}}}
+_KINDS = {"application/octet-stream": _ENCODED, "image/*": _ENCODED, "multipart/form-data": _FORM}
+_RAW_BODY = {"requestBody": {"required": True, "content": {**_KINDS, "application/json": _JSON}}}
 _PNG: dict[int | str, dict[str, Any]] = {
     200: {"description": "The degraded picture.", "content": {"image/png": _ENCODED}}
 }
@@ -78,8 +85,8 @@ async def models(request: Request) -> JSONResponse:
     summary="Embed a picture",
 )
 async def embed(request: Request) -> JSONResponse:
-    """Take the bytes of a picture; its id saves sending and embedding it again."""
-    return JSONResponse(await _service(request).embed(await request.body()))
+    """Take an image: its bytes, a form's `file`, or JSON with `image` in base64. Its id saves sending it again."""
+    return JSONResponse(await _service(request).embed(await image_of(request)))
 
 
 @router.post(

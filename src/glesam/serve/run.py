@@ -2,19 +2,50 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import signal
 import socket
+import sys
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import uvicorn
 
 from glesam.errors import ConfigError
 from glesam.serve.app import create_app
+from glesam.serve.connections import Connection, connections_within, limited, raise_file_limit
+from glesam.serve.service import Service
 from glesam.serve.settings import ServerSettings
 
-_SPARE_SECONDS = 5
-"""For writing the last answers, when the server is told to stop."""
+_SPARE_SECONDS = 2
+"""For writing the last answers, when the time to stop is over."""
+
+
+class _Server(uvicorn.Server):
+    """Stops within a time of grace.
+
+    Args:
+        config: of uvicorn.
+        service: gives up what is not answered then.
+        grace: seconds.
+    """
+
+    def __init__(self, config: uvicorn.Config, service: Service, grace: float) -> None:
+        super().__init__(config)
+        self._service, self._grace = service, grace
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take no new connections, and answer what was accepted, as long as there is time."""
+        asyncio.get_running_loop().call_later(self._grace, self._give_up)
+        await super().shutdown(sockets)
+
+    def _give_up(self) -> None:
+        """Time is over: stop all work, and wait for no body any more."""
+        self._service.give_up()
+        for connection in list(cast("set[Connection]", self.server_state.connections)):
+            if not connection.is_at_work:
+                connection.transport.abort()
 
 
 def serve(settings: ServerSettings, ready: Callable[[str], None]) -> None:
@@ -31,17 +62,31 @@ def serve(settings: ServerSettings, ready: Callable[[str], None]) -> None:
     """
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _stop)
+    most = connections_within(raise_file_limit(), settings.max_connections)
     with _bind(settings) as listener:
+        app = create_app(settings)
         config = uvicorn.Config(
-            create_app(settings),
+            app,
             access_log=False,
             log_level="warning",
             server_header=False,
-            timeout_graceful_shutdown=int(settings.read_seconds + settings.answer_seconds) + _SPARE_SECONDS,
+            http=limited(most, settings.head_seconds),
+            timeout_graceful_shutdown=int(settings.grace_seconds) + _SPARE_SECONDS,
         )
         host, port = listener.getsockname()[:2]
         ready(f"http://{f'[{host}]' if ':' in host else host}:{port}")
-        uvicorn.Server(config).run(sockets=[listener])
+        service: Service = app.state.service
+        try:
+            _Server(config, service, settings.grace_seconds).run(sockets=[listener])
+        finally:
+            _end(service)
+
+
+def _end(service: Service) -> None:
+    """Leave at once where a thread is in a long computation: the interpreter would wait for it."""
+    if not service.close(0.0):
+        sys.stdout.flush(), sys.stderr.flush()
+        os._exit(0)
 
 
 def _bind(settings: ServerSettings) -> socket.socket:

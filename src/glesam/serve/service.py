@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from glesam.errors import ConfigError, PromptError
-from glesam.serve.encoding import answer_everything, answer_objects, decode_picture, png, prompts_of
+from glesam.serve.budget import READ_BYTES, Budget, degrade_bytes, pixel_count
+from glesam.serve.encoding import (
+    answer_everything,
+    answer_objects,
+    decode_picture,
+    encoded_bytes,
+    png,
+    prompts_of,
+)
 from glesam.serve.metrics import Metrics, Sample, resident_bytes
 from glesam.serve.pictures import AbsentEmbeddingError, EmbeddingCache, KeyedPredictor, PictureStore, StoredPicture
 from glesam.serve.queues import Lane
@@ -34,8 +42,11 @@ QUICK_OBJECTS = 8
 QUICK_MASK_PIXELS = 2**26
 """Pixels of masks up to which a request counts as a click."""
 
-_ROOMS, _LONG_SHARE, _LONG_ENTRIES = 4, 4, 2
-"""Decoded pictures that wait for a lane; the part of the queue that long work may fill; pictures it keeps embedded."""
+_LONG_SHARE, _LONG_ENTRIES = 4, 2
+"""The part of the queue that long work may fill; pictures it keeps embedded."""
+
+_MASK_BYTES, _SEARCH_BYTES = 2, 8
+"""Bytes for each pixel of a mask, from its refining to its encoding; of an image whose every object is sought."""
 
 
 @dataclass
@@ -45,12 +56,23 @@ class Bench:
     Attributes:
         lane: one thread.
         cache: touched by that thread alone.
-        room: places for decoded pictures, which are large, before the lane.
     """
 
     lane: Lane
     cache: EmbeddingCache
-    room: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_ROOMS))
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a request is worked on.
+
+    Attributes:
+        bench: lane and embeddings.
+        mask_bytes: memory that its masks take.
+    """
+
+    bench: Bench
+    mask_bytes: int = 0
 
 
 class Service:
@@ -64,7 +86,7 @@ class Service:
 
     def __init__(self, settings: ServerSettings, predictor: Predictor, metrics: Metrics) -> None:
         self.settings, self.predictor, self.metrics = settings, predictor, metrics
-        self.store = PictureStore(settings.store_bytes)
+        self.store, self.budget = PictureStore(settings.store_bytes), Budget(settings.work_bytes)
         length, part = settings.queue_length, max(1, settings.queue_length // _LONG_SHARE)
         self._quick = Bench(Lane("model", length), EmbeddingCache(predictor, settings.cache_entries, settings.dtype))
         self._long = Bench(Lane("long", part), EmbeddingCache(predictor, _LONG_ENTRIES, settings.dtype))
@@ -73,17 +95,23 @@ class Service:
         self.active = 0
         self._add_gauges()
 
-    def close(self) -> None:
-        """Finish what was accepted."""
-        for lane in self.lanes:
-            lane.close()
+    def close(self, seconds: float | None = None) -> bool:
+        """Finish what was accepted, within so many seconds for each lane; whether all work has ended."""
+        ended = [lane.close(seconds) for lane in self.lanes]
+        return all(ended)
 
-    async def embed(self, data: bytes) -> dict[str, Any]:
-        """Embed a picture; see `EmbedAnswer`."""
+    def give_up(self) -> None:
+        """Answer what is accepted with 503, and stop its work; on the event loop."""
+        for lane in self.lanes:
+            lane.give_up()
+
+    async def embed(self, data: bytes | str) -> dict[str, Any]:
+        """Embed a picture, given as its bytes or these in base64; see `EmbedAnswer`."""
         start = time.perf_counter()
         with self._accepted() as deadline:
-            async with self._room(self._quick, deadline):
-                key, pixels = await self._receive(data, deadline)
+            content = encoded_bytes(data, self.settings)
+            async with self.budget.hold(self._reading(content), deadline):
+                key, pixels = await self._receive(content, deadline)
                 degraded = await self._run(self._quick, key, pixels, self.settings.enhance, _degraded, deadline)
         height, width = pixels.shape[:2]
         return {"id": key, "width": width, "height": height, "degraded": degraded, "milliseconds": _since(start)}
@@ -93,9 +121,9 @@ class Service:
         start = time.perf_counter()
         prompts = prompts_of(request.objects, self.settings)
 
-        def choose(size: tuple[int, int]) -> Bench:
+        def choose(size: tuple[int, int]) -> Place:
             prompts.check(size)
-            return self._bench(len(prompts), 4 if request.multimask else 1, size)
+            return self._place(len(prompts), 4 if request.multimask else 1, size)
 
         job = partial(
             _segment,
@@ -120,28 +148,29 @@ class Service:
             form=request.format,
             refine=self._refine(request),
         )
-        answer = await self._answer(request, lambda _: self._long, request.enhance, job)
+        answer = await self._answer(request, self._alone, request.enhance, job)
         return {**answer, "milliseconds": _since(start)}
 
     async def text(self, request: TextRequest) -> dict[str, Any]:
         """Find what words name; see `TextAnswer`."""
         start, words = time.perf_counter(), parse_words(request.text)
         job = partial(_text, words=words, form=request.format, refine=self._refine(request))
-        answer = await self._answer(request, lambda _: self._long, request.enhance, job)
+        answer = await self._answer(request, self._alone, request.enhance, job)
         return {**answer, "milliseconds": _since(start)}
 
     async def degrade(self, request: DegradeRequest) -> tuple[str, bytes]:
         """Make a picture worse: id and PNG of the result, which is remembered like one that was sent."""
         make = _degradation(request)
         with self._accepted() as deadline:
-            data = self._source(request)
+            data = encoded_bytes(self._source(request), self.settings)
 
             def job() -> tuple[str, bytes, RGB]:
-                _, _, pixels = decode_picture(data, self.settings)
-                worse = make(pixels)
+                worse = make(decode_picture(data, self.settings)[1])
                 return _key(worse), png(worse), worse
 
-            key, content, worse = await self._degrader.run(job, deadline)
+            needed = pixel_count(data, self.settings.max_pixels) * max(READ_BYTES, degrade_bytes(request.kind))
+            async with self.budget.hold(needed, deadline):
+                key, content, worse = await self._degrader.run(job, deadline)
         if len(content) <= self.settings.store_bytes:
             self.store.put(key, StoredPicture(content, (worse.shape[0], worse.shape[1])))
         return key, content
@@ -149,7 +178,7 @@ class Service:
     async def _answer(
         self,
         request: PictureRequest,
-        choose: Callable[[tuple[int, int]], Bench],
+        choose: Callable[[tuple[int, int]], Place],
         enhance: str | None,
         job: Callable[[KeyedPredictor], T],
     ) -> T:
@@ -160,27 +189,30 @@ class Service:
             if request.id is not None:
                 key, size = request.id, self.store.get(request.id).size
                 return await self._on_stored(choose(size), key, mode, job, deadline)
-            async with self._room(self._quick, deadline):
-                key, pixels = await self._receive(source, deadline)
-                bench = choose((pixels.shape[0], pixels.shape[1]))
-                if bench is self._quick:
-                    return await self._run(bench, key, pixels, mode, job, deadline)
+            content = encoded_bytes(source, self.settings)
+            async with self.budget.hold(self._reading(content), deadline):
+                key, pixels = await self._receive(content, deadline)
+                place = choose((pixels.shape[0], pixels.shape[1]))
+                if place.bench is self._quick:
+                    return await self._run(place.bench, key, pixels, mode, job, deadline)
                 del pixels  # long work waits without them
-            return await self._on_stored(bench, key, mode, job, deadline)
+            return await self._on_stored(place, key, mode, job, deadline)
 
     async def _on_stored(
-        self, bench: Bench, key: str, mode: str, job: Callable[[KeyedPredictor], T], deadline: float
+        self, place: Place, key: str, mode: str, job: Callable[[KeyedPredictor], T], deadline: float
     ) -> T:
         """Do a job on a picture that was sent before, whose embedding may have been dropped."""
-        stored = self.store.get(key)
+        stored, bench = self.store.get(key), place.bench
         if key in bench.cache:
             try:
-                return await self._run(bench, key, None, mode, job, deadline)
+                async with self.budget.hold(place.mask_bytes, deadline):
+                    return await self._run(bench, key, None, mode, job, deadline)
             except AbsentEmbeddingError:
                 pass  # it was dropped while the job waited
-        async with self._room(bench, deadline):
-            decoded = await self._decoder.run(partial(decode_picture, stored.data, self.settings), deadline)
-            return await self._run(bench, key, decoded[2], mode, job, deadline)
+        # Both at once: two that hold one part and wait for the other would wait for ever.
+        async with self.budget.hold(place.mask_bytes + self._reading(stored.data), deadline):
+            _, pixels = await self._decoder.run(partial(decode_picture, stored.data, self.settings), deadline)
+            return await self._run(bench, key, pixels, mode, job, deadline)
 
     async def _run(
         self, bench: Bench, key: str, pixels: RGB | None, mode: str, job: Callable[[KeyedPredictor], T], deadline: float
@@ -188,11 +220,15 @@ class Service:
         """Do a job in a bench's lane."""
         return await bench.lane.run(lambda: job(bench.cache.get(key, pixels, mode)), deadline)
 
-    async def _receive(self, data: bytes | str, deadline: float) -> tuple[str, RGB]:
+    async def _receive(self, data: bytes, deadline: float) -> tuple[str, RGB]:
         """Decode a new picture and remember it."""
-        key, content, pixels = await self._decoder.run(partial(decode_picture, data, self.settings), deadline)
-        self.store.put(key, StoredPicture(content, (pixels.shape[0], pixels.shape[1])))
+        key, pixels = await self._decoder.run(partial(decode_picture, data, self.settings), deadline)
+        self.store.put(key, StoredPicture(data, (pixels.shape[0], pixels.shape[1])))
         return key, pixels
+
+    def _reading(self, data: bytes) -> int:
+        """Bytes that an image takes from its file to its embedding."""
+        return pixel_count(data, self.settings.max_pixels) * READ_BYTES
 
     def _refine(self, request: SegmentRequest | EverythingRequest | TextRequest) -> str:
         """Whether the masks of a request are refined."""
@@ -212,12 +248,18 @@ class Service:
             )
         return self.store.get(request.id).data if request.id is not None else request.image or ""
 
-    def _bench(self, count: int, layers: int, size: tuple[int, int]) -> Bench:
+    def _place(self, count: int, layers: int, size: tuple[int, int]) -> Place:
         """Where objects are segmented: clicks do not wait behind large requests."""
         pixels, most = count * layers * size[0] * size[1], self.settings.max_mask_pixels
         if pixels > most:
             raise PromptError(f"expected masks of at most {most} pixels together, got {pixels}; ask for fewer objects")
-        return self._quick if count <= QUICK_OBJECTS and pixels <= QUICK_MASK_PIXELS else self._long
+        if count <= QUICK_OBJECTS and pixels <= QUICK_MASK_PIXELS:
+            return Place(self._quick)  # one at a time, and few: they need not wait for memory
+        return Place(self._long, pixels * _MASK_BYTES)
+
+    def _alone(self, size: tuple[int, int]) -> Place:
+        """Where an image is searched for all there is."""
+        return Place(self._long, _SEARCH_BYTES * size[0] * size[1])
 
     @contextmanager
     def _accepted(self) -> Iterator[float]:
@@ -230,19 +272,6 @@ class Service:
             yield asyncio.get_running_loop().time() + self.settings.answer_seconds
         finally:
             self.active -= 1
-
-    @asynccontextmanager
-    async def _room(self, bench: Bench, deadline: float) -> AsyncIterator[None]:
-        """A place for a decoded picture."""
-        left = deadline - asyncio.get_running_loop().time()
-        try:
-            await asyncio.wait_for(bench.room.acquire(), max(0.0, left))
-        except TimeoutError:
-            raise overloaded("expected to begin in time, got too many pictures before this one; retry") from None
-        try:
-            yield
-        finally:
-            bench.room.release()
 
     def _add_gauges(self) -> None:
         """Queues and caches for `/metrics`."""

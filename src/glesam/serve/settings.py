@@ -35,12 +35,17 @@ class ServerSettings:
         max_points: points on one object.
         max_points_per_side: of the grid of everything mode.
         max_mask_pixels: pixels of all masks of one answer together (a byte each, in memory).
-        read_seconds: for a request's body to arrive.
+        read_seconds: of silence while a request's body arrives.
+        upload_seconds: for the whole of a request's body to arrive, however steadily.
+        head_seconds: for the head of a request to arrive on an open connection.
+        grace_seconds: from SIGTERM to the end: what is not answered then is told to come again.
         answer_seconds: from the whole request to its answer.
         queue_length: requests accepted at once; more are refused with 503.
         cache_entries: pictures whose embeddings are kept.
         store_bytes: encoded pictures kept, for embedding one again that fell out of the cache.
         upload_bytes: bodies that are arriving, all together.
+        work_bytes: memory in which images are decoded and worked on, all requests together.
+        max_connections: open at once; beyond it the longest silent one is closed.
 
     Raises:
         ConfigError: an impossible number, or a host for everybody without a token.
@@ -65,11 +70,16 @@ class ServerSettings:
     max_points_per_side: int = 64
     max_mask_pixels: int = 2**29
     read_seconds: float = 20.0
+    upload_seconds: float = 900.0
+    head_seconds: float = 10.0
+    grace_seconds: float = 25.0
     answer_seconds: float = 60.0
     queue_length: int = 64
     cache_entries: int = 16
     store_bytes: int = 256 * 2**20
     upload_bytes: int = 256 * 2**20
+    work_bytes: int = 2 * 2**30
+    max_connections: int = 1000
 
     def __post_init__(self) -> None:
         for name in _COUNTS:
@@ -79,7 +89,7 @@ class ServerSettings:
                 )
         if self.threads is not None and self.threads < 1:
             raise ConfigError(f"expected threads of at least 1, got {self.threads}; leave it out for all cores")
-        for name in ("read_seconds", "answer_seconds"):
+        for name in ("read_seconds", "answer_seconds", "upload_seconds", "head_seconds", "grace_seconds"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ConfigError(f"expected {name} above 0, got {getattr(self, name)}; give seconds")
         if not 0 <= self.port <= 65535:
@@ -126,7 +136,7 @@ class ServerSettings:
     def limits(self) -> dict[str, float]:
         """The limits that concern a client, by name."""
         names = ("max_bytes", "max_pixels", "max_objects", "max_points", "max_points_per_side", "max_mask_pixels")
-        return {name: getattr(self, name) for name in (*names, "read_seconds", "answer_seconds")}
+        return {name: getattr(self, name) for name in (*names, "read_seconds", "upload_seconds", "answer_seconds")}
 
 
 _COUNTS = (
@@ -140,4 +150,6 @@ _COUNTS = (
     "cache_entries",
     "store_bytes",
     "upload_bytes",
+    "work_bytes",
+    "max_connections",
 )

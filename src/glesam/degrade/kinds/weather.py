@@ -13,6 +13,9 @@ from glesam.degrade.optics.photometry import to_float, to_uint8, veil
 from glesam.degrade.optics.point_spread import disc, line, spread
 from glesam.degrade.optics.textures import clouds, count_for, particles
 
+_STRIP = 2**18
+"""Pixels worked on at once where a whole picture in float would be too much."""
+
 # Far, middle and near particles: size and number relative to the middle ones. Numbers fall with the square of the
 # distance's inverse or faster, as a camera sees few near ones; near ones are out of focus, hence fainter.
 _SNOW_LAYERS = (("far", 0.45, 4.0, 0.75), ("middle", 1.0, 1.0, 0.95), ("near", 2.6, 0.1, 0.6))
@@ -42,7 +45,7 @@ def snow(image: Picture, draws: Draws, *, veil_strength: float, flakes: float, s
         cover = particles(
             height, width, count_for(height, width, flakes * number), flake, draws.field(f"flakes_{name}")
         )
-        shown += (white - shown) * (opacity * cover)[..., None]
+        _lay_over(shown, white, opacity * cover)
     return to_uint8(shown)
 
 
@@ -88,8 +91,16 @@ def rain(image: Picture, draws: Draws, *, darkening: float, mist: float, drops: 
         angle = math.pi / 2 + slant + draws.uniform(f"gust_{name}", -0.05, 0.05)
         count = count_for(height, width, drops * number)
         cover = particles(height, width, count, line(way, angle, thickness), draws.field(f"drops_{name}"))
-        shown += (bright - shown) * (opacity * cover)[..., None]
+        _lay_over(shown, bright, opacity * cover)
     return to_uint8(shown)
+
+
+def _lay_over(scene: NDArray[np.floating], colour: NDArray[np.float32], cover: NDArray[np.float32]) -> None:
+    """Put a colour over a scene, in place, where and as much as a cover of 0..1 says; some rows at a time."""
+    rows = max(1, _STRIP // max(1, cover.shape[1]))
+    for top in range(0, len(scene), rows):
+        part = scene[top : top + rows]
+        part += (colour - part) * cover[top : top + rows, :, None]
 
 
 def _blurred_disc(radius: float, way: float, angle: float) -> NDArray[np.float32]:

@@ -125,10 +125,19 @@ def unsharp_mask(image: Floats, config: SharpenConfig) -> Floats:
     """
     window = config.radius + (1 - config.radius % 2)
     residual = image - _floats(cv2.GaussianBlur(image, (window, window), 0))
-    edges = (np.abs(residual) * 255.0 > config.threshold).astype(np.float32)
+    # In place where it can be: these are the largest moments of a whole degradation.
+    edges = np.abs(residual)
+    edges *= 255.0
+    edges[...] = edges > config.threshold
     softness = _floats(cv2.GaussianBlur(edges, (window, window), 0))
-    sharp = np.clip(image + config.weight * residual, 0.0, 1.0)
-    return _floats(image + softness * (sharp - image))
+    del edges
+    residual *= config.weight
+    residual += image
+    sharp = np.clip(residual, 0.0, 1.0, out=residual)
+    sharp -= image
+    sharp *= softness
+    sharp += image
+    return sharp
 
 
 def _draw_sinc(draws: Draws, name: str, size: int, lowest: float) -> Kernel:

@@ -18,6 +18,7 @@ from glesam.degrade.draws import Draws
 from glesam.degrade.lqseg.config import NoiseConfig
 from glesam.degrade.lqseg.kernels import Floats
 
+_BLOCK = 2**20  # even, as chances are drawn two at a time
 _LEVELS = 256
 _SUPPORT = 512  # electrons; for the largest mean, 256, the tail beyond has a probability below 1e-42
 _GUIDE_BITS = 11
@@ -104,19 +105,29 @@ def poisson_counts(levels: NDArray[np.uint8], electrons: int, rng: np.random.Gen
     Returns:
         Counts of the shape of `levels`.
     """
-    table = _quantiles(electrons)
+    table, flat = _quantiles(electrons), levels.ravel()
+    counts = np.empty(flat.size, np.uint16)
+    # Block by block, with the same chances: the whole of a large picture would take 30 bytes a value.
+    for start in range(0, flat.size, _BLOCK):
+        block = slice(start, start + _BLOCK)
+        counts[block] = _block_counts(flat[block], table, rng)
+    return counts.reshape(levels.shape)
+
+
+def _block_counts(levels: NDArray[np.uint8], table: _Quantiles, rng: np.random.Generator) -> NDArray[np.uint16]:
+    """Counts of `(n,)` levels."""
     chance = rng.integers(0, 2**32, size=levels.size, dtype=np.uint32)
     # The largest step is 2^32 - 1: every chance must lie below it, or the search would leave its row.
     np.minimum(chance, np.uint32(2**32 - 2), out=chance)
-    row = levels.ravel().astype(np.int64)
-    counts = table.guide.take((row << _GUIDE_BITS) + (chance >> (32 - _GUIDE_BITS)))
+    row = levels.astype(np.int64)
+    counts: NDArray[np.uint16] = table.guide.take((row << _GUIDE_BITS) + (chance >> (32 - _GUIDE_BITS)))
     row *= _SUPPORT
     # The guide is at most a few steps short, for ever fewer pixels.
     behind = np.flatnonzero(table.steps.take(row + counts) <= chance)
     while behind.size:
         counts[behind] += 1
         behind = behind[table.steps.take(row[behind] + counts[behind]) <= chance[behind]]
-    return counts.reshape(levels.shape)
+    return counts
 
 
 @lru_cache(maxsize=9)

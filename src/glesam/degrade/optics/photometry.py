@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _LEVELS = 65536
+_STRIP = 2**20
 # Rec. 709 luminance weights of linear RGB (ITU-R BT.709-6, item 3.2).
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)
 
@@ -20,7 +21,12 @@ def to_float(image: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 def to_uint8(values: NDArray[np.floating]) -> NDArray[np.uint8]:
     """Real numbers in 0..1 (others are clipped) to the nearest of 256 levels."""
-    levels: NDArray[np.uint8] = np.rint(np.clip(values, 0.0, 1.0) * 255.0).astype(np.uint8)
+    levels = np.empty(values.shape, np.uint8)
+    # Some rows at a time: three copies of a large picture in float would be the most memory of a whole degradation.
+    rows = max(1, _STRIP // max(1, values[:1].size))
+    for top in range(0, len(values), rows):
+        part = np.clip(values[top : top + rows], 0.0, 1.0) * 255.0
+        levels[top : top + rows] = np.rint(part, out=part)
     return levels
 
 
@@ -60,8 +66,15 @@ def veil(
         transmission: (H, W, 1) or (H, W, 3) share t of the scene's light that arrives.
         airlight: (3,) colour A of the scattered light.
     """
-    veiled: NDArray[np.floating] = airlight + (image - airlight) * transmission
-    return veiled
+    veiled: NDArray[np.floating] = image - airlight
+    veiled = np.multiply(veiled, transmission, out=_in_place(veiled, transmission))
+    return np.add(veiled, airlight, out=_in_place(veiled, airlight))
+
+
+def _in_place(values: NDArray[np.floating], other: NDArray[np.floating]) -> NDArray[np.floating] | None:
+    """Where the result of an operation on both may go: into the first, unless the other makes it larger or finer."""
+    fits = np.broadcast_shapes(values.shape, other.shape) == values.shape
+    return values if fits and np.result_type(values, other) == values.dtype else None
 
 
 @cache
