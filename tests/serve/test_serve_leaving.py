@@ -13,7 +13,8 @@ from fastapi import FastAPI
 from serve_helpers import encoded, text_of
 
 from glesam.common.stopping import check
-from glesam.predict.predictor import Predictor
+from glesam.predict import session
+from glesam.predict.decoding import decode
 
 MakeApp = Callable[..., FastAPI]
 IMAGE = text_of(encoded(1, 80, 60))
@@ -44,16 +45,15 @@ async def post(app: FastAPI, path: str, body: dict[str, Any], leave: asyncio.Eve
 def test_work_of_six_clients_that_left_does_not_hold_up_the_seventh(make_app: MakeApp, monkeypatch: Any) -> None:
     """Everything mode with a model so slow that each request would take a minute."""
     app, slow, begun = make_app(), [True], threading.Event()
-    decode = Predictor._decode
 
-    def slowly(self: Predictor, *arguments: Any) -> Any:
+    def slowly(*arguments: Any, **options: Any) -> Any:
         begun.set()
         for _ in range(600 if slow[0] else 0):
             check()
             time.sleep(0.1)
-        return decode(self, *arguments)
+        return decode(*arguments, **options)
 
-    monkeypatch.setattr(Predictor, "_decode", slowly)
+    monkeypatch.setattr(session, "decode", slowly)
 
     async def scenario() -> tuple[list[int], int, float]:
         leave = asyncio.Event()
@@ -75,15 +75,14 @@ def test_work_of_six_clients_that_left_does_not_hold_up_the_seventh(make_app: Ma
 def test_everything_stops_between_two_chunks_of_clicks(make_app: MakeApp, monkeypatch: Any) -> None:
     """No step of ours in it: the library's own loop is asked."""
     app, begun, calls = make_app(), threading.Event(), [0]
-    decode = Predictor._decode
 
-    def counted(self: Predictor, *arguments: Any) -> Any:
+    def counted(*arguments: Any, **options: Any) -> Any:
         calls[0] += 1
         begun.set()
         time.sleep(0.02)
-        return decode(self, *arguments)
+        return decode(*arguments, **options)
 
-    monkeypatch.setattr(Predictor, "_decode", counted)
+    monkeypatch.setattr(session, "decode", counted)
 
     async def scenario() -> None:
         leave = asyncio.Event()

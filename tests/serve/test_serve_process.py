@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
@@ -156,3 +157,20 @@ def _wait_for(client: httpx.Client, line: str) -> None:
             return
         time.sleep(0.005)
     pytest.fail(f"never saw {line}")
+
+
+def test_a_crowd_of_whom_some_send_garbage_and_some_leave_sees_no_failure(
+    server: tuple[subprocess.Popen[str], str],
+) -> None:
+    from crowd import crowd
+
+    _, address = server
+    client = httpx.Client(base_url=address, timeout=60)
+    key = client.post("/v1/embed", content=encoded(3, 600, 400)).json()["id"]
+    seen = asyncio.run(crowd(address, key, 64, time.monotonic() + 4, pause=0.05))
+    assert {status for status in seen.statuses if status >= 500} == set()
+    assert seen.statuses[200] > 64
+    assert seen.statuses[0] > 0
+    assert sum(count for status, count in seen.statuses.items() if 400 <= status < 500) > 0
+    _wait_for(client, 'glesam_queue_jobs{lane="long"} 0')
+    _wait_for(client, "glesam_body_bytes 0")
