@@ -114,7 +114,7 @@ class Guard:
             await send(message)
 
         gone = asyncio.create_task(_has_gone(receive))
-        work = asyncio.create_task(self._app(scope, _replay(body, gone), noted))  # type: ignore[arg-type]
+        work = asyncio.ensure_future(_run(self._app, scope, _replay(body, gone), noted))
         try:
             await asyncio.wait({gone, work}, return_when=asyncio.FIRST_COMPLETED)
             if gone.done() and gone.result() and not complete and not work.done():
@@ -195,4 +195,10 @@ def _replay(body: bytes, gone: asyncio.Task[bool]) -> Receive:
 
 async def _has_gone(receive: Receive) -> bool:
     """Wait until the client goes away, or says something that is not expected of it."""
-    return (await receive())["type"] == "http.disconnect"
+    message = await receive()
+    return bool(message["type"] == "http.disconnect")
+
+
+async def _run(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    """An application as a coroutine, whatever it is that it gives to wait for."""
+    await app(scope, receive, send)

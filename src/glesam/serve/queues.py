@@ -83,14 +83,16 @@ class Lane:
         loop = asyncio.get_running_loop()
         stop = threading.Event()
         self._count(1)
-        mine = _Job(stop, self._executor.submit(self._timed, job, stop), loop.create_future())
+        future = self._executor.submit(self._timed, job, stop)
+        mine = _Job(stop, future, loop.create_future())
         self._jobs.add(mine)
         mine.future.add_done_callback(lambda _: self._count(-1))
-        waiter = asyncio.wrap_future(mine.future)
+        waiter: asyncio.Future[T] = asyncio.wrap_future(future)
         waiter.add_done_callback(lambda done: done.cancelled() or done.exception())  # perhaps nobody else looks at it
         try:
             left = max(0.0, deadline - loop.time())
-            await asyncio.wait({waiter, mine.given_up}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            ends: set[asyncio.Future[Any]] = {waiter, mine.given_up}
+            await asyncio.wait(ends, timeout=left, return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
             mine.drop()
             raise

@@ -67,8 +67,9 @@ def veil(
         airlight: (3,) colour A of the scattered light.
     """
     veiled: NDArray[np.floating] = image - airlight
-    veiled = np.multiply(veiled, transmission, out=_in_place(veiled, transmission))
-    return np.add(veiled, airlight, out=_in_place(veiled, airlight))
+    for operation, other in ((np.multiply, transmission), (np.add, airlight)):
+        veiled = operation(veiled, other, out=_in_place(veiled, other))
+    return veiled
 
 
 def _in_place(values: NDArray[np.floating], other: NDArray[np.floating]) -> NDArray[np.floating] | None:
