@@ -24,6 +24,7 @@ from glesam.train.config import (
     RestorerConfig,
     StageConfig,
     SubjectConfig,
+    TextConfig,
     WordsConfig,
     read_config,
 )
@@ -188,6 +189,18 @@ def subject(options: SubjectConfig, run: Run) -> None:
 
     with _encoding() as show:
         _train(SubjectStage(options, open_sets(options), bundled_backbone(), show), run)
+
+
+@stage(TextConfig, without=("val",))
+def text(options: TextConfig, run: Run) -> None:
+    """Train an ESC-Net, which makes masks of a text model's maps, on sets with labels.json; use it as --text-model."""
+    from glesam.models.registry import load_model
+    from glesam.text.clip import load_text_model
+    from glesam.train.stages.text import TextStage
+
+    start = None if options.sam in ("none", "random") else load_model(options.sam)
+    with _encoding() as show:
+        _train(TextStage(options, load_text_model(options.text_model), start, show), run)
 
 
 @app.command()

@@ -119,10 +119,43 @@ class TextModel:
         vectors = [_vectors(self._model.get_text_features(**self._tokens(text))) for text in texts]
         return F.normalize(torch.cat(vectors).float(), dim=-1)
 
+    def widths(self, steps: int) -> tuple[int, tuple[int, ...]]:
+        """Channels d of `dense`'s features, and g of each of its guides."""
+        text, vision = self._model.config.text_config, self._model.config.vision_config
+        # SigLIP's image and text vectors share the width of the text encoder's projection.
+        joint = self._model.config.projection_dim if self._family == "clip" else text.projection_size
+        return int(joint), (int(vision.hidden_size),) * steps
+
+    @torch.inference_mode()
+    def dense(self, image: RGB, steps: int) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Dense features of an image, and those of earlier layers, which still know where edges are.
+
+        Args:
+            image: `(H, W, 3)` uint8 RGB.
+            steps: number of earlier layers, at even distances.
+
+        Returns:
+            `(1, d, h, w)` unit vectors, and `(1, g, h, w)` of each layer, the later ones first.
+
+        Raises:
+            ModelError: a CLIPSeg model, whose decoder takes the place of what reads these.
+        """
+        if self._family == "clipseg":
+            raise ModelError("expected a CLIP or SigLIP model to learn on, got CLIPSeg; it has a decoder of its own")
+        output = self._model.vision_model(pixel_values=self._pixels(image), output_hidden_states=True)
+        patches, _ = self._joint(output)
+        side, layers = patches.shape[1], len(output.hidden_states) - 1
+        first = 1 if self._family == "clip" else 0
+        chosen = [output.hidden_states[round(layers * i / (steps + 1))][:, first:] for i in range(steps, 0, -1)]
+        return patches[None], tuple(h.float().transpose(1, 2).unflatten(2, (side, side)) for h in chosen)
+
     def _patches(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Unit vectors `(d, h, w)` of the patches, and `(d,)` of the whole image."""
+        return self._joint(self._model.vision_model(pixel_values=pixels))
+
+    def _joint(self, output: Any) -> tuple[Tensor, Tensor]:
+        """What `_patches` gives, from the vision encoder's output."""
         model = self._model.vision_model
-        output = model(pixel_values=pixels)
         if self._family == "clip":
             hidden = model.post_layernorm(output.last_hidden_state[:, 1:])
             patches, whole = (

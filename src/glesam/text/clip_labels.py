@@ -12,7 +12,7 @@ from glesam.everything.labels import Ranking
 from glesam.images.pixels import RGB
 from glesam.masks.masks import Masks
 from glesam.text.base import WordSource, parse_words
-from glesam.text.clip import load_text_model
+from glesam.text.sources import load_word_source
 
 COMMON_WORDS = (
     "person; dog; cat; bird; horse; cow; sheep; car; bus; train; truck; motorcycle; bicycle; boat; aeroplane; chair; "
@@ -31,7 +31,7 @@ def load(argument: str) -> WordLabeler:
     folder, _, words = argument.partition(",")
     if not folder:
         raise ConfigError("expected clip:FOLDER, got no folder; name one with a CLIP, SigLIP or CLIPSeg model")
-    return WordLabeler(load_text_model(folder), words or COMMON_WORDS)
+    return WordLabeler(load_word_source(folder), words or COMMON_WORDS)
 
 
 class WordLabeler:

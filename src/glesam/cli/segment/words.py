@@ -96,6 +96,6 @@ def open_source(folder: Path | None) -> WordSource:
         from glesam.text.offline import bundled
 
         return bundled()
-    from glesam.text.clip import load_text_model
+    from glesam.text.sources import load_word_source
 
-    return load_text_model(folder)
+    return load_word_source(folder)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from glesam.train.config.base import BaseConfig, Phase, StageConfig
 from glesam.train.config.files import read_config, write_config
-from glesam.train.config.other import AutoencoderConfig, PriorConfig, SubjectConfig, WordsConfig
+from glesam.train.config.other import AutoencoderConfig, PriorConfig, SubjectConfig, TextConfig, WordsConfig
 from glesam.train.config.pairs import (
     RANDOM,
     DecoderConfig,
@@ -37,6 +37,7 @@ __all__ = [
     "RestorerConfig",
     "StageConfig",
     "SubjectConfig",
+    "TextConfig",
     "WordsConfig",
     "read_config",
     "write_config",

@@ -88,6 +88,37 @@ class SubjectConfig(StageConfig):
     val_images: int = 100
 
 
+class TextConfig(StageConfig):
+    """An ESC-Net on a text model.
+
+    Attributes:
+        text_model: folder of a CLIP or SigLIP model; it stays frozen.
+        sam: model whose two-way attention the SAM blocks start from: preset, folder or file; "random" starts them at
+            random, "none" leaves them out (the paper's ablation).
+        photos: images drawn from each data set by seed; features are kept in memory, some megabytes each.
+        classes: texts a step at most: those of its images, then others of the same set.
+        blocks: ESC blocks.
+        width: channels of a class's map.
+        window: side of the Swin blocks' windows, in cells.
+        sam_lr: learning rate of what came from SAM, relative to `lr`; the paper's.
+        batch_size: images a step, all of one set.
+        steps: optimiser steps.
+    """
+
+    text_model: str = ""
+    sam: str = "compact"
+    photos: int = Field(default=200, gt=0)
+    classes: int = Field(default=16, gt=0)
+    blocks: int = Field(default=4, gt=0)
+    width: int = Field(default=128, multiple_of=4, gt=0)
+    window: int = Field(default=12, ge=2)
+    sam_lr: float = Field(default=0.01, gt=0)
+    batch_size: int = Field(default=4, gt=0)
+    steps: int = Field(default=4000, gt=0)
+    lr: float = Field(default=2e-4, gt=0, allow_inf_nan=False)
+    workers: int = Field(default=0, ge=0)
+
+
 class WordsConfig(BaseModel):
     """How the heads are trained.
 

@@ -110,7 +110,7 @@ class NamedImages:
         self.data, self._config = FolderDataset(folder), config
         self._wanted = [set(by_set.get(folder.name, ())) for by_set in config.words.values()]
         named = any(wanted - {ANY} for wanted in self._wanted)
-        self._labels: dict[str, dict[str, str]] = _read_labels(folder / LABELS_FILE) if named else {}
+        self._labels: dict[str, dict[str, str]] = read_labels(folder / LABELS_FILE) if named else {}
         self._absent = config.known_absent(folder.name)
 
     def read(self, names: Sequence[str]) -> Iterator[Named]:
@@ -162,7 +162,12 @@ def overlaps(config: NamedSets) -> npt.NDArray[np.bool_]:
     return table
 
 
-def _read_labels(path: Path) -> dict[str, dict[str, str]]:
+def read_labels(path: Path) -> dict[str, dict[str, str]]:
+    """Names of the objects of a set's images, `{name: {id: label}}`.
+
+    Raises:
+        DataError: the file is missing or holds something else.
+    """
     try:
         content: Any = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
