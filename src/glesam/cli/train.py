@@ -14,6 +14,7 @@ import typer
 from glesam.cli.common import handle_errors, progress, warn
 from glesam.cli.flags import field_flags, parsed, with_flags
 from glesam.train.config import (
+    FINE_TUNING,
     AutoencoderConfig,
     BaseConfig,
     DecoderConfig,
@@ -89,9 +90,10 @@ def stage(
 
 @stage(BaseConfig)
 def base(options: BaseConfig, run: Run) -> None:
-    """Train the compact model on clean photos with masks.
+    """Train the compact model on clean images with masks; or tune one on your own, as --init compact --steps 300.
 
-    Several processes: `torchrun --nproc-per-node N -m glesam train base ...`.
+    With --init and without --config the options are those of docs/finetune.md. Several processes:
+    `torchrun --nproc-per-node N -m glesam train base ...`.
     """
     from glesam.train.stages.base import BaseStage
 
@@ -297,7 +299,8 @@ def _options(kind: type[Options], given: dict[str, Any], run: Run) -> Options:
     shares = {"data": dict(_share(item) for item in run.data)} if run.data else {}
     started = run.out / "config.json"
     stored = started if run.config is None and run.resume and started.is_file() else run.config
-    return read_config(kind, stored, {**parsed(kind, given), **shares})
+    tuning = kind is BaseConfig and stored is None and "init" in given
+    return read_config(kind, stored, {**(FINE_TUNING if tuning else {}), **parsed(kind, given), **shares})
 
 
 @contextmanager
@@ -349,7 +352,12 @@ def _train(made: Any, run: Run) -> None:
         def show(step: int, total: int, losses: dict[str, float]) -> None:
             text = "  ".join(f"{k} {losses[k]:.3f}" for k in ("loss", "iou") if k in losses)
             rate = f"  {bar.tasks[task].speed:.2f} steps/s" if bar.tasks[task].speed else ""
-            bar.update(task, completed=step, total=total, losses=text + rate)
+            bar.update(task, completed=step, total=total, losses=text + rate, description=f"train {made.name}")
 
-        measured = Trainer(made, run.out, run.resume, show).run()
+        trainer = Trainer(made, run.out, run.resume, show, lambda: bar.update(task, description="validating ..."))
+        try:
+            measured = trainer.run()
+        except KeyboardInterrupt:
+            warn(f"glesam: at step {trainer.step} of {trainer.total}; the same command with --resume goes on")
+            raise
     warn(f"model in {run.out / 'model'}: " + ", ".join(f"{k} {v:.4f}" for k, v in measured.items()))

@@ -14,6 +14,7 @@ skips/                 what becomes of the skips; without it they stay raw
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -106,8 +107,18 @@ def write_bundle(
     return folder
 
 
-def load_bundle(folder: str | Path, model: PromptableModel) -> Restoration:
+class BundleWarning(UserWarning):
+    """An enhancer is used with other weights than it was made for."""
+
+
+def load_bundle(folder: str | Path, model: PromptableModel, other_weights: bool = False) -> Restoration:
     """Load a bundle for a base model, folded for inference, on the model's device.
+
+    Args:
+        folder: the bundle.
+        model: its base model.
+        other_weights: let the model be one that was tuned from the base, with a `BundleWarning`: what the bundle has
+            tuned itself, encoder and decoder, then takes the place of what this model learned, on degraded images.
 
     Raises:
         ModelError: a file is missing, corrupt, or unknown, or the bundle was made for another base model.
@@ -116,7 +127,7 @@ def load_bundle(folder: str | Path, model: PromptableModel) -> Restoration:
     config = _read(folder)
     rules = _rules(config["rules"], folder)
     _check_content(config["parts"], rules, model)
-    _check_base(config["base"], model, folder)
+    _check_base(config["base"], model, folder, other_weights)
     _check_files(folder, config["files"])
     parts = set(config["parts"])
     gate = DegradationGate.from_pretrained(folder / "gate").to(model.device) if "gate" in parts else None
@@ -248,17 +259,26 @@ def _check_content(parts: Sequence[str], rules: Sequence[LevelRule], model: Prom
         raise ModelError(f"expected image sizes that are multiples of {step} up to {model.image_size}, got {wrong[0]}")
 
 
-def _check_base(base: dict[str, Any], model: PromptableModel, folder: Path) -> None:
+def _check_base(base: dict[str, Any], model: PromptableModel, folder: Path, other_weights: bool = False) -> None:
     """Compare the base model with the one that the bundle was made for."""
     found = {"family": model.family, "image_size": model.image_size}
     wanted = {key: base.get(key) for key in found}
     if wanted != found:
         raise ModelError(f"expected a base model of {wanted} for {folder}, got {found}; use the model it was made for")
     digest = state_digest(model)
-    if digest != base.get("sha256"):
+    if digest != base.get("sha256") and other_weights:
+        warnings.warn(
+            f"the enhancer {folder.name} was made for other weights of {model.family}: images that its gate calls "
+            "degraded are answered much as the base model answers them, without what this model learned; clear ones by "
+            "this model",
+            BundleWarning,
+            stacklevel=3,
+        )
+    elif digest != base.get("sha256"):
         raise ModelError(
             f"expected the base model with digest {str(base.get('sha256'))[:16]} for {folder}, got {digest[:16]}: "
-            "other weights of the same family; use the model it was made for, in float32"
+            "other weights of the same family; use the model it was made for, in float32, or name the enhancer by its "
+            "model, as in enhancer='compact', to use it on one that was tuned from it"
         )
 
 

@@ -69,9 +69,11 @@ def _bundle(
     """The enhancer of a folder, or the one that ships for the model."""
     from glesam.models.registry import bundled_enhancer
 
-    folder = bundled_enhancer(name) if enhancer is None else Path(enhancer)
+    named = enhancer is not None and not Path(enhancer).exists()
+    folder = bundled_enhancer(name if enhancer is None else enhancer)
+    folder = Path(enhancer) if enhancer is not None and folder is None else folder
     if folder is None:
         return None
     from glesam.enhance.bundle import load_bundle
 
-    return load_bundle(folder, model)
+    return load_bundle(folder, model, other_weights=named)

@@ -94,7 +94,8 @@ class Predictor(PromptPredictor):
             enhance: see the class.
             dtype: "float32" or "bfloat16", see the class. The weights are kept in float32 in both.
             enhancer: folder of an enhancer that was made for this model (`glesam train bundle`); without it `compact`
-                has the one that ships with the package, other models none.
+                has the one that ships with the package, other models none. "compact" is that one, for a model that was
+                tuned from `compact`; a warning says what it does not know.
             runtime: "onnx" or "openvino" runs an exported folder (`glesam export`) outside torch; without it such a
                 folder runs in the format that it was made for.
             restore: what restores images before the model sees them: a restorer, or its name, such as "median:5" (see

@@ -82,6 +82,7 @@ class Trainer:
         out: run folder. A folder with another configuration is refused.
         resume: go on from `last.pt`, to the same losses as an uninterrupted run.
         on_step: called with (step, total, losses) after each step.
+        on_validate: called before each validation.
 
     Raises:
         ConfigError: the folder holds a run and `resume` is not set, its configuration differs, or another process
@@ -94,10 +95,11 @@ class Trainer:
         out: str | Path,
         resume: bool = False,
         on_step: Callable[[int, int, dict[str, float]], None] | None = None,
+        on_validate: Callable[[], None] | None = None,
     ) -> None:
         from accelerate import Accelerator, DistributedDataParallelKwargs
 
-        self.stage, self.out, self.on_step = stage, Path(out), on_step
+        self.stage, self.out, self.on_step, self.on_validate = stage, Path(out), on_step, on_validate
         # Not every step uses every parameter: the mask prompt's layers see corrective clicks only.
         unused = DistributedDataParallelKwargs(find_unused_parameters=True)
         self.accelerator = Accelerator(cpu=not torch.cuda.is_available(), kwargs_handlers=[unused])
@@ -243,6 +245,8 @@ class Trainer:
         """Measure the moving average on the main process."""
         if not self.accelerator.is_main_process or not self.stage.config.val:
             return {}
+        if self.on_validate is not None:
+            self.on_validate()
         return self.stage.validate(self.ema)
 
     def save(self) -> None:

@@ -76,7 +76,10 @@ QualityMode = Annotated[
 ]
 EnhancerFolder = Annotated[
     Path | None,
-    typer.Option(help="Folder of an enhancer made for the model, see 'glesam train bundle'.", metavar="FOLDER"),
+    typer.Option(
+        help="Folder of an enhancer made for the model, see 'glesam train bundle'; compact for a tuned compact.",
+        metavar="FOLDER",
+    ),
 ]
 RestoreName = Annotated[
     str | None,

