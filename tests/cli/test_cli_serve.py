@@ -28,7 +28,7 @@ def test_options_reach_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     result = call(
         *("--host", "0.0.0.0", "--port", "7", "--model", "m", "--device", "cpu", "--enhance", "off", "--threads", "3"),
         *("--max-megabytes", "200", "--max-megapixels", "1.5", "--max-objects", "9", "--timeout", "5", "--queue", "6"),
-        *("--cache", "8"),
+        *("--cache", "8", "--enhancer", "e", "--head", "hq", "--head-mode", "sum", "--restore", "median"),
         GLESAM_TOKEN="secret",
     )
     assert result.exit_code == 0, result.output
@@ -36,6 +36,7 @@ def test_options_reach_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (settings.host, settings.port, settings.model, settings.device) == ("0.0.0.0", 7, "m", "cpu")
     assert (settings.enhance, settings.threads, settings.token) == ("off", 3, "secret")
     assert (settings.max_bytes, settings.max_pixels, settings.max_objects) == (200 * 2**20, 1_500_000, 9)
+    assert (settings.enhancer, settings.head, settings.head_mode, settings.restore) == ("e", "hq", "sum", "median")
     assert (settings.answer_seconds, settings.queue_length, settings.cache_entries) == (5, 6, 8)
     assert "http://x:1" in result.stderr
     assert "secret" not in result.output

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from fastapi.testclient import TestClient
 from PIL import Image
 from pycocotools import mask as coco_mask
@@ -17,7 +18,7 @@ from serve_helpers import encoded, text_of
 from glesam.common.seeds import degradation_seed
 from glesam.degrade import real, robustseg
 from glesam.degrade.lqseg import pipeline as lqseg
-from glesam.errors import ConfigError, GlesamError
+from glesam.errors import ConfigError, GlesamError, ModelError
 from glesam.images.reading import content_hash, read
 from glesam.predict.predictor import Predictor
 from glesam.prompts.prompts import Prompts
@@ -254,3 +255,40 @@ def test_a_restorer_that_goes_by_file_names_has_none_to_go_by(tmp_path: Path) ->
     (tmp_path / "a.png").write_bytes(encoded())
     with pytest.raises(ConfigError, match="requests have none"):
         create_app(ServerSettings(restore=f"folder:{tmp_path}"))
+
+
+def test_a_head_answers_over_http_as_in_the_predictor_and_the_model_says_so(
+    make_client: MakeClient, tiny: Predictor
+) -> None:
+    from glesam.heads.headed import HeadedModel
+    from glesam.heads.hq import HQHead
+
+    torch.manual_seed(3)
+    headed = Predictor(HeadedModel(tiny.model, HQHead(32, 24)), name="tiny")
+    client, data = make_client(predictor=headed), encoded()
+    assert client.get("/v1/models").json()["head"] == "hq"
+    for predictor in (headed, tiny):
+        predictor.set_image(data)
+    expected, without = (p.predict(points=[[20, 20]]).masks for p in (headed, tiny))
+    assert not np.array_equal(expected, without)
+    answers = [segment(client, id=embed(client, data)), segment(client, image=text_of(data))]
+    assert all(np.array_equal(masks_of(answer), expected) for answer in answers)
+
+
+def test_enhancer_and_head_of_the_settings_are_loaded(tiny: Predictor, tmp_path: Path) -> None:
+    from glesam.heads.headed import HeadedModel
+    from glesam.heads.hq import HQHead
+
+    tiny.model.save_pretrained(tmp_path / "model")
+    HQHead(32, 24).save_pretrained(tmp_path / "head", tiny.model)
+    parts = {"model": str(tmp_path / "model"), "head": str(tmp_path / "head")}
+    app = create_app(ServerSettings(**parts, head_mode="hq"))
+    model = app.state.service.predictor.model
+    app.state.service.close()
+    assert isinstance(model, HeadedModel)
+    assert isinstance(model.head, HQHead)
+    assert model.head.mode == "hq"
+    with pytest.raises(ConfigError, match="mode of sum, hq"):
+        create_app(ServerSettings(**parts, head_mode="both"))
+    with pytest.raises(ModelError, match="nowhere"):
+        create_app(ServerSettings(model=str(tmp_path / "model"), enhancer=str(tmp_path / "nowhere")))

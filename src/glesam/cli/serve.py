@@ -8,6 +8,7 @@ import typer
 
 from glesam.cli.common import Enhance, warn
 from glesam.cli.segment.choice import Quality, Refine
+from glesam.cli.segment.options import EnhancerFolder, HeadMode, HeadName
 from glesam.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -29,12 +30,15 @@ def serve(
     enhance: Annotated[
         Enhance, typer.Option(help="Enhance degraded photos, for requests that do not say.")
     ] = Enhance.auto,
+    enhancer: EnhancerFolder = None,
     restore: Annotated[
         str | None,
         typer.Option(
             help="Restore images before the model sees them, see 'glesam segment --help'.", metavar="NAME[:ARGUMENT]"
         ),
     ] = None,
+    head: HeadName = None,
+    head_mode: HeadMode = None,
     refine: Annotated[
         Refine, typer.Option(help="Refine masks (auto) or give the decoder's (off), for requests that do not say.")
     ] = Refine.auto,
@@ -83,6 +87,9 @@ def serve(
         device=device,
         enhance=enhance.value,
         restore=restore,
+        enhancer=None if enhancer is None else str(enhancer),
+        head=head,
+        head_mode=head_mode,
         refine=refine.value,
         quality=quality.value,
         threads=threads,

@@ -70,6 +70,11 @@ class HeadedModel(PromptableModel):
         return self.base.dtype
 
     @property
+    def head_kind(self) -> str:
+        """Kind of the head."""
+        return self.head.kind
+
+    @property
     def early_channels(self) -> int | None:
         """Those of the base model."""
         return self.base.early_channels

@@ -223,6 +223,11 @@ class PromptableModel(nn.Module, ABC):
         """Floating type of the weights."""
         return next(self.parameters()).dtype
 
+    @property
+    def head_kind(self) -> str | None:
+        """Kind of the mask head that answers in place of the model's own decoder, such as "hq"; None without one."""
+        return None
+
     def parts(self) -> Mapping[Part, nn.Module]:
         """The parts that may be tuned; none where the weights lie outside torch."""
         return {}

@@ -31,8 +31,8 @@ def create_app(settings: ServerSettings, predictor: Predictor | None = None) -> 
         predictor: use this one's model, enhancer and gate instead of loading `settings.model`.
 
     Raises:
-        ModelError: the model cannot be loaded, or has no enhancer and `enhance` is "on".
-        ConfigError: unknown `enhance`, `dtype` or `restore`.
+        ModelError: the model, its enhancer or its head cannot be loaded, or it has no enhancer and `enhance` is "on".
+        ConfigError: unknown `enhance`, `dtype`, `restore` or `head_mode`.
     """
     if settings.threads is not None:
         import torch
@@ -77,7 +77,10 @@ def _load(settings: ServerSettings) -> Predictor:
         settings.device,
         settings.enhance,
         settings.dtype,
+        settings.enhancer,
         restore=restorer,
         refine=settings.refine,
+        head=settings.head,
+        head_mode=settings.head_mode,
         quality=settings.quality,
     )

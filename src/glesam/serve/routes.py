@@ -72,6 +72,7 @@ async def models(request: Request) -> JSONResponse:
             "gate": predictor.gate is not None or getattr(predictor.enhancer, "gate", None) is not None,
             "enhance": settings.enhance,
             "restore": None if predictor.restorer is None else predictor.restorer.name,
+            "head": predictor.model.head_kind,
             "limits": settings.limits,
         }
     )

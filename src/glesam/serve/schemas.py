@@ -180,4 +180,5 @@ class ModelsAnswer(BaseModel):
     gate: bool
     enhance: Enhance
     restore: str | None
+    head: Annotated[str | None, Field(description="Kind of the mask head, such as hq; null for the model's own masks.")]
     limits: dict[str, float]

@@ -25,6 +25,9 @@ class ServerSettings:
         quality: "fast", "standard" or "high", for all requests.
         dtype: "float32" or "bfloat16", see `glesam.predict.predictor.Predictor`.
         restore: restorer that images go through first, such as "median", see `glesam.restore.registry`; None for none.
+        enhancer: folder of an enhancer made for the model; None takes the one that ships for it, if any.
+        head: another mask head for the model, see `glesam.heads.registry.find_head`; None for the model's own masks.
+        head_mode: "sum" or "hq" for heads of the kind "hq"; None for what the head was saved with.
         threads: CPU threads of torch; its own default when None.
         host, port: where to listen; port 0 takes a free one.
         token: bearer token that `/v1` and `/metrics` ask for, or None.
@@ -58,6 +61,9 @@ class ServerSettings:
     quality: str = "standard"
     dtype: str = "float32"
     restore: str | None = None
+    enhancer: str | None = None
+    head: str | None = None
+    head_mode: str | None = None
     threads: int | None = None
     host: str = "127.0.0.1"
     port: int = 8000

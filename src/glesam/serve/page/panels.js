@@ -53,7 +53,9 @@ function drawHeader() {
   $('empty').hidden = state.picture !== null;
   $('token').hidden = !state.locked;
   const size = state.picture ? `${state.picture.width} × ${state.picture.height}` : '';
-  $('model').textContent = [state.server?.default, size].filter(Boolean).join(' · ');
+  const { default: model, head, restore } = state.server ?? {};
+  const parts = [model, head && `head ${head}`, restore && `restored by ${restore}`, size];
+  $('model').textContent = parts.filter(Boolean).join(' · ');
 }
 
 function drawObjects() {
