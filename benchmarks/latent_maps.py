@@ -60,7 +60,7 @@ def feature_row(model: PromptableModel, restoration: Restoration, clean: RGB, de
         raise ConfigError(f"expected two photos of one size, got {clean.shape} and {degraded.shape}; degrade the same")
     (pixels, geometry), (low, _) = model.preprocess(clean), model.preprocess(degraded)
     raw = model.encode(low)
-    level = restoration.judge(raw.latent)[1]
+    level = restoration.judge(raw, low).level
     after = restoration.restore(model, raw, level, low)
     size = restoration.rule(level).image_size
     before = model.encode(shrink(pixels, size))

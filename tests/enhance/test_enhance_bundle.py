@@ -212,7 +212,7 @@ def test_level_chooses_strength_and_timestep(made, tmp_path):
         gate_at(root / gate, level)
         restoration = load_bundle(bundle(made, tmp_path / gate, rules, enhancer="unet", gate=gate), base)
         latent = torch.randn(1, 256, 4, 4, generator=torch.Generator().manual_seed(3))
-        told = restoration.judge(latent)[1]
+        told = restoration.judge(Embedding(latent, ())).level
         assert told == pytest.approx(level, abs=0.01)
         with torch.inference_mode():
             unet = load_enhancer(root / "unet")

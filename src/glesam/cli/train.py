@@ -19,6 +19,7 @@ from glesam.train.config import (
     BaseConfig,
     DecoderConfig,
     EnhancerConfig,
+    GainConfig,
     GateConfig,
     HeadConfig,
     PriorConfig,
@@ -41,6 +42,18 @@ Config = Annotated[Path | None, typer.Option(help="JSON file of options; flags l
 Cache = Annotated[Path, typer.Option(help="Folder for packed photos and latents; may be deleted at any time.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, exactly.")]
 CACHE = Path("cache/packs")
+NO_BATCHES = (
+    "image_size",
+    "batch_size",
+    "steps",
+    "scale",
+    "paste",
+    "prompts",
+    "slots",
+    "inference_size",
+    "cached_pairs",
+)
+"""Fields of pairs that say nothing where whole images are measured."""
 COMMON = ("val", "model", "cached_pairs", "seed", "lr", "steps", "workers")
 """Fields that the help of each stage lists first."""
 
@@ -170,6 +183,33 @@ def gate(options: GateConfig, run: Run) -> None:
     with _encoding() as show:
         made = GateStage(options, packs, validation, run.cache, show)
     _train(made, run)
+
+
+@stage(
+    GainConfig,
+    without=(
+        "image_size",
+        "batch_size",
+        "steps",
+        "scale",
+        "paste",
+        "prompts",
+        "slots",
+        "inference_size",
+        "cached_pairs",
+    ),
+)
+def gain(options: GainConfig, run: Run) -> None:
+    """Train the gate that judges by gain: where the bundle of --enhancer is worth it, for clicks and boxes apart.
+
+    IoU with and without it is measured on versions of the images; a run that was stopped goes on from what it measured.
+    """
+    from glesam.train.gains.run import train_gain_gate
+
+    packs, _ = _open_data(options, run)
+    with progress(options.versions, "measure the gain") as advance:
+        found = train_gain_gate(options, packs, run.out, lambda done, total: advance(1))
+    warn(f"gate in {run.out / 'model'}: " + ", ".join(f"{k} {v:.4f}" for k, v in found.items()))
 
 
 @stage(RestorerConfig, without=("model", "prompts", "slots", "inference_size", "cached_pairs"))

@@ -6,7 +6,7 @@ enhancer/              latent enhancer, of any kind that `load_enhancer` knows  
 decoder/               tuned mask decoder                                          the gate, or a rule with an
 encoder/               tuned image encoder, with which degraded photos are         image size
                        encoded anew
-gate/                  level of degradation
+gate/                  level of degradation; or that, and the gain by restoring
 skips/                 what becomes of the skips; without it they stay raw
 ```
 """
@@ -24,6 +24,8 @@ from torch import nn
 
 from glesam.common.files import sha256, write_text
 from glesam.enhance.folding import fold
+from glesam.enhance.gains import FAMILY as GAIN_FAMILY
+from glesam.enhance.gains import GainGate
 from glesam.enhance.gate import DegradationGate
 from glesam.enhance.gle import LatentEnhancer
 from glesam.enhance.lora import adapted_layers, merge_lora
@@ -130,7 +132,7 @@ def load_bundle(folder: str | Path, model: PromptableModel, other_weights: bool 
     _check_base(config["base"], model, folder, other_weights)
     _check_files(folder, config["files"])
     parts = set(config["parts"])
-    gate = DegradationGate.from_pretrained(folder / "gate").to(model.device) if "gate" in parts else None
+    gate = load_gate(folder / "gate").to(model.device) if "gate" in parts else None
     skips = SkipAdapter.from_pretrained(folder / "skips").to(model.device) if "skips" in parts else None
     enhancers = _enhancers(folder / "enhancer", rules, model) if "enhancer" in parts else {}
     return Restoration(
@@ -145,6 +147,16 @@ def load_bundle(folder: str | Path, model: PromptableModel, other_weights: bool 
     )
 
 
+def load_gate(folder: str | Path) -> DegradationGate | GainGate:
+    """Load a gate of either kind: by level, or by gain.
+
+    Raises:
+        ModelError: the folder holds no gate, or a broken one.
+    """
+    by_gain = read_config(folder).get("family") == GAIN_FAMILY
+    return GainGate.from_pretrained(folder) if by_gain else DegradationGate.from_pretrained(folder)
+
+
 def _save_parts(folder: Path, model: PromptableModel, parts: Parts, half: bool) -> None:
     """Load each part and save it again under its own name."""
     if parts.enhancer is not None:
@@ -154,7 +166,7 @@ def _save_parts(folder: Path, model: PromptableModel, parts: Parts, half: bool) 
     if parts.encoder is not None:
         _save_tuned(model, "encoder", parts.encoder, folder / "encoder", half)
     if parts.gate is not None:
-        DegradationGate.from_pretrained(parts.gate).save_pretrained(folder / "gate")
+        load_gate(parts.gate).save_pretrained(folder / "gate")
     if parts.skips is not None:
         SkipAdapter.from_pretrained(parts.skips).save_pretrained(folder / "skips")
 

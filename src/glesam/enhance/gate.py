@@ -7,6 +7,7 @@ A head of a few hundred thousand multiplications on the mean and deviation of ea
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -20,6 +21,39 @@ from glesam.weights.folders import load_module, save_module
 FAMILY = "degradation-gate"
 LEVELS = 3
 """Levels above clear."""
+LEVEL_WORTH = 0.05
+"""About what a level of degradation is worth in IoU."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a gate says of an image.
+
+    Attributes:
+        level: how degraded it is, 0 (clear) to 3; None where the gate tells no level.
+        points: whether clicks and mask prompts are answered on the restored embedding.
+        boxes: whether prompts with a box are.
+        gains: expected gain in IoU by restoring, for clicks and for boxes; None where the gate tells none.
+        surplus: by how much clicks and boxes are above what decides, in IoU or what comes near to it; None where the
+            gate tells no number. Whoever sees many images of one scene decides by its mean.
+    """
+
+    level: float | None = None
+    points: bool = True
+    boxes: bool = True
+    gains: tuple[float, float] | None = None
+    surplus: tuple[float, float] | None = None
+
+    @property
+    def enhanced(self) -> bool:
+        """Whether any kind of prompt needs the restored embedding."""
+        return self.points or self.boxes
+
+
+def judged_by_level(level: float, threshold: float) -> Verdict:
+    """The verdict on an image of a level, by a gate that restores from a threshold on."""
+    wanted, surplus = level >= threshold, LEVEL_WORTH * (level - threshold)
+    return Verdict(level, wanted, wanted, surplus=(surplus, surplus))
 
 
 class DegradationGate(nn.Module):

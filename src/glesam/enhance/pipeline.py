@@ -19,7 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from glesam.enhance.gate import DegradationGate
+from glesam.enhance.gains import JudgesGain
+from glesam.enhance.gate import DegradationGate, Verdict, judged_by_level
 from glesam.enhance.skips import SkipAdapter
 from glesam.errors import ModelError
 from glesam.models.base import Embedding, ImageGeometry, MaskOutput, PromptableModel, PromptTensors
@@ -80,7 +81,8 @@ class Restoration:
 
     Args:
         enhancer: latent `(1, C, h, w)` to latent of the same shape; None leaves latents as they are.
-        gate: latent to whether the photo is degraded; a `DegradationGate` also tells its level. None: all photos are.
+        gate: latent to whether the photo is degraded; a `DegradationGate` also tells its level, a `GainGate` decides
+            for clicks and boxes apart. None: all photos are.
         skips: changes the skips; None leaves them raw.
         decoder: model with a tuned mask decoder for restored embeddings; None uses the base model's.
         encoder: model with a tuned image encoder, which encodes degraded photos anew; None uses the base model's.
@@ -96,7 +98,7 @@ class Restoration:
     def __init__(
         self,
         enhancer: Enhance | None = None,
-        gate: Callable[[Tensor], bool] | None = None,
+        gate: Callable[[Tensor], bool] | JudgesGain | None = None,
         skips: SkipAdapter | None = None,
         decoder: PromptableModel | None = None,
         rules: Sequence[LevelRule] = (),
@@ -112,12 +114,12 @@ class Restoration:
         unknown = {r.timestep for r in self.rules if r.timestep is not None} - set(self.at_timestep)
         if unknown:
             raise ModelError(f"expected an enhancer for each timestep of the rules, got none for {sorted(unknown)}")
-        if self.needs_level and not isinstance(gate, LevelGate):
+        if self.needs_level and not isinstance(gate, (LevelGate, JudgesGain)):
             raise ModelError("expected a gate with rules by level or attenuated skips, got none; add a trained gate")
 
     @classmethod
     def of(
-        cls, enhancer: Enhance | Restoration | None, gate: Callable[[Tensor], bool] | None = None
+        cls, enhancer: Enhance | Restoration | None, gate: Callable[[Tensor], bool] | JudgesGain | None = None
     ) -> Restoration | None:
         """One object for all that restores; None for the base model alone."""
         return enhancer if enhancer is None or isinstance(enhancer, Restoration) else cls(enhancer, gate)
@@ -136,17 +138,33 @@ class Restoration:
 
     @property
     def needs_pixels(self) -> bool:
-        """Whether some photos are encoded anew."""
-        return self.encoder is not None or any(rule.image_size is not None for rule in self.rules)
+        """Whether some images are encoded anew, or the gate looks at pixels."""
+        return (
+            isinstance(self.gate, JudgesGain)
+            or self.encoder is not None
+            or any(rule.image_size is not None for rule in self.rules)
+        )
 
-    def judge(self, latent: Tensor) -> tuple[bool, float | None]:
-        """Ask the gate whether one photo is degraded, and how much; None where the gate tells no level."""
+    def judge(self, embedding: Embedding, pixels: Tensor | None = None) -> Verdict:
+        """Ask the gate about one image; without a gate every image is restored.
+
+        Args:
+            embedding: the base model's.
+            pixels: `(1, 3, h, w)` model input; needed where `needs_pixels`.
+
+        Raises:
+            ModelError: the gate needs pixels and there are none.
+        """
         if self.gate is None:
-            return True, None
+            return Verdict()
+        if isinstance(self.gate, JudgesGain):
+            if pixels is None:
+                raise ModelError("expected the image's pixels for the gate, got none; pass them")
+            return self.gate.verdict(embedding, pixels)
         if isinstance(self.gate, LevelGate):
-            level = float(self.gate.level(latent))
-            return level >= self.gate.threshold, level
-        return bool(self.gate(latent)), None
+            return judged_by_level(float(self.gate.level(embedding.latent)), self.gate.threshold)
+        wanted = bool(self.gate(embedding.latent))
+        return Verdict(None, wanted, wanted)
 
     def rule(self, level: float | None) -> LevelRule:
         """The rule for a level."""

@@ -116,9 +116,12 @@ def _compare_parts(result: Comparison, reference: Predictor, exported: Predictor
         return
     if torch_parts.enhancer is not None and parts.enhancer is not None:
         result.note("enhanced", parts.enhancer(own.latent), torch_parts.enhancer(own.latent))
-    levels = [p.judge(own.latent)[1] for p in (parts, torch_parts)]
+    verdicts = [p.judge(own, pixels) for p in (parts, torch_parts)]
+    levels, gains = [v.level for v in verdicts], [v.gains for v in verdicts]
     if None not in levels:
         result.note("level", *(torch.tensor(level) for level in levels))
+    if None not in gains:
+        result.note("gains", *(torch.tensor(gain) for gain in gains))
     restored = [p.restore(m.model, own, levels[1], pixels) for p, m in ((parts, exported), (torch_parts, reference))]
     for name, ours, theirs in zip(("latent", "skip4", "skip8"), *(_maps(r) for r in restored), strict=True):
         result.note(f"restored {name}", ours, theirs)

@@ -160,6 +160,7 @@ def _options(restoration: Restoration) -> dict[str, Any]:
     """What a restoration is beside its graphs."""
     return {
         "threshold": getattr(restoration.gate, "threshold", None),
+        "margins": getattr(restoration.gate, "margins", None),
         "skips": None if restoration.skips is None else restoration.skips.kind,
         "rules": [asdict(rule) for rule in restoration.rules],
         "weights": restoration.weights,

@@ -9,12 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from glesam.enhance.folding import fold
+from glesam.enhance.gains import GainGate
 from glesam.enhance.gate import DegradationGate
 from glesam.enhance.gle import LatentEnhancer
 from glesam.enhance.pipeline import Restoration
 from glesam.enhance.skips import SkipAdapter
 from glesam.errors import ModelError
-from glesam.export.modules import DecoderGraph, EncoderGraph, GateGraph, SkipsGraph
+from glesam.export.modules import DecoderGraph, EncoderGraph, GainGraph, GateGraph, SkipsGraph
 from glesam.models.base import CORNER_LABELS, PromptableModel
 from glesam.models.compact.fine import WIDTH
 from glesam.models.compact.model import STRIDE, CompactModel
@@ -130,11 +131,25 @@ def decoder_graph(model: CompactModel, early: bool | None = None) -> Graph:
 
 
 def _gate(gate: object, side: int) -> Graph:
-    """The graph of the gate: latent to level."""
+    """The graph of the gate: latent to level; of one that judges by gain, embedding and pixels to level and gains."""
+    if isinstance(gate, GainGate):
+        return _gain_gate(gate, side)
     if not isinstance(gate, DegradationGate):
-        raise ModelError(f"expected a DegradationGate to export, got {type(gate).__name__}; export without a gate")
+        raise ModelError(f"expected a gate of ours to export, got {type(gate).__name__}; export without a gate")
     example = (torch.randn(2, gate.channels, side, side, generator=torch.Generator().manual_seed(0)),)
     return Graph(GateGraph(gate).eval(), example, ("latent",), ("level",), _free(("latent",)) | {"level": {0: "batch"}})
+
+
+def _gain_gate(gate: GainGate, side: int) -> Graph:
+    """The graph of a gate that judges by gain."""
+    pixels = torch.randn(2, 3, STRIDE * side, STRIDE * side, generator=torch.Generator().manual_seed(1))
+    inputs: tuple[str, ...] = ("latent", "skip4", "skip8", "pixel_values")
+    example = (*_maps(2, gate.channels, side), pixels)
+    if gate.early:
+        early = torch.randn(2, gate.early, 8 * side, 8 * side, generator=torch.Generator().manual_seed(2))
+        inputs, example = (*inputs, "early"), (*example, early)
+    dynamic = _free(inputs) | {"level": {0: "batch"}, "gains": {0: "batch"}}
+    return Graph(GainGraph(gate).eval(), example, inputs, ("level", "gains"), dynamic)
 
 
 def _skips(adapter: SkipAdapter, side: int) -> Graph:

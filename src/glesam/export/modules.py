@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from glesam.enhance.gains import GainGate, gate_features
 from glesam.enhance.gate import DegradationGate
 from glesam.enhance.skips import SkipAdapter
 from glesam.models.base import CORNER_LABELS, FINE, PADDING_LABEL, Embedding
@@ -163,6 +164,22 @@ class GateGraph(nn.Module):
     def forward(self, latent: Tensor) -> Tensor:
         """Return 0 (clear) to 3 (as bad as LQ-3) for each latent."""
         return self.gate.odds(latent).sigmoid().sum(dim=1)
+
+
+class GainGraph(nn.Module):
+    """Embedding and pixels to levels of degradation and expected gains, of B images."""
+
+    def __init__(self, gate: GainGate) -> None:
+        super().__init__()
+        self.gate = gate
+
+    def forward(
+        self, latent: Tensor, skip4: Tensor, skip8: Tensor, pixel_values: Tensor, early: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return `(B,)` levels, 0 (clear) to 3, and `(B, 2)` gains in IoU for clicks and boxes."""
+        embedding = Embedding(latent, (skip4, skip8), {} if early is None else {FINE: early})
+        odds, gains = self.gate.answers(gate_features(embedding, pixel_values))
+        return odds.sigmoid().sum(dim=1), gains
 
 
 class SkipsGraph(nn.Module):

@@ -24,15 +24,18 @@ RESTORE_FLOATS = 2**26
 class MaskAssembly:
     """Collects N objects with C candidates each, in any order, at the image's size.
 
+    Attributes:
+        refiner: makes the masks of what is put in from now on; None cuts the logits at 0.
+
     Args:
         count: N.
         candidates: C.
         size: `(H, W)` of the image.
-        refiner: makes the masks; None cuts the logits at 0.
+        refiner: see above.
     """
 
     def __init__(self, count: int, candidates: int, size: tuple[int, int], refiner: Refiner | None = None) -> None:
-        self._refiner = refiner
+        self.refiner = refiner
         self.inside: npt.NDArray[np.bool_] = np.empty((count, candidates, *size), bool)
         self.scores: npt.NDArray[np.float32] = np.empty((count, candidates), np.float32)
         self.logits: npt.NDArray[np.float32] | None = None
@@ -80,8 +83,8 @@ class MaskAssembly:
         """Bring `(n, C, h, w)` logits to the image's size and cut them at 0, a few masks at a time."""
         (height, width), side = geometry.original_size, geometry.image_size
         step = max(1, RESTORE_FLOATS // (height * width + side * side))
-        if self._refiner is not None:
-            self._refiner = replace(self._refiner, cell=cell_of(geometry, logits.shape[-1]))
+        if self.refiner is not None:
+            self.refiner = replace(self.refiner, cell=cell_of(geometry, logits.shape[-1]))
         flat = logits.flatten(0, 1)
         rows, columns = np.divmod(np.arange(len(flat)), logits.shape[1])
         for start in range(0, len(flat), step):
@@ -96,10 +99,10 @@ class MaskAssembly:
 
     def _cut(self, enlarged: Tensor, objects: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
         """Masks of `(n, H, W)` logits."""
-        if self._refiner is None:
+        if self.refiner is None:
             return np.asarray((enlarged > 0).cpu().numpy(), bool)
         pairs = zip(enlarged.cpu().numpy(), objects.tolist(), strict=True)
-        return np.stack([self._refiner.cut(logits, index) for logits, index in pairs])
+        return np.stack([self.refiner.cut(logits, index) for logits, index in pairs])
 
     def masks(self, name: str | None, info: dict[str, Any]) -> Masks:
         """Give the result; of several candidates the best by score is the mask.

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from glesam import images
+from glesam.enhance.gains import JudgesGain
 from glesam.enhance.pipeline import Restoration
 from glesam.errors import ConfigError, PromptError
 from glesam.images.pixels import RGB
@@ -42,7 +43,7 @@ class PromptPredictor:
         model: PromptableModel,
         enhance: str = "auto",
         enhancer: Callable[[Tensor], Tensor] | Restoration | None = None,
-        gate: Callable[[Tensor], bool] | None = None,
+        gate: Callable[[Tensor], bool] | JudgesGain | None = None,
         cache_size: int = 3,
         *,
         dtype: str = "float32",

@@ -69,6 +69,15 @@ def decode(
 
 
 @torch.inference_mode()
+def decode_as_judged(
+    embedder: Embedder, encoded: Encoded, prompts: PromptTensors, multimask: bool, fine: bool = True
+) -> MaskOutput:
+    """As `decode`, on the embedding that prompts of this kind are to be answered on."""
+    embedding = embedder.embedding(encoded, prompts.boxes is not None)
+    return decode(embedder, encoded, embedding, prompts, multimask, fine)
+
+
+@torch.inference_mode()
 def decode_well(
     embedder: Embedder, encoded: Encoded, embedding: Embedding, prompts: PromptTensors, multimask: bool
 ) -> MaskOutput:
@@ -79,9 +88,7 @@ def decode_well(
     mirror = encoded.looks.get("mirror") or embedder.encode_part(encoded.image[:, ::-1])
     mirror.verdict = encoded.verdict
     encoded.looks["mirror"] = mirror
-    turned = decode(
-        embedder, mirror, embedder.embedding(mirror), mirrored_prompts(prompts, encoded.geometry), multimask
-    )
+    turned = decode_as_judged(embedder, mirror, mirrored_prompts(prompts, encoded.geometry), multimask)
     outputs = [output, mirrored_output(turned, encoded.geometry)]
     if embedding is encoded.raw and embedder.model.side_step:
         coarse = _coarse(embedder, encoded)
@@ -120,7 +127,7 @@ def decode_nearer(
             part = embedder.encode_part(encoded.image[window[1] : window[3], window[0] : window[2]])
             part.verdict = encoded.verdict
             tensors = moved_into(prompt, window).to_tensors(part.geometry, embedder.model.device)
-            answer = decode(embedder, part, embedder.embedding(part), tensors, multimask)
+            answer = decode_as_judged(embedder, part, tensors, multimask)
             found[index] = window, part.geometry.restore(answer.finest[0, 0][:, None])[:, 0]
     return found
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from glesam import images
 from glesam.common.stopping import check
+from glesam.enhance.gate import Verdict
 from glesam.enhance.pipeline import Restoration, shrink
 from glesam.errors import ModelError
 from glesam.images.pixels import RGB
@@ -44,6 +45,7 @@ class Embedder:
 
     Attributes:
         cache: the last images that were encoded.
+        steady: what becomes of the gate's verdict on each image, where images follow from one another; None leaves it.
 
     Raises:
         ConfigError: a `cache_size` below 1.
@@ -59,6 +61,7 @@ class Embedder:
     ) -> None:
         self.model, self.restoration, self.restorer = model, restoration, restorer
         self.cache = EncodedImages(cache_size)
+        self.steady: Callable[[Verdict], Verdict] | None = None
         self._autocast, self._enhance, self._quality = autocast, "auto", "standard"
         self._restored: tuple[RGB, RGB] | None = None
 
@@ -158,14 +161,19 @@ class Embedder:
         return self._restored[1]
 
     @torch.inference_mode()
-    def embedding(self, encoded: Encoded) -> Embedding:
+    def embedding(self, encoded: Encoded, boxes: bool | None = None) -> Embedding:
         """The raw or the enhanced embedding of an image, as `enhance` says now.
+
+        Args:
+            encoded: the image.
+            boxes: for prompts with a box, or for those without; None for any, enhanced where both kinds are.
 
         Raises:
             ModelError: the enhancer gives a latent of another shape.
         """
         restoration = self.restoration
-        if restoration is None or encoded.side is not None or not self._wants_enhancing(encoded, restoration):
+        kinds = (True, False) if boxes is None else (boxes,)
+        if restoration is None or not all(self.enhances(encoded, kind) for kind in kinds):
             return encoded.raw
         if encoded.enhanced is None:
             with self._precision():
@@ -173,13 +181,21 @@ class Embedder:
             encoded.enhanced = in_float32(restored) if self._autocast else restored
         return encoded.enhanced
 
-    def _wants_enhancing(self, encoded: Encoded, restoration: Restoration) -> bool:
-        """Whether the image is to be enhanced; asks the gate once for each image, and only where it matters."""
-        if self._enhance == "off":
+    @torch.inference_mode()
+    def enhances(self, encoded: Encoded, boxes: bool) -> bool:
+        """Whether prompts with a box, or without one, are answered on the enhanced embedding of an image.
+
+        The gate is asked once for each image, and only where it matters.
+        """
+        restoration = self.restoration
+        if restoration is None or encoded.side is not None or self._enhance == "off":
             return False
         if encoded.verdict is None and (self._enhance == "auto" or restoration.needs_level):
-            encoded.verdict = restoration.judge(encoded.raw.latent)
-        return self._enhance == "on" or encoded.verdict is None or encoded.verdict[0]
+            verdict = restoration.judge(encoded.raw, encoded.pixels)
+            encoded.verdict = verdict if self.steady is None else self.steady(verdict)
+        if self._enhance == "on" or encoded.verdict is None:
+            return True
+        return encoded.verdict.boxes if boxes else encoded.verdict.points
 
     def _encode_batch(self, fresh: dict[str, tuple[Tensor, ImageGeometry]]) -> dict[str, Encoded]:
         """Run the encoder on inputs of one shape, and give each image its own part of the answer."""

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from glesam.enhance.gate import Verdict
 from glesam.errors import PromptError
 from glesam.images.pixels import RGB
 from glesam.masks.obey import Grey
@@ -29,7 +30,7 @@ class Encoded:
         geometry: how it lies in the model's square.
         raw: the encoder's embedding, batch of one.
         enhanced: the restored embedding, once it was asked for.
-        verdict: what the gate said (degraded or not, and the level), once it was asked.
+        verdict: what the gate said, once it was asked.
         pixels: the model's input, `(1, 3, h, w)`, where a second encoding may come; without padding if that may go.
         guide: `(H, W)` uint8 grey values that masks are refined by, of the image or shrunk.
         image: `(H, W, 3)` uint8, kept where `quality="high"` may look at it again.
@@ -40,7 +41,7 @@ class Encoded:
     geometry: ImageGeometry
     raw: Embedding
     enhanced: Embedding | None = None
-    verdict: tuple[bool, float | None] | None = None
+    verdict: Verdict | None = None
     pixels: Tensor | None = None
     guide: Grey | None = None
     image: RGB | None = None
@@ -50,7 +51,7 @@ class Encoded:
     @property
     def level(self) -> float | None:
         """How degraded the gate called the image, 0 to 3; None where it was not asked or tells no level."""
-        return None if self.verdict is None else self.verdict[1]
+        return None if self.verdict is None else self.verdict.level
 
     def small_boxes(self, prompts: PromptTensors, share: float) -> Tensor:
         """`(N,)` bool: whether an object's box covers less than a share of the image; False without a box."""

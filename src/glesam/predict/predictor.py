@@ -53,7 +53,8 @@ class Predictor(PromptPredictor):
             the base model, without a gate every image is enhanced; rules may keep small boxes with the base model).
         enhancer: latent `(1, 256, h, w)` to latent of the same shape; or a whole `Restoration` with its own gate, tuned
             decoder and rules by level.
-        gate: latent `(1, 256, h, w)` to whether the image is degraded.
+        gate: latent `(1, 256, h, w)` to whether the image is degraded; or a `GainGate`, which judges clicks and boxes
+            apart.
         cache_size: number of images whose embeddings are kept, at least 1.
         dtype: "bfloat16" encodes and enhances under autocast. Prompts and decoder, which cost little, keep the weights'
             type: bfloat16 has 8 significant bits, which would move points by pixels.

@@ -15,7 +15,7 @@ from glesam.masks.masks import Masks
 from glesam.masks.refine import Refiner, check_mode, make_guide
 from glesam.masks.runs import Box
 from glesam.predict.answers import MaskAssembly
-from glesam.predict.decoding import decode, decode_nearer, decode_well
+from glesam.predict.decoding import decode_as_judged, decode_nearer, decode_well
 from glesam.predict.embedder import Embedder
 from glesam.predict.embeddings import Encoded, file_name
 from glesam.predict.finish import refiner_for
@@ -153,10 +153,11 @@ class Session:
             part = self.pixels[y0:y1, x0:x1]
             encoded = self.embedder.encode_part(part)
             encoded.guide = make_guide(part)
-        embedding = self.embedder.embedding(encoded)
+        enhanced = any(self.embedder.enhances(encoded, boxes) for boxes in (False, True))
+        self.embedder.embedding(encoded)
         guide = encoded.guide if self._refine != "off" else None
-        decode_here = partial(decode, self.embedder, encoded, embedding, fine=fine)
-        return View(encoded.geometry, embedding is not encoded.raw, decode_here, guide)
+        decode_here = partial(decode_as_judged, self.embedder, encoded, fine=fine)
+        return View(encoded.geometry, enhanced, decode_here, guide)
 
     @torch.inference_mode()
     def answer(
@@ -183,11 +184,12 @@ class Session:
         """
         geometry, step, embedder = encoded.geometry, self.embedder.chunk, self.embedder
         prompts = prompts.check(geometry.original_size, cut=self.model.cuts_boxes)
-        embedding = embedder.embedding(encoded)
-        enhanced = embedding is not encoded.raw
-        refiner = self._refiner(encoded, prompts, enhanced, obey, refine or self._refine)
-        found = MaskAssembly(len(prompts), 3 if multimask else 1, geometry.original_size, refiner)
+        found = MaskAssembly(len(prompts), 3 if multimask else 1, geometry.original_size)
+        used = {bool(boxes): embedder.enhances(encoded, bool(boxes)) for boxes in set(prompts.has_box.tolist())}
         for indices, group in prompts.groups():
+            boxes = bool(group.has_box[0])
+            embedding = embedder.embedding(encoded, boxes)
+            found.refiner = self._refiner(encoded, prompts, used[boxes], obey, refine or self._refine)
             tensors = group.to_tensors(geometry, self.model.device)
             for start in range(0, len(indices), step):
                 chunk = slice(start, start + step)
@@ -195,7 +197,18 @@ class Session:
                 output = decode_well(embedder, encoded, embedding, part, multimask)
                 near = decode_nearer(embedder, encoded, prompts, indices[chunk], output, multimask)
                 found.put(indices[chunk], output, geometry, near)
-        return found.masks(name, self.info(enhanced))
+        return found.masks(name, self.info(any(used.values())) | self._judged(encoded))
+
+    def _judged(self, encoded: Encoded) -> dict[str, Any]:
+        """What a gate that judges by gain said of an image, where it decides."""
+        verdict = encoded.verdict
+        if self.embedder.enhance != "auto" or verdict is None or verdict.gains is None:
+            return {}
+        points, boxes = (round(gain, 4) for gain in verdict.gains)
+        return {
+            "enhanced_for": {"points": verdict.points, "boxes": verdict.boxes},
+            "expected_gain": {"points": points, "boxes": boxes},
+        }
 
     @staticmethod
     def _refiner(encoded: Encoded, prompts: Prompts, enhanced: bool, obey: bool, mode: str) -> Refiner | None:

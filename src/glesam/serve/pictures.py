@@ -99,7 +99,7 @@ class KeyedPredictor(Predictor):
     def degraded(self) -> bool | None:
         """What the gate said of the current picture; None where it was not asked."""
         verdict = self.session.encoded.verdict
-        return None if verdict is None else verdict[0]
+        return None if verdict is None else verdict.enhanced
 
     def has(self, key: str) -> bool:
         """Whether a picture is in the cache; may be asked from any thread."""

@@ -24,6 +24,7 @@ from glesam.predict.predictor import Predictor
 from glesam.prompts.prompts import Prompts
 from glesam.video import appearance
 from glesam.video.appearance import Bool, Float
+from glesam.video.steady import SteadyVerdict
 from glesam.video.tracker import Tracker
 
 
@@ -83,7 +84,8 @@ class MaskPropagation(Tracker):
     """Carries objects by the previous mask, with any model of the family; see the module for how.
 
     Args:
-        predictor: encodes each frame once; its enhancing mode holds for every frame.
+        predictor: encodes each frame once; its enhancing mode holds for every frame. With "auto" the gate's verdict
+            is smoothed over the frames.
         multimask: on the first frame, predict three candidates and keep the best.
         settings: what to believe.
     """
@@ -94,9 +96,13 @@ class MaskPropagation(Tracker):
         self.predictor, self.settings = predictor, settings or Settings()
         self._multimask = multimask
         self._targets: list[Target] = []
+        self._steady = SteadyVerdict()
+        if isinstance(predictor, Predictor):  # what stands for one, such as an oracle, has no gate
+            predictor.session.embedder.steady = self._steady
 
     def start(self, frame: RGB, prompts: Prompts) -> Masks:
         """See `Tracker.start`."""
+        self._steady.forget()
         self.predictor.set_image(frame)
         masks = self.predictor.predict(prompts, multimask=self._multimask)
         small = appearance.shrink(frame, appearance.search_scale(masks.size))
@@ -127,11 +133,14 @@ class MaskPropagation(Tracker):
 
     def state(self) -> dict[str, Any]:
         """See `Tracker.state`."""
-        return {"targets": [_plain(target) for target in self._targets]}
+        return {"targets": [_plain(target) for target in self._targets], "steady": self._steady.state()}
 
     def restore(self, state: dict[str, Any]) -> None:
         """See `Tracker.restore`."""
         self._targets = [_target(values) for values in state["targets"]]
+        self._steady.forget()
+        if "steady" in state:  # checkpoints of earlier versions hold none
+            self._steady.restore(state["steady"])
 
     def _follow(self, target: Target, small: RGB, scale: float) -> _Guess:
         """Where an object that was seen in the last frame is now."""

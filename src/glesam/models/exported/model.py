@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,6 +14,8 @@ import torch
 from torch import Tensor
 
 from glesam.common.files import sha256
+from glesam.enhance.gains import check_margins, decided, wide_enough
+from glesam.enhance.gate import Verdict
 from glesam.enhance.pipeline import LevelRule, Restoration
 from glesam.errors import ConfigError, ModelError
 from glesam.models.base import (
@@ -224,6 +227,25 @@ class RuntimeGate:
         return float(self.session(latent=latent)[0])
 
 
+class RuntimeGainGate:
+    """Embedding and pixels to a verdict, outside torch; see `GainGate`.
+
+    Attributes:
+        margins: gain for clicks and for boxes above which an image is restored.
+    """
+
+    def __init__(self, session: Session, margins: Sequence[float]) -> None:
+        self.session, self.margins = session, check_margins(margins)
+
+    def verdict(self, embedding: Embedding, pixels: Tensor) -> Verdict:
+        """Judge one image."""
+        skip4, skip8 = embedding.skips
+        early = {"early": embedding.extras[FINE]} if FINE in embedding.extras else {}
+        seen = wide_enough(pixels.float())
+        level, gains = self.session(latent=embedding.latent, skip4=skip4, skip8=skip8, pixel_values=seen, **early)
+        return decided(float(level[0]), gains[0].tolist(), self.margins)
+
+
 class RuntimeSkips:
     """Embedding and levels to the embedding with adapted skips, outside torch.
 
@@ -252,7 +274,7 @@ def _restoration(files: ExportedFolder) -> Restoration | None:
     skips: Any = RuntimeSkips(files.session("skips"), options["skips"]) if "skips" in files else None
     return Restoration(
         RuntimeEnhancer(files.session("enhancer")) if "enhancer" in files else None,
-        RuntimeGate(files.session("gate"), options["threshold"]) if "gate" in files else None,
+        _gate(files, options) if "gate" in files else None,
         skips,
         RuntimeModel(files, "tuned") if "tuned" in files else None,
         [LevelRule(**rule) for rule in options["rules"]],
@@ -260,6 +282,12 @@ def _restoration(files: ExportedFolder) -> Restoration | None:
         options["weights"],
         RuntimeModel(files, "decoder", "tuned-encoder") if "tuned-encoder" in files else None,
     )
+
+
+def _gate(files: ExportedFolder, options: dict[str, Any]) -> RuntimeGate | RuntimeGainGate:
+    """The exported gate of either kind; folders from before there were two hold no margins."""
+    session, margins = files.session("gate"), options.get("margins")
+    return RuntimeGate(session, options["threshold"]) if margins is None else RuntimeGainGate(session, margins)
 
 
 def _points(prompts: PromptTensors) -> tuple[Tensor, Tensor]:

@@ -181,6 +181,51 @@ class GateConfig(PairConfig):
     ema: float = 0.99
 
 
+class GainConfig(PairConfig):
+    """The gate by gain; of `PairConfig` it uses model, data, levels, leave_out, mixing, recipe and native.
+
+    Attributes:
+        enhancer: folder of the bundle, with or without a gate, whose gain is measured.
+        versions: how many versions of images are measured.
+        objects: objects measured in each, at most.
+        least_share: share of the image below which an object is left out.
+        mosaic: chance that a version is made of two or four images: more pixels and smaller objects than one has.
+        hidden: width of the gate's hidden layer.
+        folds: parts of the versions; each is judged by a gate that was fitted on the others.
+        clear_loss: the most that clear images may lose on average, in IoU.
+        fit_steps: the most steps of a fit; how many are taken is decided on the parts.
+    """
+
+    takes_moved: ClassVar[bool] = True  # masks move along, and nothing is compared pixel by pixel
+
+    enhancer: str = ""
+    versions: int = Field(default=1500, ge=20)
+    objects: int = Field(default=3, ge=1)
+    least_share: float = Field(default=0.003, ge=0, lt=1)
+    mosaic: float = Field(default=0.25, ge=0, le=1)
+    hidden: int = Field(default=32, gt=0)
+    folds: int = Field(default=5, ge=2)
+    clear_loss: float = Field(default=0.002, ge=0)
+    fit_steps: int = Field(default=400, ge=20)
+    levels: dict[str, float] = Field(
+        default_factory=lambda: {
+            "clear": 0.28,
+            "lq1": 0.08,
+            "lq2": 0.08,
+            "lq3": 0.1,
+            "real:all:1": 0.06,
+            "real:all:2": 0.08,
+            "real:all:3": 0.1,
+            "real:all:4": 0.12,
+            "real:all:5": 0.1,
+        }
+    )
+    mixing: float = Field(default=0.25, ge=0, le=1)
+    native: tuple[float, float] = (0.5, 1.0)
+    lr: float = Field(default=3e-3, gt=0, allow_inf_nan=False)
+    weight_decay: float = 0.3
+
+
 class HeadConfig(PairConfig):
     """What the training of heads needs; defaults are those of the papers for the kind.
 
