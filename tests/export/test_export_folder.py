@@ -21,6 +21,7 @@ from glesam.errors import ConfigError, ModelError
 from glesam.export import check, folder
 from glesam.models.exported import sessions
 from glesam.models.exported.model import runtime_of
+from glesam.models.registry import load_model
 from glesam.predict.predictor import Predictor
 
 pytest.importorskip("onnx")
@@ -102,6 +103,17 @@ def test_the_format_is_found_without_naming_the_runtime_and_openvino_reads_onnx(
     else:
         with pytest.raises(ModelError, match="format onnx"):
             Predictor.from_pretrained(path, runtime="onnx")
+
+
+def test_an_exported_folder_is_a_family_like_the_others(exported):
+    _, path, _ = exported
+    model = load_model(path)
+    predictor = Predictor.from_pretrained(path)
+    assert isinstance(model, type(predictor.model))
+    pixels, _ = model.preprocess(skimage.data.cat())
+    assert torch.equal(model.encode(pixels).latent, predictor.model.encode(pixels).latent)
+    with pytest.raises(ConfigError, match="float32"):
+        load_model(path, dtype="bfloat16")
 
 
 def test_results_name_the_exported_weights(exported, small_models):

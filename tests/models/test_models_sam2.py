@@ -112,6 +112,9 @@ def test_masks_equal_sam2_model(model: Sam2Promptable, kind: str, multimask: boo
     assert output.low_res_logits.shape == (2, 3, 3 if multimask else 1, 16, 16)
     assert torch.equal(output.low_res_logits, expected.pred_masks)
     assert torch.equal(output.iou, expected.iou_scores)
+    assert output.object_score is not None
+    assert torch.equal(output.object_score, expected.object_score_logits[..., 0])
+    assert output.object_score.std() > 0
 
 
 @torch.no_grad()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -13,7 +14,15 @@ from glesam import Predictor, Prompts
 from glesam.errors import ConfigError
 from glesam.images.reading import read
 from glesam.models.base import ImageGeometry, MaskOutput, PromptTensors
-from glesam.predict.quality import mean_output, mirrored_logits, mirrored_prompts, moved_into, zoom_window
+from glesam.predict.embeddings import woven
+from glesam.predict.quality import (
+    mean_output,
+    mirrored_logits,
+    mirrored_output,
+    mirrored_prompts,
+    moved_into,
+    zoom_window,
+)
 
 PHOTO = Path(__file__).parents[2] / "examples" / "photos" / "coffee.jpg"
 CLICK = {"points": [[150, 80]], "labels": [1]}
@@ -66,6 +75,21 @@ def test_the_mean_takes_fine_logits_where_all_have_them() -> None:
     assert both.fine.shape[-1] == 8
     assert {float(t.mean()) for t in (both.low_res_logits, both.iou, both.fine)} == {1.5}
     assert mean_output([output(1, 8), output(2, None)]).fine is None
+
+
+def test_object_scores_stay_with_their_objects() -> None:
+    def scored(*scores: float) -> MaskOutput:
+        logits, iou = torch.zeros(1, len(scores), 1, 4, 4), torch.zeros(1, len(scores), 1)
+        return MaskOutput(logits, iou, object_score=torch.tensor([scores], dtype=torch.float32))
+
+    def told(output: MaskOutput) -> list[list[float]] | None:
+        return None if output.object_score is None else output.object_score.tolist()
+
+    assert told(mean_output([scored(1, 2), scored(3, 6)])) == [[2, 4]]
+    is_first = torch.tensor([False, True, False])
+    assert told(woven(scored(5), scored(7, 9), is_first)) == [[7, 5, 9]]
+    assert told(woven(scored(5), replace(scored(7, 9), object_score=None), is_first)) is None
+    assert told(mirrored_output(scored(5), ImageGeometry((64, 64), (64, 64), 64))) == [[5]]
 
 
 def test_small_objects_get_a_crop_of_twice_their_size() -> None:

@@ -153,3 +153,16 @@ def test_the_peak_can_be_held():
     assert learning_rate(85, 110, 10, hold=0.5) == pytest.approx(0.01 + 0.99 / 2)
     assert learning_rate(110, 110, 10, hold=0.5) == pytest.approx(0.01)
     assert learning_rate(109, 110, 10, hold=1.0) == pytest.approx(1.0)
+
+
+def test_tensorboard_has_what_the_log_has_and_a_resumed_run_takes_its_place(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    Trainer(_Stage(99), tmp_path).run()
+    torch.save(torch.load(tmp_path / "last.pt", weights_only=True) | {"step": 4}, tmp_path / "last.pt")
+    Trainer(_Stage(99), tmp_path, resume=True).run()
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    for key in ("loss", "lr"):
+        found = [(event.step, event.value) for event in events.Scalars(key)]
+        assert found == [(line["step"], pytest.approx(line[key], abs=1e-6)) for line in lines]

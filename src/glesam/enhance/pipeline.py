@@ -8,8 +8,8 @@ from __future__ import annotations
 import copy
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Protocol, runtime_checkable
 
@@ -131,6 +131,11 @@ class Restoration:
         other.encoder = None if self.encoder is None else wrap(self.encoder)
         return other
 
+    def modules(self) -> Iterator[nn.Module]:
+        """The parts that are torch modules, with those that work at other timesteps."""
+        parts = (self.enhancer, self.gate, self.skips, self.decoder, self.encoder, *self.at_timestep.values())
+        return (part for part in parts if isinstance(part, nn.Module))
+
     @property
     def needs_level(self) -> bool:
         """Whether the level decides more than if the photo is restored at all."""
@@ -235,11 +240,8 @@ class Restoration:
         if side == usual:
             return decoder.decode(embedding, prompts, multimask)
         output = decoder.decode(embedding, _scaled(prompts, side / usual, side), multimask)
-        return MaskOutput(
-            _resized_answer(output.low_res_logits, usual),
-            output.iou,
-            None if output.fine is None else _resized_answer(output.fine, 2 * usual),
-        )
+        fine = None if output.fine is None else _resized_answer(output.fine, 2 * usual)
+        return replace(output, low_res_logits=_resized_answer(output.low_res_logits, usual), fine=fine)
 
 
 class EnhancedModel(PromptableModel):

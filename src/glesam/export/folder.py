@@ -23,7 +23,7 @@ from glesam.export.check import Comparison, compare
 from glesam.export.graphs import Graph, enhancer_graph, graphs
 from glesam.export.onnx import OPSET, write_onnx
 from glesam.export.openvino import write_openvino
-from glesam.models.exported.model import FAMILY, SUFFIXES, load_exported, runtime_of
+from glesam.models.exported.model import FAMILY, SUFFIXES, RuntimeModel, runtime_of
 from glesam.models.exported.sessions import RUNTIMES, need, open_session
 from glesam.predict.predictor import Predictor
 from glesam.weights.folders import CONFIG_FILE, state_digest
@@ -61,8 +61,8 @@ def export(
     pictures = list(photos) or drawn_pictures()
     with _fresh_folder(target) as temporary:
         _write(predictor, temporary, format)
-        model, restoration = load_exported(temporary, format)
-        comparison = compare(predictor, Predictor(model, "auto", restoration), pictures)
+        model = RuntimeModel.from_pretrained(temporary, format)
+        comparison = compare(predictor, Predictor(model, "auto", model.restoration()), pictures)
         comparison.require()
     return comparison
 

@@ -18,7 +18,8 @@ from glesam.enhance.skips import SkipAdapter
 from glesam.models.base import CORNER_LABELS, FINE, PADDING_LABEL, Embedding
 from glesam.models.compact.efficientnet import SameConv2d
 from glesam.models.compact.fine import WIDTH, FineHead
-from glesam.models.compact.model import STRIDE, CompactModel, _keep_inside
+from glesam.models.compact.inside import keep_inside
+from glesam.models.compact.model import STRIDE, CompactModel
 from glesam.models.compact.prompt_maps import _REACH
 
 _NO_BOX = (-1e6, -1e6, 1e6, 1e6)
@@ -103,11 +104,11 @@ class DecoderGraph(nn.Module):
         weights = torch.stack([mlp(tokens[:, 1 + i]) for i, mlp in enumerate(decoder.output_hypernetworks_mlps)], dim=1)
         logits = (weights @ up.flatten(2)).reshape(-1, len(decoder.output_hypernetworks_mlps), 4 * height, 4 * width)
         boxes, iou = _boxes(point_coords, point_labels)[:, None], decoder.iou_prediction_head(tokens[:, 0])
-        inside = _keep_inside(logits[:, None], boxes, STRIDE // 4)[:, 0]
+        inside = keep_inside(logits[:, None], boxes, STRIDE // 4)[:, 0]
         if self.fine is None or early is None:
             return inside, iou
         finer = logits_at_stride2(self.fine, tokens[:, 1], up, early, logits)
-        return inside, iou, _keep_inside(finer[:, None], boxes, STRIDE // 8)[:, 0]
+        return inside, iou, keep_inside(finer[:, None], boxes, STRIDE // 8)[:, 0]
 
     def _sparse(self, coords: Tensor, labels: Tensor) -> Tensor:
         """Prompt tokens `(M, T, 256)`, filled up to the number that training used."""

@@ -12,8 +12,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers.models.sam2.modeling_sam2 import Sam2MaskDecoder
 
-from glesam.models.base import DecoderInputs
+from glesam.models.base import DecoderInputs, per_prompt
 
 
 @dataclass(frozen=True)
@@ -80,32 +81,33 @@ def upscale(decoder: Any, image: Tensor, skips: tuple[Tensor, ...] = ()) -> Tens
     """
     up = decoder.upscale_conv1(image)
     if skips:
-        up = up + _per_prompt(skips[1], len(up))
+        up = up + per_prompt(skips[1], len(up) // len(skips[1]))
     up = decoder.upscale_conv2(decoder.activation(decoder.upscale_layer_norm(up)))
     if skips:
-        up = up + _per_prompt(skips[0], len(up))
+        up = up + per_prompt(skips[0], len(up) // len(skips[0]))
     pixels: Tensor = decoder.activation(up)
     return pixels
 
 
-def own_tokens(decoder: Any) -> Tensor:
+def own_tokens(decoder: Any, inputs: DecoderInputs) -> Tensor:
     """The decoder's output tokens in their order, `(O, C)`: SAM 2's object score, then IoU, then the masks."""
-    first = [decoder.obj_score_token.weight] if hasattr(decoder, "obj_score_token") else []
+    first = [decoder.obj_score_token.weight] if inputs.object_token else []
     return torch.cat([*first, decoder.iou_token.weight, decoder.mask_tokens.weight])
 
 
-def own_masks(decoder: Any, tokens: Tensor, pixels: Tensor) -> tuple[Tensor, Tensor]:
+def own_masks(decoder: Any, inputs: DecoderInputs, tokens: Tensor, pixels: Tensor) -> tuple[Tensor, Tensor]:
     """The decoder's own four masks and their predicted IoU.
 
     Args:
         decoder: whose heads are asked.
+        inputs: what it read.
         tokens: `(M, O or more, C)` in the order of `own_tokens`.
         pixels: `(M, C/8, 4h, 4w)`.
 
     Returns:
         `(M, 4, 4h, 4w)` logits and `(M, 4)`.
     """
-    first = len(own_tokens(decoder)) - decoder.num_mask_tokens
+    first = 2 if inputs.object_token else 1
     networks = decoder.output_hypernetworks_mlps
     weights = torch.stack([network(tokens[:, first + i]) for i, network in enumerate(networks)], dim=1)
     return draw(weights, pixels), decoder.iou_prediction_head(tokens[:, first - 1])
@@ -123,7 +125,7 @@ def choose(decoder: Any, logits: Tensor, iou: Tensor, multimask: bool) -> tuple[
     """
     if multimask:
         return logits[:, 1:], iou[:, 1:]
-    if getattr(decoder, "dynamic_multimask_via_stability", False) and not decoder.training:
+    if isinstance(decoder, Sam2MaskDecoder) and decoder.dynamic_multimask_via_stability and not decoder.training:
         single, score = decoder._dynamic_multimask_via_stability(logits[:, None], iou[:, None])
         return single[:, 0], score[:, 0]
     return logits[:, :1], iou[:, :1]
@@ -139,11 +141,6 @@ def add_per_image(maps: Tensor, images: Tensor | None) -> Tensor:
 def _rows(maps: Tensor) -> Tensor:
     """`(M, C, h, w)` to `(M, 1, h * w, C)`, as transformers' attention takes it."""
     return maps.flatten(2).transpose(1, 2).unsqueeze(1)
-
-
-def _per_prompt(maps: Tensor, count: int) -> Tensor:
-    """Give each of the prompts its image's map."""
-    return maps.repeat_interleave(count // len(maps), dim=0)
 
 
 def _last_look(transformer: Any, queries: Tensor, tokens: Tensor, keys: Tensor, grid: Tensor) -> Tensor:

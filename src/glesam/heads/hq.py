@@ -129,7 +129,7 @@ class HQHead(MaskHead):
             `(M, K, 4h, 4w)` logits and `(M, K)` predicted IoU, K 3 or 1.
         """
         token, tokens, pixels = self._pass(decoder, inputs)
-        logits, iou = choose(decoder, *own_masks(decoder, tokens, pixels), multimask)
+        logits, iou = choose(decoder, *own_masks(decoder, inputs, tokens, pixels), multimask)
         return self._join(logits, self._draw(token, pixels, fused)), iou
 
     def high_quality(self, decoder: Any, inputs: DecoderInputs, fused: Tensor | None) -> Tensor:
@@ -139,7 +139,7 @@ class HQHead(MaskHead):
 
     def _pass(self, decoder: Any, inputs: DecoderInputs) -> tuple[Tensor, Tensor, Tensor]:
         """The head's token `(M, C)`, SAM's tokens `(M, O, C)` and its pixels `(M, C/8, 4h, 4w)` after one pass."""
-        own = own_tokens(decoder)
+        own = own_tokens(decoder, inputs)
         token = self.token.weight.to(own.dtype)
         if self.joint:
             seen = attend(decoder, inputs, torch.cat([own, token]))

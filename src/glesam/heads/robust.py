@@ -113,7 +113,7 @@ class RobustHead(MaskHead):
             fused: what `fuse` made of F images, F dividing M, with the same `clear`.
             clear: SAM's own tokens and masks instead, with the maps uncleaned: the teacher's answer on a clean image.
         """
-        own = own_tokens(decoder)
+        own = own_tokens(decoder, inputs)
         first = len(own) - decoder.num_mask_tokens
         outputs = own if clear else torch.cat([own[:first], self.tokens.weight.to(own.dtype)])
         seen = attend(decoder, inputs, outputs)
@@ -121,7 +121,7 @@ class RobustHead(MaskHead):
         features = add_per_image(self.pixels(pixels, clear), fused)
         tokens = seen.tokens[:, first:]
         if clear:
-            logits, iou = own_masks(decoder, seen.tokens, pixels)
+            logits, iou = own_masks(decoder, inputs, seen.tokens, pixels)
         else:
             logits, iou = draw(self._weights(tokens), features), decoder.iou_prediction_head(seen.tokens[:, first - 1])
         return RobustAnswer(logits, iou, features, tokens)

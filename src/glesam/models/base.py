@@ -165,6 +165,7 @@ class DecoderInputs:
         sparse: `(R, n, T, C)` tokens of points and boxes, or None where there are none (n is then 1).
         dense: `(R or 1, C, h or 1, w or 1)` mask prompt, or "no mask".
         skips: maps at strides 4 and 8, `(R, C/8, 4h, 4w)` and `(R, C/4, 2h, 2w)`; empty for SAM.
+        object_token: the decoder has a token for the object score before its others, as SAM 2 has.
     """
 
     latent: Tensor
@@ -172,6 +173,7 @@ class DecoderInputs:
     sparse: Tensor | None
     dense: Tensor
     skips: tuple[Tensor, ...] = ()
+    object_token: bool = False
 
     @property
     def per_row(self) -> int:
@@ -187,11 +189,14 @@ class MaskOutput:
         low_res_logits: `(B, N, C, 4h, 4w)` float32; above 0 is inside. `C` is 3 with multimask, else 1.
         iou: `(B, N, C)` float32, the predicted IoU of each candidate.
         fine: `(B, N, C, 8h, 8w)` float32 logits of models with masks at twice the resolution, else None.
+        object_score: `(B, N)` float32 logit that there is an object at all, of decoders that tell it (SAM 2), else
+            None.
     """
 
     low_res_logits: Tensor
     iou: Tensor
     fine: Tensor | None = None
+    object_score: Tensor | None = None
 
     @property
     def finest(self) -> Tensor:
@@ -311,7 +316,12 @@ class PromptableModel(nn.Module, ABC):
         )
 
     def mask_output(
-        self, logits: Tensor, iou: Tensor, prompts: PromptTensors, fine: Tensor | None = None
+        self,
+        logits: Tensor,
+        iou: Tensor,
+        prompts: PromptTensors,
+        fine: Tensor | None = None,
+        object_score: Tensor | None = None,
     ) -> MaskOutput:
         """What `decode` answers, from what a mask decoder gives.
 
@@ -320,15 +330,22 @@ class PromptableModel(nn.Module, ABC):
             iou: `(B * N, K)`.
             prompts: the `(B, N)` prompts.
             fine: `(B * N, K, 8h, 8w)`, or None.
+            object_score: `(B * N, 1)`, or None.
         """
         shape = prompts.shape
         low = logits.float().reshape(*shape, *logits.shape[1:])
         finer = None if fine is None else fine.float().reshape(*shape, *fine.shape[1:])
-        return MaskOutput(low, iou.float().reshape(*shape, -1), finer)
+        present = None if object_score is None else object_score.float().reshape(shape)
+        return MaskOutput(low, iou.float().reshape(*shape, -1), finer, present)
 
     @abstractmethod
     def save_pretrained(self, folder: str | Path) -> None:
         """Write `config.json` and `model.safetensors` into a folder."""
+
+
+def per_prompt(maps: Tensor, count: int) -> Tensor:
+    """Give each of `count` prompts an image its image's map; a map that all share stays one."""
+    return maps if maps.shape[0] == 1 else maps.repeat_interleave(count, dim=0)
 
 
 def without_padding(masks: Tensor | None, latent: Tensor) -> Tensor | None:

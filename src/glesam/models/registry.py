@@ -31,6 +31,7 @@ FAMILIES = {
     "sam": ("glesam.models.sam.sam", "SamPromptable"),
     "sam2": ("glesam.models.sam.sam2", "Sam2Promptable"),
     "headed": ("glesam.heads.headed", "HeadedModel"),
+    "exported": ("glesam.models.exported.model", "RuntimeModel"),
 }
 """Family in a saved model's `config.json` to module and class; loaded when used, as torch takes seconds."""
 

@@ -103,7 +103,9 @@ def woven(first: MaskOutput, second: MaskOutput, is_first: Tensor) -> MaskOutput
     fine = None
     if first.fine is not None or second.fine is not None:
         fine = torch.cat([_doubled(first), _doubled(second)], dim=1)[:, order]
-    return MaskOutput(logits[:, order], scores[:, order], fine)
+    told = [each.object_score for each in (first, second) if each.object_score is not None]
+    present = torch.cat(told, dim=1)[:, order] if len(told) == 2 else None
+    return MaskOutput(logits[:, order], scores[:, order], fine, present)
 
 
 def _doubled(output: MaskOutput) -> Tensor:

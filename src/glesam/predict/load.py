@@ -9,7 +9,7 @@ from pathlib import Path
 from glesam.enhance.pipeline import Restoration
 from glesam.errors import ConfigError
 from glesam.models.base import PromptableModel
-from glesam.predict.modes import pick_device
+from glesam.predict.modes import check_dtype, pick_device
 from glesam.restore.base import Restorer
 
 
@@ -42,17 +42,21 @@ def load_parts(
     head_mode: str | None = None,
 ) -> PredictorParts:
     """Load them. Arguments and errors are those of `Predictor.from_pretrained`."""
-    from glesam.models.exported.model import load_exported, runtime_of
+    from glesam.models.exported.model import RuntimeModel, runtime_of
     from glesam.models.registry import load_model
     from glesam.restore.registry import load_restorer
 
     # The restorer comes first: a wrong name costs no loading of a model.
     restorer = restore if isinstance(restore, Restorer) else load_restorer(restore, pick_device(device), restore_cache)
-    with_head, runtime = (head or head_mode) is not None, runtime or runtime_of(name)
-    if runtime is not None:
+    with_head = (head or head_mode) is not None
+    if runtime is not None or runtime_of(name) is not None:
         if with_head:
             raise ConfigError("expected no head for an exported model, which has its own decoder; leave the head out")
-        return PredictorParts(*load_exported(name, runtime, device, dtype, enhancer), restorer, "float32")
+        if enhancer is not None:
+            raise ConfigError(f"expected an exported model as it was exported, got enhancer {enhancer}; leave that out")
+        exported = RuntimeModel.from_pretrained(name, runtime)
+        exported.place("cpu" if device == "auto" else device, check_dtype(dtype))
+        return PredictorParts(exported, exported.restoration(), restorer, "float32")
     model = load_model(os.fspath(name), device=pick_device(device))
     bundle = _bundle(name, enhancer, model)
     if with_head:

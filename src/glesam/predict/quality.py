@@ -7,6 +7,7 @@ object anew is RITM's zoom-in (Sofiiuk et al., ICIP 2022), here averaged with th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -78,19 +79,21 @@ def mirrored_logits(logits: Tensor, geometry: ImageGeometry) -> Tensor:
 def mirrored_output(output: MaskOutput, geometry: ImageGeometry) -> MaskOutput:
     """The answer to mirrored prompts, in the frame of the image as it is."""
     fine = None if output.fine is None else mirrored_logits(output.fine, geometry)
-    return MaskOutput(mirrored_logits(output.low_res_logits, geometry), output.iou, fine)
+    return replace(output, low_res_logits=mirrored_logits(output.low_res_logits, geometry), fine=fine)
 
 
 def mean_output(outputs: Sequence[MaskOutput]) -> MaskOutput:
-    """Mean of the logits and of the predicted IoU of several looks; fine logits where all have them."""
+    """Mean of the logits and of the scores of several looks; fine logits and object scores where all have them."""
     logits = torch.stack([output.low_res_logits.float() for output in outputs]).mean(dim=0)
     iou = torch.stack([output.iou.float() for output in outputs]).mean(dim=0)
+    told = [output.object_score for output in outputs if output.object_score is not None]
+    score = torch.stack(told).mean(dim=0) if len(told) == len(outputs) else None
     fine = [output.fine for output in outputs if output.fine is not None]
     if len(fine) < len(outputs):
-        return MaskOutput(logits, iou)
+        return MaskOutput(logits, iou, None, score)
     size = fine[0].shape[-2:]
     same = [F.interpolate(each.float().flatten(0, 1), size, mode="bilinear", align_corners=False) for each in fine]
-    return MaskOutput(logits, iou, torch.stack(same).mean(dim=0).view(fine[0].shape))
+    return MaskOutput(logits, iou, torch.stack(same).mean(dim=0).view(fine[0].shape), score)
 
 
 def zoom_window(prompt: Prompts, found: tuple[float, float, float, float] | None, size: tuple[int, int]) -> Box | None:

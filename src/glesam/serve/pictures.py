@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from torch import Tensor, nn
+from torch import Tensor
 
+from glesam.enhance.pipeline import Restoration
 from glesam.predict.predictor import Predictor
 from glesam.serve.refusals import RefusalError
 
@@ -85,7 +86,7 @@ class KeyedPredictor(Predictor):
         would be another lane's as often as not. So each lane has its own; weights are never written, and are shared.
         """
         parts = (base.model, base.enhancer, base.gate)
-        model, enhancer, gate = copy.deepcopy(parts, {id(tensor): tensor for tensor in _tensors(parts)})
+        model, enhancer, gate = copy.deepcopy(parts, {id(tensor): tensor for tensor in _tensors(base)})
         made = cls(model, base.enhance, enhancer, gate, cache_size, dtype=dtype, name=base.name, restorer=base.restorer)
         made.refine, made.quality = base.refine, base.quality
         return made
@@ -119,16 +120,12 @@ class KeyedPredictor(Predictor):
             raise AbsentEmbeddingError
 
 
-def _tensors(parts: Iterable[Any]) -> Iterator[Tensor]:
-    """Weights and buffers of modules, and of modules that plain objects and dictionaries hold."""
-    for part in parts:
-        if isinstance(part, nn.Module):
-            yield from part.parameters()
-            yield from part.buffers()
-        elif isinstance(part, Mapping):
-            yield from _tensors(part.values())
-        elif hasattr(part, "__dict__") and not isinstance(part, type):
-            yield from _tensors(vars(part).values())
+def _tensors(base: Predictor) -> Iterator[Tensor]:
+    """Weights and buffers of the model and of what restores embeddings for it."""
+    restoration = Restoration.of(base.enhancer, base.gate)
+    for module in (base.model, *(() if restoration is None else restoration.modules())):
+        yield from module.parameters()
+        yield from module.buffers()
 
 
 class EmbeddingCache:

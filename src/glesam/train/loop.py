@@ -34,6 +34,7 @@ Batch = dict[str, Tensor]
 CHECKPOINT = "last.pt"
 """File of a run folder with all that resuming needs."""
 LOG = "log.jsonl"
+TENSORBOARD = "tensorboard"
 
 
 class Stage(Protocol):
@@ -102,7 +103,9 @@ class Trainer:
         self.stage, self.out, self.on_step, self.on_validate = stage, Path(out), on_step, on_validate
         # Not every step uses every parameter: the mask prompt's layers see corrective clicks only.
         unused = DistributedDataParallelKwargs(find_unused_parameters=True)
-        self.accelerator = Accelerator(cpu=not torch.cuda.is_available(), kwargs_handlers=[unused])
+        self.accelerator = Accelerator(
+            cpu=not torch.cuda.is_available(), kwargs_handlers=[unused], log_with="tensorboard", project_dir=self.out
+        )
         self.data = stage.batches(self.accelerator.process_index)
         self.total, self.step = len(self.data), 0  # type: ignore[arg-type]
         self.optimizer = torch.optim.AdamW(stage.parameter_groups(), lr=stage.config.lr, betas=(0.9, 0.999), fused=True)
@@ -164,6 +167,7 @@ class Trainer:
     def _run(self, stop: threading.Event) -> dict[str, float]:
         """All steps from here on, the last validation, and the model."""
         config, losses = self.stage.config, {}
+        self.accelerator.init_trackers(TENSORBOARD, init_kwargs={"tensorboard": {"purge_step": self.step + 1}})
         loader = DataLoader(
             self.data, batch_size=None, sampler=_Steps(self.step, self.total), num_workers=config.workers,
             prefetch_factor=4 if config.workers else None, persistent_workers=False,
@@ -268,16 +272,7 @@ class Trainer:
             return
         with (self.out / LOG).open("a", encoding="utf-8") as stream:
             stream.write(json.dumps({"step": self.step, **{k: round(v, 6) for k, v in values.items()}}) + "\n")
-        for key, value in values.items():
-            self._writer().add_scalar(key, value, self.step)
-
-    def _writer(self) -> Any:
-        """The TensorBoard writer, opened at the first use."""
-        if not hasattr(self, "_board"):
-            from torch.utils.tensorboard import SummaryWriter
-
-            self._board = SummaryWriter(self.out / "tensorboard", purge_step=self.step)
-        return self._board
+        self.accelerator.log(values, self.step)
 
 
 def _cut_log(log: Path, step: int, total: int) -> None:

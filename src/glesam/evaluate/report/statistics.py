@@ -6,9 +6,9 @@ Pictures are the unit that is resampled, since objects of one picture share its 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -136,7 +136,7 @@ def _p_value(differences: Floats, observed: float, seed: int, resamples: int) ->
     if len(differences) < 2:
         return math.nan
     centred = (differences - observed)[:, None]
-    draws = _ratios(centred, np.ones_like(centred), seed, resamples)
+    draws = _bootstrap(centred, np.ones_like(centred), seed, resamples).bootstrap_distribution
     # The tolerance makes ties count as reached, though the two means are summed in different orders.
     reached = np.abs(draws) >= abs(observed) - 1e-12
     return float((1 + np.count_nonzero(reached)) / (1 + resamples))
@@ -146,20 +146,26 @@ def _intervals(parts: Floats, wholes: Floats, seed: int, resamples: int) -> list
     """95 % percentile interval of each column's `sum(parts) / sum(wholes)`; NaN for a single picture."""
     if len(parts) < 2:
         return [(math.nan, math.nan)] * parts.shape[1]
-    ends = np.quantile(_ratios(parts, wholes, seed, resamples), [0.025, 0.975], axis=0)
-    return [(float(low), float(high)) for low, high in ends.T]
+    ends = _bootstrap(parts, wholes, seed, resamples).confidence_interval
+    return [(float(low), float(high)) for low, high in zip(ends.low, ends.high, strict=True)]
 
 
-def _ratios(parts: Floats, wholes: Floats, seed: int, resamples: int) -> Floats:
-    """`(resamples, M)`: each column's `sum(parts) / sum(wholes)` over pictures drawn with replacement."""
-    blocks = [(w @ parts) / (w @ wholes) for w in _weights(len(parts), seed, resamples)]
-    return np.concatenate(blocks)
+def _bootstrap(parts: Floats, wholes: Floats, seed: int, resamples: int) -> Any:
+    """Bootstrap of each of M columns' `sum(parts) / sum(wholes)` over `(n, M)` pictures.
 
+    scipy draws the pictures' numbers; sums over how often each was drawn are ten times faster than over drawn values.
+    """
+    from scipy.stats import bootstrap
 
-def _weights(pictures: int, seed: int, resamples: int) -> Iterator[Floats]:
-    """How often each picture is drawn in each resample: blocks of `(b, pictures)`, small enough for memory."""
-    rng = np.random.default_rng(seed)
-    for start in range(0, resamples, _BLOCK):
-        size = min(_BLOCK, resamples - start)
-        drawn = rng.integers(0, pictures, (size, pictures)) + np.arange(size)[:, None] * pictures
-        yield np.bincount(drawn.ravel(), minlength=size * pictures).reshape(size, pictures).astype(np.float64)
+    count = len(parts)
+
+    def ratios(drawn: npt.NDArray[np.int64], axis: int = -1) -> Floats:
+        rows = drawn.reshape(-1, count)
+        places = (rows + np.arange(len(rows))[:, None] * count).ravel()
+        times = np.bincount(places, minlength=rows.size).reshape(rows.shape).astype(np.float64)
+        return np.moveaxis(((times @ parts) / (times @ wholes)).reshape(*drawn.shape[:-1], -1), -1, 0)
+
+    return bootstrap(
+        (np.arange(count),), ratios, vectorized=True, n_resamples=resamples, batch=_BLOCK, method="percentile",
+        random_state=np.random.default_rng(seed),
+    )  # fmt: skip

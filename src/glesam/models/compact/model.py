@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -23,7 +23,6 @@ from glesam.common.files import write_text
 from glesam.errors import ModelError
 from glesam.models.base import (
     CORNER_LABELS,
-    EARLY,
     FINE,
     PADDING_LABEL,
     DecoderInputs,
@@ -33,16 +32,16 @@ from glesam.models.base import (
     Part,
     PromptableModel,
     PromptTensors,
+    per_prompt,
     squared,
     without_padding,
 )
 from glesam.models.compact.cells import unnest
-from glesam.models.compact.coarse import CoarseLook
+from glesam.models.compact.config import CompactConfig as CompactConfig
 from glesam.models.compact.decoder import SHAPES_KEPT, CompactMaskDecoder
-from glesam.models.compact.efficientnet import EfficientNetLite
-from glesam.models.compact.fine import WIDTH as FINE_WIDTH
+from glesam.models.compact.encoder import CompactEncoder
 from glesam.models.compact.fine import FineHead
-from glesam.models.compact.neck import Neck
+from glesam.models.compact.inside import keep_inside
 from glesam.models.compact.pixels import lay_into_square, to_pixel_values
 from glesam.models.compact.prompt_maps import PromptMaps
 from glesam.weights.folders import (
@@ -58,65 +57,6 @@ from glesam.weights.folders import (
 )
 
 STRIDE = 16
-_OUTSIDE = -10.0
-"""Logit of what a box rules out: certain, and within the range of the model's own answers."""
-
-
-@dataclass(frozen=True)
-class CompactConfig:
-    """Sizes of the compact model; stored in `config.json`.
-
-    Attributes:
-        backbone: variant of EfficientNet-Lite.
-        image_size: side of the square input in pixels.
-        attention_blocks: transformer blocks at stride 32.
-        conv_blocks: convolutional blocks at stride 16.
-        drop_path: stochastic depth of the neck in training.
-        prompt_slots: points that a prompt is filled up to with padding, box corners counted as two.
-        prompt_maps: give boxes and clicks to the decoder as maps too; see `PromptMaps`.
-        coarse: look at the image at half its size too; see `CoarseLook`.
-        fine: masks at stride 2; see `FineHead`.
-    """
-
-    backbone: str = "lite2"
-    image_size: int = 512
-    attention_blocks: int = 2
-    conv_blocks: int = 2
-    drop_path: float = 0.1
-    prompt_slots: int = 7
-    prompt_maps: bool = False
-    coarse: bool = False
-    fine: bool = False
-
-
-class CompactEncoder(nn.Module):
-    """Image to latent at stride 16 and two skips at strides 4 and 8."""
-
-    OPTIONAL: ClassVar[tuple[str, ...]] = ("coarse", "early")
-    """Modules that a model may go without."""
-
-    def __init__(self, config: CompactConfig) -> None:
-        super().__init__()
-        self.backbone = EfficientNetLite(config.backbone)
-        c4, c8, c16, c32 = self.backbone.channels
-        self.neck = Neck([c8, c16, c32], 256, config.attention_blocks, config.conv_blocks, config.drop_path)
-        self.skip4, self.skip8 = nn.Conv2d(c4, 32, 1), nn.Conv2d(c8, 64, 1)
-        for skip in (self.skip4, self.skip8):
-            # Zero at the start: the decoder first learns from the latent, then takes detail as it helps.
-            nn.init.zeros_(skip.weight)
-            nn.init.zeros_(skip.bias)  # type: ignore[arg-type]
-        self.coarse = CoarseLook([c8, c16, c32], 256) if config.coarse else None
-        self.early = nn.Conv2d(32, FINE_WIDTH, 1) if config.fine else None
-
-    def forward(self, pixel_values: Tensor, early: bool = False) -> Embedding:
-        """Encode `(B, 3, S, S)` pixel values, S a multiple of 32; with the backbone's map at stride 16 if asked for."""
-        stem = self.backbone.look(pixel_values)
-        extras = {} if self.early is None else {FINE: self.early(stem)}
-        map4, map8, map16, map32 = self.backbone.after_stem(stem)
-        if early:
-            extras[EARLY] = map16
-        coarse = None if self.coarse is None else self.coarse(self.backbone, pixel_values)
-        return Embedding(self.neck(map8, map16, map32, coarse), (self.skip4(map4), self.skip8(map8)), extras)
 
 
 class CompactModel(PromptableModel):
@@ -194,16 +134,21 @@ class CompactModel(PromptableModel):
         return replace(embedding, extras={name: e for name, e in embedding.extras.items() if name != FINE})
 
     def mask_output(
-        self, logits: Tensor, iou: Tensor, prompts: PromptTensors, fine: Tensor | None = None
+        self,
+        logits: Tensor,
+        iou: Tensor,
+        prompts: PromptTensors,
+        fine: Tensor | None = None,
+        object_score: Tensor | None = None,
     ) -> MaskOutput:
         """See `PromptableModel.mask_output`; masks end where their boxes do."""
-        output = super().mask_output(logits, iou, prompts, fine)
+        output = super().mask_output(logits, iou, prompts, fine, object_score)
         found = [m for m in (output.low_res_logits, output.fine) if m is not None]
         if prompts.boxes is not None:
             boxes = prompts.boxes
-            found = [_keep_inside(m, boxes.to(m), stride) for m, stride in zip(found, (4, 2), strict=False)]
+            found = [keep_inside(m, boxes.to(m), stride) for m, stride in zip(found, (4, 2), strict=False)]
         low, *finer = (squared(m) for m in found)
-        return MaskOutput(low, output.iou, finer[0] if finer else None)
+        return replace(output, low_res_logits=low, fine=finer[0] if finer else None)
 
     def decoder_inputs(
         self, embedding: Embedding, prompts: PromptTensors, origin: Tensor | None = None
@@ -222,7 +167,7 @@ class CompactModel(PromptableModel):
         tokens, repeats = self._sparse(coords, labels, None if origin is None else origin.to(self.device))
         tokens = torch.cat([tokens, tokens[:, -1:].expand(-1, repeats - 1, -1)], dim=1)
         latent, skip4, skip8 = (
-            _per_prompt(m, count).expand(batch * count, -1, -1, -1) for m in (embedding.latent, *embedding.skips)
+            per_prompt(m, count).expand(batch * count, -1, -1, -1) for m in (embedding.latent, *embedding.skips)
         )
         latent = latent + self._dense(prompts, latent.dtype)
         size = (latent.shape[-2], latent.shape[-1])
@@ -275,7 +220,7 @@ class CompactModel(PromptableModel):
         origin = None if origin is None else origin.to(self.device)
         coords, labels = self._points(prompts)
         sparse, repeats = self._sparse(coords, labels, origin)
-        each = embedding.map(lambda m: _per_prompt(m, count))
+        each = embedding.map(lambda m: per_prompt(m, count))
         latent, skips, early = each.latent, each.skips, each.extras.get(FINE)
         dense = self._dense(prompts, latent.dtype)
         size = (latent.shape[-2], latent.shape[-1])
@@ -401,23 +346,3 @@ class CompactModel(PromptableModel):
         check_keys(model.state_dict(), state, str(folder))
         model.load_state_dict({k: v.float() for k, v in state.items()})
         return model.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
-
-
-def _keep_inside(logits: Tensor, boxes: Tensor, stride: int, margin: float = 0.05) -> Tensor:
-    """Take away what lies outside the boxes, `(B, N, 4)` in input pixels, grown on each side by a share of their size.
-
-    Logits have a cell for every `stride` pixels.
-
-    The model's masks leak out of boxes where neighbours look alike. The margin leaves room for boxes drawn by hand.
-    """
-    ys, xs = (torch.arange(n, device=logits.device) * stride + (stride - 1) / 2 for n in logits.shape[-2:])
-    x0, y0, x1, y1 = boxes[..., None, None].unbind(dim=2)
-    spare_x, spare_y = margin * (x1 - x0), margin * (y1 - y0)
-    inside_x = (xs >= x0 - spare_x) & (xs <= x1 + spare_x)
-    inside_y = (ys[:, None] >= y0 - spare_y) & (ys[:, None] <= y1 + spare_y)
-    return torch.where((inside_x & inside_y)[:, :, None], logits, logits.clamp(max=_OUTSIDE))
-
-
-def _per_prompt(features: Tensor, count: int) -> Tensor:
-    """Give each of `count` prompts a picture its picture's map; a map that all share stays one."""
-    return features if features.shape[0] == 1 else features.repeat_interleave(count, dim=0)

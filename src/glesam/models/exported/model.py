@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,7 @@ from glesam.models.base import (
     MaskOutput,
     PromptableModel,
     PromptTensors,
+    per_prompt,
     squared,
     without_padding,
 )
@@ -43,49 +44,6 @@ def runtime_of(name: str | os.PathLike[str]) -> str | None:
         return None
     config = read_config(Path(name))
     return str(config.get("format")) if config.get("family") == FAMILY else None
-
-
-def load_exported(
-    folder: str | os.PathLike[str],
-    runtime: str,
-    device: str = "cpu",
-    dtype: str = "float32",
-    enhancer: str | os.PathLike[str] | None = None,
-) -> tuple[PromptableModel, Restoration | None]:
-    """Load an exported folder: the model, and what restores degraded photos if it was exported too.
-
-    Args:
-        folder: what `glesam export` wrote.
-        runtime: "onnx" or "openvino"; OpenVINO also runs folders of format onnx.
-        device: "cpu" or "auto".
-        dtype: "float32".
-        enhancer: None; it is exported with the model.
-
-    Raises:
-        ConfigError: unknown runtime, another dtype, or an enhancer.
-        ModelError: not an exported folder, damaged files, a runtime that is not installed or does not read the format,
-            or another device.
-    """
-    if runtime not in RUNTIMES:
-        raise ConfigError(f"expected a runtime of {', '.join(RUNTIMES)}, got {runtime!r}; leave it out for torch")
-    if device not in ("cpu", "auto"):
-        raise ModelError(f"expected the cpu for an exported model, got {device!r}; use device='cpu'")
-    if dtype != "float32" or enhancer is not None:
-        got = f"dtype {dtype}" if dtype != "float32" else f"enhancer {enhancer}"
-        raise ConfigError(f"expected an exported model as it was exported, in float32, got {got}; leave that out")
-    made_for = runtime_of(folder)
-    if made_for is None:
-        raise ModelError(
-            f"expected an exported folder for runtime={runtime!r}, got {str(folder)!r}; make one with: "
-            f"glesam export --model {folder} --format {runtime} -o FOLDER"
-        )
-    if made_for != runtime and runtime == "onnx":
-        raise ModelError(
-            f"expected a folder of format onnx, got {folder} of format {made_for}; use runtime={made_for!r}"
-        )
-    files = ExportedFolder(Path(folder), runtime)
-    model = RuntimeModel(files, "decoder")
-    return model, _restoration(files)
 
 
 class ExportedFolder:
@@ -144,6 +102,53 @@ class RuntimeModel(PromptableModel):
         self.register_buffer("digest", torch.tensor(list(digest), dtype=torch.uint8))
         files.session(encoder), files.session(decoder)  # a damaged file shall show now
 
+    @classmethod
+    def from_pretrained(cls, folder: str | os.PathLike[str], runtime: str | None = None) -> Self:
+        """Load what `glesam export` wrote.
+
+        Args:
+            folder: the exported folder.
+            runtime: "onnx" or "openvino", which also runs folders of format onnx; None for the folder's own format.
+
+        Raises:
+            ConfigError: unknown runtime.
+            ModelError: not an exported folder, damaged files, or a runtime that is not installed or does not read the
+                format.
+        """
+        made_for = runtime_of(folder)
+        runtime = runtime or made_for or "onnx"
+        if runtime not in RUNTIMES:
+            raise ConfigError(f"expected a runtime of {', '.join(RUNTIMES)}, got {runtime!r}; leave it out for torch")
+        if made_for is None:
+            raise ModelError(
+                f"expected an exported folder for runtime={runtime!r}, got {str(folder)!r}; make one with: "
+                f"glesam export --model {folder} --format {runtime} -o FOLDER"
+            )
+        if made_for != runtime and runtime == "onnx":
+            raise ModelError(
+                f"expected a folder of format onnx, got {folder} of format {made_for}; use runtime={made_for!r}"
+            )
+        return cls(ExportedFolder(Path(folder), runtime), "decoder")
+
+    def restoration(self) -> Restoration | None:
+        """What restores degraded images, if it was exported with the model."""
+        return _restoration(self.files)
+
+    def place(self, device: str | torch.device, dtype: torch.dtype) -> Self:
+        """Stay where it is.
+
+        Raises:
+            ModelError: another device than the CPU.
+            ConfigError: another type than float32.
+        """
+        if torch.device(device).type != "cpu":
+            raise ModelError(f"expected the cpu for an exported model, got {str(device)!r}; use device='cpu'")
+        if dtype is not torch.float32:
+            raise ConfigError(
+                f"expected an exported model as it was exported, in float32, got dtype {str(dtype)[6:]}; leave that out"
+            )
+        return self
+
     @property
     def device(self) -> torch.device:
         """The CPU."""
@@ -166,7 +171,7 @@ class RuntimeModel(PromptableModel):
     def decode(self, embedding: Embedding, prompts: PromptTensors, multimask: bool = False) -> MaskOutput:
         """Decode `(B, N)` prompts; see `PromptableModel.decode`."""
         batch, count = prompts.shape
-        each = embedding.map(lambda m: _per_prompt(m, count))
+        each = embedding.map(lambda m: per_prompt(m, count))
         (skip4, skip8), latent = each.skips, each.latent
         coords, labels = _points(prompts)
         rows, columns = (4 * side for side in latent.shape[-2:])
@@ -301,8 +306,3 @@ def _points(prompts: PromptTensors) -> tuple[Tensor, Tensor]:
         coords.append(prompts.point_coords.float())
         labels.append(prompts.point_labels.long())
     return torch.cat(coords, dim=2), torch.cat(labels, dim=2)
-
-
-def _per_prompt(maps: Tensor, count: int) -> Tensor:
-    """Give each of `count` prompts a picture its picture's map; a map that all share stays one."""
-    return maps if maps.shape[0] == 1 else maps.repeat_interleave(count, dim=0)

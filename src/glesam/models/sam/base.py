@@ -46,6 +46,8 @@ class WrappedModel(PromptableModel):
     architecture: ClassVar[str]
     config_class: ClassVar[str]
     cuts_boxes: bool = False
+    object_token: ClassVar[bool] = False
+    """Whether the decoder tells an object score, by a token of its own."""
     video_only_keys: ClassVar[tuple[str, ...]] = ()
     """Prefixes of keys for tracking in video, which repositories for images and video hold besides."""
 
@@ -159,10 +161,10 @@ class WrappedModel(PromptableModel):
             PromptError: the prompts' shapes do not fit together, or do not fit the embedding.
         """
         read = self.decoder_inputs(embedding, prompts)
-        logits, iou = self._decode_masks(
+        logits, iou, score = self._decode_masks(
             read.latent, list(read.skips), read.positions, read.sparse, read.dense, multimask
         )
-        return self.mask_output(logits.flatten(0, 1), iou.flatten(0, 1), prompts)
+        return self.mask_output(logits.flatten(0, 1), iou.flatten(0, 1), prompts, object_score=score)
 
     def decoder_inputs(
         self, embedding: Embedding, prompts: PromptTensors, origin: Tensor | None = None
@@ -177,7 +179,7 @@ class WrappedModel(PromptableModel):
             prompts = prompts.map(lambda tensor: tensor.flatten(0, 1).unsqueeze(1))
         sparse, dense = self._encode_prompts(prompts)
         positions = self.model.get_image_wide_positional_embeddings().to(self.dtype).expand(len(maps[0]), -1, -1, -1)
-        return DecoderInputs(maps[0], positions, sparse, dense, tuple(maps[1:]))
+        return DecoderInputs(maps[0], positions, sparse, dense, tuple(maps[1:]), self.object_token)
 
     def _encode_prompts(self, prompts: PromptTensors) -> tuple[Tensor | None, Tensor]:
         """Embed prompts of `(rows, n)`: sparse `(rows, n, T, 256)` or None, dense `(rows, 256, h, w)`."""
@@ -199,8 +201,12 @@ class WrappedModel(PromptableModel):
         sparse: Tensor | None,
         dense: Tensor,
         multimask: bool,
-    ) -> tuple[Tensor, Tensor]:
-        """Run the mask decoder on `rows` latents: logits `(rows, n, C, 4h, 4w)` and IoU `(rows, n, C)`."""
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Run the mask decoder on `rows` latents.
+
+        Returns:
+            Logits `(rows, n, C, 4h, 4w)`, IoU `(rows, n, C)`, and the object score `(rows, n, 1)` where there is one.
+        """
 
     def _check(self, embedding: Embedding, prompts: PromptTensors) -> tuple[int, int]:
         """Return `(B, N)` when every prompt tensor has it and the embedding fits."""

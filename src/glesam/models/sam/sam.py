@@ -102,8 +102,8 @@ class SamPromptable(WrappedModel):
         sparse: Tensor | None,
         dense: Tensor,
         multimask: bool,
-    ) -> tuple[Tensor, Tensor]:
-        """Run SAM's mask decoder, which takes no skips."""
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Run SAM's mask decoder, which takes no skips and tells no object score."""
         logits, iou = self.model.mask_decoder(
             image_embeddings=latent,
             image_positional_embeddings=positions,
@@ -111,4 +111,4 @@ class SamPromptable(WrappedModel):
             dense_prompt_embeddings=dense,
             multimask_output=multimask,
         )
-        return logits, iou
+        return logits, iou, None

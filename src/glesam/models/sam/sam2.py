@@ -28,6 +28,7 @@ class Sam2Promptable(WrappedModel):
     family: ClassVar[str] = "sam2"
     architecture: ClassVar[str] = "Sam2Model"
     config_class: ClassVar[str] = "Sam2Config"
+    object_token: ClassVar[bool] = True
     video_only_keys: ClassVar[tuple[str, ...]] = (
         "memory_",
         "mask_downsample.",
@@ -84,9 +85,9 @@ class Sam2Promptable(WrappedModel):
         sparse: Tensor | None,
         dense: Tensor,
         multimask: bool,
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Run SAM 2's mask decoder with the skips at strides 4 and 8."""
-        logits, iou, _, _ = self.model.mask_decoder(
+        logits, iou, _, score = self.model.mask_decoder(
             image_embeddings=latent,
             image_positional_embeddings=positions,
             sparse_prompt_embeddings=sparse,
@@ -94,7 +95,7 @@ class Sam2Promptable(WrappedModel):
             multimask_output=multimask,
             high_resolution_features=skips,
         )
-        return logits, iou
+        return logits, iou, score
 
 
 def squash(image: npt.NDArray[np.uint8], side: int) -> Tensor:
