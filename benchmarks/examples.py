@@ -123,7 +123,7 @@ def nearest_of_everything(predictor: Predictor, image: Any) -> Any:
     if not len(masks):
         return masks
     looks = looks_of(cache.backbone, image, cache.of(image), list(masks))
-    return masks[references.similarity(looks) >= references.threshold]
+    return masks[references.likeness(looks) >= references.threshold]
 
 
 def hits(masks: Any, truths: Any) -> int:

@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from glesam.fewshot.candidates import Ask
 from glesam.fewshot.features import image_features
 from glesam.fewshot.references import Reference
-from glesam.fewshot.search import Ask
 from glesam.masks.masks import Masks
 from glesam.prompts.prompts import Prompts
 

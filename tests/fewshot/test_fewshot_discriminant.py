@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from fewshot_scenes import BLUE, RED, backbone, draw, mask_of
 
-from glesam.fewshot.discriminant import _fisher, fit_discriminant
+from glesam.fewshot.discriminant import fisher, fit_discriminant
 from glesam.fewshot.features import image_features
 
 
@@ -17,7 +17,7 @@ def test_the_direction_is_that_of_the_textbook() -> None:
     outside = rng.normal(size=(900, 5)) @ root
     both = np.concatenate([inside - inside.mean(0), outside - outside.mean(0)])
     expected = np.linalg.inv(both.T @ both) @ (inside.mean(0) - outside.mean(0))
-    found = _fisher(torch.from_numpy(inside).float(), torch.from_numpy(outside).float(), ridge=0.0)
+    found = fisher(torch.from_numpy(inside).float(), torch.from_numpy(outside).float(), ridge=0.0)
     weight = found.weight.numpy()
     assert weight @ expected / np.linalg.norm(weight) / np.linalg.norm(expected) > 0.9999
     np.testing.assert_allclose((inside @ weight + found.bias).mean(), 1, atol=1e-3)

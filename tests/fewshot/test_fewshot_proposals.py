@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from glesam.fewshot.proposals import _contrast, peaks, region_boxes, window_boxes
+from glesam.fewshot.proposals import _contrast, lattice, peaks, region_boxes, window_boxes
 
 
 def test_peaks_are_the_bumps_highest_first() -> None:
@@ -43,3 +43,14 @@ def test_a_window_of_the_reference_s_size_lands_on_the_object() -> None:
     boxes = window_boxes(values, [(7.0, 5.0)], 4)
     assert boxes[0].tolist() == [10, 4, 17, 9]
     assert len(window_boxes(values, [(400.0, 300.0)], 4)) == 0
+
+
+def test_a_lattice_covers_what_is_high_and_keeps_off_what_is_taken() -> None:
+    values = np.zeros((20, 30), np.float32)
+    values[4:16, 4:16] = 1
+    places = lattice(values, np.array([[6.5, 6.5]], np.float32), 4, 99)
+    assert len(places) >= 6
+    assert (np.abs(places - 6.5).max(axis=1) >= 2).all()
+    assert ((places > 3.5) & (places < 16.5)).all()
+    assert len(lattice(values, places, 4, 99)) <= 1
+    assert len(lattice(values, np.zeros((0, 2), np.float32), 4, 3)) == 3

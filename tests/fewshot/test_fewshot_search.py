@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import numpy as np
-from fewshot_scenes import BLUE, GREEN, RED, SIZE, backbone, decoder, draw, mask_of, reference
+from fewshot_scenes import BLUE, GREEN, RED, SIZE, Square, backbone, decoder, draw, mask_of, reference
 
+from glesam.fewshot.candidates import mask_iou
 from glesam.fewshot.features import image_features
 from glesam.fewshot.references import DEFAULT_THRESHOLD, References
-from glesam.fewshot.search import Match, find, mask_iou, to_masks, with_threshold
+from glesam.fewshot.search import Match, find, learned, to_masks
 
 EXAMPLE = [(32, 64, 64, RED), (224, 96, 96, BLUE)]
 SCENE = [(20, 20, 60, RED), (200, 30, 80, RED), (60, 150, 80, BLUE), (280, 160, 64, GREEN)]
+
+
+def _learned(scenes: list[list[Square]], marked: list[list[int]]) -> References:
+    references = References(tuple(reference(scene, which) for scene, which in zip(scenes, marked, strict=True)))
+    return learned([decoder(scene) for scene in scenes], backbone, references)
 
 
 def _found(references: References) -> list[Match]:
@@ -19,10 +25,22 @@ def _found(references: References) -> list[Match]:
 
 
 def test_both_red_squares_are_found_whole_and_lead() -> None:
-    matches = _found(References((reference(EXAMPLE, [0]),)))
+    matches = _found(_learned([EXAMPLE], [[0]]))
     for square in SCENE[:2]:
         assert max(mask_iou(match.mask, mask_of(square)) for match in matches[:2]) == 1
-    assert all(match.score < matches[1].score - 0.03 for match in matches[2:])
+    assert all(match.score >= DEFAULT_THRESHOLD for match in matches[:2])
+    assert all(match.score < DEFAULT_THRESHOLD for match in matches[2:])
+
+
+def test_what_the_references_show_beside_counts_as_something_else() -> None:
+    alone = References((reference(EXAMPLE, [0]),))
+    taught = _learned([EXAMPLE], [[0]]).items[0]
+    assert taught.alike is not None
+    assert taught.others is not None
+    blue = reference(EXAMPLE, [1]).looks[0]
+    assert float((taught.others @ blue).max()) > 0.999
+    assert float((taught.alike @ alone.items[0].looks[0]).min()) > 0.999
+    assert float(_learned([EXAMPLE], [[0]]).likeness(blue[None])[0]) < float(alone.likeness(blue[None])[0])
 
 
 def test_no_two_matches_share_an_object() -> None:
@@ -34,20 +52,16 @@ def test_no_two_matches_share_an_object() -> None:
 
 def test_an_image_without_anything_alike_gives_nothing_as_alike() -> None:
     grey = draw([])
-    references = References((reference(EXAMPLE, [0]),))
-    matches = find(decoder([]), backbone, grey, image_features(backbone, grey), references)
-    assert all(match.score < 0.9 for match in matches)
+    matches = find(decoder([]), backbone, grey, image_features(backbone, grey), _learned([EXAMPLE], [[0]]))
+    assert all(match.score < DEFAULT_THRESHOLD for match in matches)
 
 
 def test_the_threshold_comes_from_leaving_one_image_out() -> None:
-    scenes = [EXAMPLE, SCENE]
-    references = References((reference(EXAMPLE, [0]), reference(SCENE, [0, 1])))
-    chosen = with_threshold([decoder(scene) for scene in scenes], backbone, references)
-    likeness = [match.score for match in _found(References((reference(EXAMPLE, [0]),)))]
-    assert abs(chosen.threshold - DEFAULT_THRESHOLD) <= 0.1 + 1e-6
-    assert chosen.threshold <= likeness[1]
-    alone = References((reference(EXAMPLE, [0]),))
-    assert with_threshold([decoder(EXAMPLE)], backbone, alone).threshold == DEFAULT_THRESHOLD
+    chosen = _learned([EXAMPLE, SCENE], [[0], [0, 1]])
+    assert 0.25 <= chosen.threshold <= 0.75
+    wanted = chosen.items[0].looks
+    assert float(chosen.likeness(wanted)[0]) >= chosen.threshold
+    assert _learned([EXAMPLE], [[0]]).threshold == DEFAULT_THRESHOLD
 
 
 def test_results_say_what_was_asked() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from glesam import Predictor, Prompts
 from glesam.errors import ImageError, PromptError
 from glesam.images.reading import read
+from glesam.prompts.hygiene import DoubtfulClickWarning
 
 PHOTOS = Path(__file__).parents[2] / "examples" / "photos"
 CUP = [75, 15, 470, 385]
@@ -52,7 +54,7 @@ def test_looking_for_nothing_is_refused(predictor: Predictor, cup: np.ndarray) -
     with pytest.raises(PromptError, match=r"call remember\(mask\)"):
         predictor.find_like()
     predictor.remember(cup)
-    with pytest.raises(PromptError, match="from -1 to 1"):
+    with pytest.raises(PromptError, match="from 0 to 1"):
         predictor.find_like(threshold=7)
     with pytest.raises(PromptError, match="expected masks"):
         predictor.remember(cup[:-1])
@@ -90,3 +92,18 @@ def test_a_click_on_another_thing_is_named(predictor: Predictor) -> None:
     assert checks[0].agrees.shape == (3,)
     with pytest.raises(PromptError, match="inside the"):
         predictor.check_prompts(Prompts([[320, 200], [9999, 240]], [1, 1]))
+
+
+def test_predict_tells_of_doubtful_clicks_and_leaves_the_mask_as_it_is(predictor: Predictor) -> None:
+    predictor.set_image(PHOTOS / "coffee.jpg")
+    points, labels = [[320, 200], [250, 240], [560, 30]], [1, 1, 1]
+    plain = predictor.predict(points=points, labels=labels)
+    doubted = [s for check in predictor.check_prompts(Prompts(points, labels)) for s in check.sentences()]
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        masks = predictor.predict(points=points, labels=labels, check=True)
+    assert [str(w.message) for w in told if w.category is DoubtfulClickWarning] == doubted
+    np.testing.assert_array_equal(masks.masks, plain.masks)
+    assert masks.info["checks"][0]["object"] == 0
+    assert len(masks.info["checks"][0]["gain"]) == 3
+    assert "checks" not in plain.info

@@ -31,7 +31,7 @@ class Discriminant:
     """A direction in feature space, scaled so that surroundings have mean 0 and objects mean 1.
 
     Attributes:
-        weight: `(C + D,)` float32.
+        weight: `(C,)` float32.
         bias: added to the product.
     """
 
@@ -42,6 +42,10 @@ class Discriminant:
         """`(h, w)` float32 of an image's cells at stride 16: about 1 on things like the marked, about 0 elsewhere."""
         values = torch.einsum("c,chw->hw", self.weight, features.joined()) + self.bias
         return np.asarray(values.numpy(), np.float32)
+
+    def of(self, vectors: Tensor) -> Tensor:
+        """`(n,)` of vectors `(n, C)`: about 1 for those like the first group, about 0 for those like the second."""
+        return vectors @ self.weight + self.bias
 
 
 def fit_discriminant(
@@ -63,11 +67,11 @@ def fit_discriminant(
             chosen[share.argmax()] = True  # smaller than half a cell
         inside.append(cells[chosen])
         outside.append(cells[(share < _OUTSIDE) & (features.covered(rest).flatten() > _INSIDE)])
-    return _fisher(torch.cat(inside), torch.cat(outside), ridge)
+    return fisher(torch.cat(inside), torch.cat(outside), ridge)
 
 
-def _fisher(inside: Tensor, outside: Tensor, ridge: float) -> Discriminant:
-    """The discriminant of two groups of cells, `(n, C)` each; without surroundings these count as 0."""
+def fisher(inside: Tensor, outside: Tensor, ridge: float = RIDGE) -> Discriminant:
+    """The discriminant of two groups of vectors, `(n, C)` each; an empty group outside counts as 0."""
     mean = inside.mean(dim=0)
     rest = outside.mean(dim=0) if len(outside) else torch.zeros_like(mean)
     centred = torch.cat([inside - mean, outside - rest])

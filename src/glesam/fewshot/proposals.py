@@ -43,6 +43,29 @@ def peaks(values: Float, most: int) -> Float:
     return np.stack([columns[order], rows[order]], axis=1).astype(np.float32) + 0.5
 
 
+def lattice(values: Float, taken: Float, step: int, most: int) -> Float:
+    """Places of a regular grid where a map is high: things of one kind that touch have no peak each.
+
+    Args:
+        values: `(h, w)` map.
+        taken: `(m, 2)` places `(x, y)` in cells, near which no further one is wanted.
+        step: cells from one place to the next.
+        most: places at most.
+
+    Returns:
+        `(n, 2)` float32 `(x, y)` in cells, highest first.
+    """
+    height, width = values.shape
+    xs, ys = (np.arange(n % step // 2 + step // 2, n, step) for n in (width, height))
+    places = np.stack(np.meshgrid(xs, ys), axis=-1).reshape(-1, 2)
+    smooth = np.asarray(cv2.GaussianBlur(values, (3, 3), 0.7), np.float32)
+    height_of = smooth[places[:, 1], places[:, 0]]
+    centres = places.astype(np.float32) + 0.5
+    far = np.array([not len(taken) or np.abs(taken - c).max(axis=1).min() >= step / 2 for c in centres], bool)
+    chosen = np.flatnonzero(far & (height_of >= LEVELS[0]))
+    return centres[chosen[np.argsort(-height_of[chosen], kind="stable")[:most]]]
+
+
 def region_boxes(values: Float, most: int) -> Float:
     """Boxes around connected regions above each of `LEVELS`, of the map as it is and smoothed, and around all of them.
 

@@ -13,12 +13,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from glesam.errors import PromptError
-from glesam.fewshot.discriminant import Discriminant, Float, fit_discriminant
+from glesam.fewshot.discriminant import Discriminant, Float, fisher, fit_discriminant
 from glesam.fewshot.features import Backbone, Bool, ImageFeatures, close_features
 from glesam.images.pixels import RGB
 
-DEFAULT_THRESHOLD = 0.72
-"""Similarity from which on a candidate counts as the same kind, where references are too few to choose it by."""
+DEFAULT_THRESHOLD = 0.5
+"""Likeness from which on a candidate counts as the same kind, where references are too few to choose it by: as near to
+the wanted objects as to everything else that the references show."""
+
+_STEEP = 4.0
+"""Likeness is the logistic function of so many times the discriminant's distance from the middle of both groups."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +37,8 @@ class Reference:
         masks: `(n, H, W)` bool, the marked objects, none of them empty.
         is_negative: they show what is NOT wanted, though it may look alike.
         looks: `(n, D)` float32 of unit length, see `looks_of`.
+        alike: `(m, D)`, the same of masks that the decoder made of marked objects.
+        others: `(k, D)`, the same of masks that it made of anything else in the image.
     """
 
     image: RGB
@@ -40,6 +46,8 @@ class Reference:
     masks: Bool
     is_negative: bool
     looks: Tensor
+    alike: Tensor | None = None
+    others: Tensor | None = None
 
     @classmethod
     def of(cls, backbone: Backbone, image: RGB, features: ImageFeatures, masks: Bool, negative: bool) -> Reference:
@@ -80,7 +88,7 @@ class References:
 
     Attributes:
         items: at least one of them positive.
-        threshold: similarity from which on a candidate counts as found.
+        threshold: likeness from which on a candidate counts as found.
 
     Raises:
         PromptError: no positive reference.
@@ -127,14 +135,22 @@ class References:
         longer = max(cells)
         return [(width * longer, height * longer) for item in self.positives for width, height in item.sizes]
 
-    def similarity(self, looks: Tensor) -> npt.NDArray[np.float32]:
-        """Likeness of `(n, D)` looks to the nearest wanted object, -1 to 1; -1 where an unwanted one is nearer."""
-        wanted = (looks @ torch.cat([item.looks for item in self.positives]).T).amax(dim=1)
+    @cached_property
+    def verifier(self) -> Discriminant:
+        """Tells looks of wanted objects from those of everything else that the references show."""
+        inside = [part for item in self.positives for part in (item.looks, item.alike) if part is not None]
+        outside = [item.others for item in self.items if item.others is not None]
+        outside += [item.looks for item in self.items if item.is_negative]
+        return fisher(torch.cat(inside), torch.cat(outside) if outside else inside[0][:0])
+
+    def likeness(self, looks: Tensor) -> npt.NDArray[np.float32]:
+        """Likeness of `(n, D)` looks to the wanted objects, 0 to 1; 0 where an unwanted one is nearer than a wanted."""
+        values = torch.sigmoid(_STEEP * (self.verifier.of(looks) - 0.5))
         unwanted = [item.looks for item in self.items if item.is_negative]
         if unwanted:
-            nearer = (looks @ torch.cat(unwanted).T).amax(dim=1)
-            wanted = torch.where(nearer > wanted, torch.full_like(wanted, -1.0), wanted)
-        return np.asarray(wanted.numpy(), np.float32)
+            wanted = (looks @ torch.cat([item.looks for item in self.positives]).T).amax(dim=1)
+            values = torch.where((looks @ torch.cat(unwanted).T).amax(dim=1) > wanted, torch.zeros_like(values), values)
+        return np.asarray(values.numpy(), np.float32)
 
 
 def best_threshold(scores: Sequence[float], is_true: Sequence[bool], objects: int) -> float | None:

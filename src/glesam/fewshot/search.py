@@ -1,38 +1,36 @@
-"""Finding in an image what looks like the references: map, prompts, masks, a close look at each, one for each thing."""
+"""Finding in an image what looks like the references: map, prompts, masks, a close look at each, one for each thing.
+
+What a look is worth is learned from the references: the decoder is asked about them too, and its masks there, whose
+truth is known, tell the wanted from everything else (Fisher's discriminant in closed form, nothing is trained).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
+from glesam.fewshot.candidates import Ask, Candidate, mask_iou, propose
 from glesam.fewshot.discriminant import Float
 from glesam.fewshot.features import Backbone, Bool, ImageFeatures
-from glesam.fewshot.proposals import peaks, region_boxes, window_boxes
-from glesam.fewshot.references import DEFAULT_THRESHOLD, References, best_threshold, looks_of
+from glesam.fewshot.references import DEFAULT_THRESHOLD, Reference, References, best_threshold, looks_of
 from glesam.images.pixels import RGB
 from glesam.masks.masks import Masks
-from glesam.prompts.prompts import Prompts
 
-Ask = Callable[[Prompts, bool], Masks]
-"""Answers prompts on the image; the second argument asks for three candidates each."""
-
-MOST_PEAKS, MOST_REGIONS, MOST_WINDOWS = 12, 16, 16
-"""Prompts of each kind at most."""
-
-MOST_LOOKS = 24
+MOST_LOOKS = 32
 """Candidates that are looked at from near; each costs the backbone on a small image."""
 
 _HIT = 0.5
 """IoU from which on an object counts as found."""
 
-_MOST_SHIFT = 0.1
-_LEAST_PIXELS = 16
-_SAME_CANDIDATE = 0.8
+_ALIKE, _OTHER = 0.6, 0.35
+"""IoU with a marked object from which on a reference's candidate shows the kind, and below which something else."""
+
+_MOST_SHIFT = 0.25
 _SAME_OBJECT = 0.4
 _INSIDE = 0.7
 """Share of the smaller of two masks inside the larger from which on one is taken for a part of the other."""
@@ -44,7 +42,7 @@ class Match:
 
     Attributes:
         mask: `(H, W)` bool.
-        score: likeness to the nearest reference, at most 1.
+        score: likeness to the references, 0 to 1.
         predicted_iou: what the mask decoder thinks of its mask.
         contrast: mean of the map inside the mask, minus that around it.
     """
@@ -63,78 +61,26 @@ def find(ask: Ask, backbone: Backbone, image: RGB, features: ImageFeatures, refe
         backbone: frozen ImageNet backbone.
         image: `(H, W, 3)` uint8 RGB.
         features: of the image.
-        references: what to find.
+        references: what to find, see `learned`.
     """
     values = references.map(features)
-    masks, ious = _candidates(ask, values, references.sizes(features.cells), image.shape[:2])
-    contrasts = _contrasts(masks, values)
-    order = np.argsort(-(contrasts + 0.5 * ious), kind="stable")
-    chosen = _distinct(masks, order[contrasts[order] > 0])[:MOST_LOOKS]
+    candidates = propose(ask, values, references.sizes(features.cells), image.shape[:2])
+    chosen = [each for each in candidates if each.contrast > 0][:MOST_LOOKS]
     if not chosen:
         return []
-    scores = references.similarity(looks_of(backbone, image, features, [masks[i] for i in chosen]))
+    return _matches(chosen, references.likeness(looks_of(backbone, image, features, [each.mask for each in chosen])))
+
+
+def _matches(candidates: Sequence[Candidate], scores: Float) -> list[Match]:
+    """One match for each thing, best first."""
     # Parts look like their whole; the whole stands out more from what is around it.
-    rank = scores + 0.25 * np.minimum(contrasts[chosen], 1)
+    rank = scores + 0.25 * np.minimum([each.contrast for each in candidates], 1)
     matches = [
-        Match(masks[index], float(score), float(ious[index]), float(contrasts[index]))
-        for index, score in zip(chosen, scores, strict=True)
+        Match(each.mask, float(score), each.predicted_iou, each.contrast)
+        for each, score in zip(candidates, scores, strict=True)
     ]
     kept = _apart([matches[i] for i in np.argsort(-rank, kind="stable")])
     return sorted(kept, key=lambda match: -match.score)
-
-
-def _candidates(ask: Ask, values: Float, sizes: list[tuple[float, float]], size: tuple[int, int]) -> tuple[Bool, Float]:
-    """Masks `(n, H, W)` and predicted IoU `(n,)` from all prompts that the map suggests."""
-    scale = np.array([size[1] / values.shape[1], size[0] / values.shape[0]], np.float32)
-    points = peaks(values, MOST_PEAKS) * scale
-    boxes = np.concatenate([region_boxes(values, MOST_REGIONS), window_boxes(values, sizes, MOST_WINDOWS)])
-    masks, ious = [np.zeros((0, *size), bool)], [np.zeros(0, np.float32)]
-    if len(points):
-        answer = ask(Prompts(points[:, None]), True)
-        if answer.candidates is not None and answer.candidate_scores is not None:
-            masks.append(answer.candidates.reshape(-1, *size))
-            ious.append(answer.candidate_scores.reshape(-1))
-    if len(boxes):
-        answer = ask(Prompts(boxes=boxes * np.tile(scale, 2)), False)
-        masks.append(answer.masks)
-        ious.append(answer.scores)
-    found, scores = np.concatenate(masks), np.concatenate(ious)
-    large = found.sum(axis=(1, 2)) >= _LEAST_PIXELS
-    return found[large], scores[large]
-
-
-def _contrasts(masks: Bool, values: Float) -> Float:
-    """Mean of the map inside each mask minus the mean in a ring of about as many pixels around it."""
-    if not len(masks):
-        return np.zeros(0, np.float32)
-    height, width = masks.shape[1:]
-    # Twice the map's own resolution is fine enough for means.
-    size = (min(width, 2 * values.shape[1]), min(height, 2 * values.shape[0]))
-    likeness = np.asarray(cv2.resize(values, size, interpolation=cv2.INTER_LINEAR))
-    return np.array([_contrast(_shrunk(mask, size), likeness) for mask in masks], np.float32)
-
-
-def _shrunk(mask: Bool, size: tuple[int, int]) -> Float:
-    return np.asarray(cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA))
-
-
-def _contrast(share: Float, likeness: Float) -> float:
-    """Contrast of one mask, given as the share of each cell that it covers."""
-    inside = float(share.sum())
-    radius = max(1, round(0.2 * np.sqrt(inside)))
-    grown = np.asarray(cv2.dilate((share > 0).astype(np.uint8), np.ones((2 * radius + 1, 2 * radius + 1))), np.float32)
-    ring = grown * (share == 0)
-    around = float((likeness * ring).sum() / ring.sum()) if ring.any() else 0.0
-    return float((likeness * share).sum() / inside) - around
-
-
-def _distinct(masks: Bool, order: npt.NDArray[np.int64]) -> list[int]:
-    """Indices in order, without those whose mask is nearly that of an earlier one."""
-    kept: list[int] = []
-    for index in order.tolist():
-        if all(mask_iou(masks[index], masks[other]) <= _SAME_CANDIDATE for other in kept):
-            kept.append(index)
-    return kept
 
 
 def _apart(matches: list[Match]) -> list[Match]:
@@ -152,37 +98,69 @@ def _same_object(one: Bool, other: Bool) -> bool:
     return bool(common > _INSIDE * least) or mask_iou(one, other) > _SAME_OBJECT
 
 
-def mask_iou(one: Bool, other: Bool) -> float:
-    """IoU of two masks; 0 for two empty ones."""
-    whole = np.count_nonzero(one | other)
-    return np.count_nonzero(one & other) / whole if whole else 0.0
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """Candidates of a reference image, their looks `(n, D)`, and the largest IoU of each with a marked object."""
+
+    candidates: list[Candidate]
+    looks: Tensor
+    truth: npt.NDArray[np.float64]
 
 
-def with_threshold(asks: Sequence[Ask], backbone: Backbone, references: References) -> References:
-    """Choose the threshold by leaving out one example image at a time and finding its objects by the others.
+def learned(asks: Sequence[Ask], backbone: Backbone, references: References) -> References:
+    """Learn from the masks that the decoder makes in the reference images; choose the threshold by leaving one out.
 
-    It stays within `_MOST_SHIFT` of the default: a few examples cannot say more. One image alone keeps the default.
+    Each image is searched by the map of the others, as a new image would be, and by clicks all over it. The threshold
+    is that of the best F1 over all of them, each judged by what the others taught, and stays within `_MOST_SHIFT` of
+    the default: a few examples cannot say more. One image alone keeps the default.
 
     Args:
         asks: predictors that have the images of the positive references, in their order.
         backbone: frozen ImageNet backbone.
         references: all examples.
     """
+    seen = [_seen(ask, backbone, references, i) for i, ask in enumerate(asks)]
+    taught = {id(item): _taught(item, each) for item, each in zip(references.positives, seen, strict=True)}
+    known = replace(references, items=tuple(taught.get(id(item), item) for item in references.items))
+    return replace(known, threshold=_threshold(known, seen))
+
+
+def _seen(ask: Ask, backbone: Backbone, references: References, index: int) -> _Seen:
+    item = references.positives[index]
+    others = references.without(index) if len(references.positives) > 1 else references
+    sizes = references.sizes(item.features.cells)
+    found = propose(ask, others.map(item.features), sizes, item.image.shape[:2], everywhere=True)
+    # The map's favourites, as a search would see them, and some of the rest.
+    found = [*found[:MOST_LOOKS], *found[MOST_LOOKS::2]][: 2 * MOST_LOOKS]
+    masks = [each.mask for each in found]
+    truth = np.array([max(mask_iou(mask, marked) for marked in item.masks) for mask in masks])
+    looks = looks_of(backbone, item.image, item.features, masks) if masks else item.looks[:0]
+    return _Seen(found, looks, truth)
+
+
+def _taught(item: Reference, seen: _Seen) -> Reference:
+    """A reference with the looks of what the decoder made of it."""
+    return replace(item, alike=seen.looks[seen.truth > _ALIKE], others=seen.looks[seen.truth < _OTHER])
+
+
+def _threshold(references: References, seen: Sequence[_Seen]) -> float:
+    """The threshold that leaving one image out suggests, near the default."""
     if len(references.positives) < 2:
-        return references
+        return references.threshold
     scores: list[float] = []
     truths: list[bool] = []
-    objects = 0
-    for index, (ask, item) in enumerate(zip(asks, references.positives, strict=True)):
-        objects += len(item.masks)
-        for match in find(ask, backbone, item.image, item.features, references.without(index)):
-            scores.append(match.score)
-            truths.append(any(mask_iou(match.mask, mask) >= _HIT for mask in item.masks))
-    best = best_threshold(scores, truths, objects)
+    for index, (item, each) in enumerate(zip(references.positives, seen, strict=True)):
+        asked = [i for i, candidate in enumerate(each.candidates) if candidate.contrast > 0]
+        if not asked:
+            continue
+        found = _matches([each.candidates[i] for i in asked], references.without(index).likeness(each.looks[asked]))
+        scores += [match.score for match in found]
+        truths += [any(mask_iou(match.mask, mask) >= _HIT for mask in item.masks) for match in found]
+    best = best_threshold(scores, truths, sum(len(item.masks) for item in references.positives))
     if best is None:
-        return references
+        return references.threshold
     low, high = DEFAULT_THRESHOLD - _MOST_SHIFT, DEFAULT_THRESHOLD + _MOST_SHIFT
-    return replace(references, threshold=min(max(best, low), high))
+    return float(min(max(best, low), high))
 
 
 def to_masks(found: Sequence[Match], size: tuple[int, int], name: str | None, info: dict[str, Any]) -> Masks:

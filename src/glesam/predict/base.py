@@ -27,7 +27,7 @@ from glesam.restore.base import Restorer
 if TYPE_CHECKING:
     from typing import Self
 
-_ARGUMENTS = ("prompts", "points", "labels", "boxes", "mask_input", "multimask", "tile", "obey", "start")
+_ARGUMENTS = ("prompts", "points", "labels", "boxes", "mask_input", "multimask", "tile", "obey", "start", "check")
 """Of `PromptPredictor.predict`."""
 
 
@@ -130,6 +130,7 @@ class PromptPredictor:
         tile: int | None = None,
         obey: bool = True,
         start: Masks | None = None,
+        check: bool = False,
         **unknown: Any,
     ) -> Masks:
         """Segment N objects of the current image.
@@ -146,6 +147,9 @@ class PromptPredictor:
             tile: for big images, look at each object in a window of at least so many pixels; see docs/everything.md.
             obey: with `refine="auto"`, a positive click is inside of its mask and a negative one outside, also where
                 the decoder did not follow; False is for clicks that are guesses.
+            check: judge each click by the mask that the others give, at the cost of one more mask for each: clicks that
+                look wrong are told by a `glesam.prompts.hygiene.DoubtfulClickWarning`, `info["checks"]` has the
+                details, and the masks stay what they are.
             **unknown: refused with the name that was meant, also where it is segment-anything's.
 
         Returns:
@@ -167,10 +171,16 @@ class PromptPredictor:
             )
         prompts = Prompts(*parts) if prompts is None else prompts
         if tile is None:
-            return self.session.answer(current.encoded, prompts, multimask, current.name, obey)
-        from glesam.predict.parts import predict_windows
+            answer = self.session.answer(current.encoded, prompts, multimask, current.name, obey)
+        else:
+            from glesam.predict.parts import predict_windows
 
-        return predict_windows(self.session, prompts, multimask, tile)
+            answer = predict_windows(self.session, prompts, multimask, tile)
+        if not check:
+            return answer
+        from glesam.predict.derived import checked
+
+        return checked(self.session, prompts, answer)
 
     def predict_batch(
         self,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from glesam.fewshot.heat import heat_prompts, without_duplicates
 from glesam.predict.examples import stacked
-from glesam.prompts.hygiene import ClickCheck, check_clicks
+from glesam.prompts.hygiene import ClickCheck, DoubtfulClickWarning, check_clicks
 from glesam.prompts.start import kept_to_start, start_prompts
 from glesam.subject.find import find_subject
 
@@ -46,3 +48,13 @@ def check_prompts(session: Session, prompts: Prompts) -> list[ClickCheck]:
     encoded = session.encoded
     fitting = prompts.check(encoded.geometry.original_size)
     return check_clicks(lambda asked: session.answer(encoded, asked), fitting)
+
+
+def checked(session: Session, prompts: Prompts, answer: Masks) -> Masks:
+    """The answer with what is to be said of its clicks; see `Predictor.predict`."""
+    checks = check_prompts(session, prompts)
+    for check in checks:
+        for sentence in check.sentences():
+            # Told to the caller of `predict`.
+            warnings.warn(sentence, DoubtfulClickWarning, stacklevel=3)
+    return replace(answer, info={**answer.info, "checks": [check.record() for check in checks]})

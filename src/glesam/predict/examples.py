@@ -11,10 +11,10 @@ from glesam.errors import PromptError
 from glesam.fewshot.backbone import bundled_backbone
 from glesam.fewshot.cache import FeatureCache
 from glesam.fewshot.references import Reference, References
-from glesam.fewshot.search import find, to_masks, with_threshold
+from glesam.fewshot.search import find, learned, to_masks
 
 if TYPE_CHECKING:
-    from glesam.fewshot.search import Ask
+    from glesam.fewshot.candidates import Ask
     from glesam.images.pixels import RGB
     from glesam.masks.masks import Masks
     from glesam.predict.embeddings import Encoded
@@ -67,7 +67,7 @@ class Examples:
                 raise PromptError("expected an example to look for, got none; call remember(mask) on its image first")
             wanted = [item for item in self._references if not item.is_negative]
             asks = [self._ask(self._session.embedder.encode([item.image], [None])[0]) for item in wanted]
-            self._chosen = with_threshold(asks, self.features.backbone, References(self._references))
+            self._chosen = learned(asks, self.features.backbone, References(self._references))
         return self._chosen
 
     def find(self, threshold: float | None) -> Masks:
@@ -75,8 +75,8 @@ class Examples:
         session, cache = self._session, self.features
         encoded, image = session.encoded, session.pixels
         references = self.chosen()
-        if threshold is not None and not -1 <= threshold <= 1:
-            raise PromptError(f"expected a threshold from -1 to 1, got {threshold}; the default is chosen by itself")
+        if threshold is not None and not 0 <= threshold <= 1:
+            raise PromptError(f"expected a threshold from 0 to 1, got {threshold}; the default is chosen by itself")
         least = references.threshold if threshold is None else threshold
         matches = find(self._ask(encoded), cache.backbone, image, cache.of(image), references)
         found = [match for match in matches if match.score >= least]

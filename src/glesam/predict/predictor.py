@@ -259,7 +259,7 @@ class Predictor(PromptPredictor):
         """Find in the current image what looks like the remembered examples; nothing is trained.
 
         Args:
-            threshold: likeness from which on something counts as found, up to 1; without it chosen by leaving out one
+            threshold: likeness from which on something counts as found, 0 to 1; without it chosen by leaving out one
                 example image at a time, or a default where there is only one. See `glesam.fewshot`.
 
         Returns:

@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 Ask: TypeAlias = "Callable[[Prompts], Masks]"
 """Answers prompts on the image, one mask an object."""
 
+
+class DoubtfulClickWarning(UserWarning):
+    """A click that looks wrong by the mask of the others."""
+
+
 Float = npt.NDArray[np.float32]
 Bool = npt.NDArray[np.bool_]
 

@@ -35,7 +35,7 @@ Unlike = Annotated[
 ]
 Likeness = Annotated[
     float | None,
-    typer.Option(help="With --like: how alike things must be, up to 1; chosen by the examples without it."),
+    typer.Option(help="With --like: how alike things must be, 0 to 1; chosen by the examples without it."),
 ]
 FeatureCacheFolder = Annotated[
     Path | None,

@@ -1,0 +1,140 @@
+"""Masks that may be of the wanted kind: what the decoder answers to the prompts that a map of likeness suggests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from glesam.fewshot.discriminant import Float
+from glesam.fewshot.features import Bool
+from glesam.fewshot.proposals import lattice, peaks, region_boxes, window_boxes
+from glesam.masks.masks import Masks
+from glesam.prompts.prompts import Prompts
+
+Ask = Callable[[Prompts, bool], Masks]
+"""Answers prompts on the image; the second argument asks for three candidates each."""
+
+MOST_PEAKS, MOST_LATTICE, MOST_REGIONS, MOST_WINDOWS = 12, 20, 16, 16
+"""Prompts of each kind at most."""
+
+GRID = 6
+"""Rows and columns of clicks all over a reference image, whose masks show what its surroundings look like."""
+
+_AT_ONCE = 16
+"""Prompts whose masks are held at the image's size before they are sifted."""
+
+_LEAST_PIXELS = 16
+_SAME = 0.8
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A mask of the decoder.
+
+    Attributes:
+        packed: its bits, `numpy.packbits` of the `(H, W)` mask: a byte a pixel would fill memory on large images.
+        size: `(H, W)`.
+        small: `(h, w)` bool, the mask on a coarse grid.
+        predicted_iou: what the decoder thinks of it.
+        contrast: mean of the map inside, minus that around it.
+    """
+
+    packed: npt.NDArray[np.uint8]
+    size: tuple[int, int]
+    small: Bool
+    predicted_iou: float
+    contrast: float
+
+    @property
+    def mask(self) -> Bool:
+        """`(H, W)` bool."""
+        height, width = self.size
+        return np.unpackbits(self.packed, count=height * width).reshape(height, width).astype(bool)
+
+
+def propose(
+    ask: Ask, values: Float, sizes: Sequence[tuple[float, float]], size: tuple[int, int], everywhere: bool = False
+) -> list[Candidate]:
+    """Masks from all prompts that a map suggests, the most promising first, each once.
+
+    Args:
+        ask: the predictor that has the image.
+        values: `(h, w)` map, about 1 on things like the wanted and about 0 elsewhere.
+        sizes: `(width, height)` of the wanted objects in cells of the map.
+        size: `(H, W)` of the image.
+        everywhere: also click on a grid all over the image, whatever the map says.
+    """
+    found: list[Candidate] = []
+    for masks, ious in _answers(ask, values, sizes, size, everywhere):
+        found += [_candidate(m, float(i), values) for m, i in zip(masks, ious, strict=True) if m.sum() >= _LEAST_PIXELS]
+    return _distinct(sorted(found, key=lambda each: -(each.contrast + 0.5 * each.predicted_iou)))
+
+
+def _answers(
+    ask: Ask, values: Float, sizes: Sequence[tuple[float, float]], size: tuple[int, int], everywhere: bool
+) -> Iterator[tuple[Bool, Float]]:
+    """Masks `(n, H, W)` and predicted IoU `(n,)`, a few prompts at a time."""
+    scale = np.array([size[1] / values.shape[1], size[0] / values.shape[0]], np.float32)
+    points = peaks(values, MOST_PEAKS)
+    points = np.concatenate([points, lattice(values, points, _step(sizes), MOST_LATTICE)]) * scale
+    if everywhere:
+        places = (np.arange(GRID, dtype=np.float32) + 0.5) / GRID
+        grid = np.stack(np.meshgrid(places * size[1], places * size[0]), axis=-1).reshape(-1, 2)
+        points = np.concatenate([points, grid])
+    for start in range(0, len(points), _AT_ONCE):
+        answer = ask(Prompts(points[start : start + _AT_ONCE, None]), True)
+        if answer.candidates is not None and answer.candidate_scores is not None:
+            yield answer.candidates.reshape(-1, *size), answer.candidate_scores.reshape(-1)
+    boxes = np.concatenate([region_boxes(values, MOST_REGIONS), window_boxes(values, sizes, MOST_WINDOWS)])
+    boxes = boxes * np.tile(scale, 2)
+    for start in range(0, len(boxes), _AT_ONCE):
+        answer = ask(Prompts(boxes=boxes[start : start + _AT_ONCE]), False)
+        yield answer.masks, answer.scores
+
+
+def _step(sizes: Sequence[tuple[float, float]]) -> int:
+    """Cells from one click of the lattice to the next: most things get one or two."""
+    return max(2, round(0.6 * float(np.median([min(pair) for pair in sizes])))) if sizes else 2
+
+
+def _candidate(mask: Bool, predicted_iou: float, values: Float) -> Candidate:
+    height, width = mask.shape
+    # Twice the map's own resolution is fine enough for means.
+    size = (min(width, 2 * values.shape[1]), min(height, 2 * values.shape[0]))
+    likeness = np.asarray(cv2.resize(values, size, interpolation=cv2.INTER_LINEAR))
+    share = np.asarray(cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA))
+    return Candidate(np.packbits(mask), (height, width), share > 0.5, predicted_iou, _contrast(share, likeness))
+
+
+def _contrast(share: Float, likeness: Float) -> float:
+    """Mean of the map inside a mask minus the mean in a ring of about as many pixels around it.
+
+    Args:
+        share: how much of each cell the mask covers.
+        likeness: the map.
+    """
+    inside = float(share.sum())
+    radius = max(1, round(0.2 * np.sqrt(inside)))
+    grown = np.asarray(cv2.dilate((share > 0).astype(np.uint8), np.ones((2 * radius + 1, 2 * radius + 1))), np.float32)
+    ring = grown * (share == 0)
+    around = float((likeness * ring).sum() / ring.sum()) if ring.any() else 0.0
+    return float((likeness * share).sum() / inside) - around
+
+
+def _distinct(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Candidates in order, without those that nearly are an earlier one."""
+    kept: list[Candidate] = []
+    for each in candidates:
+        if all(mask_iou(each.small, other.small) <= _SAME for other in kept):
+            kept.append(each)
+    return kept
+
+
+def mask_iou(one: Bool, other: Bool) -> float:
+    """IoU of two masks; 0 for two empty ones."""
+    whole = np.count_nonzero(one | other)
+    return np.count_nonzero(one & other) / whole if whole else 0.0
