@@ -1,4 +1,4 @@
-"""Draw the picture at the top of the README: three prompts on two example photos.
+"""Draw the picture at the top of the README: prompts on example images with their masks, and the cut-outs below.
 
 Run: `python benchmarks/readme_picture.py [--out docs/images/demo.jpg]`.
 """
@@ -9,6 +9,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image, ImageDraw
 
 from glesam import Predictor
@@ -19,19 +20,30 @@ CASES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("astronaut.jpg", {"points": [[230, 300]]}),
     ("chelsea.jpg", {"points": [[200, 100], [260, 150], [150, 200]]}),
 )
-HEIGHT = 300
+HEIGHT = 270
 
 
-def drawn(predictor: Predictor, name: str, prompt: dict[str, Any]) -> Image.Image:
-    """Segment one photo; draw its masks, points and box."""
+def drawn(predictor: Predictor, name: str, prompt: dict[str, Any]) -> tuple[Image.Image, Image.Image]:
+    """Segment one image; draw its masks, points and box, and its cut-out on a chessboard."""
     predictor.set_image(PHOTOS / name)
-    picture = predictor.predict(**prompt).overlay(PHOTOS / name).convert("RGB")
+    masks = predictor.predict(**prompt)
+    picture = masks.overlay(PHOTOS / name).convert("RGB")
     pen = ImageDraw.Draw(picture)
     for x, y in prompt.get("points", []):
         pen.ellipse((x - 7, y - 7, x + 7, y + 7), fill=(80, 255, 80), outline=(0, 0, 0), width=2)
     for box in prompt.get("boxes", []):
         pen.rectangle(box, outline=(80, 255, 80), width=3)
-    return picture.resize((round(picture.width * HEIGHT / picture.height), HEIGHT))
+    size = (round(picture.width * HEIGHT / picture.height), HEIGHT)
+    ground = chessboard(size)
+    cut = masks.cutout(PHOTOS / name, None, soft=True).resize(size)
+    ground.paste(cut, mask=cut)
+    return picture.resize(size), ground
+
+
+def chessboard(size: tuple[int, int]) -> Image.Image:
+    """The usual sign for nothing: light squares of ten pixels, `(width, height)`."""
+    ys, xs = np.mgrid[: size[1], : size[0]] // 10
+    return Image.fromarray(np.where((xs + ys) % 2, 255, 225).astype(np.uint8)).convert("RGB")
 
 
 def main() -> None:
@@ -41,12 +53,13 @@ def main() -> None:
     options = parser.parse_args()
     predictor = Predictor.from_pretrained("compact")
     pictures = [drawn(predictor, name, prompt) for name, prompt in CASES]
-    strip = Image.new("RGB", (sum(p.width for p in pictures), HEIGHT))
+    strip = Image.new("RGB", (sum(above.width for above, _ in pictures), 2 * HEIGHT))
     left = 0
-    for picture in pictures:
-        strip.paste(picture, (left, 0))
-        left += picture.width
-    strip.save(options.out, quality=88)
+    for above, below in pictures:
+        strip.paste(above, (left, 0))
+        strip.paste(below, (left, HEIGHT))
+        left += above.width
+    strip.save(options.out, quality=85)
 
 
 if __name__ == "__main__":

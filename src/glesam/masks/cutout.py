@@ -19,7 +19,7 @@ from glesam.masks.refine import guided_filter
 if TYPE_CHECKING:
     from glesam.masks.masks import Masks
 
-_RADIUS_SHARE = 0.06
+_RADIUS_SHARE = 0.025
 """Radius of the filter as a share of the root of the mask's area."""
 
 _EPS = 1e-4
