@@ -117,6 +117,40 @@ def test_objects_are_followed_lost_behind_the_pillar_and_found_again() -> None:
         assert np.mean(seen[number][-20:]) > 0.75, "the object was not found again"
 
 
+def ringed(place: tuple[int, int] | None, radius: float) -> tuple[np.ndarray, np.ndarray]:
+    """A grey frame with an orange disc of two tones, or without; and the disc's mask."""
+    rng = np.random.default_rng(0)
+    frame = np.repeat(rng.integers(110, 140, (180, 320, 1), dtype=np.uint8), 3, axis=2)
+    ys, xs = np.mgrid[:180, :320]
+    distance = np.full((180, 320), np.inf) if place is None else np.hypot(xs - place[0], ys - place[1])
+    frame[distance < radius] = (250, 120, 10)
+    frame[distance < radius / 2] = (180, 80, 5)
+    return frame, distance < radius
+
+
+@pytest.mark.parametrize("factor", [0.55, 1.0, 2.0])
+def test_an_object_that_comes_back_at_another_size_is_found(factor: float) -> None:
+    carrier = tracker()
+    first, truth = ringed((70, 90), 22)
+    carrier.start(first, Prompts(boxes=[[48, 68, 92, 112]]))
+    assert carrier.step(first).masks[0].any()
+    for _ in range(3):
+        assert not carrier.step(ringed(None, 0)[0]).masks.any()
+    frame, truth = ringed((220, 80), 22 * factor)
+    assert iou(carrier.step(frame).masks[0], truth) > 0.9
+    assert iou(carrier.step(ringed((224, 82), 22 * factor)[0]).masks[0], ringed((224, 82), 22 * factor)[1]) > 0.9
+
+
+def test_another_object_of_other_colours_is_not_taken_for_it() -> None:
+    carrier = tracker()
+    first, _ = ringed((70, 90), 22)
+    carrier.start(first, Prompts(boxes=[[48, 68, 92, 112]]))
+    carrier.step(ringed(None, 0)[0])
+    frame, truth = ringed((220, 80), 40)
+    frame[truth] = frame[truth][:, ::-1]  # blue
+    assert not carrier.step(frame).masks.any()
+
+
 def test_one_pass_of_the_encoder_a_frame() -> None:
     carrier = tracker()
     carrier.start(CLIP.frame(0)[0], Prompts(boxes=[CLIP.box(0, 0)]))
@@ -199,8 +233,13 @@ def test_ctrl_c_ends_between_frames_and_goes_on_there(clip: Path, prompts: Promp
     with pytest.raises(KeyboardInterrupt):
         segment_video(task, tracker(), places, on_frame=stop)
     assert signal.getsignal(signal.SIGINT) is before
-    report = segment_video(task, tracker(), places)
+    resumed: list[int] = []
+    report = segment_video(task, tracker(), places, on_resume=resumed.append)
     assert (report.frames, report.done) == (30, 19)
+    assert resumed == [11], "a bar starts where the earlier run ended"
+    later = [entries for frame, _, entries in read_frames(tmp_path / "c.mask.jsonl") if frame >= 11]
+    assert report.lost == tuple(sum(entries[i]["area"] == 0 for entries in later) for i in range(2))
+    assert report.confidence == pytest.approx((0.9, 0.9)), "the oracle's score, over frames in which they were seen"
     assert [frame for frame, _, _ in read_frames(tmp_path / "c.mask.jsonl")] == list(range(30))
 
 

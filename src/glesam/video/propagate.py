@@ -3,14 +3,15 @@
 For each object and frame: (1) a template of the object's last place is searched nearby, which gives its motion; (2) the
 moved mask becomes a box, slightly grown, a point at the maximum of its distance transform, and a low-resolution mask
 input; (3) the model segments; (4) the answer is believed if the predicted IoU, the change of area and the colours fit.
-If not, the object is lost: its mask is empty until a search of the whole frame, for its last full view and for its
-colours, gives a prompt whose answer is believed.
+If not, the object is lost: its mask is empty until a search of the whole frame, for its last full view at several
+sizes and for its colours, gives a prompt whose answer is believed.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import cv2
 import numpy as np
@@ -39,7 +40,10 @@ class Settings:
         area_change: largest factor between the areas of two frames.
         least_similarity: smallest histogram intersection with the first view.
         least_match: smallest correlation at which a search of the whole frame gives a place to look at.
-        scales: sizes of the object that such a search tries.
+        scales: sizes of the object, relative to its last full view, that such a search tries.
+        other_match: smallest correlation at sizes that differ by more than a quarter: parts look like a smaller whole.
+        scale_cost: by how much a match must be better for each doubling or halving of the size.
+        shape_change: largest change of width over height of an object that comes back at another size.
         use_point: prompt with a point besides the box.
         use_mask: prompt with the moved logits too.
     """
@@ -50,7 +54,10 @@ class Settings:
     area_change: float = 2.0
     least_similarity: float = 0.5
     least_match: float = 0.5
-    scales: tuple[float, ...] = (0.8, 1.0, 1.25)
+    scales: tuple[float, ...] = (0.4, 0.5, 0.63, 0.8, 1.0, 1.25, 1.5, 1.8, 2.2, 2.6)
+    other_match: float = 0.7
+    scale_cost: float = 0.1
+    shape_change: float = 1.3
     use_point: bool = True
     use_mask: bool = True
 
@@ -162,11 +169,15 @@ class MaskPropagation(Tracker):
             size = (round(target.view.shape[1] * factor), round(target.view.shape[0] * factor))
             if min(size) < appearance.LEAST_TEMPLATE:
                 continue
-            view = np.asarray(cv2.resize(target.view, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+            method = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
+            view = np.asarray(cv2.resize(target.view, size, interpolation=method), np.uint8)
             match, (x, y) = appearance.find(small, view)
+            if not _is_near_one(factor) and match < self.settings.other_match:
+                continue
+            match -= self.settings.scale_cost * abs(math.log2(factor))
             if match > best:
                 box = np.array([x, y, x + size[0], y + size[1]], np.float32) / scale
-                best, guess = match, _Guess(box, ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2), None)
+                best, guess = match, _Guess(box, ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2), None, factor)
         return guess
 
     def _search_colours(self, target: Target, small: RGB, scale: float) -> _Guess | None:
@@ -178,12 +189,12 @@ class MaskPropagation(Tracker):
         box = np.array([x - width / 2, y - height / 2, x + width / 2, y + height / 2], np.float32) / scale
         return _Guess(box, (x / scale, y / scale), None)
 
-    def _is_answered(self, frame: RGB, index: int, found: dict[int, tuple[Bool, float, Float]]) -> bool:
+    def _is_answered(self, frame: RGB, index: int, found: dict[int, _Answer]) -> bool:
         """Whether an object has an answer that is believed."""
-        return index in found and self._is_believed(frame, self._targets[index], *found[index][:2])
+        return index in found and self._is_believed(frame, self._targets[index], found[index])
 
-    def _ask(self, guesses: dict[int, _Guess], with_mask: bool) -> dict[int, tuple[Bool, float, Float]]:
-        """Segment at the places guessed: mask, predicted IoU and logits of each object."""
+    def _ask(self, guesses: dict[int, _Guess], with_mask: bool) -> dict[int, _Answer]:
+        """Segment at the places guessed."""
         if not guesses:
             return {}
         height, width = self.predictor.image_size
@@ -196,44 +207,73 @@ class MaskPropagation(Tracker):
         logits = np.stack(moved) if len(moved) == len(guesses) else None
         masks = self.predictor.predict(Prompts(points, None, boxes, logits), obey=False)
         return {
-            index: (masks.masks[row], float(masks.scores[row]), masks.logits[row]) for row, index in enumerate(guesses)
+            index: _Answer(masks.masks[row], float(masks.scores[row]), masks.logits[row], guess.factor)
+            for row, (index, guess) in enumerate(guesses.items())
         }
 
-    def _judge(self, frame: RGB, small: RGB, scale: float, found: dict[int, tuple[Bool, float, Float]]) -> Masks:
+    def _judge(self, frame: RGB, small: RGB, scale: float, found: dict[int, _Answer]) -> Masks:
         """Believe an answer or count the object as lost."""
         count, side = len(self._targets), self._targets[0].logits.shape
         masks = np.zeros((count, *frame.shape[:2]), bool)
         scores, logits = np.zeros(count, np.float32), np.full((count, *side), -1, np.float32)
         for index, target in enumerate(self._targets):
             answer = found.get(index)
-            if answer is None or not self._is_believed(frame, target, *answer[:2]):
+            if answer is None or not self._is_believed(frame, target, answer):
                 target.lost += 1
                 continue
-            masks[index], scores[index], logits[index] = answer
-            _remember(target, answer[0], answer[2], small, scale)
+            masks[index], scores[index], logits[index] = answer.mask, answer.score, answer.logits
+            _remember(target, answer.mask, answer.logits, small, scale)
         info = {"model": self.predictor.name, "tracker": self.kind}
         return Masks(masks, scores, logits, info=info)
 
-    def _is_believed(self, frame: RGB, target: Target, mask: Bool, score: float) -> bool:
-        """Whether a mask can be the object: certain, of fitting area, of its colours."""
-        area = int(np.count_nonzero(mask))
-        if score < self.settings.least_score or area == 0:
+    def _is_believed(self, frame: RGB, target: Target, answer: _Answer) -> bool:
+        """Whether a mask can be the object: certain, of the area that its size lets expect, of its colours."""
+        mask, area = answer.mask, int(np.count_nonzero(answer.mask))
+        if answer.score < self.settings.least_score or area == 0:
             return False
-        former = target.view_area if target.lost else max(1, int(np.count_nonzero(target.mask)))
+        known = target.view_area if target.lost else int(np.count_nonzero(target.mask))
+        former = max(1.0, known * answer.factor**2)
+        if target.lost and not _is_near_one(answer.factor) and not self._keeps_shape(target, mask):
+            return False
         if not 1 / self.settings.area_change <= area / former <= self.settings.area_change:
             return False
         return (
             appearance.similarity(appearance.histogram(frame, mask), target.colours) >= self.settings.least_similarity
         )
 
+    def _keeps_shape(self, target: Target, mask: Bool) -> bool:
+        """Whether a mask is as wide for its height as the last full view: what comes out from behind a thing is not."""
+        x0, y0, x1, y1 = pixel_box(mask) or (0, 0, 0, 0)
+        height, width = target.view.shape[:2]
+        change: float = (x1 - x0) * height / max(1, (y1 - y0) * width)
+        return 1 / self.settings.shape_change <= change <= self.settings.shape_change
+
 
 @dataclass(frozen=True)
 class _Guess:
-    """Where an object may be: its box, a point on it, and logits moved there."""
+    """Where an object may be: its box, a point on it, logits moved there, and its size relative to the last one."""
 
     box: Float
     point: tuple[float, float]
     logits: Float | None
+    factor: float = 1.0
+
+
+class _Answer(NamedTuple):
+    """What the model says of a guess: `(H, W)` mask, predicted IoU, `(h, w)` logits; and the guess's size."""
+
+    mask: Bool
+    score: float
+    logits: Float
+    factor: float
+
+
+def _is_near_one(factor: float) -> bool:
+    """Whether a size is that of the last view, but for what an object grows or shrinks while it is hidden."""
+    return _NEAR <= factor <= 1 / _NEAR
+
+
+_NEAR = 0.79
 
 
 def _moved(target: Target, shift: tuple[float, float]) -> _Guess:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from glesam.common.interrupts import deferred_interrupt
 from glesam.common.locks import sole
 from glesam.errors import ImageError
@@ -84,12 +86,16 @@ class ClipReport:
         done: frames of this run.
         seen: frames of this run in which every object was seen.
         seconds: time of this run.
+        confidence: mean predicted IoU of each object over the frames of this run in which it was seen; 0 if in none.
+        lost: frames of this run in which each object was not seen.
     """
 
     frames: int
     done: int
     seen: int
     seconds: float
+    confidence: tuple[float, ...] = ()
+    lost: tuple[int, ...] = ()
 
 
 def segment_video(
@@ -99,6 +105,7 @@ def segment_video(
     *,
     overwrite: bool = False,
     on_frame: Callable[[int], None] | None = None,
+    on_resume: Callable[[int], None] | None = None,
 ) -> ClipReport:
     """Carry objects through a clip and write what was asked for.
 
@@ -111,6 +118,7 @@ def segment_video(
         outputs: where results go.
         overwrite: begin anew.
         on_frame: called with the number of each frame that is done.
+        on_resume: called once with how many frames an earlier run did, if any.
 
     Raises:
         ImageError: the clip cannot be read, is shorter than the prompts' frame, or an output cannot be written.
@@ -122,6 +130,8 @@ def segment_video(
     with sole(place.parent, f".{place.stem}.lock"):
         journal = ClipJournal(place, task.header())
         checkpoint = journal.begin(overwrite or task.source.is_camera)
+        if checkpoint is not None and on_resume is not None:
+            on_resume(checkpoint.frame - task.frame)
         try:
             with deferred_interrupt() as stop:
                 return _Run(task, tracker, outputs, journal, on_frame).work(checkpoint, stop)
@@ -143,6 +153,8 @@ class _Run:
         self._task, self._tracker, self._outputs, self._journal = task, tracker, outputs, journal
         self._on_frame = on_frame or (lambda _: None)
         self._done = self._seen = 0
+        self._scores = np.zeros(len(task.prompts))
+        self._lost = np.zeros(len(task.prompts), int)
 
     def work(self, checkpoint: Checkpoint | None, stop: threading.Event) -> ClipReport:
         """Go through the frames; finish the outputs, unless a clip's run was stopped."""
@@ -165,7 +177,9 @@ class _Run:
             self._journal.flush()
             write_coco(self._outputs.coco, self._outputs.journal, source, self._task.info)
         self._journal.finish(following - prompted)  # last: a journal that is complete says that all is there
-        return ClipReport(following - prompted, self._done, self._seen, time.perf_counter() - start)
+        sure = tuple((self._scores / np.maximum(self._done - self._lost, 1)).tolist())
+        lost = tuple(self._lost.tolist())
+        return ClipReport(following - prompted, self._done, self._seen, time.perf_counter() - start, sure, lost)
 
     def _frames(self, first: int, overlay: OverlayVideo | None, stop: threading.Event) -> int:
         """Do frame after frame from `first` on, and draw those before it again; gives the number after the last."""
@@ -198,7 +212,10 @@ class _Run:
             write_mask(self._outputs.masks, index, masks)
         self._journal.add(index, seconds, masks)
         self._done += 1
-        self._seen += bool(masks.areas.all())
+        visible = masks.areas > 0
+        self._seen += bool(visible.all())
+        self._lost += ~visible
+        self._scores += np.where(visible, masks.scores, 0)
         self._on_frame(index)
         return masks
 

@@ -105,12 +105,15 @@ def segment_clip(item: str, wanted: Wanted, options: ClipOptions) -> None:
     task = ClipTask(source, prompts, options.frame, options.max_frames, _info(options, tracker.kind))
     total = options.max_frames or (None if source.count is None else max(1, source.count - options.frame))
     with progress(total, "segment") as advance:
-        report = segment_video(task, tracker, outputs, overwrite=anew, on_frame=lambda _: advance())
+        report = segment_video(task, tracker, outputs, overwrite=anew, on_frame=lambda _: advance(), on_resume=advance)
     speed = report.done / max(report.seconds, 1e-9)
     warn(
         f"glesam: {source.name}: {report.frames} frames, {len(prompts)} objects, all seen in {report.seen} of "
         f"{report.done}, {speed:.1f} frames a second -> {outputs.journal.parent}"
     )
+    for number, (sure, lost) in enumerate(zip(report.confidence, report.lost, strict=True), start=1):
+        if lost:
+            warn(f"glesam: {source.name}: object {number} was not seen in {lost} frames, elsewhere sure by {sure:.2f}")
     _check_length(source, options, report.frames)
 
 
