@@ -44,7 +44,7 @@ def test_prompts_on_a_big_picture_use_windows(tiny_model: Path, photo: Make, tmp
     [
         (["--everything", "--point", "3,4"], "expected --everything or prompts, got both"),
         (["--point", "3,4", "--points-per-side", "4"], "expected --everything with --points-per-side"),
-        (["--everything", "--points-per-side", "0"], "at least 1"),
+        (["--everything", "--points-per-side", "0"], "greater than or equal to 1"),
         (["--everything", "--tile", "9"], "at least 64 pixels"),
         (["--point", "3,4", "--tile", "9"], "at least 64 pixels"),
     ],

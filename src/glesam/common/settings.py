@@ -55,4 +55,7 @@ def _one_line(kind: type[BaseModel], error: ValidationError, what: str) -> str:
         return f"expected a known {what}, got {key!r}; {hint(key, kind.model_fields)}"
     if not key:
         return f"expected {what}s that fit together, got: {first['msg'].removeprefix('Value error, ')}"
-    return f"expected a valid value for {what} {key!r}, got {first['input']!r}: {first['msg']}"
+    field = kind.model_fields.get(key)
+    default = None if field is None else field.get_default(call_default_factory=True)
+    cure = "" if default is None else f"; the default is {default}"
+    return f"expected a valid value for {what} {key!r}, got {first['input']!r}: {first['msg']}{cure}"

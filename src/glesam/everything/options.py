@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any, TypedDict
+from typing import Annotated, Any, Self
 
-from glesam.common.messages import hint
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from glesam.common.settings import validated
 from glesam.errors import ConfigError
 from glesam.views.crops import check_tile
 
-_SHARES = (
-    "pred_iou_thresh",
-    "stability_score_thresh",
-    "box_nms_thresh",
-    "mask_nms_thresh",
-    "crop_nms_thresh",
-    "tile_merge_thresh",
-)
-_COUNTS = {"points_per_side": 1, "points_per_batch": 1, "crop_n_points_downscale_factor": 1, "crop_n_layers": 0}
+Share = Annotated[float, Field(ge=0, le=1)]
 LIKE: dict[str, dict[str, Any]] = {
     "segment-anything": {
         "points_per_side": 32,
@@ -31,29 +24,7 @@ LIKE: dict[str, dict[str, Any]] = {
 """Generators whose masks and order can be had, and their defaults where ours differ."""
 
 
-class Settings(TypedDict, total=False):
-    """Keyword arguments of `Predictor.generate`; each is described in `Options`."""
-
-    points_per_side: int
-    points_per_batch: int
-    pred_iou_thresh: float
-    stability_score_thresh: float
-    stability_score_offset: float
-    box_nms_thresh: float
-    mask_nms_thresh: float
-    crop_n_layers: int
-    crop_nms_thresh: float
-    crop_overlap_ratio: float
-    crop_n_points_downscale_factor: int
-    min_mask_region_area: int
-    tile: int | None
-    tile_overlap: float
-    tile_merge_thresh: float
-    like: str | None
-
-
-@dataclass(frozen=True)
-class Options:
+class Options(BaseModel):
     """What everything mode looks for and keeps.
 
     The thresholds are for the compact model, chosen on 50 of its training photos of COCO: of 204 objects it finds 53 %
@@ -83,33 +54,27 @@ class Options:
         ConfigError: a value that is out of its range, or tiles together with crops.
     """
 
-    points_per_side: int = 16
-    points_per_batch: int = 64
-    pred_iou_thresh: float = 0.25
-    stability_score_thresh: float = 0.2
-    stability_score_offset: float = 1.0
-    box_nms_thresh: float = 0.7
-    mask_nms_thresh: float = 0.7
-    crop_n_layers: int = 0
-    crop_nms_thresh: float = 0.7
-    crop_overlap_ratio: float = 512 / 1500
-    crop_n_points_downscale_factor: int = 1
-    min_mask_region_area: int = 100
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    points_per_side: int = Field(default=16, ge=1)
+    points_per_batch: int = Field(default=64, ge=1)
+    pred_iou_thresh: Share = 0.25
+    stability_score_thresh: Share = 0.2
+    stability_score_offset: float = Field(default=1.0, gt=0)
+    box_nms_thresh: Share = 0.7
+    mask_nms_thresh: Share = 0.7
+    crop_n_layers: int = Field(default=0, ge=0)
+    crop_nms_thresh: Share = 0.7
+    crop_overlap_ratio: float = Field(default=512 / 1500, ge=0, lt=1)
+    crop_n_points_downscale_factor: int = Field(default=1, ge=1)
+    min_mask_region_area: int = Field(default=100, ge=0)
     tile: int | None = None
-    tile_overlap: float = 0.25
-    tile_merge_thresh: float = 0.5
+    tile_overlap: float = Field(default=0.25, gt=0, le=0.5)
+    tile_merge_thresh: Share = 0.5
     like: str | None = None
 
-    def __post_init__(self) -> None:
-        for name in _SHARES:
-            self._expect(name, 0 <= getattr(self, name) <= 1, "a share from 0 to 1")
-        for name, least in _COUNTS.items():
-            value = getattr(self, name)
-            self._expect(name, isinstance(value, int) and value >= least, f"a whole number of at least {least}")
-        self._expect("stability_score_offset", self.stability_score_offset > 0, "a number of logits above 0")
-        self._expect("min_mask_region_area", self.min_mask_region_area >= 0, "a number of pixels of at least 0")
-        self._expect("crop_overlap_ratio", 0 <= self.crop_overlap_ratio < 1, "a share from 0 to below 1")
-        self._expect("tile_overlap", 0 < self.tile_overlap <= 0.5, "a share above 0 and at most 0.5")
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
         if self.like is not None and (self.like not in LIKE or self.tile is not None):
             raise ConfigError(
                 f"expected like of {', '.join(LIKE)}, without tile, got like={self.like!r} and tile={self.tile}; leave "
@@ -121,12 +86,7 @@ class Options:
                 f"expected tile or crop_n_layers, got tile={self.tile} and crop_n_layers={self.crop_n_layers}; "
                 "tiles are crops already: give a smaller tile for smaller objects"
             )
-
-    def _expect(self, name: str, fits: bool, wanted: str) -> None:
-        """Refuse a value that does not fit."""
-        if not fits:
-            default = next(f.default for f in fields(self) if f.name == name)
-            raise ConfigError(f"expected {name} as {wanted}, got {getattr(self, name)!r}; the default is {default}")
+        return self
 
     @classmethod
     def parse(cls, settings: Mapping[str, Any]) -> Options:
@@ -135,8 +95,5 @@ class Options:
         Raises:
             ConfigError: an unknown name, with the nearest known one, or a bad value.
         """
-        known = [field.name for field in fields(cls)]
-        for name in settings:
-            if name not in known:
-                raise ConfigError(f"expected a setting of everything mode, got {name!r}; {hint(name, known)}")
-        return cls(**{**LIKE.get(str(settings.get("like")), {}), **settings})
+        values = {**LIKE.get(str(settings.get("like")), {}), **settings}
+        return validated(cls, values, "setting of everything mode")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +26,7 @@ def generate(session: Session, settings: Mapping[str, Any]) -> SparseMasks:
     decoder = PointDecoder(session.model.device, options, session.embedder.chunk)
     generator = kind(options, size, partial(session.look, fine=False), decoder)
     found = generator.run()
-    info = session.info(generator.enhanced) | {"everything": _recorded(asdict(options))}
+    info = session.info(generator.enhanced) | {"everything": _recorded(options.model_dump())}
     masks, scores, details = [f.mask for f in found], [f.iou for f in found], [f.details() for f in found]
     return SparseMasks(masks, scores, size, details, session.current.name, info)
 

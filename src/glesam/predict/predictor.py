@@ -21,10 +21,7 @@ from glesam.restore.base import Restorer
 if TYPE_CHECKING:
     from typing import Self
 
-    from typing_extensions import Unpack
-
     from glesam.everything.labels import Labeler
-    from glesam.everything.options import Settings
     from glesam.images.reading import ImageInput
     from glesam.masks.masks import Masks
     from glesam.masks.sparse import SparseMasks
@@ -132,7 +129,7 @@ class Predictor(PromptPredictor):
             quality=quality,
         )
 
-    def generate(self, **settings: Unpack[Settings]) -> SparseMasks:
+    def generate(self, **settings: Any) -> SparseMasks:
         """Segment everything in the current image, without prompts.
 
         The result does not depend on `points_per_batch`, bit for bit, as long as memory suffices for one chunk of
