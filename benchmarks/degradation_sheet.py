@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 
 from glesam.degrade import lqseg, real
-from glesam.degrade.contact_sheet import Cell, wrapped, write_contact_sheet
+from glesam.draw.sheet import Tile, wrapped, write_contact_sheet
 from glesam.images.reading import read
 
 PHOTO = Path(__file__).parents[1] / "examples" / "photos" / "chelsea.jpg"
@@ -21,10 +21,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/images/degradations.jpg"))
     options = parser.parse_args()
     photo = read(PHOTO)
-    cells = [Cell("clear", photo)]
-    cells += [Cell(f"LQ-{n}", lqseg.degrade(photo, n, seed=2, recipe="test")) for n in (1, 2, 3)]
-    cells += [Cell(f"{kind} 4", real.degrade(photo, kind, 4, seed=1)) for kind in sorted(real.KINDS)]
-    write_contact_sheet(options.out, wrapped(cells, 4), 300)
+    tiles = [Tile("clear", photo)]
+    tiles += [Tile(f"LQ-{n}", lqseg.degrade(photo, n, seed=2, recipe="test")) for n in (1, 2, 3)]
+    tiles += [Tile(f"{kind} 4", real.degrade(photo, kind, 4, seed=1)) for kind in sorted(real.KINDS)]
+    write_contact_sheet(options.out, wrapped(tiles, 4), 300)
 
 
 if __name__ == "__main__":

@@ -180,7 +180,7 @@ def test_check_of_a_built_set_goes_through_its_reader(source: Path, tmp_path: Pa
 def test_check_refuses_what_is_no_set_and_no_picture_name(source: Path, tmp_path: Path) -> None:
     assert "nothing there" in one_error(run("check", tmp_path / "gone"), 1)
     result = run("check", source, "--contact-sheet", tmp_path / "sheet.pdf")
-    assert "named .png or .jpg" in one_error(result, 2)
+    assert "named .png, .jpg" in one_error(result, 2)
 
 
 @pytest.mark.parametrize("verb", [[], ["build"], ["verify"], ["check"]])

@@ -9,7 +9,6 @@ import typer
 
 from glesam.cli.common import FAILED, console, progress, warn
 from glesam.common.documents import shown
-from glesam.errors import ConfigError
 
 if TYPE_CHECKING:
     from glesam.data.base import SegmentationDataset
@@ -135,14 +134,14 @@ def check(
     keep_void: VoidOption = False,
 ) -> None:
     """Show what is wrong with a data set: sizes, empty masks, unreadable files, missing partners, doubtful names."""
-    from glesam.draw.sheet import write_contact_sheet
+    from glesam.draw.sheet import check_suffix, wrapped, write_contact_sheet
 
+    if contact_sheet is not None:
+        check_suffix(contact_sheet)
     report, tiles = _checked(folder, layout, split, keep_void)
     _print_report(folder, report)
     if contact_sheet is not None:
-        if contact_sheet.suffix.lower() not in {".png", ".jpg", ".jpeg"}:
-            raise ConfigError(f"expected a contact sheet named .png or .jpg, got {contact_sheet}; rename it")
-        write_contact_sheet(contact_sheet, tiles())
+        write_contact_sheet(contact_sheet, wrapped(tiles()))
         warn(f"contact sheet: {contact_sheet}")
     if report.problems:
         raise typer.Exit(FAILED)

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from glesam.degrade.batch import Outcome, Task
-    from glesam.degrade.contact_sheet import Cell
+    from glesam.draw.sheet import Tile
     from glesam.images.sources import ImageSource
 
 # Rows of pictures, and variants in a row; of more variants than that, one picture is shown in lines of four.
-_SHEET_ROWS, _SHEET_VARIANTS, _WRAP = 6, 5, 4
+_SHEET_ROWS, _SHEET_VARIANTS, _WRAP, _SHEET_SIDE = 6, 5, 4, 240
 
 
 @handle_errors
@@ -52,8 +52,8 @@ def degrade(
     name, same pixels, whatever the order of the files.
     """
     from glesam.degrade.batch import BatchOptions, plan
-    from glesam.degrade.contact_sheet import check_suffix
     from glesam.degrade.variants import parse_variants
+    from glesam.draw.sheet import check_suffix
     from glesam.images.sources import iterate
 
     variants = parse_variants(recipe, lqseg_recipe, level, kind, severity)
@@ -106,33 +106,33 @@ def _check_apart(inputs: Sequence[str], output: Path) -> None:
 
 def _write_sheet(path: Path, tasks: Sequence[Task], failed: set[str]) -> None:
     """Write the contact sheet: a row per picture, or one picture in several rows where the variants are many."""
-    from glesam.degrade.contact_sheet import wrapped, write_contact_sheet
+    from glesam.draw.sheet import wrapped, write_contact_sheet
 
     done = [task for task in tasks if task.label not in failed and task.source.path is not None]
     if not done:
         warn(f"no picture to show: {path} is not written")
         return
     if len(done[0].outputs) <= _SHEET_VARIANTS:
-        rows = [_cells(task) for task in done[:_SHEET_ROWS]]
+        rows = [_tiles(task) for task in done[:_SHEET_ROWS]]
     else:
-        rows = wrapped(_cells(done[0]), _WRAP)
-    write_contact_sheet(path, rows)
+        rows = wrapped(_tiles(done[0]), _WRAP)
+    write_contact_sheet(path, rows, _SHEET_SIDE)
     warn(f"contact sheet: {path}")
 
 
-def _cells(task: Task) -> list[Cell]:
+def _tiles(task: Task) -> list[Tile]:
     """The clean picture and its degraded ones, as they were written, with PSNR in dB where sizes agree."""
     import cv2
 
-    from glesam.degrade.contact_sheet import Cell
+    from glesam.draw.sheet import Tile
     from glesam.images.reading import read
 
     clean = task.source.read()
-    cells = [Cell(_name(task.source), clean)]
+    tiles = [Tile(_name(task.source), clean)]
     for variant, path in task.outputs:
         image = read(path)
-        cells.append(Cell(f"{variant.caption}: {cv2.PSNR(clean, image):.1f} dB", image))
-    return cells
+        tiles.append(Tile(f"{variant.caption}: {cv2.PSNR(clean, image):.1f} dB", image))
+    return tiles
 
 
 def _name(source: ImageSource) -> str:

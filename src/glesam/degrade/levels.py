@@ -15,6 +15,7 @@ import numpy.typing as npt
 from glesam.common.messages import hint
 from glesam.common.seeds import degradation_seed
 from glesam.data.base import Sample
+from glesam.degrade.draws import DrawRecord
 from glesam.errors import ConfigError
 
 LQ_LEVELS = (1, 2, 3)
@@ -134,25 +135,43 @@ def apply(sample: Sample, level: Level, seed: int, recipe: str = "test") -> Samp
         return sample
     if recipe not in RECIPES:
         raise ConfigError(f"expected a recipe train or test, got {recipe!r}; {hint(recipe, RECIPES)}")
-    image, mask = _degrade(sample.image, sample.mask, level, degradation_seed(sample.name, str(level), seed), recipe)
+    seed = degradation_seed(sample.name, str(level), seed)
+    image, mask = degraded(sample.image, sample.mask, level, seed, recipe)
     return replace(sample, image=image, mask=mask)
 
 
-def _degrade(
-    image: npt.NDArray[np.uint8], mask: npt.NDArray[np.int32], level: Level, seed: int, recipe: str
+def degraded(
+    image: npt.NDArray[np.uint8],
+    mask: npt.NDArray[np.int32],
+    level: Level,
+    seed: int,
+    recipe: str = "test",
+    record: DrawRecord | None = None,
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
-    """Send a picture to the degradation of its family; imported here, since a clear run needs none of them."""
+    """Degrade an image and its mask by the degradation of a level's family, imported here: a clear run needs none.
+
+    Args:
+        image: `(H, W, 3)` uint8 RGB.
+        mask: `(H, W)` ids, which move where the degradation moves pixels.
+        level: wanted quality, not clear.
+        seed: of this image, whole number >= 0.
+        recipe: of LQSeg.
+        record: gets all draws.
+
+    Raises:
+        ImageError: the image is too small for the degradation.
+    """
     if level.family == "lq":
         from glesam.degrade import lqseg
 
-        return lqseg.degrade(image, level.severity, seed, recipe=recipe), mask
+        return lqseg.degrade(image, level.severity, seed, recipe=recipe, record=record), mask
     if level.family == "real":
         from glesam.degrade import real
 
-        return real.degrade(image, level.kind, level.severity, seed, mask=mask)
+        return real.degrade(image, level.kind, level.severity, seed, mask=mask, record=record)
     from glesam.degrade import robustseg
 
-    return robustseg.degrade(image, level.kind, level.severity, seed, mask=mask)
+    return robustseg.degrade(image, level.kind, level.severity, seed, mask=mask, record=record)
 
 
 def _expand(word: str) -> list[str]:

@@ -12,6 +12,7 @@ from glesam.common.messages import CHOOSE, hint
 from glesam.degrade import lqseg, real, robustseg
 from glesam.degrade.draws import DrawRecord
 from glesam.degrade.kind import SEVERITIES, Kind, find
+from glesam.degrade.levels import Level, degraded
 from glesam.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -24,49 +25,59 @@ _DEFAULT_SEVERITY = 3
 
 @dataclass(frozen=True)
 class Variant:
-    """One degradation to apply to pictures.
+    """One degradation to apply to images, as `glesam degrade` names it.
 
     Attributes:
-        name: for folders: `lq2`, or kind and severity as `fog-3`.
-        caption: for people: `LQ-2`, `fog 3`.
-        recipe: one of `RECIPES`.
+        quality: what it is.
         lqseg_recipe: "train" or "test" of LQSeg; empty otherwise.
-        kind: a key of that recipe's `KINDS`; empty for LQSeg.
-        strength: level 1 to 3 of LQSeg, severity 1 to 5 otherwise.
     """
 
-    name: str
-    caption: str
-    recipe: str
-    lqseg_recipe: str
-    kind: str
-    strength: int
+    quality: Level
+    lqseg_recipe: str = ""
+
+    @property
+    def name(self) -> str:
+        """For folders: `lq2`, or kind and severity as `fog-3`."""
+        return f"{self.kind}-{self.quality.severity}" if self.kind else str(self.quality)
+
+    @property
+    def caption(self) -> str:
+        """For people: `LQ-2`, `fog 3`."""
+        return f"{self.kind or 'LQ'}{' ' if self.kind else '-'}{self.quality.severity}"
+
+    @property
+    def recipe(self) -> str:
+        """One of `RECIPES`."""
+        return "lqseg" if self.quality.family == "lq" else self.quality.family
+
+    @property
+    def kind(self) -> str:
+        """Kind of degradation; empty for LQSeg."""
+        return self.quality.kind
 
     @property
     def level(self) -> str:
         """The level as evaluations and seeds call it: `lq2`, or `real:fog:3`."""
-        return self.name if self.recipe == "lqseg" else f"{self.recipe}:{self.kind}:{self.strength}"
+        return str(self.quality)
 
     @property
     def moves_pixels(self) -> bool:
-        """Whether masks of the clean picture no longer fit the degraded one."""
-        return bool(self.kind) and _KINDS[self.recipe][self.kind].moves_pixels
+        """Whether masks of the clean image no longer fit the degraded one."""
+        return self.quality.moves_pixels
 
     def apply(self, image: NDArray[np.uint8], seed: int) -> tuple[NDArray[np.uint8], DrawRecord]:
-        """Degrade a picture; give it back with the record of all draws.
+        """Degrade an image; give it back with the record of all draws.
 
         Args:
             image: `(H, W, 3)` uint8 RGB.
             seed: whole number >= 0.
 
         Raises:
-            ImageError: the picture is too small for this degradation.
+            ImageError: the image is too small for this degradation.
         """
         record: DrawRecord = {}
-        if self.recipe == "lqseg":
-            return lqseg.degrade(image, self.strength, seed, self.lqseg_recipe, record=record), record
-        room = robustseg if self.recipe == "robustseg" else real
-        return room.degrade(image, self.kind, self.strength, seed, None, record), record
+        empty = np.zeros(image.shape[:2], np.int32)
+        return degraded(image, empty, self.quality, seed, self.lqseg_recipe, record)[0], record
 
 
 def parse_variants(
@@ -93,11 +104,11 @@ def parse_variants(
         lqseg_recipe = lqseg_recipe or "test"
         lqseg.config_of(lqseg_recipe)
         levels = lqseg.LEVELS if level in (None, "all") else _unique(lqseg.parse_level(t) for t in _parts(level))
-        return [Variant(f"lq{i}", f"LQ-{i}", recipe, lqseg_recipe, "", i) for i in levels]
+        return [Variant(Level("lq", severity=i), lqseg_recipe) for i in levels]
     _refuse(recipe, "choose with --kind and --severity", level=level, lqseg_recipe=lqseg_recipe)
     kinds = _KINDS[recipe]
     names = tuple(kinds) if kind in (None, "all") else _unique(find(kinds, t).name for t in _parts(kind))
-    return [Variant(f"{n}-{s}", f"{n} {s}", recipe, "", n, s) for n in names for s in _severities(severity)]
+    return [Variant(Level(recipe, n, s)) for n in names for s in _severities(severity)]
 
 
 def _severities(text: str | None) -> tuple[int, ...]:

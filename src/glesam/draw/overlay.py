@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,22 +26,32 @@ def overlay(masks: Masks, image: ImageInput, alpha: float = 0.5) -> Image.Image:
     if not 0 <= alpha <= 1:
         raise DataError(f"expected alpha from 0 to 1, got {alpha}; 0 draws outlines only")
     canvas = matching(masks, image).copy()
-    palette = np.array([(0, 0, 0), *(colour(i) for i in range(len(masks)))], np.float32)
-    labels = masks.to_labels()
-    inside = labels > 0
-    canvas[inside] = np.rint((1 - alpha) * canvas[inside] + alpha * palette[labels[inside]]).astype(np.uint8)
+    tint(canvas, masks.to_labels(), alpha)
     width = max(1, round(max(masks.size) * _OUTLINE_SHARE))
     for index in masks.paint_order.tolist():
         (x0, y0, x1, y1), inside_box = masks.crop(index)
-        _outline(canvas[y0:y1, x0:x1], inside_box, colour(index), width)
+        outline(canvas[y0:y1, x0:x1], inside_box, colour(index), width)
     drawn = Image.fromarray(canvas)
     if masks.class_names:
         draw_captions(drawn, masks)
     return drawn
 
 
-def _outline(canvas: RGB, mask: npt.NDArray[np.bool_], rgb: Colour, width: int) -> None:
-    """Paint a mask's inner border: the colour, with a thin white line around where there is room."""
+def tint(canvas: RGB, labels: npt.NDArray[np.integer[Any]], alpha: float) -> None:
+    """Paint objects over an image, in place.
+
+    Args:
+        canvas: `(H, W, 3)` uint8 RGB.
+        labels: `(H, W)`: 0, or the number of the object from 1 on, which has the colour of its number less 1.
+        alpha: share of the colour.
+    """
+    palette = np.array([(0, 0, 0), *(colour(i) for i in range(int(labels.max(initial=0))))], np.float32)
+    inside = labels > 0
+    canvas[inside] = np.rint((1 - alpha) * canvas[inside] + alpha * palette[labels[inside]]).astype(np.uint8)
+
+
+def outline(canvas: RGB, mask: npt.NDArray[np.bool_], rgb: Colour, width: int) -> None:
+    """Paint a mask's inner border, in place: the colour, with a thin white line around where there is room."""
     if not mask.size:
         return
     line, halo = _border(mask, width), _border(mask, max(1, width // 2))

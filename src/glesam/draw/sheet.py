@@ -1,12 +1,10 @@
-"""A picture of a data set at a glance: samples with their masks drawn over them, faulty ones first."""
+"""Contact sheets: rows of small captioned images, with their masks drawn over them; faulty ones are framed in red."""
 
 from __future__ import annotations
 
-import colorsys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeAlias
 
 import cv2
 import numpy as np
@@ -14,93 +12,143 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from glesam.common.files import atomic_path
+from glesam.draw.colours import colour
+from glesam.draw.overlay import outline, tint
+from glesam.errors import ConfigError
+from glesam.images.pixels import RGB
 
-Picture: TypeAlias = npt.NDArray[np.uint8]
-
-_TILE, _CAPTION, _GAP = 224, 34, 8
+SUFFIXES = (".png", ".jpg", ".jpeg")
+SIDE = 224
+"""Pixels of an image's longer side."""
+_LINE, _GAP, _FONT = 17, 8, 12
 _PAPER, _INK, _ALARM = (250, 250, 250), (40, 40, 40), (200, 30, 30)
-# Golden-ratio steps around the colour circle keep neighbouring ids far apart in hue.
-_HUE_STEP = 0.6180339887498949
+_OPACITY = 0.45
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Tile:
-    """One cell of the sheet.
+    """One place of the sheet.
 
     Attributes:
-        title: first line below the picture.
+        title: line above the image.
         image: `(H, W, 3)` uint8 RGB, or None when it cannot be read.
-        mask: `(H, W)` ids of the same size, or None.
-        fault: what is wrong, drawn in red; empty when nothing is.
+        mask: `(H, W)` ids, or None.
+        fault: what is wrong, written in red below the title; empty when nothing is.
     """
 
     title: str
-    image: Picture | None
-    mask: npt.NDArray[np.int32] | None
+    image: RGB | None
+    mask: npt.NDArray[np.int32] | None = None
     fault: str = ""
 
 
-def write_contact_sheet(path: str | Path, tiles: Sequence[Tile], columns: int = 6) -> None:
-    """Write tiles as one PNG or JPEG (by the suffix of `path`), row by row.
+def contact_sheet(rows: Sequence[Sequence[Tile]], side: int = SIDE) -> RGB:
+    """Draw rows of tiles.
+
+    Args:
+        rows: tiles from left to right, rows from top to bottom; rows may differ in length.
+        side: longer side of each image in the sheet, in pixels.
+
+    Returns:
+        `(H, W, 3)` uint8 RGB.
 
     Raises:
+        ConfigError: there is no tile.
+    """
+    if not any(rows):
+        raise ConfigError("expected at least one image for the contact sheet, got none; check the inputs")
+    fitted = [[_fitted(tile, side) for tile in row] for row in rows if row]
+    heads = [_LINE * (1 + any(tile.fault for tile in row)) + 3 for row in fitted]
+    sides = [max(_height(tile, side) for tile in row) for row in fitted]
+    width = _GAP + max(len(row) for row in fitted) * (side + _GAP)
+    sheet = Image.new("RGB", (width, _GAP + sum(heads) + sum(sides) + _GAP * len(fitted)), _PAPER)
+    top = _GAP
+    for row, head, height in zip(fitted, heads, sides, strict=True):
+        for place, tile in enumerate(row):
+            _draw(sheet, tile, (_GAP + place * (side + _GAP), top), head, side)
+        top += head + height + _GAP
+    return np.asarray(sheet)
+
+
+def write_contact_sheet(path: str | Path, rows: Sequence[Sequence[Tile]], side: int = SIDE) -> None:
+    """Draw rows of tiles into a PNG or JPEG file.
+
+    Raises:
+        ConfigError: the name ends otherwise, or there is no tile.
         OSError: the file cannot be written.
     """
-    columns = min(columns, max(1, len(tiles)))
-    rows = -(-len(tiles) // columns)
-    step_x, step_y = _TILE + _GAP, _TILE + _CAPTION + _GAP
-    sheet = Image.new("RGB", (columns * step_x + _GAP, max(1, rows) * step_y + _GAP), _PAPER)
-    for place, tile in enumerate(tiles):
-        _draw(sheet, tile, _GAP + place % columns * step_x, _GAP + place // columns * step_y)
+    check_suffix(path)
+    sheet = Image.fromarray(contact_sheet(rows, side))
     with atomic_path(path) as temporary:
         sheet.save(temporary)
 
 
-def draw_mask(image: Picture, mask: npt.NDArray[np.int32], opacity: float = 0.45) -> Picture:
+def check_suffix(path: str | Path) -> None:
+    """Refuse a name that is no PNG's or JPEG's.
+
+    Raises:
+        ConfigError: the name ends otherwise.
+    """
+    if Path(path).suffix.lower() not in SUFFIXES:
+        raise ConfigError(f"expected a contact sheet named {', '.join(SUFFIXES)}, got {path}; rename it")
+
+
+def wrapped(tiles: Sequence[Tile], columns: int = 6) -> list[list[Tile]]:
+    """Break a line of tiles into rows of at most `columns`."""
+    return [list(tiles[start : start + columns]) for start in range(0, len(tiles), columns)]
+
+
+def draw_mask(image: RGB, mask: npt.NDArray[np.int32], opacity: float = _OPACITY) -> RGB:
     """Tint each object of an `(H, W)` id mask in a colour of its own and draw its outline; `(H, W, 3)` uint8 RGB."""
-    tinted = image.astype(np.float32)
-    for place, i in enumerate(int(i) for i in np.unique(mask) if i > 0):
-        colour = np.asarray(colorsys.hsv_to_rgb(place * _HUE_STEP % 1.0, 0.9, 1.0), dtype=np.float32) * 255
-        inside = mask == i
-        tinted[inside] = (1 - opacity) * tinted[inside] + opacity * colour
-        edge = inside & (cv2.erode(inside.astype(np.uint8), np.ones((3, 3), np.uint8)) == 0)
-        tinted[edge] = colour
-    return np.clip(np.rint(tinted), 0, 255).astype(np.uint8)
+    ids = np.unique(mask[mask > 0])
+    labels = np.where(mask > 0, np.searchsorted(ids, mask) + 1, 0)
+    canvas = image.copy()
+    tint(canvas, labels, opacity)
+    for index in range(len(ids)):
+        outline(canvas, labels == index + 1, colour(index), 1)
+    return canvas
 
 
-def _draw(sheet: Image.Image, tile: Tile, left: int, top: int) -> None:
-    """Draw one tile: picture, frame, two lines of text."""
-    pen = ImageDraw.Draw(sheet)
-    colour = _ALARM if tile.fault else _INK
-    if tile.image is not None:
-        picture = Image.fromarray(_fitted(tile.image, tile.mask))
-        sheet.paste(picture, (left + (_TILE - picture.width) // 2, top + (_TILE - picture.height) // 2))
-    else:
-        pen.line((left, top, left + _TILE, top + _TILE), _ALARM)
-        pen.line((left, top + _TILE, left + _TILE, top), _ALARM)
-    if tile.fault:
-        pen.rectangle((left - 2, top - 2, left + _TILE + 1, top + _TILE + 1), outline=_ALARM, width=2)
-    font = ImageFont.load_default(12)
-    pen.text((left, top + _TILE + 3), _cut(tile.title, font), _INK, font)
-    pen.text((left, top + _TILE + 18), _cut(tile.fault, font), colour, font)
+def _height(tile: Tile, side: int) -> int:
+    """Rows of pixels that a fitted tile takes below its text."""
+    return side if tile.image is None else tile.image.shape[0]
 
 
-def _fitted(image: Picture, mask: npt.NDArray[np.int32] | None) -> Picture:
-    """Scale picture and mask into the tile and draw the one over the other."""
-    height, width = image.shape[:2]
-    scale = _TILE / max(height, width)
+def _fitted(tile: Tile, side: int) -> Tile:
+    """Scale an image so that its longer side fills its place, and draw its mask over it."""
+    if tile.image is None:
+        return tile
+    height, width = tile.image.shape[:2]
+    scale = side / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-    if mask is None:
-        return np.asarray(small, dtype=np.uint8)
-    # A mask of another size is stretched on purpose: the sheet shows how it misses the picture.
-    return draw_mask(small, cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST))
+    # Enlarging by the nearest pixel shows small images as they are, instead of blurring them once more.
+    small = np.asarray(cv2.resize(tile.image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST))
+    if tile.mask is not None:
+        # A mask of another size is stretched on purpose: the sheet shows how it misses the image.
+        small = draw_mask(small, np.asarray(cv2.resize(tile.mask, size, interpolation=cv2.INTER_NEAREST)))
+    return replace(tile, image=small, mask=None)
 
 
-def _cut(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
-    """Shorten a text to the width of a tile."""
-    if font.getlength(text) <= _TILE:
+def _draw(sheet: Image.Image, tile: Tile, corner: tuple[int, int], head: int, side: int) -> None:
+    """Draw one tile: two lines of text, the image, a frame around a faulty one."""
+    (left, top), pen, font = corner, ImageDraw.Draw(sheet), ImageFont.load_default(_FONT)
+    pen.text((left, top + 1), _cut(tile.title, font, side), _INK, font)
+    pen.text((left, top + 1 + _LINE), _cut(tile.fault, font, side), _ALARM, font)
+    top += head
+    if tile.image is not None:
+        small = Image.fromarray(tile.image)
+        sheet.paste(small, (left + (side - small.width) // 2, top))
+    else:
+        pen.line((left, top, left + side, top + side), _ALARM)
+        pen.line((left, top + side, left + side, top), _ALARM)
+    if tile.fault:
+        pen.rectangle((left - 2, top - 2, left + side + 1, top + _height(tile, side) + 1), outline=_ALARM, width=2)
+
+
+def _cut(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
+    """Shorten a text to a width in pixels."""
+    if font.getlength(text) <= width:
         return text
-    while text and font.getlength(text + "...") > _TILE:
+    while text and font.getlength(text + "...") > width:
         text = text[:-1]
     return text + "..."

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from glesam.draw.sheet import Tile, write_contact_sheet
+from glesam.draw.sheet import Tile, wrapped, write_contact_sheet
 from glesam.errors import ImageError
 from glesam.images.reading import read
 
@@ -51,7 +51,7 @@ def draw_sheet(path: str | Path, entries: Sequence[Entry], failed: Mapping[str, 
     tiles = [Tile(name, None, None, reason) for name, reason in list(failed.items())[:MOST_TILES]]
     tiles += [_tile(entry) for entry in _spread(entries, MOST_TILES - len(tiles))]
     if tiles:
-        write_contact_sheet(path, tiles)
+        write_contact_sheet(path, wrapped(tiles))
 
 
 def _spread(entries: Sequence[Entry], count: int) -> list[Entry]:

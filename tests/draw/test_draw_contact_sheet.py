@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from glesam.degrade.contact_sheet import Cell, contact_sheet, wrapped, write_contact_sheet
+from glesam.draw.sheet import Tile, contact_sheet, wrapped, write_contact_sheet
 from glesam.errors import ConfigError
 
 
@@ -27,7 +27,7 @@ def boxes(sheet: NDArray[np.uint8], colour: tuple[int, int, int]) -> tuple[int, 
 
 
 def test_pictures_stand_side_by_side_and_rows_below_each_other() -> None:
-    rows = [[Cell("a", plain(30, 60, RED)), Cell("b", plain(60, 30, GREEN))], [Cell("c", plain(10, 10, BLUE))]]
+    rows = [[Tile("a", plain(30, 60, RED)), Tile("b", plain(60, 30, GREEN))], [Tile("c", plain(10, 10, BLUE))]]
     sheet = contact_sheet(rows, side=100)
     red, green, blue = (boxes(sheet, colour) for colour in (RED, GREEN, BLUE))
     assert (red[1] - red[0], red[3] - red[2]) == (50, 100)
@@ -40,7 +40,7 @@ def test_pictures_stand_side_by_side_and_rows_below_each_other() -> None:
 
 def test_captions_are_written_above_and_kept_within_their_cell() -> None:
     picture = plain(40, 40, RED)
-    sheet = contact_sheet([[Cell("W" * 200, picture), Cell("", picture)]], side=80)
+    sheet = contact_sheet([[Tile("W" * 200, picture), Tile("", picture)]], side=80)
     top = boxes(sheet, RED)[0]
     dark = (sheet[:top] < 100).all(axis=2)
     assert dark.any()
@@ -48,18 +48,18 @@ def test_captions_are_written_above_and_kept_within_their_cell() -> None:
 
 
 def test_extreme_shapes() -> None:
-    sheet = contact_sheet([[Cell("long", plain(1, 5000, RED)), Cell("high", plain(5000, 1, GREEN))]], side=50)
+    sheet = contact_sheet([[Tile("long", plain(1, 5000, RED)), Tile("high", plain(5000, 1, GREEN))]], side=50)
     assert boxes(sheet, RED)[3] - boxes(sheet, RED)[2] == 50
     assert boxes(sheet, GREEN)[1] - boxes(sheet, GREEN)[0] == 50
 
 
 def test_breaking_a_line() -> None:
-    cells = [Cell(str(i), plain(2, 2, RED)) for i in range(7)]
-    assert [[cell.caption for cell in row] for row in wrapped(cells, 3)] == [["0", "1", "2"], ["3", "4", "5"], ["6"]]
+    tiles = [Tile(str(i), plain(2, 2, RED)) for i in range(7)]
+    assert [[tile.title for tile in row] for row in wrapped(tiles, 3)] == [["0", "1", "2"], ["3", "4", "5"], ["6"]]
 
 
 def test_the_file_holds_the_sheet(tmp_path: Path) -> None:
-    rows = [[Cell("a", plain(30, 60, RED))]]
+    rows = [[Tile("a", plain(30, 60, RED))]]
     write_contact_sheet(tmp_path / "sheet.png", rows)
     assert (np.asarray(Image.open(tmp_path / "sheet.png")) == contact_sheet(rows)).all()
     assert [path.name for path in tmp_path.iterdir()] == ["sheet.png"]
@@ -67,7 +67,7 @@ def test_the_file_holds_the_sheet(tmp_path: Path) -> None:
 
 def test_wrong_suffix_and_nothing_to_show(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="named"):
-        write_contact_sheet(tmp_path / "sheet.gif", [[Cell("a", plain(3, 3, RED))]])
-    with pytest.raises(ConfigError, match="at least one picture"):
+        write_contact_sheet(tmp_path / "sheet.gif", [[Tile("a", plain(3, 3, RED))]])
+    with pytest.raises(ConfigError, match="at least one image"):
         contact_sheet([[]])
     assert not list(tmp_path.iterdir())
