@@ -16,7 +16,8 @@ from PIL import Image
 
 from glesam.common.documents import shown
 from glesam.errors import DataError, ImageError
-from glesam.images.reading import MAX_PIXELS, check_size, decode_cv2, identified, opened, read
+from glesam.images.opening import check_size, decode_cv2, identified, opened
+from glesam.images.reading import MAX_PIXELS, read
 
 VOID = 255
 """Value of the border, and of what is too hard, in masks of PASCAL VOC (Everingham et al., IJCV 2010)."""

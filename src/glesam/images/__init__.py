@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 from glesam.common.lazy import lazy
 
 if TYPE_CHECKING:
+    from glesam.images.opening import FORMATS
     from glesam.images.pixels import RGB
     from glesam.images.ranges import ImageWarning
-    from glesam.images.reading import FORMATS, MAX_PIXELS, ImageInput, content_hash, read
+    from glesam.images.reading import MAX_PIXELS, ImageInput, content_hash, read
     from glesam.images.sources import STDIN, SUFFIXES, ImageSource, iterate
 
 __all__ = [
@@ -29,7 +30,7 @@ __all__ = [
 __getattr__ = lazy(
     __name__,
     {
-        "FORMATS": "glesam.images.reading",
+        "FORMATS": "glesam.images.opening",
         "ImageInput": "glesam.images.reading",
         "ImageSource": "glesam.images.sources",
         "ImageWarning": "glesam.images.ranges",

@@ -9,21 +9,29 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import threading
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from glesam.common.documents import one_line, shown
+from glesam.common.documents import shown
 from glesam.errors import ConfigError, ImageError
 from glesam.images import tiff
+from glesam.images.opening import (
+    check_heif,
+    check_size,
+    damaged,
+    decode_cv2,
+    filled,
+    has_frames,
+    identified,
+    open_known,
+    opened,
+)
 from glesam.images.pixels import RGB, ImageWarning, from_array, from_pillow_scaled, from_samples, orientation, upright
 from glesam.images.ranges import Range, Scale, parse_range
 
@@ -33,18 +41,12 @@ MAX_PIXELS = 2**28
 A file of a few kilobytes can claim to be larger than any memory; the limit is checked before pixels are decoded.
 """
 
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF", "HEIF")
-"""Pillow's names of the formats that are tried. A closed list: others, such as EPS, start foreign programs."""
-
 ImageInput = str | os.PathLike[str] | bytes | bytearray | memoryview | Image.Image | npt.NDArray[Any]
 """What `read` takes."""
 
-_KINDS = "JPEG, PNG, WebP, TIFF, BMP, GIF, PPM, JPEG 2000 or AVIF"
-_HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
 _JPEG_END = b"\xff\xd9"
 _SAMPLE_BYTES = 6
 """Bytes of samples for each pixel of the limit: what RGB of 16 bits needs. Files of more bands get fewer pixels."""
-_pillow_limit = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -142,66 +144,6 @@ def content_hash(image: RGB) -> str:
     return digest.hexdigest()
 
 
-@contextmanager
-def opened(path: Path, name: str) -> Iterator[IO[bytes]]:
-    """Open a file for reading; a pipe with a path, such as a shell's `<(...)`, is read whole.
-
-    Raises:
-        ImageError: it is missing, a folder, unreadable or empty.
-    """
-    try:
-        stream = path.open("rb")
-    except FileNotFoundError:
-        raise ImageError(f"expected an image, found no file {name}; check the path") from None
-    except IsADirectoryError:
-        raise ImageError(f"expected an image, got the folder {name}; name a file in it") from None
-    except (OSError, ValueError) as error:
-        raise ImageError(f"expected a readable file, got {name} ({_reason(error)}); check path and rights") from error
-    with stream:
-        if not stream.seekable():
-            yield _filled(io.BytesIO(stream.read()), name)
-            return
-        yield _filled(stream, name)
-
-
-def identified(stream: IO[bytes], name: str) -> Image.Image:
-    """Read the header of an image with one of `FORMATS`, under our own size limit instead of Pillow's.
-
-    Raises:
-        ImageError: it is none of them, or its header is damaged.
-    """
-    try:
-        return _open(stream)
-    except UnidentifiedImageError:
-        raise ImageError(
-            f"expected an image ({_KINDS}), got {name}, which is none of them or damaged; convert it to JPEG or PNG"
-        ) from None
-    except Exception as error:  # Pillow's plugins raise whatever damaged bytes lead them to (struct.error, ...)
-        raise _damaged(name, error) from error
-
-
-def check_size(width: int, height: int, most: int, name: str) -> None:
-    """Refuse an image of no or of too many pixels, before they are decoded.
-
-    Raises:
-        ImageError: it has none, or more than `most`.
-    """
-    if width * height > most:
-        raise ImageError(
-            f"expected at most {most} pixels, got {width}x{height} in {name}; shrink it or raise max_pixels"
-        )
-    if width * height <= 0:
-        raise ImageError(f"expected an image with pixels, got {width}x{height} in {name}; check how it was made")
-
-
-def _filled(stream: IO[bytes], name: str) -> IO[bytes]:
-    """The stream at its start, unless there is nothing in it."""
-    if stream.seek(0, io.SEEK_END) == 0:
-        raise ImageError(f"expected an image, got no bytes from {name}: it is empty; save or send it again")
-    stream.seek(0)
-    return stream
-
-
 def _read_file(path: Path, name: str, options: ReadOptions) -> ReadImage:
     """Read a file."""
     with opened(path, name) as stream:
@@ -210,12 +152,12 @@ def _read_file(path: Path, name: str, options: ReadOptions) -> ReadImage:
 
 def _read_bytes(data: bytes, name: str, options: ReadOptions) -> ReadImage:
     """Decode encoded bytes."""
-    return _decode(_filled(io.BytesIO(data), name), name, options)
+    return _decode(filled(io.BytesIO(data), name), name, options)
 
 
 def _decode(stream: IO[bytes], name: str, options: ReadOptions) -> ReadImage:
     """Choose the decoder: ours for what Pillow reads wrongly or not at all, else Pillow."""
-    _check_heif(stream, name)
+    check_heif(stream, name)
     layout = tiff.layout_of(stream)
     if layout is not None and not layout.is_plain:
         return _decode_tiff(stream, layout, name, options)
@@ -232,7 +174,7 @@ def _decode(stream: IO[bytes], name: str, options: ReadOptions) -> ReadImage:
                 raise
             return _load(identified(whole, name), name, options)
         # Phones append previews and gain maps to photos (MPO); nobody would call such a photo animated.
-        if image.format != "MPO" and _has_frames(image):
+        if image.format != "MPO" and has_frames(image):
             text = f"{name}: {image.format} with several frames or pages, only the first is used"
             warnings.warn(text, ImageWarning, stacklevel=5)
     return found
@@ -244,7 +186,7 @@ def _load(image: Image.Image, name: str, options: ReadOptions) -> ReadImage:
     try:
         image.load()
     except Exception as error:  # as in identified
-        raise _damaged(name, error) from error
+        raise damaged(name, error) from error
     pixels, scale = from_pillow_scaled(image, name, options.values)
     return ReadImage(pixels, _told(scale))
 
@@ -308,11 +250,11 @@ def _decode_wide_png(stream: IO[bytes], name: str, options: ReadOptions) -> Read
         try:
             image.verify()  # checks every chunk, where OpenCV fills what is missing
         except Exception as error:  # as in identified
-            raise _damaged(name, error) from error
+            raise damaged(name, error) from error
     stream.seek(0)
     values = decode_cv2(stream.read(), cv2.IMREAD_UNCHANGED)
     if values is None or values.ndim != 3 or values.dtype != np.uint16:
-        raise _damaged(name, ValueError("the pixels cannot be decoded"))
+        raise damaged(name, ValueError("the pixels cannot be decoded"))
     alpha = "straight" if values.shape[2] == 4 else None
     ordered = values[..., [2, 1, 0, 3][: values.shape[2]]]
     pixels, scale = from_samples(ordered, name, options.values, alpha)
@@ -331,85 +273,13 @@ def _with_end(stream: IO[bytes]) -> IO[bytes] | None:
     content = content.removesuffix(b"\xff")
     endings = [io.BytesIO(content + filling * 64 + _JPEG_END) for filling in (b"", b"\x55", b"\x2a")]
     try:
-        first, *others = (np.asarray(_open(ending)) for ending in endings)
+        first, *others = (np.asarray(open_known(ending)) for ending in endings)
     except Exception:  # as in identified: it was damaged elsewhere, which the first error tells
         return None
     endings[0].seek(0)
     return endings[0] if all(np.array_equal(first, other) for other in others) else None
 
 
-def decode_cv2(content: bytes, flags: int) -> npt.NDArray[Any] | None:
-    """Decode an image from memory by OpenCV, None where it cannot; no name reaches it, which not all it survives."""
-    import cv2
-
-    try:
-        return cv2.imdecode(np.frombuffer(content, np.uint8), flags)
-    except cv2.error:
-        return None
-
-
 def _told(scale: Scale | None) -> dict[str, Any]:
     """The range of wide samples as a fact."""
     return {} if scale is None else {"range": [scale.low, scale.high]}
-
-
-def _open(stream: IO[bytes]) -> Image.Image:
-    """Read the header with one of `FORMATS`."""
-    Image.init()
-    known = [kind for kind in FORMATS if kind in Image.OPEN]
-    with _own_limit():
-        return Image.open(stream, formats=known)
-
-
-def _check_heif(stream: IO[bytes], name: str) -> None:
-    """Register the reader of HEIC where the file is one; it is an extra.
-
-    Raises:
-        ImageError: the extra is not installed.
-    """
-    head = stream.read(12)
-    stream.seek(0)
-    if head[4:8] != b"ftyp" or head[8:12] not in _HEIF_BRANDS:
-        return
-    try:
-        from pillow_heif import register_heif_opener
-    except ImportError:
-        raise ImageError(
-            f"expected the extra for HEIC images, which {name} is; pip install 'glesam[heif]', or convert it to JPEG"
-        ) from None
-    register_heif_opener()
-
-
-@contextmanager
-def _own_limit() -> Iterator[None]:
-    """Lift Pillow's bomb check while a header is read: it is global, and warns at sizes that cameras reach.
-
-    Decoding starts only after the size was checked. The lock keeps threads from restoring each other's value.
-    """
-    with _pillow_limit:
-        before = Image.MAX_IMAGE_PIXELS
-        Image.MAX_IMAGE_PIXELS = None
-        try:
-            yield
-        finally:
-            Image.MAX_IMAGE_PIXELS = before
-
-
-def _has_frames(image: Image.Image) -> bool:
-    """Whether more than one frame follows; a file whose later frames are damaged still has its first."""
-    try:
-        return bool(getattr(image, "is_animated", False))
-    except Exception:  # as in identified
-        return True
-
-
-def _damaged(name: str, error: Exception) -> ImageError:
-    """The error for a file that starts like an image and does not go on like one."""
-    return ImageError(
-        f"expected a whole image, got {name}, damaged or cut short ({_reason(error)}); fetch or save it again"
-    )
-
-
-def _reason(error: Exception) -> str:
-    """The text of a foreign error, on one line."""
-    return one_line(getattr(error, "strerror", None) or str(error) or type(error).__name__)

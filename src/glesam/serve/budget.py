@@ -111,7 +111,7 @@ def pixel_count(data: bytes, most: int) -> int:
         most: limit on the pixels of an image.
     """
     from glesam.errors import ImageError
-    from glesam.images.reading import identified
+    from glesam.images.opening import identified
 
     try:
         with identified(io.BytesIO(data), "the image sent") as image:
