@@ -90,3 +90,24 @@ def test_ring_contrast_of_no_mask_and_of_all() -> None:
     values = np.array([[0.25, 0.75]], np.float32)
     assert ring_contrast(values, np.zeros((1, 2), bool), 0.15) == -1
     assert ring_contrast(values, np.ones((1, 2), bool), 0.15) == pytest.approx(0.25)
+
+
+def test_chosen_objects_are_decoded_once_more_with_fine_masks_and_stay_the_same() -> None:
+    asked = []
+
+    def finish(prompts: PromptTensors) -> MaskOutput:
+        output = decode(prompts)
+        asked.append(output.iou.shape[1])
+        low = output.low_res_logits
+        return MaskOutput(low, output.iou, low.repeat_interleave(2, dim=3).repeat_interleave(2, dim=4))
+
+    maps = [word_map(DISCS[:1], 0.8, "cat"), word_map(DISCS[1:], 0.9, "dog")]
+    plain = find(maps)
+    finished = ObjectFinder(GEOMETRY, decode, torch.device("cpu"), 4, finish=finish).find(maps)
+    assert sum(asked) == len(plain) == 2
+    for before, after in zip(plain, finished, strict=True):
+        assert (after.word, after.score) == (before.word, before.score)
+        np.testing.assert_array_equal(after.logits, before.logits)
+        assert before.fine is None
+        assert after.fine is not None
+        np.testing.assert_array_equal(after.fine[::2, ::2], after.logits)

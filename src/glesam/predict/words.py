@@ -55,10 +55,16 @@ class Words:
         session, wanted, source = self._session, parse_words(words), source or self.source
         source.check(wanted)
         pixels = session.pixels
-        view = session.look((0, 0, pixels.shape[1], pixels.shape[0]))
+        whole = (0, 0, pixels.shape[1], pixels.shape[0])
+        view, finer = session.look(whole, fine=False), session.look(whole)
         maps = source.maps(pixels, wanted)
-        device, decode = session.model.device, view.decode
-        finder = ObjectFinder(view.geometry, lambda prompts: decode(prompts, True), device, session.embedder.chunk)
+        finder = ObjectFinder(
+            view.geometry,
+            lambda prompts: view.decode(prompts, True),
+            session.model.device,
+            session.embedder.chunk,
+            finish=lambda prompts: finer.decode(prompts, True),
+        )
         found = finder.find(maps)
         certainty = {each.word: round(each.presence, 4) for each in maps}
         info = session.info(view.enhanced) | {"words": certainty, "word_source": source.name}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -65,12 +65,16 @@ class FoundObject:
         word: the word.
         score: from 0 to 1: how sure it is that the word is there, times how well the map fits the mask.
         logits: `(h, w)` low-resolution logits, for `ImageGeometry.restore`.
+        prompt: `(4,)` what gave it, in pixels of the image: a box, or a point as a box without extent.
+        candidate: which of the prompt's candidates it is.
         fine: `(2h, 2w)` logits of models that give them, else None.
     """
 
     word: str
     score: float
     logits: Float
+    prompt: Float
+    candidate: int
     fine: Float | None = None
 
 
@@ -83,6 +87,8 @@ class ObjectFinder:
         device: where the model is.
         chunk: prompts decoded at once.
         options: how objects are chosen.
+        finish: decodes the prompts of chosen objects once more, with masks at stride 2; None keeps the first answers.
+            Most candidates are dropped, so that these masks for all of them would be for nothing.
     """
 
     def __init__(
@@ -92,9 +98,10 @@ class ObjectFinder:
         device: torch.device,
         chunk: int = 8,
         options: FindOptions | None = None,
+        finish: Decode | None = None,
     ) -> None:
         self._geometry, self._decode, self._device, self._chunk = geometry, decode, device, chunk
-        self._options = options or FindOptions()
+        self._options, self._finish = options or FindOptions(), finish
 
     def find(self, maps: Sequence[WordMap]) -> list[FoundObject]:
         """Objects of all words that are present, word by word, the best first."""
@@ -102,11 +109,11 @@ class ObjectFinder:
         for word_map in maps:
             if word_map.is_present:
                 # Word by word, so that memory does not grow with their number.
-                found += self._objects(word_map, self._decoded(self._prompts(word_map.values)))
-        return self._suppressed(found)
+                found += self._objects(word_map, self._prompts(word_map.values))
+        return self._finished(self._suppressed(found))
 
     def _prompts(self, values: Float) -> Float:
-        """Prompts of a map, `(n, 4)` in pixels of the image: boxes, and points as boxes without extent."""
+        """Prompts of a map, `(n, 4)` in pixels of the image: points as boxes without extent, then boxes."""
         fine = _enlarged(values)
         height, width = self._geometry.original_size
         scale = np.array([width / fine.shape[1], height / fine.shape[0]] * 2, np.float32)
@@ -118,19 +125,20 @@ class ObjectFinder:
         return np.concatenate([np.tile(points, 2), boxes]) * scale
 
     @torch.inference_mode()
-    def _decoded(self, prompts: Float) -> list[MaskOutput]:
-        """Answers to all prompts, chunk by chunk: points, then boxes."""
+    def _decoded(self, prompts: Float, decode: Decode) -> list[MaskOutput]:
+        """Answers to all prompts, chunk by chunk; points come before boxes."""
         is_box = prompts[:, 2] > prompts[:, 0]
         frame = self._geometry.to_input(torch.from_numpy(prompts.reshape(-1, 2, 2))).to(self._device)
         outputs: list[MaskOutput] = []
         for kind in (False, True):
             parts = torch.split(frame[np.flatnonzero(is_box == kind)], self._chunk)
-            outputs += [self._decode(_tensors(part, kind)) for part in parts if len(part)]
+            outputs += [decode(_tensors(part, kind)) for part in parts if len(part)]
         return outputs
 
-    def _objects(self, word_map: WordMap, outputs: Sequence[MaskOutput]) -> list[FoundObject]:
+    def _objects(self, word_map: WordMap, prompts: Float) -> list[FoundObject]:
         """Choose a word's objects: the best, then others that are apart from it and nearly as good."""
-        options, logits = self._options, _flat([output.low_res_logits for output in outputs])
+        options, outputs = self._options, self._decoded(prompts, self._decode)
+        logits = _flat([output.low_res_logits for output in outputs])
         ious = torch.cat([output.iou.flatten() for output in outputs]).float().cpu().numpy()
         inside = self._in_image(logits) > 0
         values = cv2.resize(word_map.values, inside.shape[:0:-1], interpolation=cv2.INTER_LINEAR)
@@ -143,12 +151,32 @@ class ObjectFinder:
                 break
             if all(_apart(inside[index], inside[other], options.apart) for other in chosen):
                 chosen.append(index)
-        fine = _flat([output.fine for output in outputs if output.fine is not None])
+        several = outputs[0].iou.shape[2]
         scores = [_score(word_map.presence, worth[i]) for i in chosen]
-        return [
-            FoundObject(word_map.word, score, logits[i], fine[i] if len(fine) else None)
+        found = [
+            FoundObject(word_map.word, score, logits[i], prompts[i // several], i % several)
             for i, score in zip(chosen, scores, strict=True)
         ]
+        fine = _flat([output.fine for output in outputs if output.fine is not None])
+        return [replace(each, fine=fine[i]) for each, i in zip(found, chosen, strict=True)] if len(fine) else found
+
+    def _finished(self, found: list[FoundObject]) -> list[FoundObject]:
+        """The same objects with masks as fine as the model gives them."""
+        if self._finish is None or not found:
+            return found
+        prompts = np.stack([each.prompt for each in found])
+        # Points come before boxes in the answer.
+        order = np.argsort(prompts[:, 2] > prompts[:, 0], kind="stable")
+        outputs = self._decoded(prompts[order], self._finish)
+        low = torch.cat([output.low_res_logits[0] for output in outputs]).float().cpu().numpy()
+        parts = [output.fine[0] for output in outputs if output.fine is not None]
+        fine = torch.cat(parts).float().cpu().numpy() if parts else None
+        finished = list(found)
+        for row, index in enumerate(order.tolist()):
+            each = found[index]
+            finer = None if fine is None else fine[row, each.candidate]
+            finished[index] = replace(each, logits=low[row, each.candidate], fine=finer)
+        return finished
 
     def _suppressed(self, found: list[FoundObject]) -> list[FoundObject]:
         """Drop what lies on a surer object of another word."""
