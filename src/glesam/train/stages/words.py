@@ -161,6 +161,9 @@ def calibrate(source: OfflineWords, photos: Iterable[Named], others: Iterable[Na
         source: its statistics are set. Few images show any one word, which leaves median and spread what they are.
         photos: ordinary photos, for the classifier's groups of classes and the rare words of the heads.
         others: images of all kinds, for the heads alone.
+
+    Raises:
+        DataError: no photo.
     """
     groups, peaks, absent = [], [], []
     member = membership(source.words)
@@ -171,6 +174,11 @@ def calibrate(source: OfflineWords, photos: Iterable[Named], others: Iterable[Na
         if source.heads is not None:
             peaks.append(head_evidence(seen.heads).numpy())
             absent.append(named.absent & ~named.shown.any(axis=(1, 2)))
+    if not groups:
+        raise DataError(
+            "expected photos to calibrate on that nothing was learned from, got none; name a set in 'none' with more "
+            "images than 'images'"
+        )
     _set(source.none, np.stack(groups), np.ones_like(groups, dtype=bool))
     if source.heads is not None:
         _set(source.heads, np.stack(peaks), np.stack(absent))
