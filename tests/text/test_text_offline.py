@@ -105,3 +105,16 @@ def test_a_vocabulary_that_does_not_fit_its_word_list_is_refused(tmp_path: Path)
     (tmp_path / "words" / "words.json").write_text('{"classes": [0], "synsets": [["n1", ["thing"], []]]}')
     with pytest.raises(ModelError, match="run 'glesam train words' again"):
         OfflineWords.from_pretrained(tmp_path / "words")
+
+
+def test_a_person_and_a_cup_in_photos_of_the_packages_are_found_whole(predictor: Predictor) -> None:
+    skimage_data = pytest.importorskip("skimage.data")
+    predictor.set_image(skimage_data.astronaut())
+    person = predictor.predict_text("person")
+    assert person.class_names == ("person",)
+    face, suit, flag, wall = (220, 110), (110, 400), (40, 100), (320, 60)
+    assert [bool(person.masks[0, y, x]) for x, y in (face, suit, flag, wall)] == [True, True, False, False]
+    predictor.set_image(PHOTOS / "coffee.jpg")
+    cup = predictor.predict_text("cup")
+    assert cup.class_names[0] == "cup"
+    assert cup.masks[0, 240, 250]
