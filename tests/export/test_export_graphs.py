@@ -6,9 +6,10 @@ import pytest
 import torch
 from diffusers import UNet2DConditionModel
 
+from glesam.enhance.gains import GainGate
 from glesam.enhance.gate import DegradationGate
 from glesam.enhance.gle import LatentEnhancer
-from glesam.enhance.pipeline import Restoration
+from glesam.enhance.pipeline import LevelRule, Restoration
 from glesam.enhance.skips import SkipAdapter
 from glesam.errors import ConfigError, ModelError
 from glesam.export.folder import export_enhancer
@@ -174,6 +175,23 @@ def test_skips_and_gate_equal_torch(small_models, opened, kind):
     for ours, theirs in zip(found, wanted, strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(opened(parts["gate"])(latent=latent)[0], gate.levels(latent), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("opened", "early"), [("onnx", 16), ("openvino", 0)], indirect=["opened"])
+def test_a_gate_by_gain_equals_torch_at_any_size(small_models, opened, early):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(6)
+        gate = GainGate((256, 32, 64), early).eval()
+    session = opened(graphs(small_models[False], Restoration(gate=gate, rules=[LevelRule(image_size=64)]))["gate"])
+    for side in (8, 6):
+        latent, skip4, skip8 = maps(1, side, seed=side)
+        pixels = torch.randn(1, 3, 16 * side - 5, 16 * side, generator=torch.Generator().manual_seed(side))
+        extras = {FINE: torch.randn(1, early, 8 * side, 8 * side)} if early else {}
+        verdict = gate.verdict(Embedding(latent, (skip4, skip8), extras), pixels)
+        inputs = {"early": extras[FINE]} if early else {}
+        level, gains = session(latent=latent, skip4=skip4, skip8=skip8, pixel_values=pixels, **inputs)
+        assert float(level[0]) == pytest.approx(verdict.level, abs=1e-4)
+        assert gains[0].tolist() == pytest.approx(verdict.gains, abs=1e-4)
 
 
 def test_parts_that_cannot_be_exported_are_named(small_models):

@@ -45,7 +45,11 @@ def evaluate(
         ),
     ] = None,
     preset: Annotated[
-        str | None, typer.Option(help="Set-up of the paper: table1, table2, table3, table5, table13 or clicks.")
+        str | None,
+        typer.Option(
+            help="Set-up of the paper: table1, table2, table3, table5, table13 or clicks; or real: folders of degraded "
+            "images, enhancer off, on and auto."
+        ),
     ] = None,
     partial: Annotated[bool, typer.Option("--partial", help="Run a preset without the sets that are missing.")] = False,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the report; a stopped run goes on there.")] = Path(
@@ -133,8 +137,15 @@ def _config(
     )
     default = "points:3,box" if prompts is None else prompts
     chosen_prompts = preset.prompts if preset and prompts is None else parse_prompts([default])
-    specs = parse_models([models], enhance)
+    specs = parse_models(_in_modes(models, preset.modes) if preset else [models], enhance)
     return BenchmarkConfig(specs, chosen_levels, chosen_prompts, seed, recipe, _shares(shares), limit, average)
+
+
+def _in_modes(models: str, modes: Sequence[str]) -> list[str]:
+    """Models that say no mode of the enhancer, once for each mode."""
+    words = [word.strip() for word in models.split(",")]
+    plain = {word: not modes or "@enhance=" in word for word in words}
+    return [text for word in words for text in ([word] if plain[word] else [f"{word}@enhance={m}" for m in modes])]
 
 
 def _shares(texts: Sequence[str]) -> dict[str, float]:
@@ -216,11 +227,13 @@ def _finish(report: Report, sources: Sequence[Source], out: Path, load: LoadPred
     from glesam.evaluate.report.figures import draw_figures
     from glesam.evaluate.report.gallery import draw_gallery
     from glesam.evaluate.report.report import screen_table, write_report
+    from glesam.evaluate.report.wins import draw_wins
 
     drawn: list[Path] = []
     if load is not None:
         drawn = draw_figures(report.results.rows, report.summaries, out)
         drawn += draw_gallery(report.config, sources, report.results.rows, out, load)
+        drawn += draw_wins(report.config, sources, report.results.rows, out, load)
     write_report(report, out, drawn)
     for note in report.notes:
         console.print(note, markup=False, highlight=False, soft_wrap=True)

@@ -208,7 +208,14 @@ def gain(options: GainConfig, run: Run) -> None:
 
     packs, _ = _open_data(options, run)
     with progress(options.versions, "measure the gain") as advance:
-        found = train_gain_gate(options, packs, run.out, lambda done, total: advance(1))
+        reached = 0
+
+        def show(done: int, total: int) -> None:
+            nonlocal reached
+            advance(done - reached)
+            reached = done
+
+        found = train_gain_gate(options, packs, run.out, show)
     warn(f"gate in {run.out / 'model'}: " + ", ".join(f"{k} {v:.4f}" for k, v in found.items()))
 
 

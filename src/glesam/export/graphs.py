@@ -135,7 +135,9 @@ def _gate(gate: object, side: int) -> Graph:
     if isinstance(gate, GainGate):
         return _gain_gate(gate, side)
     if not isinstance(gate, DegradationGate):
-        raise ModelError(f"expected a gate of ours to export, got {type(gate).__name__}; export without a gate")
+        raise ModelError(
+            f"expected a GainGate or a DegradationGate to export, got {type(gate).__name__}; export without a gate"
+        )
     example = (torch.randn(2, gate.channels, side, side, generator=torch.Generator().manual_seed(0)),)
     return Graph(GateGraph(gate).eval(), example, ("latent",), ("level",), _free(("latent",)) | {"level": {0: "batch"}})
 

@@ -10,6 +10,7 @@ from glesam.data.files import decode_pixels
 from glesam.data.readers.folder import files_by_stem
 from glesam.data.readers.layout import Layout, only, pick_split, require
 from glesam.data.readers.pairs import Mask, PairDataset
+from glesam.data.readers.semantic import read_regions
 from glesam.errors import DataError
 
 TITLE = "BDD-100K"
@@ -65,4 +66,37 @@ def read_bitmask(path: Path) -> Mask:
     return np.where(single, ids, 0).astype(np.int32)
 
 
+SEMANTIC_STRUCTURE = "images/10k/val/NAME.jpg + labels/sem_seg/masks/val/NAME.png"
+
+
+class Bdd100kSemanticDataset(PairDataset):
+    """The same images with semantic labels; each patch of a class is an object.
+
+    Args:
+        root: folder that holds `images` and `labels`.
+        name: name of the set in tables.
+        split: `train` or `val`; needed only when the labels of both are there.
+
+    Raises:
+        DataError: the split is not clear, or folders, images or labels are missing.
+    """
+
+    def __init__(self, root: str | Path, name: str | None = None, split: str | None = None) -> None:
+        labels = require(Path(root), "labels/sem_seg/masks", TITLE, SEMANTIC_STRUCTURE, HOME)
+        known = [part for part in SPLITS if (labels / part).is_dir()]
+        chosen = pick_split(split, SPLITS, TITLE) if split else only(known, "split", labels)
+        masks = files_by_stem(require(labels, chosen, TITLE, SEMANTIC_STRUCTURE, HOME), frozenset({".png"}))
+        folder = require(Path(root), f"images/10k/{chosen}", TITLE, SEMANTIC_STRUCTURE, HOME)
+        images = files_by_stem(folder, frozenset({".jpg"}))
+        super().__init__(name or f"bdd100k-semantic-{chosen}", images, masks, read_regions, HOME)
+
+
 LAYOUT = Layout("bdd100k", TITLE, STRUCTURE, HOME, ("images/10k", "labels/ins_seg/bitmasks"), Bdd100kDataset)
+SEMANTIC_LAYOUT = Layout(
+    "bdd100k-semantic",
+    "BDD-100K, semantic",
+    SEMANTIC_STRUCTURE,
+    HOME,
+    ("images/10k", "labels/sem_seg/masks"),
+    Bdd100kSemanticDataset,
+)

@@ -23,6 +23,7 @@ class Layout:
         parts: relative paths that are all there in such a folder (a first sign, also for near matches).
         reader: makes the data set: `reader(root, name, split)`.
         recognise: whether a path is of this layout; by default, whether all `parts` exist.
+        conditions: splits that are measured apart, such as night and fog, where a set is made of such; else None.
     """
 
     key: str
@@ -32,6 +33,7 @@ class Layout:
     parts: tuple[str, ...]
     reader: Callable[[Path, str | None, str | None], SegmentationDataset]
     recognise: Callable[[Path], bool] | None = None
+    conditions: Callable[[Path], Sequence[str]] | None = None
 
     def matches(self, root: Path) -> bool:
         """Whether `root` looks like this layout."""

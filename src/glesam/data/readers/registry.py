@@ -10,7 +10,7 @@ from pathlib import Path
 
 from glesam.common.messages import hint
 from glesam.data.base import SegmentationDataset
-from glesam.data.readers import bdd100k, built, coco, duts, ecssd, hqseg44k, lvis, msra10k, thinobject
+from glesam.data.readers import acdc, bdd100k, built, coco, duts, ecssd, hqseg44k, lvis, msra10k, thinobject
 from glesam.data.readers.folder import FolderDataset
 from glesam.data.readers.layout import Layout, without_splits
 from glesam.errors import ConfigError, DataError
@@ -34,6 +34,8 @@ LAYOUTS: dict[str, Layout] = {
         lvis.LAYOUT,
         coco.LAYOUT,
         bdd100k.LAYOUT,
+        bdd100k.SEMANTIC_LAYOUT,
+        acdc.LAYOUT,
         hqseg44k.LAYOUT,
         msra10k.LAYOUT,
         ecssd.LAYOUT,

@@ -167,7 +167,7 @@ def open_sources(texts: Iterable[str], kept_aside: bool = False) -> list[Source]
         DataError: a folder cannot be opened.
         ConfigError: no set is given, or two sets have the same name.
     """
-    sources = [open_source(text, kept_aside) for text in texts]
+    sources = [source for text in texts for source in _opened(text, kept_aside)]
     if not sources:
         raise ConfigError(f"expected at least one data set, got none; give --data DIR with {LAYOUT}")
     names = [source.name for source in sources]
@@ -175,6 +175,21 @@ def open_sources(texts: Iterable[str], kept_aside: bool = False) -> list[Source]
     if twice is not None:
         raise ConfigError(f"expected data sets of different names, got {twice} twice; rename one: --data OTHER={twice}")
     return sources
+
+
+def _opened(text: str, kept_aside: bool) -> list[Source]:
+    """The data set of a text; one for each condition of a set that is made of such."""
+    from glesam.data.readers.registry import LAYOUTS
+
+    name, path = _split_name(text)
+    layout = next((one for one in LAYOUTS.values() if one.conditions and path.is_dir() and one.matches(path)), None)
+    if layout is None or layout.conditions is None:
+        return [open_source(text, kept_aside)]
+    found: list[Source] = []
+    for condition in layout.conditions(path):
+        dataset = layout.reader(path, f"{name or layout.key}-{condition}", condition)
+        found.append(DegradedSource(dataset, dataset.name, f"{path.resolve()}/{condition}", kept_aside))
+    return found
 
 
 def choose(names: list[str], limit: int | None, seed: int) -> list[str]:

@@ -62,8 +62,8 @@ def choose_cases(rows: Sequence[Row], count: int = CASES) -> tuple[list[Case], l
     for row in rows:
         values.setdefault(Case(row.set, row.level, row.prompt, row.image, row.object_id), []).append(row.iou)
     ranked = sorted(values, key=lambda case: (-float(np.mean(values[case])), case))
-    best = _one_per_picture(ranked)[: min(count, len(ranked) // 2 or 1)]
-    worst = [case for case in _one_per_picture(ranked[::-1]) if case not in best][:count]
+    best = one_per_picture(ranked)[: min(count, len(ranked) // 2 or 1)]
+    worst = [case for case in one_per_picture(ranked[::-1]) if case not in best][:count]
     return best, worst
 
 
@@ -86,16 +86,18 @@ def draw_gallery(
     """
     # Corrective clicks depend on the answers before them, and are not asked for again.
     best, worst = choose_cases([row for row in rows if not clicks_of(row.prompt)])
-    drawn = {case: _prepare(config, sources, case) for case in [*best, *worst]}
+    drawn = {case: prepare(config, sources, case) for case in [*best, *worst]}
     for model in config.models:
-        _add_masks(model, load, list(drawn.values()))
+        add_masks(model, load, list(drawn.values()))
     groups = {"best": best, "worst": worst}
     return [
-        _draw([drawn[case] for case in cases], out / f"gallery_{name}.png") for name, cases in groups.items() if cases
+        draw_cases([drawn[case] for case in cases], out / f"gallery_{name}.png")
+        for name, cases in groups.items()
+        if cases
     ]
 
 
-def _one_per_picture(cases: Sequence[Case]) -> list[Case]:
+def one_per_picture(cases: Sequence[Case]) -> list[Case]:
     """The first case of each picture."""
     first: dict[tuple[str, str], Case] = {}
     for case in cases:
@@ -103,7 +105,7 @@ def _one_per_picture(cases: Sequence[Case]) -> list[Case]:
     return list(first.values())
 
 
-def _prepare(config: BenchmarkConfig, sources: Sequence[Source], case: Case) -> Drawn:
+def prepare(config: BenchmarkConfig, sources: Sequence[Source], case: Case) -> Drawn:
     """Read a case's picture again, degrade it and draw its prompt again; all come from names and seed."""
     source = _named(sources, case.set, lambda s: s.name)
     level: Level = _named(config.levels, case.level, str)
@@ -119,7 +121,7 @@ def _named(things: Sequence[Any], name: str, name_of: Callable[[Any], str]) -> A
     return next(thing for thing in things if name_of(thing) == name)
 
 
-def _add_masks(model: ModelSpec, load: LoadPredictor, cases: Sequence[Drawn]) -> None:
+def add_masks(model: ModelSpec, load: LoadPredictor, cases: Sequence[Drawn]) -> None:
     """Ask one model for all cases."""
     predictor = load(model)
     for drawn in cases:
@@ -128,7 +130,7 @@ def _add_masks(model: ModelSpec, load: LoadPredictor, cases: Sequence[Drawn]) ->
         drawn.masks[str(model)] = answer.mask
 
 
-def _draw(cases: Sequence[Drawn], path: Path) -> Path:
+def draw_cases(cases: Sequence[Drawn], path: Path) -> Path:
     """One row per case: picture with prompt, truth, and each model's mask with its IoU."""
     models = list(cases[0].masks)
     heights = [min(1.6, max(0.5, drawn.image.shape[0] / drawn.image.shape[1])) for drawn in cases]

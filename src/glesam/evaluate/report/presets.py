@@ -27,6 +27,7 @@ class Preset:
         level_texts: levels; empty for the 15 kinds of RobustSeg at the published strength.
         prompt_texts: prompts.
         has_numbers: whether the paper's numbers are stored.
+        modes: modes of the enhancer that each model is measured in, where it does not say its own; empty for one.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Preset:
     level_texts: tuple[str, ...]
     prompt_texts: tuple[str, ...]
     has_numbers: bool = True
+    modes: tuple[str, ...] = ()
 
     @property
     def levels(self) -> tuple[Level, ...]:
@@ -49,7 +51,7 @@ class Preset:
     @property
     def note(self) -> str:
         """What a reader of the report must know; empty when there is nothing."""
-        if self.has_numbers:
+        if self.has_numbers or self.modes:
             return ""
         return f"No number of the paper is stored for {self.name}: the report shows measured ones only."
 
@@ -62,6 +64,7 @@ PRESETS: dict[str, Preset] = {
         Preset("table3", "degradations of the RobustSeg kind", (), (), ("points:3",), has_numbers=False),
         Preset("table5", "degraded against clear pictures", ("ECSSD", "COCO"), ("clear", *_LQ), ("points:3",)),
         Preset("table13", "boxes, exact and noisy", ("ECSSD",), _LQ, ("box", "noisy-box:0.2")),
+        Preset("real", "really degraded images", (), ("clear",), ("points:3", "box"), False, ("off", "on", "auto")),
         Preset("clicks", "number of clicks", (), ("clear", *_LQ), ("points:1..10",), has_numbers=False),
     )
 }
@@ -93,8 +96,13 @@ def require_sets(preset: Preset, given: Sequence[str], partial: bool = False) ->
         partial: measure what is there.
 
     Raises:
-        ConfigError: a set is missing; the message says what its folder must hold and how to go on without it.
+        ConfigError: a set is missing, or there is none at all; the message says what a folder must hold, and how to go
+            on without it.
     """
+    if preset.modes and not given:
+        raise ConfigError(
+            f"expected folders of degraded images for {preset.name}, got none; give --data DIR: " + _real_structures()
+        )
     missing = missing_sets(preset, given)
     if partial or not missing:
         return
@@ -102,6 +110,15 @@ def require_sets(preset: Preset, given: Sequence[str], partial: bool = False) ->
     raise ConfigError(
         f"expected the data sets {', '.join(preset.sets)} for {preset.name}, got {', '.join(given) or 'none'}; "
         f"give {wanted}; or --partial to measure the given sets alone"
+    )
+
+
+def _real_structures() -> str:
+    """Layouts of sets of images that are degraded as they are."""
+    from glesam.data.readers.registry import LAYOUTS
+
+    return "; ".join(
+        f"{LAYOUTS[key].title} = {LAYOUTS[key].structure}" for key in ("acdc", "bdd100k", "bdd100k-semantic", "folder")
     )
 
 

@@ -17,6 +17,7 @@ from glesam.evaluate.report.domains import domain_section
 from glesam.evaluate.report.field import published_section, size_section
 from glesam.evaluate.report.interactive import interactive_section, shown
 from glesam.evaluate.report.markdown import markdown_table, with_interval
+from glesam.evaluate.report.modes import mode_section
 from glesam.evaluate.report.paper_table import paper_sections
 from glesam.evaluate.report.statistics import RESAMPLES, Estimate
 from glesam.evaluate.report.summary import (
@@ -113,6 +114,7 @@ def to_markdown(report: Report, figures: list[Path]) -> str:
         f"## {_title(report)}",
         _main_table(report),
         _psnr_section(report),
+        mode_section(_tabled_rows(report), report.config.models, report.config.seed),
         _comparison_section(report.comparisons),
         _means_section(level_means(report.summaries)),
         interactive_section(report.results.rows),

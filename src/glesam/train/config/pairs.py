@@ -194,6 +194,7 @@ class GainConfig(PairConfig):
         folds: parts of the versions; each is judged by a gate that was fitted on the others.
         clear_loss: the most that clear images may lose on average, in IoU.
         fit_steps: the most steps of a fit; how many are taken is decided on the parts.
+        workers: versions measured at once, each on its share of torch's threads.
     """
 
     takes_moved: ClassVar[bool] = True  # masks move along, and nothing is compared pixel by pixel
@@ -207,6 +208,7 @@ class GainConfig(PairConfig):
     folds: int = Field(default=5, ge=2)
     clear_loss: float = Field(default=0.002, ge=0)
     fit_steps: int = Field(default=400, ge=20)
+    workers: int = Field(default=2, ge=1)
     levels: dict[str, float] = Field(
         default_factory=lambda: {
             "clear": 0.28,

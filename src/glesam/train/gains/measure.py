@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -92,16 +94,37 @@ def measure(
     with path.open("ab") as stream:
         if stream.tell() and not path.read_bytes().endswith(b"\n"):
             stream.write(b"\n")  # a kill cut the last line short
-        for index in range(config.versions):
-            if index not in done:
-                done[index] = measure_version(
-                    predictor, versions.version(index, config), restoration.rule(None).least_box
-                )
-                stream.write(line(asdict(done[index])))
-                stream.flush()
+        missing = [index for index in range(config.versions) if index not in done]
+        if on_progress is not None:
+            on_progress(len(done), config.versions)
+        for number, found in enumerate(_measured(predictor, versions, config, missing), start=1):
+            done[found.index] = found
+            stream.write(line(asdict(found)))
+            stream.flush()
             if on_progress is not None:
-                on_progress(index + 1, config.versions)
+                on_progress(config.versions - len(missing) + number, config.versions)
     return [done[index] for index in range(config.versions)]
+
+
+def _measured(
+    predictor: Predictor, versions: Versions, config: GainConfig, missing: Sequence[int]
+) -> Iterator[Measured]:
+    """Measure versions, several at once, each thread with a predictor of its own and one of torch's threads."""
+    restoration, threads, own = predictor.session.embedder.restoration, torch.get_num_threads(), threading.local()
+    least = 0.0 if restoration is None else restoration.rule(None).least_box
+
+    def work(index: int) -> Measured:
+        if not hasattr(own, "predictor"):
+            own.predictor = Predictor(predictor.model, "off", restoration, name=predictor.name)
+        return measure_version(own.predictor, versions.version(index, config), least)
+
+    torch.set_num_threads(max(1, threads // config.workers) if config.workers else threads)
+    executor = ThreadPoolExecutor(max(1, config.workers))
+    try:
+        yield from executor.map(work, missing)
+    finally:
+        executor.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)
 
 
 def measure_version(predictor: Predictor, version: Version, least_box: float = 0.0) -> Measured:

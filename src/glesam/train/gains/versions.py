@@ -19,7 +19,6 @@ from glesam.train.feed.augment import ids_and_areas
 from glesam.train.feed.pairs import Ids, Image, PairBatches, severity
 
 GRIDS = ((1, 2), (2, 1), (2, 2))
-_MAX_ID = 255
 _LEAST_SIDE = 96
 
 
@@ -87,7 +86,7 @@ def mosaic(samples: list[Sample], rows: int, columns: int) -> Sample:
         columns: of the grid.
 
     Returns:
-        One image with the first one's name. Ids above 255 become background.
+        One image with the first one's name.
     """
     shape = (samples[0].mask.shape[0], samples[0].mask.shape[1])
     tiles: list[tuple[Image, Ids]] = []
@@ -96,7 +95,7 @@ def mosaic(samples: list[Sample], rows: int, columns: int) -> Sample:
         image, mask = _resized(sample.image, sample.mask, shape)
         moved = np.where(mask > 0, mask + taken, 0)
         taken = max(taken, int(moved.max()))
-        tiles.append((image, np.where(moved > _MAX_ID, 0, moved).astype(np.int32)))
+        tiles.append((image, moved.astype(np.int32)))
     grid = [tiles[row * columns : (row + 1) * columns] for row in range(rows)]
     image, mask = (
         np.concatenate([np.concatenate([t[part] for t in line], axis=1) for line in grid]) for part in (0, 1)
@@ -110,8 +109,9 @@ def _resized(image: Image, mask: Ids, shape: tuple[int, int]) -> tuple[Image, np
         return image, mask
     method = cv2.INTER_AREA if shape[0] < mask.shape[0] else cv2.INTER_CUBIC
     small = np.asarray(cv2.resize(image, shape[::-1], interpolation=method), np.uint8)
-    # Labels above 255 do not occur in packs, and OpenCV resizes no int32.
-    return small, cv2.resize(mask.astype(np.uint8), shape[::-1], interpolation=cv2.INTER_NEAREST).astype(np.int32)
+    # OpenCV resizes no int32; float32 holds ids up to 2**24 exactly.
+    labels = cv2.resize(mask.astype(np.float32), shape[::-1], interpolation=cv2.INTER_NEAREST)
+    return small, labels.astype(np.int32)
 
 
 def condition_group(condition: str) -> str:
