@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import skimage.data
+import tifffile
 import torch
 from typer.testing import CliRunner
 
@@ -135,3 +136,32 @@ def test_sixteen_bits_of_low_range_are_segmented_with_a_word(tmp_path):
     values = skimage.data.cat()[:90, :120, 0].astype(np.uint16) * 16
     cv2.imwrite(str(tmp_path / "a.png"), values)
     assert run("segment", tmp_path / "a.png", "--point", "60,40", "-o", tmp_path / "out").exit_code == 0
+
+
+def test_range_and_bands_are_chosen_and_written(tmp_path):
+    values = np.zeros((40, 60, 5), np.uint16)
+    values[..., 3] = np.linspace(0, 4080, 60)
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="minisblack", planarconfig="contig")
+    arguments = ("segment", tmp_path / "a.tif", "--box", "20,5,50,30", "--enhance", "off", "--json", "--overlay")
+    assert run(*arguments, "--range", "0,4080", "--bands", "4,4,1", "-o", tmp_path / "out").exit_code == 0
+    told = json.loads((tmp_path / "out" / "a.mask.json").read_text())["info"]["reading"]
+    assert told == {"range": [0, 4080], "bands": [4, 4, 1]}
+    shown = cv2.imread(str(tmp_path / "out" / "a.overlay.png"))[38]  # BGR, below the box
+    np.testing.assert_allclose(shown[:, 2], np.linspace(0, 255, 60), atol=1)
+    assert not shown[:, 0].any()
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--range", "9,1"), "whose low value is below"),
+        (("--bands", "0,1,2"), "three numbers of bands from 1"),
+        (("--bands", "4,3,2"), "bands of 1 to 3 for"),
+    ],
+)
+def test_ranges_and_bands_that_do_not_fit_are_one_line(tmp_path, options, told):
+    photo(tmp_path / "a.jpg")
+    result = run("segment", tmp_path / "a.jpg", "--point", "5,5", *options, "-o", tmp_path / "out")
+    assert result.exit_code in (1, 2)
+    assert told in result.stderr
+    assert len(result.stderr.splitlines()) == 1

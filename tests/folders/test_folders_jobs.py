@@ -7,12 +7,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from typer.testing import CliRunner, Result
 
@@ -79,7 +80,31 @@ def test_a_failed_picture_is_in_red_and_not_in_the_table(folder_model: Path, pho
     assert ((red - green > 60) & (red - blue > 60)).sum() > 50
 
 
-def test_two_workers_give_what_one_gives(folder_model: Path, photos: Path, tmp_path: Path, expected: list[Row]) -> None:
+@pytest.fixture
+def threads() -> Iterator[Callable[[int], None]]:
+    """Sets torch's threads for a test."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def test_numbers_of_threads_differ_in_the_last_digits_only(threads: Callable[[int], None]) -> None:
+    from glesam import Predictor
+
+    answers = []
+    for count in (1, 2):
+        threads(count)
+        predictor = Predictor.from_pretrained("compact", enhance="off")
+        predictor.set_image(np.random.default_rng(0).integers(0, 256, (200, 300, 3), dtype=np.uint8))
+        answers.append(predictor.predict(boxes=[[40, 30, 200, 150]]))
+    np.testing.assert_allclose(answers[0].logits, answers[1].logits, atol=1e-4)
+    assert (answers[0].masks != answers[1].masks).sum() <= 4
+
+
+def test_two_workers_of_as_many_threads_give_what_one_gives(
+    folder_model: Path, photos: Path, tmp_path: Path, expected: list[Row], threads: Callable[[int], None]
+) -> None:
+    threads(1)
     one, two = tmp_path / "one", tmp_path / "two"
     assert call(folder_model, photos, "-o", one, "--npz").exit_code == 0
     assert call(folder_model, photos, "-o", two, "--npz", "--workers", "2").exit_code == 0

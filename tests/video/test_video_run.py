@@ -340,6 +340,24 @@ def test_times_of_a_clip_of_variable_rate_are_its_timestamps(tmp_path):
     np.testing.assert_allclose(times, np.array(stamps) / 1000, atol=2e-3)
 
 
+def test_an_overlay_of_a_clip_of_variable_rate_shows_each_frame_at_its_time(tmp_path):
+    stamps = [0.0, 0.1, 0.2, 1.0, 3.0]
+    source = VideoSource("v.mp4", str(_clip(tmp_path / "c.mp4")), 64, 48, 2.0, 5)
+    assert source.steady_fps() == pytest.approx(10), "the closest two frames of a clip of ten a second"
+    with overlay_video(tmp_path / "o.mp4", source) as overlay:
+        for number, stamp in enumerate(stamps):
+            overlay.add(np.full((48, 64, 3), 40 * number, np.uint8), None, 7.0 + stamp)
+    shown = {}
+    for _, seconds, pixels in open_video(tmp_path / "o.mp4").timed_frames():
+        shown.setdefault(round(float(pixels.mean()) / 40), seconds)
+    assert shown == pytest.approx(dict(enumerate(stamps)), abs=2e-3)
+
+
+def test_a_clip_of_one_rate_keeps_it(tmp_path):
+    source = open_video(_clip(tmp_path / "c.mp4"))
+    assert source.steady_fps() == source.fps
+
+
 def test_an_overlay_without_its_index_is_not_kept(tmp_path, monkeypatch):
     source = open_video(_clip(tmp_path / "c.mp4"))
 
@@ -360,6 +378,6 @@ def test_an_overlay_without_its_index_is_not_kept(tmp_path, monkeypatch):
 
     monkeypatch.setattr(cv2, "VideoWriter", type("W", (Full,), {"fourcc": staticmethod(lambda *_: 0)}))
     with pytest.raises(ImageError, match="is the disk full"), overlay_video(tmp_path / "o.mp4", source) as overlay:
-        overlay.add(np.zeros((48, 64, 3), np.uint8), None)
+        overlay.add(np.zeros((48, 64, 3), np.uint8), None, 0.0)
     assert not (tmp_path / "o.mp4").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["c.mp4"]

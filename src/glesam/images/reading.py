@@ -56,7 +56,8 @@ class ReadOptions:
     Attributes:
         max_pixels: width times height above which an encoded image is refused before it is decoded.
         values: range of wide samples that becomes 0 to 255; see `glesam.images.ranges`.
-        bands: of a file of more than four bands, those that become red, green and blue, from 1; else the first three.
+        bands: those that become red, green and blue, from 1, of all that a TIFF has, of the three of another image;
+            None for the first three.
     """
 
     max_pixels: int = MAX_PIXELS
@@ -163,7 +164,7 @@ def _decode(stream: IO[bytes], name: str, options: ReadOptions) -> ReadImage:
         return _decode_tiff(stream, layout, name, options)
     stream.seek(0)
     if _is_wide_png(stream.read(32)):
-        return _decode_wide_png(stream, name, options)
+        return _chosen(_decode_wide_png(stream, name, options), options, name)
     stream.seek(0)
     with identified(stream, name) as image:
         try:
@@ -177,7 +178,21 @@ def _decode(stream: IO[bytes], name: str, options: ReadOptions) -> ReadImage:
         if image.format != "MPO" and has_frames(image):
             text = f"{name}: {image.format} with several frames or pages, only the first is used"
             warnings.warn(text, ImageWarning, stacklevel=5)
-    return found
+    return _chosen(found, options, name)
+
+
+def _chosen(found: ReadImage, options: ReadOptions, name: str) -> ReadImage:
+    """The three channels of an image in the order that was asked for.
+
+    Raises:
+        ImageError: a band that is not there.
+    """
+    if options.bands is None:
+        return found
+    if max(options.bands) > 3:
+        raise ImageError(f"expected bands of 1 to 3 for {name}, got {','.join(map(str, options.bands))}; choose others")
+    pixels = np.ascontiguousarray(found.pixels[..., [band - 1 for band in options.bands]])
+    return ReadImage(pixels, {**found.facts, "bands": list(options.bands)})
 
 
 def _load(image: Image.Image, name: str, options: ReadOptions) -> ReadImage:

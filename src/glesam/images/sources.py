@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from glesam.errors import ImageError
 from glesam.images.pixels import RGB
-from glesam.images.reading import MAX_PIXELS, read
+from glesam.images.reading import MAX_PIXELS, ReadImage, ReadOptions, read_with
 
 STDIN = "-"
 SUFFIXES = frozenset(
@@ -49,9 +49,17 @@ class ImageSource:
         Raises:
             ImageError: see `glesam.images.read`.
         """
+        return self.read_with(ReadOptions(max_pixels)).pixels
+
+    def read_with(self, options: ReadOptions) -> ReadImage:
+        """Read the image as `glesam.images.reading.read_with` does.
+
+        Raises:
+            ImageError: see there.
+        """
         if self.path is None:
-            return read(sys.stdin.buffer.read(), max_pixels, name="stdin")
-        return read(self.path, max_pixels)
+            return read_with(sys.stdin.buffer.read(), options, name="stdin")
+        return read_with(self.path, options)
 
 
 def iterate(

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from glesam import images
+from glesam.common.forks import survive_forks
 from glesam.common.stopping import check
 from glesam.enhance.gate import Verdict
 from glesam.enhance.pipeline import Restoration, shrink
@@ -59,6 +60,7 @@ class Embedder:
         cache_size: int = 3,
         autocast: bool = False,
     ) -> None:
+        survive_forks()
         self.model, self.restoration, self.restorer = model, restoration, restorer
         self.cache = EncodedImages(cache_size)
         self.steady: Callable[[Verdict], Verdict] | None = None

@@ -19,6 +19,10 @@ from glesam.images.pixels import RGB
 SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".ogv"})
 """Names that are taken for a clip, in lower case."""
 
+_LOOK_AHEAD = 100
+"""Frames whose timestamps show whether a clip has one rate."""
+_MOST_FPS = 60.0
+
 _CAMERA = re.compile(r"camera:(\d+)")
 
 
@@ -54,6 +58,26 @@ class VideoSource:
             OSError: the file cannot be read.
         """
         return None if isinstance(self.place, int) else sha256(self.place)
+
+    def steady_fps(self) -> float:
+        """Frames per second at which a file of one rate shows every frame of this clip at its time.
+
+        That is `fps`, unless the first frames' timestamps say that the clip has no one rate: then the rate of the
+        closest two, at most 60.
+
+        Raises:
+            ImageError: the source cannot be opened.
+        """
+        if self.is_camera:
+            return self.fps
+        times: list[float] = []
+        with _opened(self.place, self.name) as capture:
+            while len(times) < _LOOK_AHEAD and capture.grab():
+                times.append(_seconds(capture, len(times), times[-1] if times else -1.0, self.fps))
+        steps = np.arange(len(times)) / self.fps
+        if len(times) < 2 or np.abs(np.array(times) - times[0] - steps).max() <= 0.5 / self.fps:
+            return self.fps
+        return float(max(self.fps, min(_MOST_FPS, 1 / np.diff(times).min())))
 
     def frames(self, start: int = 0) -> Iterator[tuple[int, RGB]]:
         """Read frame after frame, as `timed_frames` does, without their times."""

@@ -193,7 +193,7 @@ class _Run:
                 self._one(index, seconds, image) if index >= first else next(drawn, None) if self._had(index) else None
             )
             if overlay is not None:
-                overlay.add(image, masks)
+                overlay.add(image, masks, seconds)
             if index >= first:
                 following = index + 1
                 if (following - self._task.frame) % CHECKPOINT_FRAMES == 0 and not self._task.source.is_camera:

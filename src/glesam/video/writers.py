@@ -22,14 +22,32 @@ from glesam.video.journal import read_frames
 class OverlayVideo:
     """Writes frames with their masks drawn in; made by `overlay_video`."""
 
-    def __init__(self, writer: Any) -> None:
-        self._writer = writer
+    def __init__(self, writer: Any, fps: float) -> None:
+        self._writer, self._fps = writer, fps
+        self._start: float | None = None
+        self._last: RGB | None = None
         self.frames = 0
 
-    def add(self, frame: RGB, masks: Masks | None) -> None:
-        """Add one frame, `(H, W, 3)` uint8 RGB; without masks as it is."""
+    def add(self, frame: RGB, masks: Masks | None, seconds: float) -> None:
+        """Add one frame, shown from its time until that of the next one.
+
+        Args:
+            frame: `(H, W, 3)` uint8 RGB.
+            masks: drawn in; without them the frame stays as it is.
+            seconds: its time. The file has one rate: a frame is repeated as often as it takes, and left out where it
+                comes sooner than the rate can show.
+        """
         drawn = frame if masks is None else np.asarray(masks.overlay(frame))
-        self._writer.write(cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))
+        self._start = seconds if self._start is None else self._start
+        due = round((seconds - self._start) * self._fps)
+        while self._last is not None and self.frames < due:
+            self._write(self._last)
+        self._last = np.asarray(cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR), np.uint8)
+        if due >= self.frames:
+            self._write(self._last)
+
+    def _write(self, drawn: RGB) -> None:
+        self._writer.write(drawn)
         self.frames += 1
 
 
@@ -46,10 +64,11 @@ def overlay_video(path: str | Path, source: VideoSource) -> Iterator[OverlayVide
     """
     with atomic_path(path) as target, plain_path(target) as temporary:
         code = cv2.VideoWriter.fourcc(*"mp4v")
-        writer = cv2.VideoWriter(str(temporary), code, source.fps, (source.width, source.height))
+        fps = source.steady_fps()
+        writer = cv2.VideoWriter(str(temporary), code, fps, (source.width, source.height))
         if not writer.isOpened():
             raise ImageError(f"expected to write {path}, OpenCV cannot; choose another folder, or leave --overlay out")
-        overlay = OverlayVideo(writer)
+        overlay = OverlayVideo(writer, fps)
         try:
             yield overlay
         finally:

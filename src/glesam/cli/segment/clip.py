@@ -70,7 +70,7 @@ def fits_clip(wanted: Wanted, form: Form) -> None:
     """
     if form.dataset:
         raise ConfigError("expected images for --layout dataset, got a clip; leave --layout out")
-    asked = (wanted.everything, wanted.tile, wanted.derived, wanted.named)
+    asked = (wanted.everything, wanted.tile, wanted.derived, wanted.named, wanted.reading)
     if wanted.check or any(each is not None for each in asked):
         raise ConfigError("expected images, got a clip, which takes clicks and boxes alone; give these on a frame")
 

@@ -51,6 +51,7 @@ from glesam.cli.segment.options import (
     Tile,
     Workers,
 )
+from glesam.cli.segment.reading import Bands, ValueRange, read_options
 from glesam.cli.segment.wanted import Wanted
 from glesam.cli.segment.words import LabelFlag, Text, TextModelFolder, asked_words
 
@@ -76,6 +77,8 @@ def segment(
     everything_like: EverythingLike = None,
     points_per_side: PointsPerSide = None,
     tile: Tile = None,
+    value_range: ValueRange = None,
+    bands: Bands = None,
     multimask: MultimaskFlag = False,
     model: Model = "compact",
     device: Device = "auto",
@@ -137,6 +140,7 @@ def segment(
     without = settings is not None or derived is not None or named is not None
     wanted = Wanted(None) if without else Wanted.parse(point or [], box or [], prompts)
     wanted = replace(wanted, everything=settings, tile=tile, derived=derived, named=named, check=check_prompts)
+    wanted = replace(wanted, reading=read_options(value_range, bands))
     flags = {"overlay": overlay, "json": json, "polygons": polygons, "npz": npz, "classes": label}
     flags |= {"cutout": cutout, "boxes": boxes} | {tool.value: True for tool in labels or ()}
     formats = [name for name, asked in flags.items() if asked]

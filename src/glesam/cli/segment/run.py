@@ -13,6 +13,7 @@ from glesam.cli.common import progress, warn
 from glesam.cli.segment.choice import ModelChoice
 from glesam.cli.segment.forms import Form
 from glesam.cli.segment.outputs import OWN_OUTPUTS, Job, names_one_file, plan, write
+from glesam.cli.segment.reading import facts_of, read_spoken
 from glesam.cli.segment.tally import Tally
 from glesam.errors import GlesamError
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from glesam.cli.segment.folder import Book
     from glesam.cli.segment.wanted import Wanted
     from glesam.folders.ranks import Place
-    from glesam.images.pixels import RGB
     from glesam.images.sources import ImageSource
     from glesam.predict.predictor import Predictor
 
@@ -137,10 +137,12 @@ def _segment_one(job: Job, predictor: Predictor, wanted: Wanted, multimask: bool
     start = time.perf_counter()
     from glesam.cli.segment.everything import spoken_warnings
 
-    ask, image = wanted.question(job.source, multimask), _read(job.source)
+    ask, found = wanted.question(job.source, multimask), read_spoken(job.source, wanted.reading)
+    image = found.pixels
     predictor.set_image(image, job.source.name)
     with spoken_warnings():
         masks = ask(predictor)
+    masks.info.update(facts_of(found))
     if job.form.dataset and not masks.areas.any():
         warn(f"glesam: {job.source.name}: nothing found, left out of the data set")
         return f"{job.source.name}: no files"
@@ -152,14 +154,6 @@ def _segment_one(job: Job, predictor: Predictor, wanted: Wanted, multimask: bool
     scores = scores or "none"
     targets = ", ".join("stdout" if path is None else str(path) for path in job.files.values())
     return f"{job.source.name}: {len(masks)} {'mask' if len(masks) == 1 else 'masks'} (score {scores}) -> {targets}"
-
-
-def _read(source: ImageSource) -> RGB:
-    """Read a picture; what its reader warns of becomes a line on stderr."""
-    from glesam.cli.segment.everything import spoken_warnings
-
-    with spoken_warnings():
-        return source.read()
 
 
 @contextmanager

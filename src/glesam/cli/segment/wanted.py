@@ -13,6 +13,7 @@ from glesam.common.messages import hint
 from glesam.errors import PromptError
 
 if TYPE_CHECKING:
+    from glesam.images.reading import ReadOptions
     from glesam.images.sources import ImageSource
     from glesam.masks.masks import Masks
     from glesam.predict.predictor import Predictor
@@ -32,6 +33,7 @@ class Wanted:
         derived: examples, a start mask, a heat map or the subject; else None.
         check: say which clicks look wrong.
         named: words to find, or labels for everything; else None.
+        reading: range and bands of wide images, where these were given.
     """
 
     everywhere: Prompts | None
@@ -42,6 +44,7 @@ class Wanted:
     derived: DerivedWish | None = None
     check: bool = False
     named: NamedWish | None = None
+    reading: ReadOptions | None = None
 
     @classmethod
     def parse(cls, points: Sequence[str], boxes: Sequence[str], file: Path | None) -> Wanted:
