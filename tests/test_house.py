@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -79,3 +80,10 @@ def test_what_breaks_the_rules_is_found(tmp_path: Path) -> None:
 def test_the_longest_name_is_the_room(module: str, room: str) -> None:
     assert room_of(module, ["models", "models.base", "models.sam"]) == room
     assert room_of("modelling", ["models"]) is None
+
+
+def test_json_of_others_has_one_decoder() -> None:
+    """What a module decodes by itself it has encoded itself; files and requests go through `common.documents`."""
+    own = re.compile(r"json\.loads?\((?!json\.dumps\(|self\.unet\.to_json_string\()")
+    found = [name for name, path in modules().items() if own.search(path.read_text("utf-8"))]
+    assert sorted(found) == ["common.documents", "common.jsonl", "common.locks"]

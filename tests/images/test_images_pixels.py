@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import tracemalloc
 
 import cv2
 import numpy as np
@@ -14,7 +15,8 @@ from PIL import Image, ImageOps
 from skimage import data
 
 from glesam.errors import ImageError
-from glesam.images.pixels import ImageWarning, from_array, from_pillow, orientation
+from glesam.images import pixels
+from glesam.images.pixels import ImageWarning, from_array, from_pillow, from_samples, orientation
 
 PHOTO = data.cat()[:60, :90].copy()
 
@@ -170,3 +172,19 @@ def test_cmyk_jpeg_equals_opencvs_decoder():
     reference = cv2.imdecode(np.frombuffer(stream.getvalue(), np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
     rgb = from_pillow(Image.open(stream), "x")
     assert np.abs(rgb.astype(int) - reference).max() <= 3
+
+
+@pytest.mark.parametrize("alpha", [None, "straight", "associated"])
+def test_wide_samples_are_converted_in_strips(alpha: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pixels, "_STRIP_PIXELS", 1 << 12)
+    values = np.random.default_rng(0).integers(0, 65536, (1000, 1000, 3 if alpha is None else 4), dtype=np.uint16)
+    values[0, 0, :3] = 65535
+    tracemalloc.start()
+    found, _ = from_samples(values, "x", "full", alpha)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak <= 2 * found.nbytes, "the result, and strips"
+    colours = values[..., :3] / 65535 * 255
+    cover = 1.0 if alpha is None else values[..., 3:] / 65535
+    whole = colours * (cover if alpha == "straight" else 1) + 255 * (1 - cover)
+    np.testing.assert_allclose(found, np.minimum(whole, 255), atol=1.5)

@@ -92,7 +92,7 @@ def test_an_unwritable_place_is_told(tmp_path):
         ('{"a.jpg": [{"box": [1, 2, 3]}]}', r"a.jpg, object 0, key box: .*4 items.*got \[1, 2, 3\]"),
         ('{"a.jpg": [{"points": [[1, 2], [3]]}]}', "key points, item 1"),
         ('{"a.jpg": [{"points": [["1", "2"]]}]}', "key points, item 0, item 0.*number.*'1'"),
-        ('{"a.jpg": [{"points": [[1, NaN]]}]}', "finite"),
+        ('{"a.jpg": [{"points": [[1, NaN]]}]}', "NaN is no JSON number"),
         ('{"a.jpg": [{"points": []}]}', "key points"),
         ('{"a.jpg": [{"points": [[1, 2]], "labels": [2]}]}', "key labels, item 0"),
         ('{"a.jpg": [{"points": [[1, 2]], "labels": [1, 0]}]}', "a.jpg, object 0: expected one label per point"),
@@ -104,9 +104,9 @@ def test_an_unwritable_place_is_told(tmp_path):
         ('{"a.jpg": [{"points": [[1, 2]]}], "a.jpg": [{"points": [[3, 4]]}]}', "'a.jpg' comes twice"),
         ("{}", "at least one picture"),
         ("[]", "whole file.*dictionary"),
-        ("", "in JSON"),
-        ("not json", "in JSON"),
-        ("[" * 100000, "in JSON"),
+        ("", "expected JSON in"),
+        ("not json", "expected JSON in"),
+        ("[" * 100000, "expected JSON in"),
     ],
 )
 def test_every_fault_is_one_line_that_names_the_place(tmp_path, content, words):
@@ -119,8 +119,8 @@ def test_every_fault_is_one_line_that_names_the_place(tmp_path, content, words):
 
 
 def test_unreadable_files(tmp_path):
-    with pytest.raises(PromptError, match=r"none.json \(No such file"):
+    with pytest.raises(PromptError, match=r"none.json, cannot read it \(No such file"):
         read_prompts_file(tmp_path / "none.json")
     (tmp_path / "latin.json").write_bytes(b'{"\xff": 1}')
-    with pytest.raises(PromptError, match="in JSON"):
+    with pytest.raises(PromptError, match="expected JSON in"):
         read_prompts_file(tmp_path / "latin.json")

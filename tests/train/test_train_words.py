@@ -198,7 +198,7 @@ def test_without_photos_left_to_calibrate_on_the_command_says_so(tmp_path: Path)
 
 def test_configurations_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text('{"wrods": {}}')
-    with pytest.raises(ConfigError, match="expected words and sets"):
+    with pytest.raises(ConfigError, match=r"words in|wrods"):
         NamedSets.read(tmp_path / "x.json")
     with pytest.raises(ConfigError, match="expected pairs of known words"):
         overlaps(NamedSets(words={"a": {}}, overlap=[("a", "b")]))

@@ -14,6 +14,7 @@ from glesam.errors import DataError, ModelError
 from glesam.weights.folders import (
     brief,
     fetch_folder,
+    load_module,
     read_config,
     read_weights,
     save_tensors,
@@ -109,3 +110,19 @@ def test_weights_on_a_full_disk_are_one_line(tmp_path, monkeypatch):
         save_tensors(tmp_path, {"a": torch.zeros(1)}, {})
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("value", [2**63, -(10**30), 1e308, [[{"width": 10**6}]]])
+def test_sizes_that_no_model_has_are_refused_before_memory_is_taken(folder: Path, value: object) -> None:
+    (folder / "config.json").write_text(json.dumps({"family": "compact", "image_size": value}))
+    with pytest.raises(ModelError, match="sizes of at most 16384"):
+        read_config(folder)
+
+
+def test_options_of_wrong_types_are_one_line(folder: Path) -> None:
+    def build(options: dict[str, object]) -> torch.nn.Module:
+        return torch.nn.Linear(options["image_size"].missing, 3)  # type: ignore[attr-defined]
+
+    with pytest.raises(ModelError, match="expected the options of compact in") as caught:
+        load_module(folder, "compact", build)
+    assert "\n" not in str(caught.value)

@@ -16,12 +16,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from glesam.common.documents import read_json
 from glesam.common.files import write_bytes, write_text
 from glesam.common.locks import sole
 from glesam.common.pool import cores, outcomes, writing
 from glesam.common.seeds import UNNAMED, degradation_seed
 from glesam.degrade.variants import Variant
-from glesam.errors import ConfigError, GlesamError, ImageError
+from glesam.errors import ConfigError, DataError, GlesamError, ImageError
 from glesam.images.sources import ImageSource
 
 RUN_FILE = "degrade.json"
@@ -208,8 +209,8 @@ def _claim(out: Path, task: Task) -> None:
 def _read_claim(path: Path) -> dict[str, object]:
     """Options noted in a folder; nothing where the note is not ours."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
+        content = read_json(path)
+    except DataError:
         return {}
     return content if isinstance(content, dict) else {}
 

@@ -22,6 +22,7 @@ from typing import Any
 
 from torch import nn
 
+from glesam.common.documents import read_json
 from glesam.common.files import sha256, write_text
 from glesam.enhance.folding import fold
 from glesam.enhance.gains import FAMILY as GAIN_FAMILY
@@ -35,7 +36,7 @@ from glesam.enhance.skips import SkipAdapter
 from glesam.errors import ModelError
 from glesam.models.base import Part, PromptableModel
 from glesam.models.tuned import save_tuned, with_tuned, with_tuned_state
-from glesam.weights.folders import CONFIG_FILE, brief, read_config, state_digest, store_int8
+from glesam.weights.folders import CONFIG_FILE, brief, building, read_config, state_digest, store_int8
 
 FAMILY = "enhancer-bundle"
 FORMAT = 1
@@ -127,11 +128,12 @@ def load_bundle(folder: str | Path, model: PromptableModel, other_weights: bool 
     """
     folder = Path(folder)
     config = _read(folder)
-    rules = _rules(config["rules"], folder)
-    _check_content(config["parts"], rules, model)
-    _check_base(config["base"], model, folder, other_weights)
-    _check_files(folder, config["files"])
-    parts = set(config["parts"])
+    with building("an enhancer", folder):
+        rules = _rules(config["rules"], folder)
+        _check_content(config["parts"], rules, model)
+        _check_base(config["base"], model, folder, other_weights)
+        _check_files(folder, config["files"])
+        parts = set(config["parts"])
     gate = load_gate(folder / "gate").to(model.device) if "gate" in parts else None
     skips = SkipAdapter.from_pretrained(folder / "skips").to(model.device) if "skips" in parts else None
     enhancers = _enhancers(folder / "enhancer", rules, model) if "enhancer" in parts else {}
@@ -224,7 +226,8 @@ def _read(folder: Path) -> dict[str, Any]:
         raise ModelError(
             f"expected {sorted(_KEYS)} of format {FORMAT} in {folder}/{CONFIG_FILE}, got others; save again"
         )
-    strangers = sorted(set(config["parts"]) - set(PARTS))
+    with building("an enhancer", folder):
+        strangers = sorted(set(config["parts"]) - set(PARTS))
     if strangers:
         raise ModelError(f"expected parts of {', '.join(PARTS)} in {folder}/{CONFIG_FILE}, got {strangers[0]!r}")
     return config
@@ -236,10 +239,7 @@ def read_rules(path: str | Path) -> tuple[LevelRule, ...]:
     Raises:
         ModelError: the file is missing, no JSON list, or holds other keys than a `LevelRule` has.
     """
-    try:
-        values = json.loads(Path(path).read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"expected a JSON list of rules in {path}, got {brief(error)}; check the file") from error
+    values = read_json(path, ModelError, what="a JSON list of rules")
     if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
         raise ModelError(f'expected a JSON list of rules in {path}, such as [{{"above": 0}}], got another JSON value')
     return _rules(values, Path(path))

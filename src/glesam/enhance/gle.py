@@ -26,7 +26,7 @@ from glesam.enhance.priors import (
 )
 from glesam.enhance.schedule import NoiseSchedule, alphas_cumprod, noise_from_velocity, predict_x0
 from glesam.errors import ModelError
-from glesam.weights.folders import read_config, read_weights, save_tensors
+from glesam.weights.folders import building, read_config, read_weights, save_tensors
 
 if TYPE_CHECKING:
     from diffusers import UNet2DConditionModel
@@ -186,15 +186,16 @@ class LatentEnhancer(nn.Module):
         text = tensors.pop(EMBEDDING_KEY, None)
         if text is None:
             raise ModelError(f"expected {EMBEDDING_KEY!r} in {folder}/model.safetensors, got none; save it again")
-        if config["unet"] is not None:
-            unet = _build_unet(config["unet"], tensors, folder)
-        else:
-            unet = expand_unet_channels(load_prior(prior or config["prior"]), config["channels"])
-        if config["lora"]:
-            load_lora(unet, folder)
-        schedule = NoiseSchedule.from_dict(config["schedule"])
-        enhancer = cls(unet, text, config["timestep"], config["alignment_scale"], schedule)
-        enhancer.prior = None if config["unet"] is not None else str(prior or config["prior"])
+        with building("the enhancer", folder):
+            if config["unet"] is not None:
+                unet = _build_unet(config["unet"], tensors, folder)
+            else:
+                unet = expand_unet_channels(load_prior(prior or config["prior"]), config["channels"])
+            if config["lora"]:
+                load_lora(unet, folder)
+            schedule = NoiseSchedule.from_dict(config["schedule"])
+            enhancer = cls(unet, text, config["timestep"], config["alignment_scale"], schedule)
+            enhancer.prior = None if config["unet"] is not None else str(prior or config["prior"])
         return enhancer.eval()
 
     @classmethod

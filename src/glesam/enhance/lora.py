@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from glesam.common.documents import brief_value, expect_object, parse_json
 from glesam.errors import ModelError
 from glesam.weights.folders import write_tensors
 
@@ -301,12 +302,12 @@ def _check_shapes(pairs: dict[str, dict[str, Tensor]], modules: dict[str, nn.Mod
 
 def _alpha(metadata: dict[str, str], rank: int, path: Path) -> float:
     """The scale that a file's metadata names, under diffusers' key."""
-    try:
-        settings = dict(json.loads(metadata.get(_METADATA_KEY, "{}")))
-    except ValueError as error:
-        raise _misfit(path, "metadata that is no JSON object", "pass a file from save_lora or diffusers") from error
+    where = f"the metadata of {path}"
+    settings = expect_object(parse_json(metadata.get(_METADATA_KEY, "{}"), where, ModelError), where, ModelError)
     for key in (f"{_PREFIX}lora_alpha", "lora_alpha"):
         if key in settings:
+            if not isinstance(settings[key], (int, float)):
+                raise _misfit(path, f"{brief_value(settings[key])} as {key}", "pass alpha")
             return float(settings[key])
     if rank != 8:
         raise _misfit(path, f"rank {rank} without a word on alpha", "pass alpha (the official scripts use 8)")

@@ -6,13 +6,13 @@ No model is built in: any folder or hub id in diffusers' layout will do, a whole
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from glesam.common.documents import expect_object, read_json
 from glesam.enhance.schedule import NoiseSchedule
 from glesam.errors import ModelError
 from glesam.weights.folders import brief
@@ -138,11 +138,7 @@ def _read_part(prior: str | Path, part: str, name: str) -> tuple[str, dict[str, 
     path = Path(prior) / part / name if Path(prior).is_dir() else _fetch(str(prior), f"{part}/{name}".lstrip("/"))
     if path is None or not path.is_file():
         return None
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"expected JSON in {path}, got: {brief(error)}; fetch the prior again") from error
-    return part, content
+    return part, expect_object(read_json(path, ModelError), f"{path}; fetch the prior again", ModelError)
 
 
 def _fetch(repository: str, name: str) -> Path | None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from glesam.errors import DataError, GlesamError
+from glesam.common.documents import expect_object, parse_json, read_json
+from glesam.errors import DataError
 from glesam.folders.table import Row, rows_of
 from glesam.masks.formats import PNG_KEY
 from glesam.masks.masks import Masks
@@ -36,20 +35,20 @@ def rows_from_outputs(file: str, outputs: Mapping[str, Path | None]) -> list[Row
         if path is not None and path.exists():
             try:
                 return reader(path, file)
-            except (GlesamError, OSError, ValueError, KeyError, TypeError) as error:
+            except Exception as error:  # files of others lead Pillow and these readers to many types
                 raise DataError(f"expected results in {path}, cannot read them ({error}); delete that file") from error
     raise DataError(f"expected a mask PNG or COCO JSON of {file}, found none; run again with --overwrite")
 
 
 def _from_json(path: Path, file: str) -> list[Row]:
     """Rows of a COCO document of one picture."""
-    content: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    content = expect_object(read_json(path), str(path))
     return rows_of(Masks.from_coco(content), file) if content["annotations"] else []
 
 
 def _from_boxes(path: Path, file: str) -> list[Row]:
     """Rows of a COCO document of boxes alone."""
-    content: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    content = expect_object(read_json(path), str(path))
     names = {category["id"]: category["name"] for category in content["categories"]}
     named = set(names.values()) != {"object"}
     rows = []
@@ -64,7 +63,7 @@ def _from_boxes(path: Path, file: str) -> list[Row]:
 def _from_png(path: Path, file: str) -> list[Row]:
     """Rows from a PNG of ids, with the scores and facts that its text chunk holds."""
     with Image.open(path) as image:
-        facts = json.loads(str(image.info[PNG_KEY]))
+        facts = parse_json(str(image.info[PNG_KEY]), str(path))
         ids = np.asarray(image)
     scores = np.array(facts["scores"], np.float32)
     if not len(scores):

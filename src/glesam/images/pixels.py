@@ -95,16 +95,16 @@ def from_samples(
     """
     colours = values if alpha is None else values[..., :-1]
     scale = scale_of(colours, wish, name)
-    rgb = to_bytes(np.ascontiguousarray(colours), scale, inverted)
-    if rgb.shape[2] == 1:
-        rgb = np.repeat(rgb, 3, axis=2)
-    if alpha is None:
-        return rgb, scale
     most = float(np.iinfo(values.dtype).max) if values.dtype.kind in "ui" else 1.0
-    cover = to_bytes(np.ascontiguousarray(values[..., -1:]), Scale(0.0, most, chosen=False))
-    if alpha == "associated":
-        return np.minimum(rgb.astype(np.uint16) + (255 - cover), 255).astype(np.uint8), scale
-    return _on_white(np.concatenate([rgb, cover], axis=2)), scale
+    rgb = np.empty((*values.shape[:2], 3), np.uint8)
+    rows = max(1, _STRIP_PIXELS // max(1, values.shape[1]))
+    for strip in (slice(top, top + rows) for top in range(0, len(values), rows)):
+        part = to_bytes(colours[strip], scale, inverted)  # one channel becomes three where it is put
+        if alpha is not None:
+            cover = to_bytes(values[strip, :, -1:], Scale(0.0, most, chosen=False))
+            part = _covered(part, cover, alpha)
+        rgb[strip] = part
+    return rgb, scale
 
 
 def orientation(image: Image.Image, name: str) -> int:
@@ -158,6 +158,15 @@ def _strip(image: Image.Image) -> RGB:
         straight = image.convert("LA") if image.mode == "La" else image  # Pillow has no way from La to RGBA
         return _on_white(np.asarray(straight.convert("RGBA")))
     return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+
+
+def _covered(colours: RGB, cover: RGB, alpha: str) -> RGB:
+    """Lay `(h, W, C)` colours with `(h, W, 1)` cover on white."""
+    if alpha == "associated":
+        whole: RGB = np.minimum(colours.astype(np.uint16) + (255 - cover), 255).astype(np.uint8)
+        return whole
+    rgb = np.broadcast_to(colours, (*cover.shape[:2], 3))
+    return _on_white(np.concatenate([rgb, cover], axis=2))
 
 
 def _on_white(rgba: npt.NDArray[np.uint8]) -> RGB:

@@ -115,9 +115,10 @@ def to_bytes(values: npt.NDArray[Any], scale: Scale, inverted: bool = False) -> 
 
 def _extent(values: npt.NDArray[Any], name: str) -> tuple[float, float]:
     """Least and largest finite sample, in strips."""
-    flat, low, high = values.reshape(-1), np.inf, -np.inf
-    for start in range(0, flat.size, _STRIP):
-        part = flat[start : start + _STRIP]
+    low, high = np.inf, -np.inf
+    rows = max(1, _STRIP // max(1, values[:1].size))
+    for top in range(0, len(values), rows):
+        part = values[top : top + rows]  # not a flat view, which would copy the colours beside an alpha
         if part.dtype.kind == "f":
             part = part[np.isfinite(part)]
         if part.size:

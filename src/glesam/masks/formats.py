@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from glesam.common.documents import one_line
 from glesam.common.files import write_bytes
 from glesam.errors import DataError, ImageError
 from glesam.masks.polygons import Ring, signed_area
@@ -188,6 +189,14 @@ def _polygons(rings: list[Ring]) -> list[list[list[list[float]]]]:
 
 def from_coco(content: Any, size: tuple[int, int] | None, name: str | None) -> dict[str, Any]:
     """The fields of `Masks` that COCO annotations hold; see `glesam.masks.masks.Masks.from_coco`."""
+    try:
+        return _from_coco(content, size, name)
+    except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
+        raise DataError(f"expected COCO annotations, got other values ({one_line(error)}); see to_coco()") from error
+
+
+def _from_coco(content: Any, size: tuple[int, int] | None, name: str | None) -> dict[str, Any]:
+    """As `from_coco`, whose values may be of any type."""
     info: dict[str, Any] = {}
     entries, categories = content, {}
     if isinstance(content, dict):

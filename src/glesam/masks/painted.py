@@ -18,7 +18,10 @@ import numpy.typing as npt
 from PIL import Image
 from scipy.ndimage import distance_transform_edt
 
+from glesam.common.documents import one_line, shown
 from glesam.errors import DataError
+from glesam.images.opening import check_size
+from glesam.images.reading import MAX_PIXELS
 
 Bool = npt.NDArray[np.bool_]
 Colour = tuple[int, int, int]
@@ -87,13 +90,16 @@ def _read(path: Path) -> npt.NDArray[Any]:
     """Ids of a grey or palette file, else colours."""
     try:
         with Image.open(path) as image:
+            check_size(image.width, image.height, MAX_PIXELS, shown(path))
             image.load()
             if image.mode in ("1", "L", "P", "I", "I;16"):
                 return np.asarray(image.convert("L") if image.mode == "1" else image)
             mode = "RGBA" if image.has_transparency_data else "RGB"
             colours = np.asarray(image.convert(mode))
-    except (OSError, ValueError) as error:
-        raise DataError(f"expected a mask image, cannot read {path} ({error}); save it as PNG") from error
+    except Exception as error:  # Pillow's plugins raise whatever damaged bytes lead them to
+        raise DataError(
+            f"expected a mask image, cannot read {shown(path)} ({one_line(error)}); save it as PNG"
+        ) from error
     grey = (colours[..., 0] == colours[..., 1]).all() and (colours[..., 1] == colours[..., 2]).all()
     return colours[..., 0] if grey and mode == "RGB" else colours
 

@@ -25,6 +25,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from glesam.common.documents import read_json, shown
 from glesam.common.files import write_text
 from glesam.common.messages import hint
 from glesam.errors import PromptError
@@ -57,15 +58,13 @@ def read_prompts_file(path: str | os.PathLike[str]) -> dict[str, Prompts]:
     Raises:
         PromptError: unreadable, no JSON, an unknown key or a bad value; names file, image, object and key.
     """
+    content = read_json(path, PromptError, unique=True, what="a prompts file")
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8-sig"), object_pairs_hook=_unique)
         pictures = _FILE.validate_python(content)
-    except OSError as error:
-        raise PromptError(f"expected a prompts file, cannot read {path} ({error.strerror}); check the path") from error
     except ValidationError as error:
-        raise PromptError(f"{path}: {_one_line(error)}") from None
-    except (ValueError, RecursionError) as error:
-        raise PromptError(f"expected a prompts file in JSON, got {path} ({error}); correct it there") from error
+        raise PromptError(f"{shown(path)}: {_one_line(error)}") from None
+    except RecursionError:
+        raise PromptError(f"expected prompts in {shown(path)}, got values nested too deeply; see the format") from None
     if not pictures:
         raise PromptError(f"expected prompts for at least one picture, got none in {path}; add one")
     return {name: _prompts(objects, f"{path}: {name}") for name, objects in pictures.items()}
@@ -127,16 +126,6 @@ def _object(prompts: Prompts, index: int) -> dict[str, Any]:
 def _number(value: np.float32) -> int | float:
     """The shortest number that is this float32."""
     return int(value) if value == int(value) else float(str(value))
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Refuse a key that comes twice: JSON readers keep the last and drop the user's other prompts."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the key {twice!r} comes twice")
-    return found
 
 
 def _one_line(error: ValidationError) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from starlette.datastructures import UploadFile
@@ -10,6 +9,8 @@ from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 
+from glesam.common.documents import parse_json
+from glesam.errors import DataError
 from glesam.serve.refusals import RefusalError
 
 if TYPE_CHECKING:
@@ -53,8 +54,8 @@ async def _of_form(request: Request) -> bytes:
 def _of_json(body: bytes) -> str:
     """The base64 text in JSON."""
     try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
+        document = parse_json(body, "the request")
+    except DataError:
         raise RefusalError(422, "expected a request in JSON, got one that is not; see /docs") from None
     if not isinstance(document, dict) or set(document) != {"image"} or not isinstance(document["image"], str):
         keys = document if isinstance(document, dict) else ()

@@ -7,7 +7,6 @@ CVPR 2022) gives a map itself.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from glesam.common.documents import brief_value, expect_object, read_json
 from glesam.errors import ModelError
 from glesam.images.pixels import RGB
 from glesam.text.base import WordMap, stretched
@@ -200,9 +200,10 @@ def _vectors(output: Any) -> Tensor:
 def _normal(folder: Path, family: str) -> tuple[Any, Any]:
     """Mean and standard deviation that the folder names, or the family's."""
     path = folder / "preprocessor_config.json"
-    try:
-        said = json.loads(path.read_text("utf-8")) if path.is_file() else {}
-    except ValueError as error:
-        raise ModelError(f"expected JSON in {path}, got {brief(error)}; download it again") from error
+    said = expect_object(read_json(path, ModelError), str(path), ModelError) if path.is_file() else {}
     mean, deviation = _NORMAL[family]
-    return said.get("image_mean", mean), said.get("image_std", deviation)
+    found = said.get("image_mean", mean), said.get("image_std", deviation)
+    for values in found:
+        if not isinstance(values, (list, tuple)) or len(values) != 3 or not all(isinstance(v, float) for v in values):
+            raise ModelError(f"expected three numbers as image_mean and image_std in {path}, got {brief_value(values)}")
+    return found

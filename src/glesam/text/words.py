@@ -6,12 +6,12 @@ ILSVRC 2012 are WordNet 3.0 noun synsets.
 
 from __future__ import annotations
 
-import json
 import unicodedata
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from glesam.common.documents import read_json
 from glesam.errors import ModelError
 
 ALIASES: dict[str, tuple[str, ...]] = {
@@ -156,10 +156,7 @@ def singulars(word: str) -> list[str]:
 
 def _read(path: Path) -> dict[str, Any]:
     """The file's content, as far as it must be there."""
-    try:
-        content = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"expected a word list in {path}, got {type(error).__name__}; install glesam again") from error
+    content = read_json(path, ModelError, what="a word list")
     if not isinstance(content, dict) or not {"classes", "synsets"} <= content.keys():
         raise ModelError(f"expected classes and synsets in {path}, got others; make it by benchmarks/word_list.py")
     return content

@@ -141,14 +141,14 @@ class Trainer:
     def _load(self, checkpoint: Path) -> None:
         """Restore weights, moving average, optimiser and step."""
         stored = expect_object(read_json(self.out / "config.json", ConfigError), f"{self.out}/config.json", ConfigError)
-        current = json.loads(self.stage.config.model_dump_json())
+        current = self.stage.config.model_dump(mode="json")
         changed = sorted(k for k in current if stored.get(k) != current[k])
         if changed:
             raise ConfigError(
                 f"expected the configuration of the run in {self.out}, got other values for {', '.join(changed)}; "
                 "resume with the run's config.json or choose another --out"
             )
-        state = _read_state(checkpoint)
+        state = read_state(checkpoint)
         fill(self.stage.objective.model, state["model"], self.frozen, self.out)  # type: ignore[arg-type]
         fill(self.ema, state["ema"], self.frozen, self.out)
         try:
@@ -287,7 +287,7 @@ def _cut_log(log: Path, step: int, total: int) -> None:
                 stream.write(json.dumps(record).encode() + b"\n")
 
 
-def _read_state(checkpoint: Path) -> dict[str, Any]:
+def read_state(checkpoint: Path) -> dict[str, Any]:
     """Read a checkpoint.
 
     Raises:

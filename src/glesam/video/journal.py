@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from glesam.common import jsonl
+from glesam.common.documents import one_line, parse_json
 from glesam.errors import ConfigError, DataError
 from glesam.masks import rle
 from glesam.masks.masks import Masks
@@ -168,15 +169,24 @@ def file_of(path: str | Path) -> str | None:
     """Digest of the clip that a journal is of; None where it says none."""
     try:
         with Path(path).open("rb") as stream:
-            found = json.loads(stream.readline())["video"]["file"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            found = parse_json(stream.readline(), str(path))["video"]["file"]
+    except (OSError, DataError, KeyError, TypeError):
         return None
     return found if isinstance(found, str) else None
 
 
 def to_masks(entries: list[dict[str, Any]], size: tuple[int, int]) -> Masks:
-    """Annotations of one frame of `(H, W)` as masks."""
+    """Annotations of one frame of `(H, W)` as masks.
+
+    Raises:
+        DataError: the annotations are damaged.
+    """
     if not entries:
         return Masks(np.zeros((0, *size), bool), np.zeros(0, np.float32))
-    masks = np.stack([rle.decode(entry["segmentation"]) for entry in entries])
-    return Masks(masks, np.array([entry["score"] for entry in entries], np.float32))
+    try:
+        masks = np.stack([rle.decode(entry["segmentation"]) for entry in entries])
+        return Masks(masks, np.array([entry["score"] for entry in entries], np.float32))
+    except (KeyError, OverflowError, TypeError, ValueError) as error:
+        raise DataError(
+            f"expected a frame's annotations, got others ({one_line(error)}); delete the journal"
+        ) from error

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from glesam.common.documents import one_line, shown
+from glesam.common.documents import brief_value, expect_object, one_line, read_json, shown
 from glesam.common.files import atomic_path, sha256, write_text
-from glesam.errors import DataError, ModelError
+from glesam.errors import DataError, GlesamError, ModelError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -21,6 +21,8 @@ ModuleType = TypeVar("ModuleType", bound="nn.Module")
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
+_MOST = 16384
+"""Largest number in a configuration: wider than the widest layer and longer than the longest side of any model."""
 DIGEST_KEY = "sha256"
 """Key of `config.json` that holds the SHA-256 of `model.safetensors` in a sealed folder."""
 
@@ -67,15 +69,44 @@ def read_config(folder: str | Path) -> dict[str, Any]:
         ModelError: the file is missing or does not hold a JSON object.
     """
     path = Path(folder) / CONFIG_FILE
-    try:
-        values = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+    values = read_json(path, ModelError, what="a saved model's configuration")
+    config = expect_object(values, f"{shown(path)} of a saved model", ModelError)
+    if (huge := _beyond(config)) is not None:
         raise ModelError(
-            f"expected a saved model's {path}, got {brief(error)}; give a folder that save_pretrained wrote"
+            f"expected sizes of at most {_MOST} in {shown(path)}, got {brief_value(huge)}; give a folder that "
+            "save_pretrained wrote"
+        )
+    return config
+
+
+def _beyond(value: Any) -> Any:
+    """A number in a configuration that no model has, whose memory or loops would never end; None if all are sound."""
+    if isinstance(value, (dict, list)):
+        parts = list(value.values()) if isinstance(value, dict) else value
+        return next((found for part in parts if (found := _beyond(part)) is not None), None)
+    return value if isinstance(value, (int, float)) and abs(value) > _MOST else None
+
+
+@contextmanager
+def building(what: str, where: str | Path) -> Iterator[None]:
+    """Turn what options of wrong types or sizes lead a constructor to into a line of ours.
+
+    Args:
+        what: is built, in words.
+        where: its options come from.
+
+    Raises:
+        ModelError: the block raised something else than our own errors.
+    """
+    try:
+        yield
+    except GlesamError:
+        raise
+    except Exception as error:  # constructors of modules raise many types on impossible options
+        raise ModelError(
+            f"expected the options of {what} in {shown(where)}, got others ({brief(error)}); use the folder of a model "
+            "that this version saved"
         ) from error
-    if not isinstance(values, dict):
-        raise ModelError(f"expected a JSON object in {path}, got {type(values).__name__}; save the model again")
-    return values
 
 
 def read_weights(folder: str | Path) -> dict[str, Tensor]:
@@ -176,10 +207,8 @@ def load_module(folder: str | Path, family: str, build: Callable[[dict[str, Any]
     config = read_config(folder)
     if config.pop("family", None) != family:
         raise ModelError(f"expected family {family!r} in {folder}/{CONFIG_FILE}, got another; check the folder")
-    try:
+    with building(family, folder):
         module = build(config)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"expected the options of {family} in {folder}, got: {brief(error)}; save it again") from error
     state = read_weights(folder)
     check_keys(module.state_dict(), state, str(folder))
     module.load_state_dict(state)

@@ -15,16 +15,16 @@ import cv2
 import numpy as np
 
 import glesam
-from glesam.data.base import SegmentationDataset, fingerprint
-from glesam.data.build.options import BuildConfig
-from glesam.data.build.sample import Outcome, SampleBuilder, is_intact
-from glesam.data.build.journal import Journal, read_journal
-from glesam.data.build.manifest import FILE_NAME as MANIFEST
-from glesam.data.build.manifest import Head, Manifest, SampleRecord, differences
-from glesam.errors import DataError
 from glesam.common.files import sweep
 from glesam.common.locks import sole
 from glesam.common.pool import cores, outcomes, writing
+from glesam.data.base import SegmentationDataset, fingerprint
+from glesam.data.build.journal import Journal, read_journal
+from glesam.data.build.manifest import FILE_NAME as MANIFEST
+from glesam.data.build.manifest import Head, Manifest, SampleRecord, differences
+from glesam.data.build.options import BuildConfig
+from glesam.data.build.sample import Outcome, SampleBuilder, is_intact
+from glesam.errors import DataError
 
 
 @dataclass

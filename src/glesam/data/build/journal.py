@@ -7,10 +7,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
+from glesam.common import jsonl
+from glesam.common.documents import expect_object
+from glesam.common.files import write_bytes
 from glesam.data.build.manifest import Head, SampleRecord, head_from_json, record_from_json, record_to_json
 from glesam.errors import DataError
-from glesam.common import jsonl
-from glesam.common.files import write_bytes
 
 FILE_NAME = ".build.jsonl"
 
@@ -66,11 +67,11 @@ def read_journal(folder: Path) -> tuple[Head, dict[str, SampleRecord]] | None:
     try:
         head, *entries = jsonl.records(path)
         records = {entry["name"]: record_from_json(entry["name"], entry) for entry in entries}
-    except (ValueError, KeyError, TypeError) as error:
+        return head_from_json(expect_object(head, str(path)), path), records
+    except (AttributeError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"expected the journal of a build in {path}, got a broken file; delete it and build again"
         ) from error
-    return head_from_json(head, path), records
 
 
 def _line(record: SampleRecord) -> bytes:

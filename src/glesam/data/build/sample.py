@@ -11,13 +11,13 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from glesam.data.base import Sample, SegmentationDataset, fingerprint, object_ids
-from glesam.data.build.options import BuildConfig
-from glesam.data.build.manifest import FileRecord, SampleRecord, pixels_sha256
-from glesam.degrade import lqseg as degradation
-from glesam.common.seeds import level_seed, seed_for
-from glesam.errors import DataError, GlesamError
 from glesam.common.files import sha256, write_bytes
+from glesam.common.seeds import level_seed, seed_for
+from glesam.data.base import Sample, SegmentationDataset, fingerprint, object_ids
+from glesam.data.build.manifest import FileRecord, SampleRecord, pixels_sha256
+from glesam.data.build.options import BuildConfig
+from glesam.degrade import lqseg as degradation
+from glesam.errors import DataError, GlesamError
 
 _LARGEST_ID = 65535
 # OpenCV's own default for PNG (fastest deflate, run-length strategy) is the fastest of those measured on photos of

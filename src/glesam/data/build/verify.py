@@ -10,10 +10,10 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from glesam.common.files import sha256
 from glesam.data.build.manifest import FileRecord, Manifest, pixels_sha256
 from glesam.data.files import decode_pixels
 from glesam.errors import DataError
-from glesam.common.files import sha256
 
 KINDS = ("clear", "lq1", "lq2", "lq3", "masks")
 

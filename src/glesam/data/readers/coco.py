@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import warnings
 from collections import defaultdict
 from functools import cached_property
@@ -97,7 +98,7 @@ class CocoDataset:
         """
         name = self._names[index]
         picture = self._index[name]
-        if not picture.path.is_file():
+        if not os.path.isfile(picture.path):
             raise DataError(f"expected the picture {picture.path}, found none; get it from {self.home}")
         image = read_image(picture.path)
         if image.shape[:2] != (picture.height, picture.width):
@@ -178,7 +179,8 @@ class CocoDataset:
             places += [base, base / "images", base / split, base / "images" / split]
         # Some pictures may be missing from a partial copy: a handful of the first tells the folder well enough.
         for place in dict.fromkeys(places):
-            if any((place / path).is_file() for path in relative[:50]):
+            # Not Path.is_file, which raises for a name that is too long.
+            if any(os.path.isfile(place / path) for path in relative[:50]):
                 return place
         if not needed:
             return None

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from glesam.common.documents import to_json
+from glesam.common.documents import read_json, to_json
 from glesam.common.files import write_text
 from glesam.common.messages import slug
 from glesam.errors import ConfigError, DataError
@@ -175,13 +175,10 @@ def _read_stamp(path: Path) -> dict[str, Any]:
     Raises:
         DataError: it is not one.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(content["stamp"], dict) and isinstance(content["failed"], dict):
-            return dict(content)
-        raise ValueError("stamp and failed must be objects")
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise DataError(f"expected the stamp of a part in {path}, got {error}; delete it and run again") from error
+    content = read_json(path, what="the stamp of a part")
+    if isinstance(content, dict) and all(isinstance(content.get(key), dict) for key in ("stamp", "failed")):
+        return content
+    raise DataError(f"expected the stamp of a part in {path}, got another content; delete it and run again")
 
 
 def _short(value: object) -> str:

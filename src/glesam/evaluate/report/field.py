@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -10,6 +9,7 @@ from importlib.resources import files
 
 import numpy as np
 
+from glesam.common.documents import parse_json
 from glesam.evaluate.measure.records import Row
 from glesam.evaluate.report.markdown import markdown_table
 from glesam.evaluate.report.summary import Cell, by_cell
@@ -44,8 +44,7 @@ class Published:
 @lru_cache(maxsize=1)
 def published() -> tuple[str, tuple[Published, ...]]:
     """The protocol, and the numbers measured by it, best first; part of the package."""
-    text = files("glesam.evaluate.report").joinpath("published.json").read_text(encoding="utf-8")
-    content = json.loads(text)
+    content = parse_json(files("glesam.evaluate.report").joinpath("published.json").read_bytes(), "published.json")
     return content["protocol"], tuple(Published(**each) for each in content["numbers"])
 
 

@@ -6,13 +6,13 @@ copies again. They show where a model stands, not whether two programs agree.
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 from typing import Any
 
+from glesam.common.documents import parse_json
 from glesam.common.messages import hint
 from glesam.errors import ConfigError
 
@@ -104,5 +104,5 @@ def _table(name: str) -> dict[str, Any]:
 @lru_cache(maxsize=1)
 def _content() -> dict[str, Any]:
     """The data file that is part of the package."""
-    text = files("glesam.evaluate.report").joinpath("paper_tables.json").read_text(encoding="utf-8")
-    return dict(json.loads(text))
+    stored = files("glesam.evaluate.report").joinpath("paper_tables.json").read_bytes()
+    return dict(parse_json(stored, "paper_tables.json"))

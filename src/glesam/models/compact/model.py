@@ -20,7 +20,6 @@ from transformers.models.sam2.configuration_sam2 import Sam2MaskDecoderConfig, S
 from transformers.models.sam2.modeling_sam2 import Sam2PromptEncoder
 
 from glesam.common.files import write_text
-from glesam.errors import ModelError
 from glesam.models.base import (
     CORNER_LABELS,
     FINE,
@@ -48,7 +47,7 @@ from glesam.weights.folders import (
     CONFIG_FILE,
     DIGEST_KEY,
     WEIGHTS_FILE,
-    brief,
+    building,
     check_keys,
     read_config,
     read_weights,
@@ -335,13 +334,8 @@ class CompactModel(PromptableModel):
             ModelError: a file is missing, an option is unknown, or keys do not match.
         """
         values = {k: v for k, v in read_config(folder).items() if k not in ("family", DIGEST_KEY)}
-        try:
+        with building("the compact model", f"{folder}/{CONFIG_FILE}"):
             model = cls(CompactConfig(**values))
-        except TypeError as error:
-            raise ModelError(
-                f"expected the compact model's options in {folder}/{CONFIG_FILE}, got: {brief(error)}; "
-                "use the folder of a model that this version saved"
-            ) from error
         state = read_weights(folder)
         check_keys(model.state_dict(), state, str(folder))
         model.load_state_dict({k: v.float() for k, v in state.items()})

@@ -20,6 +20,7 @@ from glesam.weights.folders import (
     CONFIG_FILE,
     WEIGHTS_FILE,
     brief,
+    building,
     check_keys,
     fetch_folder,
     read_config,
@@ -120,14 +121,15 @@ class WrappedModel(PromptableModel):
             if other in state:
                 state.setdefault(name, state[other])
         # Built without memory and then filled: random initialisation of ViT-H alone takes longer than reading it.
-        with torch.device("meta"):
+        with torch.device("meta"), building(cls.architecture, source):
             model = cls.build(config)
         check_keys(model.state_dict(), state, f"{source} ({cls.architecture})")
         # Tensors read from one file lie at odd addresses, where kernels round otherwise: the same weights must give the
         # same bits wherever they come from.
         model.load_state_dict({k: v if v.data_ptr() % 64 == 0 else v.clone() for k, v in state.items()}, assign=True)
         model.tie_weights()
-        return cls(model)
+        with building(cls.architecture, source):
+            return cls(model)
 
     def place(self, device: str | torch.device, dtype: torch.dtype) -> Self:
         """Move to a device and floating type, except that the positional encoding stays in float32.

@@ -10,14 +10,15 @@ import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 
+from glesam.common.documents import expect_object, one_line, read_json
 from glesam.common.files import atomic_path, write_text
+from glesam.errors import DataError
 from glesam.models.base import PromptableModel
 from glesam.train.config import PairConfig
 from glesam.train.feed.pairs import PairBatches
@@ -66,14 +67,20 @@ class LatentPairs(Dataset[Batch]):
         folder: what `cache_latents` wrote.
         config: the stage's configuration.
         rank: number of this process.
+
+    Raises:
+        DataError: a file of the folder is missing or damaged.
     """
 
     def __init__(self, folder: Path, config: PairConfig, rank: int = 0) -> None:
-        index: dict[str, Any] = json.loads((folder / "index.json").read_text("utf-8"))
         self.config, self.rank = config, rank
-        self.levels = np.asarray(index["levels"], np.float32)
-        shape = (len(self.levels), *index["shape"])
-        self._maps = {part: np.memmap(folder / f"{part}.bin", np.float16, "r", shape=shape) for part in PARTS}
+        try:
+            index = expect_object(read_json(folder / "index.json"), str(folder))
+            self.levels = np.asarray(index["levels"], np.float32)
+            shape = (len(self.levels), *index["shape"])
+            self._maps = {part: np.memmap(folder / f"{part}.bin", np.float16, "r", shape=shape) for part in PARTS}
+        except (DataError, OSError, KeyError, TypeError, ValueError) as error:
+            raise DataError(f"expected latents in {folder}, got {one_line(error)}; delete that folder") from error
 
     def __len__(self) -> int:
         """Number of steps."""

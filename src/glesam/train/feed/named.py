@@ -6,19 +6,18 @@ Sets name only some of what their images hold. So each word of each cell is 1 (s
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
+from glesam.common.documents import checked, expect_object, read_json
 from glesam.data.base import Sample
 from glesam.data.readers.folder import FolderDataset
-from glesam.errors import ConfigError, DataError
+from glesam.errors import ConfigError
 
 LABELS_FILE = "labels.json"
 ANY = "*"
@@ -56,11 +55,8 @@ class NamedSets(BaseModel):
         Raises:
             ConfigError: the file is missing, no JSON, or holds something else.
         """
-        try:
-            return cls.model_validate(json.loads(Path(path).read_text("utf-8")))
-        except (OSError, ValueError) as error:
-            first = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
-            raise ConfigError(f"expected words and sets in {path}, got: {first}; see configs/words.json") from None
+        content = read_json(path, ConfigError, what="words and sets, as configs/words.json has them,")
+        return checked(cls, content, str(path), ConfigError)
 
     @property
     def sets(self) -> tuple[str, ...]:
@@ -168,10 +164,5 @@ def read_labels(path: Path) -> dict[str, dict[str, str]]:
     Raises:
         DataError: the file is missing or holds something else.
     """
-    try:
-        content: Any = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"expected labels as {{name: {{id: label}}}} in {path}, got {type(error).__name__}; write them there"
-        ) from error
-    return {str(name): dict(ids) for name, ids in content.items()}
+    content = expect_object(read_json(path, what="labels as {name: {id: label}}"), str(path))
+    return {name: expect_object(ids, f"{path}: {name}") for name, ids in content.items()}

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from glesam.common.documents import read_json
+from glesam.common.documents import expect_object, one_line, read_json
 from glesam.common.files import atomic_path, write_text
 from glesam.common.fingerprints import Digests
 from glesam.common.messages import slug
@@ -30,17 +30,23 @@ class PhotoPack:
 
     Args:
         folder: where `pack` wrote `index.json`, `images.bin` and `masks.bin`.
+
+    Raises:
+        DataError: one of these is missing or damaged.
     """
 
     def __init__(self, folder: Path) -> None:
-        index: dict[str, Any] = json.loads((folder / "index.json").read_text("utf-8"))
-        self.name: str = index["name"]
-        self.names: list[str] = index["names"]
-        self.sizes: list[tuple[int, int]] = [(int(h), int(w)) for h, w in index["sizes"]]
-        areas = [h * w for h, w in self.sizes]
-        self._starts = np.concatenate([[0], np.cumsum(areas)]).astype(np.int64)
-        self._images = np.memmap(folder / "images.bin", np.uint8, "r")
-        self._masks = np.memmap(folder / "masks.bin", np.uint8, "r")
+        try:
+            index = expect_object(read_json(folder / "index.json"), str(folder))
+            self.name = str(index["name"])
+            self.names: list[str] = [str(name) for name in index["names"]]
+            self.sizes: list[tuple[int, int]] = [(int(h), int(w)) for h, w in index["sizes"]]
+            areas = [h * w for h, w in self.sizes]
+            self._starts = np.concatenate([[0], np.cumsum(areas)]).astype(np.int64)
+            self._images = np.memmap(folder / "images.bin", np.uint8, "r", shape=(3 * sum(areas),))
+            self._masks = np.memmap(folder / "masks.bin", np.uint8, "r", shape=(sum(areas),))
+        except (DataError, OSError, KeyError, TypeError, ValueError, OverflowError) as error:
+            raise DataError(f"expected a pack in {folder}, got {one_line(error)}; delete that folder") from error
 
     def __len__(self) -> int:
         """Number of samples."""

@@ -22,7 +22,7 @@ from glesam.train.feed.clicks import bounding_box, random_points
 from glesam.train.feed.pack import PhotoPack
 from glesam.train.feed.twins import TwinBatches
 from glesam.train.feed.views import Batch, TrainingBatches
-from glesam.train.loop import CHECKPOINT, fill
+from glesam.train.loop import CHECKPOINT, fill, read_state
 from glesam.train.losses import hard_iou, mask_losses
 from glesam.train.stages.rounds import RoundsObjective
 
@@ -193,7 +193,7 @@ def _initial(init: str) -> CompactModel:
     config = read_config(BaseConfig, Path(init) / "config.json", {})
     model = build_model(config if config.keep_prompts else config.model_copy(update={"init": None}))
     frozen = {name for name, weight in model.named_parameters() if not weight.requires_grad}
-    fill(model, torch.load(checkpoint, map_location="cpu", weights_only=True)["ema"], frozen, Path(init))
+    fill(model, read_state(checkpoint)["ema"], frozen, Path(init))
     return model
 
 
