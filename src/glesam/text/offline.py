@@ -187,7 +187,8 @@ class OfflineWords:
         if classes and not (head is not None and self._head_only(word)):
             found, group = class_map(seen, classes), self.words.groups[classes]
             values.append(torch.from_numpy(stretched(found.numpy())))
-            certainties.append((class_evidence(seen, classes) - self.none.median[group]) / self.none.spread[group])
+            evidence = class_evidence(seen, classes, found)
+            certainties.append((evidence - self.none.median[group]) / self.none.spread[group])
         presence = torch.sigmoid(torch.stack(certainties).max() - FIRM)
         return WordMap(word, stretched(torch.stack(values).mean(dim=0).numpy()), float(presence))
 
@@ -236,9 +237,16 @@ def class_map(seen: Seen, classes: Sequence[int]) -> Tensor:
     return torch.stack(resized).mean(dim=0)
 
 
-def class_evidence(seen: Seen, classes: Sequence[int]) -> Tensor:
-    """How much an image speaks for a group: log-odds of the whole image plus the largest of its cells."""
-    return log_odds(seen.whole.logits.mean(dim=(1, 2)), classes) + class_map(seen, classes).max()
+def class_evidence(seen: Seen, classes: Sequence[int], found: Tensor | None = None) -> Tensor:
+    """How much an image speaks for a group: log-odds of the whole image plus the largest of its cells.
+
+    Args:
+        seen: the image.
+        classes: the group.
+        found: `class_map` of both, where it was made before.
+    """
+    values = class_map(seen, classes) if found is None else found
+    return log_odds(seen.whole.logits.mean(dim=(1, 2)), classes) + values.max()
 
 
 def head_evidence(logits: Tensor) -> Tensor:
