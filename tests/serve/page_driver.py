@@ -10,6 +10,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -61,6 +62,22 @@ def running_server() -> Iterator[str]:
             server.wait()
         if server.stderr:
             server.stderr.close()
+
+
+@contextmanager
+def served(app: Any, port: int) -> Iterator[str]:
+    """An application in a thread of this process, to be stopped and started within a test; gives its address."""
+    import uvicorn
+
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error", timeout_graceful_shutdown=5))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        _await_health(f"http://127.0.0.1:{port}")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join(30)
 
 
 def _address(server: subprocess.Popen[str]) -> str:

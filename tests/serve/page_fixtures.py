@@ -47,6 +47,8 @@ def visit(browser: Any, address: str) -> Iterator[Callable[..., Person]]:
     def make(prepare: Callable[[Any], None] | None = None, refused: bool = False, **options: Any) -> Person:
         options = {"viewport": {"width": 1280, "height": 820}, "reduced_motion": "reduce"} | options
         contexts.append(browser.new_context(**options))
+        # Previews ask whenever the pointer moves: tests that are about them switch them on.
+        contexts[-1].add_init_script("localStorage['glesam-preview'] ??= 'off'")
         page = contexts[-1].new_page()
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on("console", lambda m: faults.append(m.text) if m.type in ("error", "warning") and not refused else None)

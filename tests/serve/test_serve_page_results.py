@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from page_driver import CUP, CUP_BOX, EXAMPLE, SIZE, SPOON, Bits, Person, assert_drawn, box_inside, post
+from page_driver import CUP, CUP_BOX, SIZE, SPOON, Bits, Person, assert_drawn, box_inside, post
 from PIL import Image
 from pycocotools import mask as coco_mask
 
@@ -32,19 +32,13 @@ def labels_of(masks: list[Bits]) -> npt.NDArray[np.int64]:
     return labels
 
 
-def test_download_of_ids_and_of_the_cut_out(person: Person) -> None:
+def test_download_of_ids(person: Person) -> None:
     labels = labels_of(two_objects(person))
     name, content = person.download("mask")
     picture = Image.open(io.BytesIO(content))
     assert (name, picture.mode, picture.size) == ("example.mask.png", "L", SIZE[::-1])
     np.testing.assert_array_equal(np.asarray(picture), labels)
     assert set(np.unique(labels)) == {0, 1, 2}
-    name, content = person.download("cutout")
-    cut = np.asarray(Image.open(io.BytesIO(content)))
-    assert (name, cut.shape) == ("example.cutout.png", (*SIZE, 4))
-    np.testing.assert_array_equal(cut[..., 3], np.where(labels > 0, 255, 0))
-    photo = np.asarray(Image.open(EXAMPLE).convert("RGB")).astype(int)
-    assert np.abs(cut[..., :3].astype(int) - photo)[labels > 0].mean() < 2  # two decoders of JPEG
 
 
 def test_download_of_coco_and_of_polygons(person: Person) -> None:

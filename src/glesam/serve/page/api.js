@@ -1,5 +1,7 @@
 // The server's HTTP API. Every failure becomes an ApiError with one sentence that a person can read.
 
+import { upload } from './upload.js';
+
 const RETRIES = 4;
 const LONGEST_WAIT_SECONDS = 5;
 const TOKEN_KEY = 'glesam-token';
@@ -31,13 +33,15 @@ async function sentence(response) {
 
 const pause = (seconds) => new Promise((done) => setTimeout(done, seconds * 1000));
 
-async function send(path, options) {
+/** Send a request; by upload() where its progress is to be seen. */
+async function send(path, { onProgress, ...options }) {
   const headers = { ...options.headers, ...(token ? { Authorization: `Bearer ${token}` } : {}) };
   try {
-    return await fetch(path, { ...options, headers });
+    const call = onProgress ? upload(path, { ...options, headers }, onProgress) : fetch(path, { ...options, headers });
+    return await call;
   } catch (error) {
     if (error.name === 'AbortError') throw error;
-    throw new ApiError('The server does not answer: see that glesam serve is still running, then try again.', 0);
+    throw new ApiError('The server does not answer: see that glesam serve is still running.', 0);
   }
 }
 
@@ -53,27 +57,33 @@ async function request(path, options = {}) {
   }
 }
 
-async function json(path, body, signal) {
+async function json(path, body, signal, onProgress) {
   const headers = { 'Content-Type': 'application/json' };
-  return request(path, { method: 'POST', headers, body: JSON.stringify(body), signal });
+  return request(path, { method: 'POST', headers, body: JSON.stringify(body), signal, onProgress });
 }
 
 export const models = async () => (await request('v1/models')).json();
 
 export const degradations = async () => (await request('v1/degradations')).json();
 
-/** Bytes of a picture to {id, width, height, degraded, milliseconds}. */
-export async function embed(blob, signal) {
+/** Nouns that findWords knows. */
+export const words = async () => (await request('v1/words')).json();
+
+/** Bytes of a picture to {id, width, height, degraded, milliseconds}; onProgress gets the share that was sent. */
+export async function embed(blob, signal, onProgress = () => {}) {
   const headers = { 'Content-Type': blob.type.startsWith('image/') ? blob.type : 'application/octet-stream' };
-  return (await request('v1/embed', { method: 'POST', headers, body: blob, signal })).json();
+  return (await request('v1/embed', { method: 'POST', headers, body: blob, signal, onProgress })).json();
 }
 
 export const segment = async (body, signal) => (await json('v1/segment', { format: 'rle', ...body }, signal)).json();
 
 export const everything = async (body, signal) => (await json('v1/everything', { format: 'rle', ...body }, signal)).json();
 
-/** A worse picture: {blob, id}, a PNG that the server knows by its id already. */
-export async function degrade(body, signal) {
-  const response = await json('v1/degrade', body, signal);
+/** Objects that words name. */
+export const findWords = async (body, signal) => (await json('v1/text', { format: 'rle', ...body }, signal)).json();
+
+/** A worse picture: {blob, id}, a PNG that the server knows by its id already; onProgress gets the share received. */
+export async function degrade(body, signal, onProgress = () => {}) {
+  const response = await json('v1/degrade', body, signal, onProgress);
   return { blob: await response.blob(), id: response.headers.get('X-Picture-Id') };
 }

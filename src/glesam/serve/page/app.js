@@ -3,14 +3,20 @@
 import { degradations, models, setToken } from './api.js';
 import { download } from './downloads.js';
 import { draw } from './draw.js';
+import { listenForPhotos } from './files.js';
+import { keepFound, startFrom, toggleEverything } from './finding.js';
+import { openBefore } from './keeping.js';
 import { fitted, listenToKeys, zoomed } from './keyboard.js';
+import { persist, tryNow } from './net.js';
 import { drawPanels, listKinds } from './panels.js';
-import { embedAgain, keepFound, makeWorse, open, toggleEverything } from './photos.js';
-import { listen, listenForPhotos, listenToSlider } from './pointer.js';
+import { embedAgain, makeWorse, open, openAll, step } from './photos.js';
+import { listen, listenToSlider } from './pointer.js';
+import { switchPreview } from './preview.js';
 import { clear, isUsable, nextObject, redo, undo } from './prompts.js';
 import { report, resultOf, retry, sides, sync } from './session.js';
 import { activeObject, onChange, say, set, state } from './state.js';
 import { Viewport } from './viewport.js';
+import { fetchWords, listenToWords } from './words.js';
 
 const $ = (id) => document.getElementById(id);
 const canvas = $('stage');
@@ -56,7 +62,8 @@ function status() {
   const [side] = sides();
   const result = object && side ? resultOf(object, side) : null;
   const parts = [];
-  if (object && !isUsable(object) && object.points.length) parts.push('Say first what belongs to it: click, or drag a box.');
+  if (object && isUsable(object) && side?.picture.id === null) parts.push('Kept until the server has the photo.');
+  else if (object && !isUsable(object) && object.points.length) parts.push('Say first what belongs to it: click, or drag a box.');
   else if (result?.fresh) {
     parts.push(result.enhanced ? 'Enhanced' : 'Base model');
     if (timing.last !== null) parts.push(`mask in ${Math.round(timing.last)} ms`);
@@ -64,9 +71,18 @@ function status() {
   $('status').textContent = parts.join(' · ');
 }
 
+/** The preview that was clicked on gives way to the click's own mask. */
+function endPeek() {
+  if (!state.peek?.clicked) return;
+  const object = activeObject();
+  const [side] = sides();
+  if (!object || !side || resultOf(object, side)?.fresh) state.peek = null;
+}
+
 function render() {
   resize();
   sync();
+  endPeek();
   draw(canvas, view);
   drawPanels();
   status();
@@ -81,6 +97,7 @@ async function openExample() {
   try {
     const answer = await fetch(EXAMPLE);
     if (!answer.ok) throw new Error(`expected the example photo, got status ${answer.status}; choose a photo of your own`);
+    set({ images: [], at: 0 });
     await open(await answer.blob(), 'example.jpg');
   } catch (error) {
     report(error);
@@ -142,15 +159,26 @@ function wireButtons() {
     'zoom-out': () => zoomed(view, 1 / 1.4),
     'zoom-fit': () => fitted(view),
     message: () => say(null),
+    'trouble-now': tryNow,
+    'choose-folder': () => $('folder').click(),
+    'image-before': () => step(-1),
+    'image-after': () => step(1),
+    'start-mask': () => $('mask-file').click(),
   };
   for (const [id, action] of Object.entries(clicks)) $(id).addEventListener('click', () => action());
   for (const button of document.querySelectorAll('[data-format]')) button.addEventListener('click', () => save(button.dataset.format));
   for (const input of document.querySelectorAll('[name=tool]')) input.addEventListener('change', () => set({ tool: Number(input.value) }));
   for (const input of document.querySelectorAll('[name=view]')) input.addEventListener('change', () => set({ view: input.value }));
-  $('file').addEventListener('change', ({ target }) => {
-    if (target.files[0]) open(target.files[0]);
-    target.value = '';
-  });
+  const chosen = (id, take) =>
+    $(id).addEventListener('change', ({ target }) => {
+      const files = [...target.files]; // the list is live, and empty once the field is
+      target.value = '';
+      if (files.length) take(files);
+    });
+  chosen('file', openAll);
+  chosen('folder', openAll);
+  chosen('mask-file', ([file]) => startFrom(file));
+  $('previewing').addEventListener('change', ({ target }) => switchPreview(target.checked));
   $('token').addEventListener('submit', (event) => {
     event.preventDefault();
     setToken($('token-value').value);
@@ -160,15 +188,22 @@ function wireButtons() {
   });
 }
 
+/** Open what was open before the page was loaded anew. */
+async function goOn() {
+  const before = await openBefore();
+  if (before?.blob && !state.picture) await open(before.blob, before.name);
+}
+
 /** Ask the server what it has; again after a token was given. */
 async function start() {
   try {
-    const server = await models();
+    const server = await persist(models);
     set({ server, view: state.server ? state.view : server.enhance ?? 'auto' });
     if (!$('kind').dataset.filled) {
       listKinds(await degradations());
       $('kind').dataset.filled = 'yes';
     }
+    fetchWords();
     retry();
     await embedAgain();
   } catch (error) {
@@ -181,10 +216,11 @@ wireButtons();
 wireWorse();
 listen(canvas, view, timing);
 listenToSlider($('divider'), $('frame'));
-listenForPhotos(open);
+listenForPhotos(openAll);
+listenToWords();
 listenToKeys(canvas, view, { everything, choosePhoto, nextWorse, help, escape, save });
 new ResizeObserver(() => set({})).observe($('frame'));
-start();
+start().then(goOn);
 set({});
 
 // For the console: what the page knows, and where a pixel of the photo lies on the screen.

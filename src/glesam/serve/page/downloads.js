@@ -1,34 +1,12 @@
 // Files made in the browser from the masks that are shown: nothing is asked of the server again.
 
+import { softCutOut } from './cutout.js';
+import { trainingSet } from './dataset.js';
+import { idsOf } from './ids.js';
 import { polygons } from './outline.js';
 import { greyPng } from './png.js';
-import { paintOrder } from './rle.js';
-import { resultOf, sides } from './session.js';
-import { state } from './state.js';
-
-/** The masks that count: [{object, mask, score}] in the order of the list. */
-export function finished() {
-  const [side] = sides();
-  if (!side) return [];
-  return state.objects
-    .map((object) => ({ object, ...resultOf(object, side) }))
-    .filter(({ mask, fresh }) => fresh && mask.area > 0);
-}
-
-/** Ids per pixel, 1 for the first object; where masks overlap the smaller one has the pixel. */
-function labels(masks) {
-  const { width, height } = state.picture;
-  const ids = new Uint16Array(width * height);
-  for (const index of paintOrder(masks)) {
-    const { x, y, w, h, data } = masks[index];
-    for (let row = 0; row < h; row++) {
-      for (let column = 0; column < w; column++) {
-        if (data[row * w + column]) ids[(y + row) * width + x + column] = index + 1;
-      }
-    }
-  }
-  return ids;
-}
+import { finished, sides } from './session.js';
+import { during, state } from './state.js';
 
 const info = () => {
   const [side] = sides();
@@ -42,21 +20,7 @@ const info = () => {
 
 async function maskPng() {
   const { width, height } = state.picture;
-  return greyPng(labels(finished().map(({ mask }) => mask)), width, height);
-}
-
-/** The picture where an object is, nothing elsewhere. */
-async function cutOut() {
-  const { width, height, bitmap } = state.picture;
-  const canvas = new OffscreenCanvas(width, height);
-  const context = canvas.getContext('2d');
-  context.drawImage(bitmap, 0, 0);
-  const pixels = context.getImageData(0, 0, width, height);
-  labels(finished().map(({ mask }) => mask)).forEach((id, place) => {
-    if (!id) pixels.data.fill(0, 4 * place, 4 * place + 4);
-  });
-  context.putImageData(pixels, 0, 0);
-  return canvas.convertToBlob({ type: 'image/png' });
+  return greyPng(idsOf(finished().map(({ mask }) => mask), width, height), width, height);
 }
 
 const asJson = (content, type) => new Blob([`${JSON.stringify(content)}\n`], { type });
@@ -64,10 +28,11 @@ const asJson = (content, type) => new Blob([`${JSON.stringify(content)}\n`], { t
 /** A whole COCO document, as `glesam segment --json` writes it. */
 async function coco() {
   const { width, height } = state.picture;
-  const annotations = finished().map(({ mask, score }, index) => ({
+  const names = [...new Set(finished().map(({ object }) => object.name || 'object'))];
+  const annotations = finished().map(({ object, mask, score }, index) => ({
     id: index + 1,
     image_id: 1,
-    category_id: 1,
+    category_id: names.indexOf(object.name || 'object') + 1,
     iscrowd: 0,
     segmentation: mask.rle,
     bbox: [mask.x, mask.y, mask.w, mask.h],
@@ -76,17 +41,17 @@ async function coco() {
     predicted_iou: score,
   }));
   const images = [{ id: 1, file_name: state.name, width, height }];
-  const categories = [{ id: 1, name: 'object' }];
+  const categories = (names.length ? names : ['object']).map((name, index) => ({ id: index + 1, name }));
   return asJson({ info: info(), images, categories, annotations }, 'application/json');
 }
 
 /** GeoJSON in pixels of the picture, as `glesam segment --polygons` writes it; rings closed by their first point. */
 async function geojson() {
   const { width, height } = state.picture;
-  const features = finished().map(({ mask, score }, index) => ({
+  const features = finished().map(({ object, mask, score }, index) => ({
     type: 'Feature',
     id: index + 1,
-    properties: { id: index + 1, score, area: mask.area },
+    properties: { id: index + 1, score, area: mask.area, ...(object.name ? { class_name: object.name } : {}) },
     geometry: { type: 'MultiPolygon', coordinates: polygons(mask).map((rings) => rings.map((ring) => [...ring, ring[0]])) },
   }));
   const members = { name: state.name, info: info(), image_size: { width, height } };
@@ -96,17 +61,20 @@ async function geojson() {
 /** What can be downloaded: kind to the ending of the file's name, and how it is made. */
 export const FORMATS = {
   mask: { ending: '.mask.png', make: maskPng },
-  cutout: { ending: '.cutout.png', make: cutOut },
+  cutout: { ending: '.cutout.png', make: async () => softCutOut(state.picture, finished().map(({ mask }) => mask)) },
   coco: { ending: '.mask.json', make: coco },
   polygons: { ending: '.mask.geojson', make: geojson },
+  set: { ending: '.zip', name: 'training-set', make: trainingSet },
 };
 
 /** Make a file and hand it to the browser. */
 export async function download(kind) {
-  const { ending, make } = FORMATS[kind];
+  const { ending, make, name = state.name } = FORMATS[kind];
   const link = document.createElement('a');
-  link.href = URL.createObjectURL(await make());
-  link.download = state.name + ending;
+  // A frame first: making a file of a large photo holds the page up, and one should see why.
+  const made = new Promise((next) => setTimeout(next, 30)).then(make);
+  link.href = URL.createObjectURL(await during('Making the file', made));
+  link.download = name + ending;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }

@@ -1,5 +1,6 @@
 // Drawing the stage: the picture, masks (of the two sides when comparing), prompts, and what is under the pointer.
 
+import { manyColours } from './colours.js';
 import { path } from './outline.js';
 import { contains, paintOrder } from './rle.js';
 import { resultOf, sides } from './session.js';
@@ -7,7 +8,7 @@ import { hasEnhancer, state } from './state.js';
 
 const FILL = 0.48;
 const LAYER_PIXELS = 2_000_000;
-const GOLDEN_ANGLE = 137.508;
+const PEEK_FILL = 0.3;
 const layers = new WeakMap();
 
 /** A mask filled with one colour, as a canvas over its box; large ones at a share of their resolution. */
@@ -35,17 +36,6 @@ function channels(colour) {
   return [hex >> 16, (hex >> 8) & 255, hex & 255];
 }
 
-/** Colours of everything mode, neighbours far apart on the colour circle. */
-export function manyColours(index) {
-  const hue = (index * GOLDEN_ANGLE) % 360;
-  const channel = (n) => {
-    const k = (n + hue / 30) % 12;
-    const value = 0.56 - 0.34 * Math.max(-1, Math.min(k - 3, 9 - k, 1));
-    return Math.round(value * 255).toString(16).padStart(2, '0');
-  };
-  return `#${channel(0)}${channel(8)}${channel(4)}`;
-}
-
 /** Draw everything; view is the Viewport. */
 export function draw(canvas, view) {
   const context = canvas.getContext('2d');
@@ -55,9 +45,12 @@ export function draw(canvas, view) {
   if (!state.picture) return;
   drawPicture(context, view);
   if (!state.hidden) {
+    // Objects lie below what was found: their fill would hide it and mix with its colours.
+    if (state.everything) drawObjectOutlines(context, view);
+    else drawSides(context, view);
     if (state.everything) drawEverything(context, view);
-    drawSides(context, view);
-    for (const object of state.objects) drawPrompts(context, view, object);
+    drawPeek(context, view);
+    for (const object of state.everything ? [] : state.objects) drawPrompts(context, view, object);
   }
   drawDrag(context, view);
   drawCursor(context, view);
@@ -142,12 +135,47 @@ function drawClean(context, view, side) {
   }
 }
 
+/** Objects that are there already, while everything mode offers others. */
+function drawObjectOutlines(context, view) {
+  const [side] = sides();
+  for (const object of state.objects) {
+    const mask = resultOf(object, side)?.mask;
+    if (!mask?.area) continue;
+    outline(context, view, mask, '#ffffff', 3.5, 0.9);
+    outline(context, view, mask, object.colour, 2, 1, [8, 5]);
+  }
+}
+
 function drawEverything(context, view) {
-  state.everything.objects.forEach(({ mask }, index) => {
+  const { objects } = state.everything;
+  objects.forEach(({ mask, number }, index) => {
     const lit = index === state.hover;
-    fill(context, view, mask, manyColours(index), lit ? 0.75 : FILL);
-    outline(context, view, mask, lit ? '#ffffff' : manyColours(index), lit ? 2.5 : 1);
+    const colour = manyColours(number - 1);
+    fill(context, view, mask, colour, lit ? 0.75 : FILL);
+    outline(context, view, mask, lit ? '#ffffff' : colour, lit ? 2.5 : 1);
   });
+  for (const { point, number } of objects) drawNumber(context, view.toStage(...point), number);
+}
+
+function drawNumber(context, [x, y], number) {
+  context.font = '600 12px system-ui, sans-serif';
+  context.textAlign = 'center';
+  context.textBaseline = 'middle';
+  context.lineJoin = 'round';
+  context.lineWidth = 3;
+  context.strokeStyle = 'rgb(0 0 0 / 75%)';
+  context.strokeText(String(number), x, y);
+  context.fillStyle = '#ffffff';
+  context.fillText(String(number), x, y);
+}
+
+/** What a click under the pointer would give. */
+function drawPeek(context, view) {
+  if (!state.peek || state.everything) return;
+  const { mask, colour } = state.peek;
+  fill(context, view, mask, colour, PEEK_FILL);
+  outline(context, view, mask, '#000000', 3, 0.5);
+  outline(context, view, mask, '#ffffff', 1.5, 1, [3, 3]);
 }
 
 /** Index of the smallest mask of everything mode at a place in the picture, or null. */
@@ -157,9 +185,10 @@ export function foundAt([x, y]) {
   return null;
 }
 
+/** Prompts of the active object, and of those whose masks are still to come. */
 function drawPrompts(context, view, object) {
-  const isActive = object.id === state.active;
-  if (!isActive || object.fixed) return;
+  const [side] = sides();
+  if (object.fixed || (object.id !== state.active && resultOf(object, side))) return;
   if (object.box) drawBox(context, view, object.box, object.colour, []);
   object.points.forEach((point, index) => drawPoint(context, view.toStage(...point), object.labels[index]));
 }

@@ -1,7 +1,9 @@
 // Keys. On the stage the arrow keys move a cross-hair, so that everything a mouse does can be done without one.
 
 import { foundAt } from './draw.js';
-import { keepFound } from './photos.js';
+import { keepFound } from './finding.js';
+import { step } from './photos.js';
+import { switchPreview } from './preview.js';
 import { addPoint, choose, nextObject, redo, remove, selectBy, setBox, undo } from './prompts.js';
 import { hasEnhancer, set, state } from './state.js';
 
@@ -20,6 +22,9 @@ export function listenToKeys(canvas, view, commands) {
     c: () => hasEnhancer() && set({ view: VIEWS[(VIEWS.indexOf(state.view) + 1) % VIEWS.length] }),
     w: commands.nextWorse,
     s: commands.save,
+    p: () => switchPreview(),
+    PageDown: () => step(1),
+    PageUp: () => step(-1),
     '[': () => selectBy(-1),
     ']': () => selectBy(1),
     '?': commands.help,
@@ -55,7 +60,7 @@ export function listenToKeys(canvas, view, commands) {
   canvas.addEventListener('blur', () => set({ cursor: null, corner: null }));
 }
 
-const isTyping = (element) => element.matches?.('input:not([type=range], [type=radio]), textarea, select');
+const isTyping = (element) => element.matches?.('input:not([type=range], [type=radio], [type=checkbox]), textarea, select');
 
 function withControl(event) {
   const key = event.key.toLowerCase();

@@ -1,41 +1,18 @@
 // The panels beside the photo, drawn anew from the state; what has not changed is left alone.
 
-import { FORMATS, finished } from './downloads.js';
+import { setSize } from './dataset.js';
+import { FORMATS } from './downloads.js';
 import { followsClean, isComparing, thumbnail } from './draw.js';
-import { canRedo, canUndo, choose, remove, select } from './prompts.js';
+import { element, isNew, percent } from './elements.js';
+import { drawObjects } from './objects.js';
+import { canRedo, canUndo, choose } from './prompts.js';
 import { iou } from './rle.js';
-import { candidates, resultOf, sides } from './session.js';
+import { candidates, finished, resultOf, sides } from './session.js';
 import { activeObject, hasEnhancer, state } from './state.js';
+import { drawWork } from './work.js';
 
 const THUMBNAIL_PIXELS = 176;
 const $ = (id) => document.getElementById(id);
-
-/** Make an element: properties, then children. */
-function element(name, properties = {}, ...children) {
-  const made = Object.assign(document.createElement(name), properties);
-  made.append(...children);
-  return made;
-}
-
-function icon(name) {
-  const svg = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
-  const use = document.createElementNS('http://www.w3.org/2000/svg', 'use');
-  use.setAttribute('href', `#i-${name}`);
-  svg.setAttribute('aria-hidden', 'true');
-  svg.append(use);
-  return svg;
-}
-
-const seen = new Map();
-
-/** Whether what a panel shows has changed since it was last drawn. */
-function isNew(panel, parts) {
-  const before = seen.get(panel);
-  seen.set(panel, parts);
-  return !before || before.length !== parts.length || parts.some((part, index) => part !== before[index]);
-}
-
-const percent = (value) => `${Math.round(100 * Math.min(Math.max(value, 0), 1))} %`;
 
 /** Draw all panels. */
 export function drawPanels() {
@@ -56,31 +33,11 @@ function drawHeader() {
   const { default: model, head, restore } = state.server ?? {};
   const parts = [model, head && `head ${head}`, restore && `restored by ${restore}`, size];
   $('model').textContent = parts.filter(Boolean).join(' · ');
-}
-
-function drawObjects() {
-  const [side] = sides();
-  const rows = state.objects.map((object) => ({ object, result: side ? resultOf(object, side) : null }));
-  $('objects-none').hidden = rows.length > 0;
-  if (!isNew('objects', [state.active, ...rows.flatMap(({ object, result }) => [object, result?.mask])])) return;
-  const hadFocus = document.activeElement?.dataset?.object;
-  $('objects').replaceChildren(...rows.map(objectRow));
-  if (hadFocus) document.querySelector(`[data-object="${hadFocus}"]`)?.focus();
-}
-
-function objectRow({ object, result }, index) {
-  const swatch = element('i', { className: 'swatch' });
-  swatch.style.background = object.colour;
-  const isActive = object.id === state.active;
-  const note = result ? `${result.mask.area.toLocaleString('en')} px` : 'no mask yet';
-  const name = element('span', { className: 'grow' }, `Object ${index + 1}`, element('small', {}, note));
-  const score = element('span', { className: 'score', title: 'Predicted IoU' }, result ? percent(result.score) : '');
-  const choice = element('button', { type: 'button', className: 'object', onclick: () => select(object.id) }, swatch, name, score);
-  choice.setAttribute('aria-pressed', String(isActive));
-  choice.dataset.object = object.id;
-  const bin = element('button', { type: 'button', className: 'button icon bare', onclick: () => remove(object.id) }, icon('close'));
-  bin.setAttribute('aria-label', `Delete object ${index + 1}`);
-  return element('li', { className: isActive ? 'active' : '' }, choice, bin);
+  const { images, at } = state;
+  $('several').hidden = images.length < 2;
+  $('several-at').textContent = `${at + 1} of ${images.length}`;
+  $('image-before').disabled = at === 0;
+  $('image-after').disabled = at >= images.length - 1;
 }
 
 /** The part of the picture that holds all candidates, with some surroundings. */
@@ -200,25 +157,14 @@ function drawButtons() {
   for (const id of ['zoom-in', 'zoom-out', 'zoom-fit']) $(id).disabled = !side;
   const none = finished().length === 0;
   for (const button of document.querySelectorAll('[data-format]')) button.disabled = none || !(button.dataset.format in FORMATS);
+  const size = setSize();
+  const set = document.querySelector('[data-format=set]');
+  set.disabled = size === 0;
+  set.lastElementChild.textContent = size > 1 ? `Training set (${size} images)` : 'Training set';
+  $('start-mask').disabled = !side;
+  $('find-words').disabled = !side || side.picture.id === null;
+  $('previewing').checked = state.previewing;
   for (const input of document.querySelectorAll('[name=tool]')) input.checked = Number(input.value) === state.tool;
-}
-
-let shownSince = 0;
-
-/** What is going on, with its seconds; and the message line. */
-function drawWork() {
-  const [current] = [...state.work].slice(-1);
-  $('progress').hidden = !current;
-  clearTimeout(shownSince);
-  if (current) {
-    const seconds = (performance.now() - current[1]) / 1000;
-    $('progress-text').textContent = `${current[0].description}${seconds >= 0.5 ? ` · ${seconds.toFixed(1)} s` : ' …'}`;
-    shownSince = setTimeout(drawWork, 100);
-  }
-  $('message').hidden = !state.message;
-  $('message').textContent = state.message?.text ?? '';
-  $('message').classList.toggle('error', state.message?.kind === 'error');
-  document.body.classList.toggle('busy', Boolean(current));
 }
 
 /** Kinds of degradation that the server knows. */

@@ -1,15 +1,27 @@
-// Pictures: opening a photo, making it worse, everything mode.
+// Pictures: opening a photo, working through several, making it worse.
 
-import { degrade, embed, everything } from './api.js';
-import { reset, take } from './prompts.js';
-import { decode } from './rle.js';
-import { forget, placeOf, report, sides, withPicture } from './session.js';
+import { degrade, embed } from './api.js';
+import { bringBack, keepFor, keepNow } from './keeping.js';
+import { persist } from './net.js';
+import { forgetPreview } from './preview.js';
+import { reset } from './prompts.js';
+import { forget, report, withPicture } from './session.js';
+import { remember } from './dataset.js';
 import { during, say, set, state } from './state.js';
 
 let attempts = 0;
 let opening = new AbortController();
 let worsening = new AbortController();
-let finding = new AbortController();
+let leaving = new AbortController();
+
+/** Ends when another photo is opened, or this one is made worse: for work on what is on the stage. */
+export const onStage = () => leaving.signal;
+
+function leave() {
+  for (const each of [worsening, leaving]) each.abort();
+  [worsening, leaving] = [new AbortController(), new AbortController()];
+  forgetPreview();
+}
 
 /** Decode a picture as the server does: turned as its EXIF says. */
 async function picture(blob) {
@@ -22,9 +34,15 @@ async function picture(blob) {
   }
 }
 
-/** Let the server embed a picture, and give it the id. */
+const percent = (share) => `${Math.floor(100 * share)} %`;
+
+/** Let the server embed a picture, and give it the id; tried again until it arrives. */
 async function embedded(made, label, signal) {
-  const answer = await during(label, embed(made.blob, signal));
+  const send = (progress) => {
+    const told = (share, receiving) => !receiving && progress(share, share < 1 ? `Sending the photo, ${percent(share)}` : label);
+    return persist(() => embed(made.blob, signal, told), signal);
+  };
+  const answer = await during(label, send);
   if (answer.width !== made.width || answer.height !== made.height) {
     throw new Error(
       `expected a photo of ${made.width} × ${made.height} pixels as this browser shows it, but the server reads ` +
@@ -34,30 +52,54 @@ async function embedded(made, label, signal) {
   return Object.assign(made, { id: answer.id, degraded: answer.degraded ?? null });
 }
 
-/** Open a photo: show it at once, and embed it. */
+/** Open a photo: show it at once, with the objects it had, and embed it. Clicks are taken from the start. */
 export async function open(blob, name = blob.name ?? 'photo') {
   const mine = ++attempts;
   try {
     const made = await during('Reading the photo', picture(blob));
     if (mine !== attempts) return;
     // Only now: a file that is no photo leaves the one that is open as it was.
-    for (const each of [opening, worsening, finding]) each.abort();
+    opening.abort();
     opening = new AbortController();
     const { signal } = opening;
+    leave();
+    remember();
+    keepNow();
     reset();
     forget();
-    set({ name: name.replace(/\.[^.]*$/, '') || 'photo', original: made, picture: made, worse: null, message: null });
+    const file = { blob, name };
+    const stem = name.replace(/\.[^.]*$/, '') || 'photo';
+    set({ name: stem, file, original: made, picture: made, worse: null, message: null });
+    keepFor(blob, name);
+    bringBack(() => mine === attempts).then((found) => found && say('The objects of this photo are as you left them.'));
     await embedded(made, 'Looking at the photo', signal);
   } catch (error) {
     report(error);
   }
 }
 
+/** Open the first of several photos; the others follow by step(). */
+export function openAll(files) {
+  const images = [...files].filter((file) => file.type.startsWith('image/') || files.length === 1);
+  if (!images.length) return report(new Error('expected photos, got none among these files; choose JPEG, PNG or WebP'));
+  images.sort((a, b) => a.name.localeCompare(b.name, undefined, { numeric: true }));
+  set({ images, at: 0 });
+  return open(images[0]);
+}
+
+/** Go on to the next photo of several, or back by -1. */
+export function step(by) {
+  const at = state.at + by;
+  if (!(at in state.images)) return;
+  set({ at });
+  return open(state.images[at]);
+}
+
 /** Try again to embed what has no id: after a token was given. */
 export async function embedAgain() {
   const missing = [...new Set([state.original, state.picture])].filter((each) => each && each.id === null);
   try {
-    for (const each of missing) await embedded(each, 'Looking at the photo');
+    for (const each of missing) await embedded(each, 'Looking at the photo', opening.signal);
   } catch (error) {
     report(error);
   }
@@ -66,16 +108,18 @@ export async function embedAgain() {
 /** Show the photo as it is (null) or made worse: {level} or {kind, severity}, and a seed. */
 export async function makeWorse(worse) {
   if (!state.original) return;
-  for (const each of [worsening, finding]) each.abort();
-  worsening = new AbortController();
+  leave();
   const { signal } = worsening;
   set({ worse, everything: null, message: null });
   if (!worse) return void set({ picture: state.original });
   try {
     const { original } = state;
-    const asked = withPicture(original, (id) => degrade({ id, ...worse }, signal));
-    const shown = asked.then(async ({ blob, id }) => ({ blob, id, made: await picture(blob) }));
-    const { blob, id, made } = await during('Making it worse', shown);
+    const { blob, id, made } = await during('Making it worse', async (progress) => {
+      const told = (share, receiving) => receiving && progress(share, `Receiving the worse photo, ${percent(share)}`);
+      const ask = (key) => degrade({ id: key, ...worse }, signal, told);
+      const answer = await persist(() => withPicture(original, ask), signal);
+      return { ...answer, made: await picture(answer.blob) };
+    });
     if (signal.aborted) return;
     set({ picture: made });
     // Noise makes PNGs large: one that may not be sent back is segmented by the id it was given.
@@ -84,36 +128,4 @@ export async function makeWorse(worse) {
   } catch (error) {
     if (!signal.aborted) report(error);
   }
-}
-
-/** Find every mask of the picture, or leave everything mode. */
-export async function toggleEverything(pointsPerSide) {
-  finding.abort();
-  if (state.everything) return void set({ everything: null, hover: null });
-  const [side] = sides();
-  if (!side || side.picture.id === null) return;
-  finding = new AbortController();
-  try {
-    const body = { enhance: side.enhance, points_per_side: pointsPerSide };
-    const asked = withPicture(side.picture, (id) => everything({ id, ...body }, finding.signal));
-    const answer = await during('Finding everything', asked);
-    const objects = answer.objects.map(found).sort((a, b) => b.mask.area - a.mask.area);
-    set({ everything: { objects, where: placeOf(side) }, hover: null });
-    say(objects.length ? `${objects.length} masks: click one to keep it as an object.` : 'Nothing was found in this photo.');
-  } catch (error) {
-    report(error);
-  }
-}
-
-function found(row) {
-  return { mask: decode(row.rle ?? row.segmentation), score: row.predicted_iou, point: row.point_coords[0] };
-}
-
-/** Keep masks of everything mode as objects; all of them when none is named. */
-export function keepFound(indices = state.everything.objects.map((_, index) => index)) {
-  const { objects, where } = state.everything;
-  if (!indices.length) return;
-  take(indices.map((index) => objects[index]), where);
-  const left = objects.filter((_, index) => !indices.includes(index));
-  set({ everything: left.length ? { objects: left, where } : null, hover: null });
 }

@@ -1,9 +1,9 @@
 // Mouse, pen and fingers on the stage: click for a point, drag for a box, wheel or two fingers to zoom and pan.
 
 import { foundAt } from './draw.js';
-import { keepFound } from './photos.js';
+import { keepFound } from './finding.js';
+import { pointAt, stopPreview } from './preview.js';
 import { addPoint, setBox } from './prompts.js';
-import { report } from './session.js';
 import { set, state } from './state.js';
 
 const SLOP = { mouse: 4, pen: 6, touch: 10 };
@@ -24,6 +24,7 @@ export function listen(canvas, view, timing) {
 
   canvas.addEventListener('pointerdown', (event) => {
     if (!state.picture) return;
+    stopPreview();
     const at = place(event);
     fingers.set(event.pointerId, at);
     canvas.setPointerCapture(event.pointerId);
@@ -50,8 +51,14 @@ export function listen(canvas, view, timing) {
     const at = place(event);
     if (fingers.size === 2 && fingers.has(event.pointerId)) pinch(event.pointerId, at);
     else if (gesture?.id === event.pointerId) move(at, event);
-    else if (state.everything) set({ hover: view.holds(view.toImage(...at)) ? foundAt(view.toImage(...at)) : null });
+    else if (event.pointerType === 'mouse') hover(view.toImage(...at));
   });
+
+  function hover(at) {
+    const here = view.holds(at) ? at : null;
+    if (state.everything) set({ hover: here && foundAt(here) });
+    else pointAt(here);
+  }
 
   function pinch(id, at) {
     const before = fingers.get(id);
@@ -111,10 +118,14 @@ export function listen(canvas, view, timing) {
       return;
     }
     timing.click(event.timeStamp);
+    if (state.peek) state.peek = label === state.tool ? { ...state.peek, clicked: true } : null;
     addPoint(at, label);
   }
 
-  canvas.addEventListener('pointerleave', () => set({ hover: null }));
+  canvas.addEventListener('pointerleave', () => {
+    pointAt(null);
+    set({ hover: null });
+  });
   canvas.addEventListener('contextmenu', (event) => event.preventDefault());
   canvas.addEventListener(
     'wheel',
@@ -148,28 +159,5 @@ export function listenToSlider(handle, stage) {
     event.preventDefault();
     event.stopPropagation();
     put(state.slider + steps[event.key]);
-  });
-}
-
-/** Photos that are dropped anywhere or pasted. */
-export function listenForPhotos(open) {
-  const first = (transfer) => [...(transfer?.files ?? [])][0];
-  const has = (transfer) => [...(transfer?.types ?? [])].includes('Files');
-  const mark = (on) => document.body.classList.toggle('dropping', on);
-  window.addEventListener('dragover', (event) => {
-    event.preventDefault();
-    mark(has(event.dataTransfer));
-  });
-  window.addEventListener('dragleave', (event) => event.relatedTarget === null && mark(false));
-  window.addEventListener('drop', (event) => {
-    event.preventDefault();
-    mark(false);
-    const file = first(event.dataTransfer);
-    if (file) open(file);
-    else report(new Error('expected a photo file, got something else; drag a file from your computer'));
-  });
-  window.addEventListener('paste', (event) => {
-    const file = first(event.clipboardData);
-    if (file) open(file);
   });
 }

@@ -3,6 +3,7 @@
 import { COLOURS, activeObject, set, state } from './state.js';
 
 const LONGEST_HISTORY = 200;
+const NOTHING = { points: [], labels: [], box: null, choice: null, fixed: null, before: null };
 let past = [];
 let future = [];
 let nextId = 1;
@@ -40,15 +41,27 @@ export function reset() {
 function fresh(values = {}) {
   const id = nextId++;
   const colour = COLOURS[(id - 1) % COLOURS.length];
-  return { id, colour, points: [], labels: [], box: null, choice: null, fixed: null, before: null, ...values };
+  return { id, name: '', colour, ...NOTHING, ...values };
+}
+
+/** An object with new prompts. What was shown before goes along: the next answer goes on from its logits. */
+function prompted(object, change) {
+  const before = object.fixed === null || object.fixed.logits ? object : null;
+  return { ...object, choice: null, fixed: null, before, ...change };
+}
+
+const pointed = (object, point, label) => ({ points: [...object.points, rounded(point)], labels: [...object.labels, label] });
+
+/** What the active object, or the next one, would be with another point. */
+export function withPoint(point, label) {
+  const object = activeObject() ?? { id: 0, name: '', colour: COLOURS[(nextId - 1) % COLOURS.length], ...NOTHING };
+  return prompted(object, pointed(object, point, label));
 }
 
 /** Put new prompts into the active object; there is one as soon as somebody points. */
 function prompt(change) {
   const object = activeObject() ?? fresh();
-  // What was shown before goes along: the next answer goes on from its logits.
-  const before = object.fixed === null ? object : null;
-  const changedObject = { ...object, choice: null, fixed: null, before, ...change(object) };
+  const changedObject = prompted(object, change(object));
   const others = state.objects.filter((each) => each.id !== object.id);
   const place = state.objects.findIndex((each) => each.id === object.id);
   others.splice(place < 0 ? others.length : place, 0, changedObject);
@@ -59,7 +72,7 @@ const rounded = (values) => values.map((value) => Math.round(value * 10) / 10);
 
 /** Add a point: label 1 foreground, 0 background. */
 export function addPoint(point, label) {
-  prompt((object) => ({ points: [...object.points, rounded(point)], labels: [...object.labels, label] }));
+  prompt((object) => pointed(object, point, label));
 }
 
 /** Give the object its box, in place of an earlier one. */
@@ -77,6 +90,18 @@ export function nextObject() {
   if (object && !object.points.length && !object.box) return;
   const made = fresh();
   commit([...state.objects, made], made.id);
+}
+
+/** Call an object something. */
+export function rename(id, name) {
+  const object = state.objects.find((each) => each.id === id);
+  if (object && object.name !== name) commit(state.objects.map((each) => (each === object ? { ...each, name } : each)));
+}
+
+/** Objects as they were left, with nothing to undo. */
+export function restore(objects, active) {
+  nextId = Math.max(0, ...objects.map((each) => each.id)) + 1;
+  set({ objects, active });
 }
 
 export function select(id) {
@@ -114,9 +139,9 @@ export function choose(choice) {
  * as somebody adds to it, its point and box stand for it.
  */
 export function take(found, where) {
-  const made = found.map(({ mask, score, point }) => {
+  const made = found.map(({ mask, score, point, name = '', logits }) => {
     const box = [mask.x, mask.y, mask.x + mask.w, mask.y + mask.h];
-    return fresh({ points: [point], labels: [1], box, fixed: { where, mask, score } });
+    return fresh({ name, points: [point], labels: [1], box, fixed: { where, mask, score, logits } });
   });
   const kept = state.objects.filter((object) => object.points.length || object.box);
   commit([...kept, ...made], made[made.length - 1].id);

@@ -80,3 +80,35 @@ export function iou(a, b) {
 export function paintOrder(masks) {
   return masks.map((_, index) => index).sort((a, b) => masks[b].area - masks[a].area || a - b);
 }
+
+/** Pack runs as COCO's text, the inverse of textToRuns. */
+export function runsToText(runs) {
+  let text = '';
+  runs.forEach((run, index) => {
+    let value = index > 2 ? run - runs[index - 2] : run;
+    for (let more = true; more; ) {
+      let code = value & 31;
+      value >>= 5;
+      more = code & 16 ? value !== -1 : value !== 0;
+      if (more) code |= 32;
+      text += String.fromCharCode(code + 48);
+    }
+  });
+  return text;
+}
+
+/** The mask of bits (Uint8Array(width * height), row by row). */
+export function ofBits(bits, width, height) {
+  const runs = [0];
+  let inside = 0;
+  for (let x = 0; x < width; x++) {
+    for (let y = 0; y < height; y++) {
+      if (bits[y * width + x] === inside) runs[runs.length - 1]++;
+      else {
+        inside = 1 - inside;
+        runs.push(1);
+      }
+    }
+  }
+  return decode({ size: [height, width], counts: runsToText(runs) });
+}

@@ -2,9 +2,10 @@
 // Answers are kept under what was asked, so that a late one never shows for newer prompts and undo costs no request.
 
 import { ApiError, embed, segment } from './api.js';
+import { persist } from './net.js';
 import { isUsable } from './prompts.js';
 import { decode } from './rle.js';
-import { activeObject, changed, hasEnhancer, mainMode, say, set, state } from './state.js';
+import { activeObject, changed, during, hasEnhancer, mainMode, say, set, state } from './state.js';
 
 const KEPT_ANSWERS = 300;
 const MOST_LOGITS = 4; // objects of a request whose logits, 44 kB each, are worth sending
@@ -40,6 +41,7 @@ function promptsOf(object) {
 /** The answer that an object's prompts were added to: its key and the logits of the mask that was shown; or null. */
 function earlier({ before }, side) {
   if (!before || !isUsable(before)) return null;
+  if (before.fixed) return { key: `fixed ${before.id}`, logits: before.fixed.logits };
   const key = keyOf(before, side, wantsThree(before));
   const answer = answers.get(key);
   const shown = answer && before.choice !== null ? answer.candidates?.[before.choice] : answer;
@@ -64,6 +66,15 @@ export function resultOf(object, side) {
   const shown = object.choice === null ? answer : { ...answer.candidates[object.choice], enhanced: answer.enhanced };
   lastShown.set(slot, shown);
   return { ...shown, fresh: true };
+}
+
+/** The masks that count: [{object, mask, score}] in the order of the list. */
+export function finished() {
+  const [side] = sides();
+  if (!side) return [];
+  return state.objects
+    .map((object) => ({ object, ...resultOf(object, side) }))
+    .filter(({ mask, fresh }) => fresh && mask.area > 0);
 }
 
 /** The three candidates of the active object: [{mask, score}], or null while there are none. */
@@ -119,7 +130,8 @@ function askMissing({ side, three, objects }) {
   const missing = [...objects].filter(([key]) => isMissing(key));
   const most = mostObjects(side.picture, three);
   for (let start = 0; start < missing.length; start += most) {
-    run({ side, three, objects: new Map(missing.slice(start, start + most)), controller: new AbortController() });
+    const objects = new Map(missing.slice(start, start + most));
+    run({ side, three, objects, controller: new AbortController(), since: performance.now() });
   }
 }
 
@@ -132,7 +144,7 @@ function mostObjects({ width, height }, three) {
 async function run(batch) {
   for (const key of batch.objects.keys()) underway.set(key, batch);
   try {
-    keep(batch, await ask(batch));
+    keep(batch, await persist(() => ask(batch), batch.controller.signal));
   } catch (error) {
     if (error.name !== 'AbortError') {
       for (const key of batch.objects.keys()) failed.add(key);
@@ -144,17 +156,54 @@ async function run(batch) {
   }
 }
 
+function asked(object, side) {
+  const from = earlier(object, side);
+  return { ...promptsOf(object), ...(from ? { mask_input: from.logits } : {}) };
+}
+
 /** Ask; if the server has let the picture go meanwhile, give it again. */
 async function ask({ side, three, objects, controller }) {
-  const prompts = [...objects.values()].map((object) => {
-    const from = earlier(object, side);
-    return { ...promptsOf(object), ...(from ? { mask_input: from.logits } : {}) };
-  });
+  const prompts = [...objects.values()].map((object) => asked(object, side));
   const logits = prompts.length <= MOST_LOGITS;
   return withPicture(side.picture, (id) => {
     const body = { id, objects: prompts, multimask: three, enhance: side.enhance, logits };
     return segment(body, controller.signal);
   });
+}
+
+/** The mask that an object would have, asked once and not kept; null where the server has something better to do. */
+export async function peekAt(object, signal) {
+  const [side] = sides();
+  if (!side || side.picture.id === null || underway.size || !isUsable(object)) return null;
+  const known = answers.get(keyOf(object, side, wantsThree(object)));
+  if (known) return known.mask;
+  const body = { id: side.picture.id, objects: [asked(object, side)], multimask: wantsThree(object), enhance: side.enhance };
+  return decode((await segment(body, signal)).objects[0].rle);
+}
+
+/** Since when masks are waited for, in milliseconds of performance.now(); null when none are. */
+export function waitingSince() {
+  const starts = [...underway.values()].map((batch) => batch.since);
+  const unsent = state.objects.some(isUsable) && state.picture !== null && state.picture.id === null;
+  return starts.length ? Math.min(...starts) : unsent ? 0 : null;
+}
+
+/** Answers that the objects of a side rest on, to be kept over a reload: [[key, answer]]. */
+export function answersOf(objects, side) {
+  const found = [];
+  for (let object of objects) {
+    for (; object; object = object.before) {
+      if (!isUsable(object)) continue;
+      const key = keyOf(object, side, wantsThree(object));
+      if (answers.has(key)) found.push([key, answers.get(key)]);
+    }
+  }
+  return found;
+}
+
+/** Put such answers back. */
+export function putAnswers(found) {
+  for (const [key, answer] of found) answers.set(key, answer);
 }
 
 /** Do something with a picture's id, embedding it again when the server does not know it any more. */
@@ -163,7 +212,7 @@ export async function withPicture(picture, work) {
     return await work(picture.id);
   } catch (error) {
     if (!(error instanceof ApiError) || error.status !== 404) throw error;
-    await embed(picture.blob);
+    await during('Sending the photo again', (progress) => embed(picture.blob, undefined, progress));
     return work(picture.id);
   }
 }

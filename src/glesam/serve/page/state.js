@@ -3,26 +3,51 @@
 
 export const COLOURS = ['#2f7df6', '#f2711c', '#12a67c', '#d6409f', '#e0a100', '#7a5af5', '#0fa3b8', '#e5484d', '#65a30d', '#a855c7'];
 
+/** What this browser remembers of how somebody works; storage may be forbidden. */
+export const preference = {
+  get: (name, otherwise) => {
+    try {
+      return localStorage.getItem(`glesam-${name}`) ?? otherwise;
+    } catch {
+      return otherwise;
+    }
+  },
+  set: (name, value) => {
+    try {
+      localStorage.setItem(`glesam-${name}`, value);
+    } catch {
+      // Then it lasts until the page is closed.
+    }
+  },
+};
+
 export const state = {
   server: null, // what GET /v1/models says
   kinds: { levels: [], kinds: [] },
   name: 'photo', // the photo's file name without its ending
+  file: null, // {blob, name} of the photo, as it was opened
   original: null, // the picture as it was given
   picture: null, // the one on the stage: the original, or it made worse
   worse: null, // null, {level} or {kind, severity}; with seed
   view: 'auto', // auto, off, on, or compare (off at the left, on at the right)
   slider: 0.5, // where the two sides meet, as share of the stage's width
   tool: 1, // label of the next point: 1 foreground, 0 background
-  objects: [], // {id, colour, points, labels, box, choice, fixed}
+  images: [], // files that were opened together, to work through one by one
+  at: 0, // which of them is open
+  objects: [], // {id, name, colour, points, labels, box, choice, fixed}
   active: null, // id of the object that prompts go to
-  everything: null, // {objects: [{mask, score, point}], enhance} while everything mode is on
+  everything: null, // {objects: [{mask, score, point, number}], where} while everything mode is on
   hover: null, // index in everything.objects under the pointer
   cursor: null, // cross-hair of the keyboard, in pixels of the picture
   corner: null, // first corner of a box begun with the keyboard
   drag: null, // box being dragged [x0, y0, x1, y1]
   hidden: false, // masks are hidden while a key is held
-  work: new Map(), // what is going on: label to start in milliseconds
+  previewing: preference.get('preview', 'on') === 'on', // whether a mask is shown under the pointer before a click
+  peek: null, // {mask, colour}: that mask
+  words: [], // nouns that the server can look for
+  work: new Map(), // what is going on: key to {label, since in milliseconds, share of it done or null}
   message: null, // {text, kind: 'error' | 'info'}
+  trouble: null, // {text, until}: what is in the way of requests that are tried again, and when the next try is
   locked: false, // the server asked for a token
 };
 
@@ -50,13 +75,18 @@ export function set(values) {
 
 export const say = (text, kind = 'info') => set({ message: text ? { text, kind } : null });
 
-/** Show work in the progress bar while a promise runs. */
+/** Show work in the progress bar while it runs: a promise, or a function that is given a way to tell its progress. */
 export async function during(label, work) {
   const key = Symbol(label);
-  state.work.set(key, performance.now());
+  const told = { label, since: performance.now(), share: null };
+  state.work.set(key, told);
   changed();
+  const progress = (share, newLabel = label) => {
+    Object.assign(told, { share: share < 1 ? share : null, label: newLabel });
+    changed();
+  };
   try {
-    return await work;
+    return await (typeof work === 'function' ? work(progress) : work);
   } finally {
     state.work.delete(key);
     changed();

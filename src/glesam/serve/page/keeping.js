@@ -1,0 +1,49 @@
+// Keeps the work on an image as it goes on, and brings it back: after a reload, or when the image is opened again.
+
+import { fileKey, keepImage, keepTab, keptImage, keptTab } from './memory.js';
+import { restore } from './prompts.js';
+import { answersOf, putAnswers, sides } from './session.js';
+import { onChange, state } from './state.js';
+
+const REST_MS = 400;
+let seen = []; // objects, active and picture's id as they were last kept
+let timer = 0;
+let key = null; // of the image that is open
+
+/** Keep the objects of the open image, now. */
+export function keepNow() {
+  clearTimeout(timer);
+  timer = 0;
+  const [side] = sides();
+  if (key === null || !side) return;
+  const { objects, active } = state;
+  keepImage(key, { objects, active, answers: answersOf(objects, side) });
+}
+
+onChange(() => {
+  const now = [state.objects, state.active, state.picture?.id, state.work.size];
+  if (key === null || now.every((each, index) => each === seen[index])) return;
+  seen = now;
+  timer ||= setTimeout(keepNow, REST_MS);
+});
+
+addEventListener('pagehide', () => timer && keepNow());
+
+/** From here on the open image is this one. */
+export function keepFor(blob, name) {
+  key = fileKey(blob, name);
+  seen = [];
+  keepTab({ name, blob });
+}
+
+/** Objects that an image had when it was left, unless somebody has pointed at something meanwhile. */
+export async function bringBack(isCurrent) {
+  const kept = await keptImage(key);
+  if (!kept?.objects?.length || state.objects.length || !isCurrent()) return false;
+  putAnswers(kept.answers ?? []);
+  restore(kept.objects, kept.active);
+  return true;
+}
+
+/** What was open in this tab before it was loaded anew: {name, blob}, or undefined. */
+export const openBefore = keptTab;

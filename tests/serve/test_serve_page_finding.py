@@ -1,0 +1,201 @@
+"""The page in a real Chromium: previews, words, masks from files, everything mode's numbers, soft cut-outs."""
+
+from __future__ import annotations
+
+import colorsys
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from page_driver import CUP, CUP_BOX, EXAMPLE, SIZE, SPOON, TABLE, Person
+from PIL import Image
+
+from glesam.masks.cutout import soft_alpha
+from glesam.masks.rle import decode
+
+
+def hover(person: Person, place: tuple[int, int]) -> None:
+    """Move the pointer there, and wait for its preview."""
+    person.page.mouse.move(*person.place(place[0] - 9, place[1]))
+    person.page.mouse.move(*person.place(*place))
+    person.until("glesam.state.peek !== null")
+    person.page.wait_for_timeout(400)
+
+
+def test_the_mask_under_the_pointer_is_the_one_that_a_click_gives(person: Person) -> None:
+    person.page.check("#previewing")
+    hover(person, CUP)
+    assert person.shown().mean() > 0.05  # drawn
+    peek = person.page.evaluate("glesam.state.peek.mask.rle")
+    assert person.objects() == []  # and nothing is clicked
+    person.page.uncheck("#previewing")
+    assert person.page.evaluate("glesam.state.peek") is None
+    person.click(*CUP)
+    assert person.objects()[0]["rle"] == peek
+
+
+def test_previews_are_few_and_end_where_they_are_switched_off(person: Person) -> None:
+    asked: list[float] = []
+    person.page.on("request", lambda request: asked.append(1) if request.url.endswith("/v1/segment") else None)
+    for x in range(100, 400, 3):
+        person.page.mouse.move(*person.place(x, 200))
+    assert asked == []  # off, by the fixture
+    person.page.focus("#stage")
+    person.page.keyboard.press("p")
+    for x in range(100, 400, 3):
+        person.page.mouse.move(*person.place(x, 200))
+        person.page.wait_for_timeout(3)
+    person.page.wait_for_timeout(500)
+    assert 0 < len(asked) < 20  # of a hundred moves
+    person.page.keyboard.press("p")
+    asked.clear()
+    person.page.mouse.move(*person.place(*TABLE))
+    person.page.wait_for_timeout(300)
+    assert asked == []
+    assert person.page.evaluate("localStorage.getItem('glesam-preview')") == "off"
+
+
+def test_a_long_click_is_seen_to_be_at_work(visit: Callable[..., Person]) -> None:
+    held: list[Any] = []
+    person = visit(lambda page: page.route("**/v1/segment", held.append))
+    person.open_example()
+    person.page.mouse.click(*person.place(*CUP))
+    person.until("document.getElementById('frame').getAttribute('aria-busy') === 'true'")
+    assert person.page.evaluate("getComputedStyle(document.getElementById('stage')).cursor") == "progress"
+    person.until("!document.getElementById('progress').hidden")
+    while held or not person.page.evaluate("document.getElementById('progress').hidden"):
+        if held:
+            held.pop().continue_()
+        person.page.wait_for_timeout(20)
+    person.settle()
+    assert person.page.get_attribute("#frame", "aria-busy") == "false"
+
+
+def test_words_are_completed_and_found(person: Person, address: str) -> None:
+    assert person.page.is_visible("#words-panel")
+    person.page.locator("#words").fill("spoon; cu")
+    known = person.page.evaluate("[...document.querySelectorAll('#words-known option')].map((each) => each.value)")
+    assert "spoon; cup" in known[:3]
+    person.page.fill("#words", "cup")
+    person.page.click("#find-words")
+    person.until("glesam.state.message !== null")
+    person.settle()
+    found = person.objects()
+    assert found
+    assert set(person.page.evaluate("glesam.state.objects.map((each) => each.name)")) == {"cup"}
+    assert decode(found[0]["rle"])[CUP[1], CUP[0]]
+
+
+def ellipse() -> np.ndarray:
+    """A mask that is nearly the cup's."""
+    y, x = np.mgrid[: SIZE[0], : SIZE[1]]
+    return ((x - 300) / 130) ** 2 + ((y - 160) / 120) ** 2 < 1
+
+
+def test_masks_from_a_file_are_objects_that_clicks_correct(person: Person, tmp_path: Path) -> None:
+    ids = ellipse().astype(np.uint8)
+    ids[300:340, 500:560] = 2
+    Image.fromarray(ids).save(tmp_path / "start.png")
+    person.page.set_input_files("#mask-file", tmp_path / "start.png")
+    person.until("glesam.state.objects.length === 2")
+    person.settle()
+    first, second = person.objects()
+    np.testing.assert_array_equal(decode(first["rle"]), ids == 1)
+    np.testing.assert_array_equal(decode(second["rle"]), ids == 2)
+    sent: list[Any] = []
+    person.page.on("request", lambda r: sent.append(r.post_data_json) if r.url.endswith("/v1/segment") else None)
+    person.page.click("#objects .object")
+    person.click(*SPOON, button="right")
+    assert person.objects()[0]["labels"] == [1, 0]
+    logits = next(each["objects"][0]["mask_input"] for each in sent if "mask_input" in each["objects"][0])
+    assert_like_the_library(logits, ids == 1)
+
+
+def assert_like_the_library(text: str, mask: np.ndarray) -> None:
+    """Logits of the page are those of `--start-mask`, but for the resizing of the outline."""
+    import base64
+
+    from glesam.models.base import ImageGeometry
+    from glesam.prompts.start import mask_logits
+
+    sent = np.frombuffer(base64.b64decode(text), "<f2").astype(float)
+    side = round(sent.size**0.5)
+    scale = 4 * side / max(SIZE)
+    size = (round(SIZE[0] * scale), round(SIZE[1] * scale))
+    geometry = ImageGeometry(original_size=SIZE, input_size=size, image_size=4 * side)
+    expected = mask_logits(mask[None], geometry)[0]
+    sent = sent.reshape(side, side)
+    assert ((sent > 0) != (expected > 0)).mean() < 0.01
+    assert np.abs(sent - expected).max() <= 4.1  # two cells, at a slope of 2
+
+
+def test_a_mask_of_another_size_and_an_empty_one_are_told(person: Person, tmp_path: Path) -> None:
+    for pixels, said in ((np.ones((40, 40)), "600 × 400"), (np.zeros(SIZE), "empty")):
+        Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / "start.png")
+        person.page.set_input_files("#mask-file", tmp_path / "start.png")
+        person.until("glesam.state.message?.kind === 'error'")
+        assert said in person.page.inner_text("#message")
+        assert person.objects() == []
+
+
+def test_everything_has_numbers_colours_of_the_sheet_and_leaves_objects_out(person: Person) -> None:
+    person.page.select_option("#grid", "8")
+    person.page.click("#everything")
+    person.until("glesam.state.everything !== null", 200)
+    person.settle()
+    found = person.page.evaluate("glesam.state.everything.objects.map(({ mask, number }) => [mask.rle, number])")
+    assert [number for _, number in found] == list(range(1, len(found) + 1))
+    mask = decode(found[-1][0])
+    inside = np.argwhere(mask)[mask.sum() // 2]
+    colour = 255 * np.array(colorsys.hsv_to_rgb((len(found) - 1) * 0.6180339887498949 % 1, 0.9, 1.0))
+    plain, drawn = person.canvas_without_masks(), person.canvas()
+    ratio = plain.shape[1] / person.page.locator("#stage").bounding_box()["width"]
+    x, y = person.page.evaluate("([x, y]) => glesam.toStage(x, y)", [int(inside[1]) + 0.5, int(inside[0]) + 0.5])
+    at = (int(y * ratio), int(x * ratio))
+    expected = 0.52 * plain[at] + 0.48 * colour
+    if np.abs(drawn[at] - expected).max() > 6:  # a number may lie there
+        share = np.abs(drawn.astype(float) - (0.52 * plain + 0.48 * colour)).max(axis=2) <= 6
+        assert share.sum() > 0.3 * mask.sum()
+    person.page.click("#keep-all")
+    person.settle()
+    person.page.click("#everything")
+    person.until("glesam.state.everything !== null || /already/.test(glesam.state.message?.text ?? '')", 200)
+    assert person.page.evaluate("glesam.state.everything?.objects.length ?? 0") == 0
+
+
+def test_the_cut_out_is_the_librarys(visit: Callable[..., Person], tmp_path: Path) -> None:
+    photo = np.asarray(Image.open(EXAMPLE).convert("RGB"))
+    Image.fromarray(photo).save(tmp_path / "photo.png")  # no second decoder of JPEG
+    person = visit()
+    person.open_file(tmp_path / "photo.png")
+    person.view("off")
+    person.drag(*CUP_BOX)
+    mask = decode(person.objects()[0]["rle"])
+    name, content = person.download("cutout")
+    cut = np.asarray(Image.open(io.BytesIO(content)))
+    alpha = np.rint(255 * soft_alpha(photo, mask)).astype(np.uint8)
+    rows, columns = np.flatnonzero(alpha.any(axis=1)), np.flatnonzero(alpha.any(axis=0))
+    part = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
+    assert name == "photo.cutout.png"
+    assert cut.shape == (*alpha[part].shape, 4)
+    assert np.abs(cut[..., 3].astype(int) - alpha[part]).max() <= 2
+    sure = cut[..., 3] == 255
+    np.testing.assert_array_equal(cut[sure][:, :3], photo[part][sure])
+    assert not cut[cut[..., 3] == 0].any()
+
+
+@pytest.mark.parametrize("name", ["a cup", "T\u00e4sse \u2615"])
+def test_names_are_in_every_download(person: Person, name: str) -> None:
+    import json
+
+    person.click(*CUP)
+    person.page.fill(".name", name)
+    person.page.keyboard.press("Tab")
+    person.page.wait_for_timeout(60)
+    _, content = person.download("coco")
+    assert json.loads(content)["categories"] == [{"id": 1, "name": name}]
+    _, content = person.download("polygons")
+    assert json.loads(content)["features"][0]["properties"]["class_name"] == name
