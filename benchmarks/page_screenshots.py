@@ -106,7 +106,9 @@ def take(address: str, out: Path, names: list[str]) -> None:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         for name in names:
             act, window, needs_enhancer = CASES[name]
-            page = browser.new_context(**window).new_page()
+            context = browser.new_context(**window)
+            context.add_init_script("localStorage['glesam-preview'] = 'off'")
+            page = context.new_page()
             page.goto(address)
             person = Person(page)
             person.until("Boolean(globalThis.glesam?.state.server)")

@@ -140,6 +140,10 @@ class Person:
     def settle(self) -> None:
         """Wait until all masks are there and drawn."""
         self.until(SETTLED)
+        self.frames()
+
+    def frames(self) -> None:
+        """Wait until what has changed is drawn."""
         self.page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
     def open_example(self) -> None:
@@ -194,10 +198,10 @@ class Person:
 
     def canvas_without_masks(self) -> npt.NDArray[np.uint8]:
         self.page.keyboard.down("h")
-        self.page.wait_for_timeout(80)
+        self.frames()
         seen = self.canvas()
         self.page.keyboard.up("h")
-        self.page.wait_for_timeout(80)
+        self.frames()
         return seen
 
     def shown(self) -> npt.NDArray[np.bool_]:

@@ -21,8 +21,9 @@ def hover(person: Person, place: tuple[int, int]) -> None:
     """Move the pointer there, and wait for its preview."""
     person.page.mouse.move(*person.place(place[0] - 9, place[1]))
     person.page.mouse.move(*person.place(*place))
-    person.until("glesam.state.peek !== null")
-    person.page.wait_for_timeout(400)
+    x, y = place
+    person.until(f"Math.hypot((glesam.state.peek?.at[0] ?? -99) - {x}, (glesam.state.peek?.at[1] ?? -99) - {y}) < 2")
+    person.frames()
 
 
 def test_the_mask_under_the_pointer_is_the_one_that_a_click_gives(person: Person) -> None:
@@ -40,15 +41,15 @@ def test_the_mask_under_the_pointer_is_the_one_that_a_click_gives(person: Person
 def test_previews_are_few_and_end_where_they_are_switched_off(person: Person) -> None:
     asked: list[float] = []
     person.page.on("request", lambda request: asked.append(1) if request.url.endswith("/v1/segment") else None)
-    for x in range(100, 400, 3):
+    for x in range(100, 200, 9):
         person.page.mouse.move(*person.place(x, 200))
     assert asked == []  # off, by the fixture
     person.page.focus("#stage")
     person.page.keyboard.press("p")
-    for x in range(100, 400, 3):
-        person.page.mouse.move(*person.place(x, 200))
-        person.page.wait_for_timeout(3)
-    person.page.wait_for_timeout(500)
+    places = [person.place(x, 200) for x in range(100, 400, 3)]
+    for place in places:
+        person.page.mouse.move(*place)
+    person.until("glesam.state.peek !== null")
     assert 0 < len(asked) < 20  # of a hundred moves
     person.page.keyboard.press("p")
     asked.clear()
@@ -60,7 +61,11 @@ def test_previews_are_few_and_end_where_they_are_switched_off(person: Person) ->
 
 def test_a_long_click_is_seen_to_be_at_work(visit: Callable[..., Person]) -> None:
     held: list[Any] = []
-    person = visit(lambda page: page.route("**/v1/segment", held.append))
+
+    def segment(route: Any) -> None:
+        held.append(route)
+
+    person = visit(lambda page: page.route("**/v1/segment", segment))
     person.open_example()
     person.page.mouse.click(*person.place(*CUP))
     person.until("document.getElementById('frame').getAttribute('aria-busy') === 'true'")
@@ -139,6 +144,7 @@ def test_a_mask_of_another_size_and_an_empty_one_are_told(person: Person, tmp_pa
         person.until("glesam.state.message?.kind === 'error'")
         assert said in person.page.inner_text("#message")
         assert person.objects() == []
+        person.page.click("#message")
 
 
 def test_everything_has_numbers_colours_of_the_sheet_and_leaves_objects_out(person: Person) -> None:

@@ -100,7 +100,8 @@ export function softCutOut({ bitmap, width, height }, masks) {
   const pixels = context.getImageData(0, 0, w, h);
   const { data } = pixels;
   const bits = union(masks, box);
-  const grey = Float32Array.from(bits, (_, at) => (0.299 * data[4 * at] + 0.587 * data[4 * at + 1] + 0.114 * data[4 * at + 2]) / 255);
+  const luma = (place) => Math.round(0.299 * data[place] + 0.587 * data[place + 1] + 0.114 * data[place + 2]);
+  const grey = Float32Array.from(bits, (_, at) => luma(4 * at) / 255);
   softAlpha(grey, bits, w, h).forEach((alpha, at) => {
     const opacity = Math.round(255 * alpha);
     if (opacity) data[4 * at + 3] = opacity;

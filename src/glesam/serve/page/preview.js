@@ -3,7 +3,7 @@
 
 import { withPoint } from './prompts.js';
 import { peekAt } from './session.js';
-import { activeObject, changed, preference, set, state } from './state.js';
+import { changed, preference, set, state } from './state.js';
 
 const REST_MS = 60; // between two previews
 const RATIO = 3; // a slow server or line is asked so much more rarely
@@ -58,7 +58,7 @@ async function ask() {
   try {
     const object = withPoint(asked, state.tool);
     const mask = await peekAt(object, signal);
-    if (!signal.aborted && place) set({ peek: mask?.area ? { mask, colour: object.colour, of: activeObject()?.id ?? null } : null });
+    if (!signal.aborted && place) set({ peek: mask?.area ? { mask, colour: object.colour, at: asked } : null });
   } catch {
     // A preview that fails is none; the click itself says what is wrong.
   } finally {

@@ -43,7 +43,7 @@ export const state = {
   drag: null, // box being dragged [x0, y0, x1, y1]
   hidden: false, // masks are hidden while a key is held
   previewing: preference.get('preview', 'on') === 'on', // whether a mask is shown under the pointer before a click
-  peek: null, // {mask, colour}: that mask
+  peek: null, // {mask, colour, at}: that mask, and the place it was asked for
   words: [], // nouns that the server can look for
   work: new Map(), // what is going on: key to {label, since in milliseconds, share of it done or null}
   message: null, // {text, kind: 'error' | 'info'}
