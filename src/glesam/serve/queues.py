@@ -140,7 +140,8 @@ class Lane:
             raise overloaded(
                 "expected to begin in time, got too many requests before this one; retry", self.wait_seconds
             )
-        raise RefusalError(504, "expected to finish in time, got a request that takes longer; ask for less at once")
+        text = "expected to finish in time, got a request that takes longer"
+        raise RefusalError(504, f"{text}; ask for less at once, or start the server with more --timeout")
 
     def _timed(self, job: Callable[[], T], stop: threading.Event) -> T:
         """Run a job, and remember how long such jobs take."""

@@ -126,6 +126,8 @@ export async function makeWorse(worse) {
     if (id && blob.size > state.server?.limits?.max_bytes) set({ picture: Object.assign(made, { id }) });
     else await embedded(made, 'Looking at the worse photo', signal);
   } catch (error) {
-    if (!signal.aborted) report(error);
+    if (signal.aborted) return;
+    if (state.picture === state.original) set({ worse: null }); // the switches say what is seen
+    report(error);
   }
 }
