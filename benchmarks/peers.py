@@ -1,10 +1,10 @@
 """Speed and memory of what one might pick instead, in one run on this machine: by architecture, with random weights.
 
-Run: `python benchmarks/peers.py [--threads 2] [--repeats 3] [--cpu-time] [--data FOLDER --limit 60]`. Each model has a
-process of its own, so that its peak memory is its own. Random weights cost what trained ones cost, but their masks say
-nothing. GrabCut (Rother et al., SIGGRAPH 2004; OpenCV's, five rounds) has no weights, and neither encodes nor takes
-points alone. With --data also the mean IoU of the bundled model and of GrabCut with boxes. rembg's U2Net is left out:
-its package fetches weights when it is first used. --cpu-time is for a machine with other work on it.
+Run: `python benchmarks/peers.py [--threads 2] [--repeats 3] [--grid 16] [--cpu-time] [--data FOLDER --limit 60]`.
+Each model has a process of its own, so that its peak memory is its own. Random weights cost what trained ones cost, but
+their masks say nothing. GrabCut (Rother et al., SIGGRAPH 2004; OpenCV's, five rounds) has no weights, and neither
+encodes nor takes points alone. With --data also the mean IoU of the bundled model and of GrabCut with boxes. rembg's
+U2Net is left out: its package fetches weights when it is first used. --cpu-time is for a machine with other work on it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from latency import PHOTO
 
 BOX = [120, 60, 480, 350]
 CLICKS = [[320, 200], [250, 200], [300, 250]]
-GRID = 16
 ROUNDS = 5
 
 
@@ -100,7 +99,7 @@ def median(function: Callable[[], object], repeats: int, clock: Callable[[], flo
     return 1000 * statistics.median(times)
 
 
-def measure(name: str, repeats: int, clock: Callable[[], float]) -> dict[str, float | None]:
+def measure(name: str, repeats: int, clock: Callable[[], float], grid: int) -> dict[str, float | None]:
     """Milliseconds and MiB of one model, in this process."""
     import numpy as np
 
@@ -116,30 +115,40 @@ def measure(name: str, repeats: int, clock: Callable[[], float]) -> dict[str, fl
         found["encode"] = median(lambda: predictor.set_image(np.roll(image, next(shift), 1)), repeats, clock)
         found["points"] = median(lambda: predictor.predict(points=CLICKS), repeats, clock)
         found["box"] = median(lambda: predictor.predict(boxes=[BOX]), repeats, clock)
-        start = clock()
-        predictor.generate(points_per_side=GRID)
-        found["everything"] = 1000 * (clock() - start)
+        found["everything"] = None
+        if grid:
+            start = clock()
+            predictor.generate(points_per_side=grid)
+            found["everything"] = 1000 * (clock() - start)
     return found | {"peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
 
 
-def quality(folder: str, limit: int) -> dict[str, float]:
-    """Mean IoU with the box of the largest object of each image, image by image."""
+def quality(folder: str, limit: int) -> dict[str, tuple[float, float]]:
+    """Mean IoU with the box of the largest object, and mean CPU seconds, of images spread over a data set."""
     import numpy as np
 
     from glesam.data.readers.registry import open_dataset
     from glesam.evaluate.metrics import iou
 
     dataset, predictor = open_dataset(folder), compact()
-    ours, theirs = [], []
-    for index in range(min(limit, len(dataset))):
+
+    def ours(image: Any, box: Any) -> Any:
+        predictor.set_image(image)
+        return predictor.predict(boxes=[box]).masks[0]
+
+    found: dict[str, list[tuple[float, float]]] = {"compact (bundled)": [], GRABCUT: []}
+    for index in np.linspace(0, len(dataset) - 1, min(limit, len(dataset))).astype(int).tolist():
         sample = dataset[index]
         truth = sample.mask == np.bincount(sample.mask[sample.mask > 0]).argmax()
         ys, xs = np.nonzero(truth)
         box = [xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]
-        predictor.set_image(sample.image)
-        ours.append(iou(predictor.predict(boxes=[box]).masks[0], truth))
-        theirs.append(iou(grabcut(sample.image, box), truth))
-    return {"compact (bundled)": float(np.mean(ours)), GRABCUT: float(np.mean(theirs)), "images": float(len(ours))}
+        for values, segment in zip(found.values(), (ours, grabcut), strict=True):
+            start = time.process_time()
+            mask = segment(sample.image, box)
+            values.append((iou(mask, truth), time.process_time() - start))
+    return {
+        name: (float(mean[0]), float(mean[1])) for name, mean in ((n, np.mean(v, axis=0)) for n, v in found.items())
+    }
 
 
 def main() -> None:
@@ -148,6 +157,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--cpu-time", action="store_true", help="time of all threads on the CPU, not on the clock")
+    parser.add_argument("--grid", type=int, default=16, help="clicks a side in everything mode; 0 leaves it out")
     parser.add_argument("--data", help="data set for the IoU with boxes")
     parser.add_argument("--limit", type=int, default=60)
     parser.add_argument("--only", help=argparse.SUPPRESS)
@@ -159,20 +169,22 @@ def main() -> None:
     cv2.setNumThreads(options.threads)
     if options.only:
         clock = time.process_time if options.cpu_time else time.perf_counter
-        print(json.dumps(measure(options.only, options.repeats, clock)))
+        print(json.dumps(measure(options.only, options.repeats, clock, options.grid)))
         return
     print(f"{options.threads} threads\n\n| model | parameters, M | encode, ms | 3 points, ms | box, ms |", end="")
-    print(f" everything, {GRID} x {GRID} clicks, s | peak memory, MiB |\n|---|---|---|---|---|---|---|")
+    print(f" everything, {options.grid} x {options.grid} clicks, s | peak memory, MiB |\n|---|---|---|---|---|---|---|")
     for name in (*MODELS, GRABCUT):
         words = [__file__, "--only", name, "--threads", str(options.threads), "--repeats", str(options.repeats)]
-        words += ["--cpu-time"] if options.cpu_time else []
+        words += ["--grid", str(options.grid), *(["--cpu-time"] if options.cpu_time else [])]
         done = subprocess.run([sys.executable, *words], check=True, capture_output=True, text=True)
         found = json.loads(done.stdout.splitlines()[-1])
         texts = [_text(found["parameters"], 1), *(_text(found[key], 0) for key in ("encode", "points", "box"))]
         seconds = None if found["everything"] is None else found["everything"] / 1000
         print("|", " | ".join([name, *texts, _text(seconds, 1), _text(found["peak"], 0)]), "|")
     if options.data:
-        print(f"\nMean IoU with boxes, {options.data}: {quality(options.data, options.limit)}")
+        print(f"\nWith a box, {options.limit} images of {options.data}:")
+        for name, (mean, seconds) in quality(options.data, options.limit).items():
+            print(f"{name}: mean IoU {mean:.3f}, {seconds:.2f} s of CPU time an image")
 
 
 def _predictor(model: Any) -> Any:

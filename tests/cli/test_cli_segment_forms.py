@@ -18,6 +18,7 @@ from glesam.cli import app
 from glesam.data.readers.registry import open_dataset
 from glesam.draw.colours import colour
 from glesam.folders.table import read_csv
+from glesam.train.feed.pack import pack
 
 Make = Callable[..., Path]
 Call = Callable[..., Result]
@@ -120,6 +121,7 @@ def test_a_folder_becomes_a_data_set(call: Call, photo: Make, tmp_path: Path) ->
         np.testing.assert_array_equal(dataset[index].mask, np.asarray(Image.open(out / "masks" / f"{name}.png")))
     checked = CliRunner().invoke(app, ["data", "check", str(out)])
     assert checked.exit_code == 0, checked.output
+    assert len(pack(dataset, tmp_path / "cache")) == 3, "glesam train packs it as it is"
     assert "3 skipped" in call(*words).stderr
 
 
