@@ -11,11 +11,11 @@ class GlesamError(Exception):
 
 
 class ImageError(GlesamError):
-    """A picture cannot be read, decoded or written."""
+    """An image cannot be read, decoded or written."""
 
 
 class PromptError(GlesamError):
-    """Points, boxes, labels or a mask input do not fit together or do not fit the picture."""
+    """Points, boxes, labels or a mask input do not fit together or do not fit the image."""
 
 
 class ModelError(GlesamError):

@@ -50,13 +50,13 @@ def one_error(result: Result, status: int) -> str:
 def test_build_then_verify(source: Path, tmp_path: Path) -> None:
     built = run("build", source, "-o", tmp_path / "out", "--levels", "1,lq3", "--seed", 2, "--workers", 1)
     assert built.exit_code == 0, built.output
-    assert "3 pictures built, 0 kept, 0 failed" in built.stderr
+    assert "3 images built, 0 kept, 0 failed" in built.stderr
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"clear", "lq1", "lq3", "masks", "manifest.json"}
     verified = run("verify", tmp_path / "out")
     assert (verified.exit_code, verified.stdout) == (0, "")
     assert "12 files compared, 0 problems" in verified.stderr
     again = run("build", source, "-o", tmp_path / "out", "--levels", "1,3", "--seed", 2, "--workers", 1)
-    assert "0 pictures built, 3 kept" in again.stderr
+    assert "0 images built, 3 kept" in again.stderr
 
 
 def test_verify_lists_problems_and_fails(source: Path, tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_build_names_a_corrupt_picture_and_fails(source: Path, tmp_path: Path) -
     (source / "images/b.jpg").write_bytes(b"text renamed")
     result = run("build", source, "-o", tmp_path / "out", "--levels", 1, "--workers", 1)
     assert "b.jpg, which is none of them or damaged" in one_error(result, 1)
-    assert "2 pictures built, 0 kept, 1 failed" in result.stderr
+    assert "2 images built, 0 kept, 1 failed" in result.stderr
     assert (tmp_path / "out/lq1/c.png").is_file()
 
 
@@ -138,7 +138,7 @@ def test_a_full_disk_is_one_line(source: Path, tmp_path: Path, monkeypatch: pyte
 def test_check_of_a_sound_set_ends_well(source: Path) -> None:
     result = run("check", source)
     assert result.exit_code == 0, result.output
-    assert "3 pictures, 3 objects, 0 problems" in result.stdout
+    assert "3 images, 3 objects, 0 problems" in result.stdout
     assert "0/255 mask" in result.stdout
 
 
@@ -149,7 +149,7 @@ def test_check_of_a_set_without_findings_prints_no_empty_table(tmp_path: Path) -
         cv2.imwrite(str(tmp_path / part / "a.png"), values)
     result = run("check", tmp_path)
     assert result.exit_code == 0
-    assert result.stdout.splitlines() == [f"{tmp_path}: 1 pictures, 2 objects, 0 problems"]
+    assert result.stdout.splitlines() == [f"{tmp_path}: 1 images, 2 objects, 0 problems"]
 
 
 def test_check_names_faults_fails_and_draws(source: Path, tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def test_all_levels_of_a_folder(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     result = run(photos, "-o", out, "--seed", 3, "--workers", 1, "-r")
     assert result.exit_code == 0, result.output
-    assert "9 pictures written, 0 sources failed" in result.stderr
+    assert "9 images written, 0 sources failed" in result.stderr
     assert set(tree(out)) == {f"lq{i}/{n}.png" for i in (1, 2, 3) for n in ("a", "b", "sub/c")} | {"degrade.json"}
     for level in (1, 2, 3):
         expected = lqseg.degrade(
@@ -74,7 +74,7 @@ def test_one_variant_goes_into_the_folder_itself(photos: Path, tmp_path: Path) -
     result = run(photos / "a.png", "-o", out, "--recipe", "robustseg", "--kind", "elastic", "--severity", 5)
     assert result.exit_code == 0, result.output
     assert set(tree(out)) == {"a.png", "degrade.json"}
-    assert "masks of the clean pictures will not fit" in result.stderr
+    assert "masks of the clean images will not fit" in result.stderr
 
 
 def test_a_record_redoes_its_picture(photos: Path, tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_a_stopped_run_goes_on(photos: Path, tmp_path: Path, monkeypatch: pytest
     monkeypatch.undo()
     before = {path: path.stat().st_mtime_ns for path in written}
     result = run(photos, "-o", out, "-r", "--workers", 1)
-    assert "5 pictures written, 4 kept" in result.stderr
+    assert "5 images written, 4 kept" in result.stderr
     assert {path: path.stat().st_mtime_ns for path in written} == before
     assert tree(out) == tree(whole)
 
@@ -127,14 +127,14 @@ def test_other_options_are_not_mixed_in(photos: Path, tmp_path: Path) -> None:
 def test_more_levels_can_follow(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert run(photos / "a.png", "-o", out, "--level", "1,2").exit_code == 0
-    assert "1 pictures written, 2 kept" in run(photos / "a.png", "-o", out).stderr
+    assert "1 images written, 2 kept" in run(photos / "a.png", "-o", out).stderr
 
 
 def test_a_broken_source_is_named_and_the_others_done(photos: Path, tmp_path: Path) -> None:
-    (photos / "broken.jpg").write_bytes(b"\xff\xd8\xff no picture")
+    (photos / "broken.jpg").write_bytes(b"\xff\xd8\xff no image")
     result = run(photos, "-o", tmp_path / "out", "--level", 1, "--workers", 1)
     assert "broken.jpg" in one_error(result, 1)
-    assert "2 pictures written, 1 sources failed" in result.stderr
+    assert "2 images written, 1 sources failed" in result.stderr
     assert set(tree(tmp_path / "out")) == {"a.png", "b.png", "degrade.json"}
 
 
@@ -197,7 +197,7 @@ def test_disk_full_half_way(photos: Path, tmp_path: Path, monkeypatch: pytest.Mo
     assert len(found) == 2
     assert all(pixels(out / name).shape == (30, 40, 3) for name in found)
     assert not list(out.rglob(".*"))
-    assert "4 pictures written, 2 kept" in run(photos, "-o", out, "--workers", 1).stderr
+    assert "4 images written, 2 kept" in run(photos, "-o", out, "--workers", 1).stderr
 
 
 def test_sources_are_never_overwritten(photos: Path) -> None:
@@ -214,7 +214,7 @@ def test_webp_is_lossless(photos: Path, tmp_path: Path) -> None:
 
 
 def test_contact_sheets(photos: Path, tmp_path: Path) -> None:
-    (photos / "broken.png").write_bytes(b"no picture")
+    (photos / "broken.png").write_bytes(b"no image")
     sheet = tmp_path / "sheet.png"
     assert run(photos, "-o", tmp_path / "out", "--workers", 1, "--contact-sheet", sheet).exit_code == 1
     # Two good pictures in rows of four cells (clean and three levels) of 240 x 180 pixels.
@@ -227,7 +227,7 @@ def test_contact_sheets(photos: Path, tmp_path: Path) -> None:
 
 
 def test_no_contact_sheet_of_nothing(tmp_path: Path) -> None:
-    (tmp_path / "broken.png").write_bytes(b"no picture")
+    (tmp_path / "broken.png").write_bytes(b"no image")
     result = run(tmp_path / "broken.png", "-o", tmp_path / "out", "--contact-sheet", tmp_path / "sheet.png")
     assert "not written" in result.stderr
     assert one_error(result, 1)

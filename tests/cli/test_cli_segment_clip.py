@@ -59,7 +59,7 @@ def test_formats_frame_and_prompts_file(call: Call, clip: Path, tmp_path: Path) 
         (["c.mp4", "--point", "1,1", "--polygons"], 2, "--overlay or --json"),
         (["c.mp4", "other.jpg", "--point", "1,1"], 2, "one clip"),
         (["c.mp4", "--point", "1,1", "-o", "out.png"], 2, "folder"),
-        (["c.mp4", "--point", "500,1"], 2, "inside the picture"),
+        (["c.mp4", "--point", "500,1"], 2, "inside the image"),
         (["c.mp4"], 2, "--point"),
         (["c.mp4", "--point", "1,1", "--frame", "99"], 1, "ends before"),
         (["none.mp4", "--point", "1,1"], 1, "found no file"),

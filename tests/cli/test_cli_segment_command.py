@@ -274,7 +274,7 @@ def test_stdout_takes_the_one_format_asked_for(call: Call, photo: Make) -> None:
     assert len(json.loads(result.stdout)["annotations"]) == 1
     assert files(path.parent) == ["a.jpg"]
     refused(call(path, "--point", "5,5", "--json", "--npz", "-o", "-"), 2, "one format", "json, npz")
-    refused(call(path, photo("b.jpg"), "--point", "5,5", "-o", "-"), 2, "one picture", "got 2")
+    refused(call(path, photo("b.jpg"), "--point", "5,5", "-o", "-"), 2, "one image", "got 2")
 
 
 def test_no_picture_bytes_to_a_terminal(call: Call, photo: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -405,9 +405,9 @@ def test_empty_folder(call: Call, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [
-        (["--point", "60,5"], "inside the picture of 60x40 pixels, got (60, 5)"),
-        (["--point", "5,40"], "inside the picture"),
-        (["--point=-1,5"], "inside the picture"),
+        (["--point", "60,5"], "inside the image of 60x40 pixels, got (60, 5)"),
+        (["--point", "5,40"], "inside the image"),
+        (["--point=-1,5"], "inside the image"),
         (["--point", "nan,5"], "'nan,5'; write for example"),
         (["--point", "inf,5"], "'inf,5'"),
         (["--point", "5"], "expected a point x,y"),
@@ -418,7 +418,7 @@ def test_empty_folder(call: Call, tmp_path: Path) -> None:
         (["--box", "5,5,5,20"], "x1 > x0"),
         (["--box", "5,5,nan,20"], "expected a box"),
         (["--box", "5,5,20"], "expected a box"),
-        (["--box", "70,5,90,20"], "touch the picture"),
+        (["--box", "70,5,90,20"], "touch the image"),
         (["--point", "5,5", "--model", "sam-vit-bb"], "did you mean 'sam-vit-b"),
         (["--point", "5,5", "--model", "compakt"], "did you mean 'compact"),
         (["--point", "5,5", "--model", "none.pth"], "no such file"),
@@ -442,7 +442,7 @@ def test_wrong_use_is_one_line_and_2(call: Call, photo: Make, arguments: list[st
         ({"a.jpg": [{"points": [[5, 5]], "label": [1]}]}, "did you mean 'labels'"),
         ({"a.jpg": []}, "a.jpg"),
         ({"A.jpg": [{"points": [[5, 5]]}]}, "did you mean 'A.jpg'"),
-        ({"a.jpg": [{"points": [[500, 5]]}]}, "inside the picture"),
+        ({"a.jpg": [{"points": [[500, 5]]}]}, "inside the image"),
         ("{", "JSON"),
     ],
 )
@@ -463,15 +463,13 @@ def test_unwritable_output(call: Call, photo: Make, tmp_path: Path) -> None:
 
 
 def test_output_file_for_several_photos(call: Call, photo: Make, tmp_path: Path) -> None:
-    refused(
-        call(photo("a.jpg"), photo("b.jpg"), "--point", "5,5", "-o", tmp_path / "x.png"), 2, "folder for 2 pictures"
-    )
+    refused(call(photo("a.jpg"), photo("b.jpg"), "--point", "5,5", "-o", tmp_path / "x.png"), 2, "folder for 2 images")
 
 
 def test_a_result_never_replaces_a_photo(call: Call, photo: Make) -> None:
     path = photo("a.png")
     before = path.read_bytes()
-    refused(call(path, "--point", "5,5", "-o", path, "--overwrite"), 2, "apart from the pictures")
+    refused(call(path, "--point", "5,5", "-o", path, "--overwrite"), 2, "apart from the images")
     assert path.read_bytes() == before
 
 
@@ -482,7 +480,7 @@ def test_stdin_among_several_needs_a_folder(call: Call, photo: Make) -> None:
 def test_one_broken_photo_among_twenty(call: Call, photo: Make, tmp_path: Path) -> None:
     for i in range(19):
         photo(f"in/p{i:02}.jpg", seed=i)
-    (tmp_path / "in" / "p07b.jpg").write_text("no picture")
+    (tmp_path / "in" / "p07b.jpg").write_text("no image")
     result = call(tmp_path / "in", "--point", "5,5", "-o", tmp_path / "out")
     assert result.exit_code == 1
     assert files(tmp_path / "out") == [f"p{i:02}.mask.png" for i in range(19)]

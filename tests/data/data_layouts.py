@@ -26,7 +26,7 @@ def blob(value: int = 255, height: int = HEIGHT, width: int = WIDTH) -> npt.NDAr
 
 
 def write(path: Path, rgb: npt.NDArray[Any]) -> Path:
-    """Write a picture; three channels are RGB."""
+    """Write an image; three channels are RGB."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if not cv2.imwrite(str(path), rgb[..., ::-1] if rgb.ndim == 3 and rgb.shape[2] == 3 else rgb):
         raise OSError(path)

@@ -80,7 +80,7 @@ def test_seeds_depend_on_name_level_and_seed() -> None:
 
 
 def test_the_number_of_workers_changes_no_byte(source: Path, tmp_path: Path) -> None:
-    (source / "images" / "b.jpg").write_bytes(b"no picture")
+    (source / "images" / "b.jpg").write_bytes(b"no image")
     one = build(FolderDataset(source), tmp_path / "one", workers=1)
     two = build(FolderDataset(source), tmp_path / "two", workers=2)
     assert list(one.failed) == list(two.failed) == ["b"]
@@ -179,7 +179,7 @@ def test_a_folder_with_other_things_is_refused_and_left_alone(source: Path, tmp_
 
 
 def test_a_corrupt_picture_is_named_and_the_rest_built(source: Path, tmp_path: Path) -> None:
-    (source / "images" / "b.jpg").write_bytes(b"\xff\xd8 no picture")
+    (source / "images" / "b.jpg").write_bytes(b"\xff\xd8 no image")
     report = build(FolderDataset(source), tmp_path / "out", workers=1)
     assert list(report.failed) == ["b"]
     assert "b.jpg, which is none of them or damaged" in report.failed["b"]

@@ -101,7 +101,7 @@ def test_missing_folders_and_pictures_are_errors(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"masks, found none"):
         check_folder(tmp_path)
     (tmp_path / "masks").mkdir()
-    with pytest.raises(DataError, match="expected pictures in"):
+    with pytest.raises(DataError, match="expected images in"):
         check_folder(tmp_path)
 
 

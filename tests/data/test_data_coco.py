@@ -189,7 +189,7 @@ def test_missing_pictures_say_where_to_get_them(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"000000000007\.jpg, found none; get it from the COCO site"):
         CocoDataset(path)[0]
     (tmp_path / "val2017" / "000000000009.jpg").unlink()
-    with pytest.raises(DataError, match=r"expected the pictures of .* get them from the COCO site"):
+    with pytest.raises(DataError, match=r"expected the images of .* get them from the COCO site"):
         len(CocoDataset(path))
 
 

@@ -105,7 +105,7 @@ def test_missing_mask_and_no_picture_are_errors(tmp_path: Path) -> None:
         FolderDataset(tmp_path)
     for path in (tmp_path / "images").iterdir():
         path.unlink()
-    with pytest.raises(DataError, match="expected pictures in"):
+    with pytest.raises(DataError, match="expected images in"):
         FolderDataset(tmp_path)
 
 

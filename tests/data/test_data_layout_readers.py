@@ -168,7 +168,7 @@ def test_a_missing_mask_names_the_picture_and_the_home(tmp_path: Path) -> None:
         Msra10kDataset(tmp_path)
     for path in (tmp_path / "Imgs").iterdir():
         path.unlink()
-    with pytest.raises(DataError, match="expected pictures in the data set msra10k, found none"):
+    with pytest.raises(DataError, match="expected images in the data set msra10k, found none"):
         Msra10kDataset(tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""Kinds that move pixels: picture and mask go the same way, by the field that SciPy also makes."""
+"""Kinds that move pixels: image and mask go the same way, by the field that SciPy also makes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from glesam.degrade.robustseg import degrade
 
 
 def scene(height: int = 120, width: int = 150) -> tuple[np.ndarray, np.ndarray]:
-    """Three objects on a background, and a picture that shows each in its own colour."""
+    """Three objects on a background, and an image that shows each in its own colour."""
     rows, columns = np.mgrid[0:height, 0:width]
     mask = np.zeros((height, width), dtype=np.int64)
     mask[np.hypot(rows - 50, columns - 60) < 30] = 7
@@ -26,7 +26,7 @@ def scene(height: int = 120, width: int = 150) -> tuple[np.ndarray, np.ndarray]:
 
 
 def objects(image: np.ndarray) -> np.ndarray:
-    """Which object a picture of `scene` shows: the channel above half, else background."""
+    """Which object an image of `scene` shows: the channel above half, else background."""
     names = np.array([7, 1000, 2**40, 0])
     return names[np.where(image.max(axis=2) > 125, image.argmax(axis=2), 3)]
 

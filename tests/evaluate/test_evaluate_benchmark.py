@@ -157,14 +157,14 @@ def test_small_objects_are_left_out_per_set(tmp_path: Path, source: Source) -> N
 
 
 def test_broken_pictures_are_named_and_the_others_measured(tmp_path: Path, source: Source) -> None:
-    (tmp_path / "toy" / "images" / "p01.png").write_bytes(b"no picture")
+    (tmp_path / "toy" / "images" / "p01.png").write_bytes(b"no image")
     cv2.imwrite(str(tmp_path / "toy" / "masks" / "p03.png"), np.ones((5, 5), np.uint8))
     results = run_benchmark(_config(), [source], tmp_path / "out", FakeLoader())
     assert {row.image for row in results.rows} == {"p00", "p02"}
     assert set(results.failed) == {"toy/p01 at clear", "toy/p03 at clear"}
     for path in (tmp_path / "toy" / "images").iterdir():
-        path.write_bytes(b"no picture")
-    with pytest.raises(DataError, match="expected readable pictures in toy"):
+        path.write_bytes(b"no image")
+    with pytest.raises(DataError, match="expected readable images in toy"):
         run_benchmark(_config(seed=3), [source], tmp_path / "none", FakeLoader())
 
 

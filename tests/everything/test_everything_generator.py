@@ -237,5 +237,5 @@ def test_errors_say_what_to_do() -> None:
         user.predict(points=[[5, 5]], tile=3)
     with pytest.raises(PromptError, match="mask input"):
         user.predict(mask_input=np.zeros((32, 32), np.float32), tile=64)
-    with pytest.raises(PromptError, match="inside the picture"):
+    with pytest.raises(PromptError, match="inside the image"):
         user.predict(points=[[900, 5]], tile=64)

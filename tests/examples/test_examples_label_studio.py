@@ -19,7 +19,7 @@ spec.loader.exec_module(convert)
 
 
 def decoded(rle: list[int]) -> np.ndarray:
-    """Bytes of the picture, as Label Studio's editor unpacks them: bit by bit."""
+    """Bytes of the image, as Label Studio's editor unpacks them: bit by bit."""
     bits = "".join(f"{byte:08b}" for byte in rle)
     place = 0
 

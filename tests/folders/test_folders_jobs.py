@@ -72,7 +72,7 @@ def test_table_and_sheet_and_resuming(folder_model: Path, photos: Path, tmp_path
 
 
 def test_a_failed_picture_is_in_red_and_not_in_the_table(folder_model: Path, photos: Path, tmp_path: Path) -> None:
-    (photos / "broken.jpg").write_text("no picture")
+    (photos / "broken.jpg").write_text("no image")
     assert call(folder_model, photos, "-o", tmp_path / "out").exit_code == 1
     assert "broken.jpg" not in {row.file for row in read_csv(tmp_path / "out" / "results.csv")}
     with Image.open(tmp_path / "out" / SHEET) as sheet:
@@ -220,7 +220,7 @@ def test_ray_pipeline(ray_session: None, folder_model: Path, photos: Path, tmp_p
 
     from glesam.folders.ray_pipeline import PipelineJob, ray_pipeline
 
-    (photos / "broken.jpg").write_text("no picture")
+    (photos / "broken.jpg").write_text("no image")
     # A file system below a prefix, as a bucket is: paths are not those of this machine.
     store = fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem())
     (tmp_path / "out").mkdir()

@@ -98,7 +98,7 @@ def test_rows_from_outputs_alone(tmp_path: Path, suffix: str) -> None:
 
 
 def test_outputs_that_cannot_be_read(tmp_path: Path) -> None:
-    (tmp_path / "a.png").write_bytes(b"no picture")
+    (tmp_path / "a.png").write_bytes(b"no image")
     with pytest.raises(DataError, match="delete that file"):
         rows_from_outputs("a.jpg", {"png": tmp_path / "a.png"})
     with pytest.raises(DataError, match="--overwrite"):

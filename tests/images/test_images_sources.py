@@ -28,7 +28,7 @@ def make(path: Path, value: int = 0) -> Path:
 def tree(tmp_path: Path) -> Path:
     for name in ("b.png", "a.JPG", "c.tif", ".hidden.png", "sub/x.png", "sub/deep/y.webp", ".git/z.png", "a.mask.png"):
         make(tmp_path / name)
-    (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / "notes.txt").write_text("no image")
     return tmp_path
 
 
@@ -137,7 +137,7 @@ def test_what_is_not_there(tmp_path):
     for item, words in (
         (tmp_path / "none.jpg", "found no"),
         ("x" * 5000, "found no"),
-        (tmp_path / "empty", "expected pictures in the folder.*sub-folders"),
+        (tmp_path / "empty", "expected images in the folder.*sub-folders"),
         (tmp_path / "*.jpg", "none of its 0 matches"),
         (tmp_path / "empty" / "*", "none of its 1 matches"),
         ([], "got none"),

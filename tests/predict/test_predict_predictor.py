@@ -413,7 +413,7 @@ def test_batch_refuses_what_does_not_fit(model: HalfPlane) -> None:
     p, one = plain(model), Prompts(points=[[1, 1]])
     with pytest.raises(PromptError, match="each of 2 images, got 1"):
         p.predict_batch([photo(), photo()], [one])
-    with pytest.raises(PromptError, match=r"image 1: expected points inside the picture of 64x48 pixels, got \(64"):
+    with pytest.raises(PromptError, match=r"image 1: expected points inside the image of 64x48 pixels, got \(64"):
         p.predict_batch([photo(seed=0), photo(seed=1)], [one, Prompts(points=[[64, 3]])])
     with pytest.raises(ConfigError, match="batch_size of at least 1, got 0"):
         p.predict_batch([photo()], [one], batch_size=0)
@@ -427,15 +427,15 @@ def test_batch_refuses_what_does_not_fit(model: HalfPlane) -> None:
     ("arguments", "message"),
     [
         ({}, "got none"),
-        ({"points": [[64, 0]]}, "inside the picture of 64x48 pixels"),
-        ({"points": [[0, 48]]}, "inside the picture"),
-        ({"points": [[-1, 5]]}, "inside the picture"),
+        ({"points": [[64, 0]]}, "inside the image of 64x48 pixels"),
+        ({"points": [[0, 48]]}, "inside the image"),
+        ({"points": [[-1, 5]]}, "inside the image"),
         ({"points": [[float("nan"), 5]]}, "finite"),
         ({"points": [[1, 5]], "labels": [1, 0]}, "one label per point"),
         ({"points": [[1, 5]], "labels": [2]}, "labels 1"),
         ({"labels": [1]}, "points beside labels"),
         ({"boxes": [30, 5, 10, 20]}, "x1 > x0"),
-        ({"boxes": [[70, 5, 90, 20]]}, "touch the picture"),
+        ({"boxes": [[70, 5, 90, 20]]}, "touch the image"),
         ({"points": [[[1, 1]], [[2, 2]]], "boxes": [[0, 0, 5, 5]]}, "as many objects"),
         ({"points": [[1, 5]], "mask_input": np.zeros((17, 16), np.float32)}, "mask input of 16x16.*got 16x17"),
         ({"prompts": Prompts(points=[[1, 1]]), "boxes": [0, 0, 5, 5]}, "got both"),

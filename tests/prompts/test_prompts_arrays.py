@@ -70,7 +70,7 @@ def test_layouts_of_points(points, shapes, single):
         ([[1, float("nan")]], "finite.*nan"),
         ([[float("inf"), 1]], "finite.*inf"),
         ([[1e300, 1]], "finite.*inf"),
-        ([[-1, 5]], r"inside the picture, got \(-1, 5\)"),
+        ([[-1, 5]], r"inside the image, got \(-1, 5\)"),
         (7, r"got \(\)"),
         ([[True, False]], "numbers"),
     ],

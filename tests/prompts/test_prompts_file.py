@@ -102,7 +102,7 @@ def test_an_unwritable_place_is_told(tmp_path):
         ('{"a.jpg": []}', "a.jpg"),
         ('{"a.jpg": {"box": [1, 2, 3, 4]}}', "a.jpg: .*list"),
         ('{"a.jpg": [{"points": [[1, 2]]}], "a.jpg": [{"points": [[3, 4]]}]}', "'a.jpg' comes twice"),
-        ("{}", "at least one picture"),
+        ("{}", "at least one image"),
         ("[]", "whole file.*dictionary"),
         ("", "expected JSON in"),
         ("not json", "expected JSON in"),

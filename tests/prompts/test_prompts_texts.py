@@ -48,7 +48,7 @@ def test_points_that_are_refused(text):
 
 
 def test_negative_points_are_refused():
-    with pytest.raises(PromptError, match=r"inside the picture, got \(-1, 5\)"):
+    with pytest.raises(PromptError, match=r"inside the image, got \(-1, 5\)"):
         parse_point("-1,5")
 
 

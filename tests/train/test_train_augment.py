@@ -1,4 +1,4 @@
-"""Augmentation: picture and mask move together, objects stay in view, same seed gives the same bytes."""
+"""Augmentation: image and mask move together, objects stay in view, same seed gives the same bytes."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Training prompts: positive points inside, negative ones outside, boxes around, all within the picture."""
+"""Training prompts: positive points inside, negative ones outside, boxes around, all within the image."""
 
 import numpy as np
 import pytest

@@ -101,7 +101,7 @@ def test_wrong_use(model: object, tmp_path: Path) -> None:
         tracker.step(FRAMES[0])
     with pytest.raises(PromptError, match="mask input"):
         tracker.start(FRAMES[0], Prompts(mask_input=np.zeros((16, 16), np.float32)))
-    with pytest.raises(PromptError, match="inside the picture"):
+    with pytest.raises(PromptError, match="inside the image"):
         tracker.start(FRAMES[0], Prompts([[500, 3]]))
     with pytest.raises(ModelError, match="memory"):
         load_tracker("compact", kind="memory")

@@ -57,18 +57,18 @@ def build(
     recipe: Annotated[
         str, typer.Option(help="test: the paper's recipe for test sets; train: the on-line one.")
     ] = "test",
-    seed: Annotated[int, typer.Option(help="With name and level of a picture, the source of all chance.")] = 0,
+    seed: Annotated[int, typer.Option(help="With name and level of an image, the source of all chance.")] = 0,
     objects: Annotated[
-        str, typer.Option("--object", help="all: instance ids; largest or random: one object a picture (0/255).")
+        str, typer.Option("--object", help="all: instance ids; largest or random: one object an image (0/255).")
     ] = "all",
     min_share: Annotated[
-        float, typer.Option(help="Leave out objects that cover less of the picture than this share.")
+        float, typer.Option(help="Leave out objects that cover less of the image than this share.")
     ] = 0.0,
     image_format: Annotated[
         str,
         typer.Option("--format", help="png or webp, both lossless: a lossy file would degrade the level once more."),
     ] = "png",
-    limit: Annotated[int | None, typer.Option(help="Build the first so many pictures by name only.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Build the first so many images by name only.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; all cores when not given.")] = None,
     layout: LayoutOption = None,
     split: SplitOption = None,
@@ -92,7 +92,7 @@ def build(
 
         report = build_set(dataset, output, config, workers, step)
     left_out = f", {len(report.without_object)} without object left out" if report.without_object else ""
-    warn(f"{report.built} pictures built, {report.kept} kept{left_out}, {len(report.failed)} failed: {report.manifest}")
+    warn(f"{report.built} images built, {report.kept} kept{left_out}, {len(report.failed)} failed: {report.manifest}")
     if report.failed:
         raise typer.Exit(FAILED)
 
@@ -127,7 +127,7 @@ def check(
     folder: Annotated[Path, typer.Argument(help="Data set: its folder, or the json of COCO or LVIS.")],
     contact_sheet: Annotated[
         Path | None,
-        typer.Option(help="Write a picture of samples with their masks drawn over them, faulty ones first."),
+        typer.Option(help="Write an image of samples with their masks drawn over them, faulty ones first."),
     ] = None,
     layout: LayoutOption = None,
     split: SplitOption = None,
@@ -173,7 +173,7 @@ def _print_report(folder: Path, report: CheckReport) -> None:
 
     from glesam.data.check.check import KINDS
 
-    title = f"{shown(folder)}: {report.samples} pictures, {report.objects} objects, {len(report.problems)} problems"
+    title = f"{shown(folder)}: {report.samples} images, {report.objects} objects, {len(report.problems)} problems"
     if not report.findings:
         console.print(escape(title), highlight=False, soft_wrap=True)
         return

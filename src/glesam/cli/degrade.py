@@ -1,4 +1,4 @@
-"""`glesam degrade`: clean pictures in, low-quality ones out."""
+"""`glesam degrade`: clean images in, low-quality ones out."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from glesam.draw.sheet import Tile
     from glesam.images.sources import ImageSource
 
-# Rows of pictures, and variants in a row; of more variants than that, one picture is shown in lines of four.
+# Rows of images, and variants in a row; of more variants than that, one image is shown in lines of four.
 _SHEET_ROWS, _SHEET_VARIANTS, _WRAP, _SHEET_SIDE = 6, 5, 4, 240
 
 
 @handle_errors
 def degrade(
-    inputs: Annotated[list[str], typer.Argument(help="Pictures, folders, glob patterns, or - for stdin.")],
+    inputs: Annotated[list[str], typer.Argument(help="Images, folders, glob patterns, or - for stdin.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the results; a stopped run goes on there.")],
     recipe: Annotated[str, typer.Option(help="lqseg, robustseg or real.")] = "lqseg",
     level: Annotated[str | None, typer.Option(help="lqseg: 1 (mild), 2, 3, or all (default); 1,3 for two.")] = None,
@@ -33,15 +33,15 @@ def degrade(
         str | None, typer.Option(help="robustseg, real: a kind such as fog, or all (default); fog,rain for two.")
     ] = None,
     severity: Annotated[str | None, typer.Option(help="robustseg, real: 1 (mild) to 5, or all; 3 by default.")] = None,
-    seed: Annotated[int, typer.Option(help="With the name of a picture, the source of all chance.")] = 0,
+    seed: Annotated[int, typer.Option(help="With the name of an image, the source of all chance.")] = 0,
     image_format: Annotated[
         str,
         typer.Option("--format", help="png or webp, both lossless: a lossy file would degrade once more, unrecorded."),
     ] = "png",
     contact_sheet: Annotated[
-        Path | None, typer.Option(help="Also write a picture (.png, .jpg) of clean and degraded ones side by side.")
+        Path | None, typer.Option(help="Also write an image (.png, .jpg) of clean and degraded ones side by side.")
     ] = None,
-    record: Annotated[bool, typer.Option("--record", help="Write every random draw to a .json per picture.")] = False,
+    record: Annotated[bool, typer.Option("--record", help="Write every random draw to a .json per image.")] = False,
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Go into sub-folders too.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Make anew what is there already.")] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; all cores when not given.")] = None,
@@ -65,7 +65,7 @@ def degrade(
     tasks = plan(iterate(inputs, recursive), variants, output, options)
     if moving := [variant.kind for variant in variants if variant.moves_pixels]:
         names = ", ".join(dict.fromkeys(moving))
-        warn(f"note: masks of the clean pictures will not fit: pixels are moved by {names}")
+        warn(f"note: masks of the clean images will not fit: pixels are moved by {names}")
     failed = _run(tasks, output)
     if contact_sheet is not None:
         _write_sheet(contact_sheet, tasks, failed)
@@ -86,12 +86,12 @@ def _run(tasks: Sequence[Task], output: Path) -> set[str]:
 
         report = degrade_all(tasks, output, step)
     kept = f", {report.kept} kept (--overwrite makes them anew)" if report.kept else ""
-    warn(f"{report.written} pictures written{kept}, {len(report.failed)} sources failed: {output}")
+    warn(f"{report.written} images written{kept}, {len(report.failed)} sources failed: {output}")
     return set(report.failed)
 
 
 def _check_apart(inputs: Sequence[str], output: Path) -> None:
-    """Refuse an output folder whose pictures the next recursive run would take for sources.
+    """Refuse an output folder whose images the next recursive run would take for sources.
 
     Raises:
         ConfigError: the output lies in an input folder.
@@ -105,12 +105,12 @@ def _check_apart(inputs: Sequence[str], output: Path) -> None:
 
 
 def _write_sheet(path: Path, tasks: Sequence[Task], failed: set[str]) -> None:
-    """Write the contact sheet: a row per picture, or one picture in several rows where the variants are many."""
+    """Write the contact sheet: a row per image, or one image in several rows where the variants are many."""
     from glesam.draw.sheet import wrapped, write_contact_sheet
 
     done = [task for task in tasks if task.label not in failed and task.source.path is not None]
     if not done:
-        warn(f"no picture to show: {path} is not written")
+        warn(f"no image to show: {path} is not written")
         return
     if len(done[0].outputs) <= _SHEET_VARIANTS:
         rows = [_tiles(task) for task in done[:_SHEET_ROWS]]
@@ -121,7 +121,7 @@ def _write_sheet(path: Path, tasks: Sequence[Task], failed: set[str]) -> None:
 
 
 def _tiles(task: Task) -> list[Tile]:
-    """The clean picture and its degraded ones, as they were written, with PSNR in dB where sizes agree."""
+    """The clean image and its degraded ones, as they were written, with PSNR in dB where sizes agree."""
     import cv2
 
     from glesam.draw.sheet import Tile
@@ -136,5 +136,5 @@ def _tiles(task: Task) -> list[Tile]:
 
 
 def _name(source: ImageSource) -> str:
-    """Caption of a clean picture."""
+    """Caption of a clean image."""
     return f"clean: {source.name}"

@@ -55,15 +55,11 @@ def evaluate(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the report; a stopped run goes on there.")] = Path(
         "evaluation"
     ),
-    seed: Annotated[
-        int, typer.Option(min=0, help="With the names of picture and object, the source of all chance.")
-    ] = 0,
-    limit: Annotated[int | None, typer.Option(min=1, help="Pictures per set, chosen by hash of their names.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="With the names of image and object, the source of all chance.")] = 0,
+    limit: Annotated[int | None, typer.Option(min=1, help="Images per set, chosen by hash of their names.")] = None,
     min_share: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Smallest object as a share of the picture, 0.005, or SET=0.005; may be repeated. Default: 0."
-        ),
+        typer.Option(help="Smallest object as a share of the image, 0.005, or SET=0.005; may be repeated. Default: 0."),
     ] = None,
     average: Annotated[str, typer.Option(help="What the first table counts alike: images or objects.")] = "images",
     kept_aside: Annotated[
@@ -78,7 +74,7 @@ def evaluate(
 ) -> None:
     """Measure models: IoU, Dice, pixel accuracy and boundary IoU per object, with 95 % intervals.
 
-    Writes report.md, per_object.csv, summary.csv, summary.json and figures. Masks are measured at the picture's size.
+    Writes report.md, per_object.csv, summary.csv, summary.json and figures. Masks are measured at the image's size.
     """
     from glesam.common.locks import sole
     from glesam.evaluate.measure.model_specs import predictor_loader

@@ -29,7 +29,7 @@ def export(
         list[str] | None,
         typer.Option(
             help="Photos, folders or patterns to compare with torch on; repeatable. Give some of your own; without "
-            "any, two drawn pictures serve.",
+            "any, two drawn images serve.",
             metavar="INPUT",
         ),
     ] = None,

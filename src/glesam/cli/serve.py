@@ -55,8 +55,8 @@ def serve(
         bool, typer.Option("--public-without-token", help="Let everybody who can reach --host use the server.")
     ] = False,
     threads: Annotated[int | None, typer.Option(help="CPU threads of one computation; all cores if left out.")] = None,
-    max_megabytes: Annotated[float, typer.Option(help="Largest picture file.")] = 20,
-    max_megapixels: Annotated[float, typer.Option(help="Largest picture.")] = 40,
+    max_megabytes: Annotated[float, typer.Option(help="Largest image file.")] = 20,
+    max_megapixels: Annotated[float, typer.Option(help="Largest image.")] = 40,
     max_objects: Annotated[int, typer.Option(help="Objects in one request.")] = 64,
     memory: Annotated[
         float, typer.Option(help="Gigabytes to work on images in, besides about 1 for the model and what is kept.")

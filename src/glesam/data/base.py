@@ -1,4 +1,4 @@
-"""What every data-set reader offers: a list of names, and the picture and instance mask of each."""
+"""What every data-set reader offers: a list of names, and the image and instance mask of each."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class DataWarning(UserWarning):
 
 @dataclass(frozen=True)
 class Sample:
-    """One picture with its objects.
+    """One image with its objects.
 
     Attributes:
         name: stable name within the set (file stem, or relative path without suffix); prompts and degradations are
@@ -93,7 +93,7 @@ def fingerprint(dataset: SegmentationDataset, indices: Iterable[int], digests: D
 
 
 def object_ids(mask: npt.NDArray[np.int32], min_share: float = 0.0) -> list[int]:
-    """Ids of the objects in an `(H, W)` instance mask that cover at least `min_share` of the picture, sorted."""
+    """Ids of the objects in an `(H, W)` instance mask that cover at least `min_share` of the image, sorted."""
     ids, counts = np.unique(mask, return_counts=True)
     return [int(i) for i, n in zip(ids, counts, strict=True) if i > 0 and n >= min_share * mask.size]
 

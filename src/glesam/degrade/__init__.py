@@ -1,1 +1,1 @@
-"""Degradations: clean picture in, low-quality picture of the same size out; seeded, recorded, one file per family."""
+"""Degradations: clean image in, low-quality image of the same size out; seeded, recorded, one file per family."""

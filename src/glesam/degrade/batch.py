@@ -1,6 +1,6 @@
-"""Degrades many pictures with many processes; what is there already is kept, what is broken is named.
+"""Degrades many images with many processes; what is there already is kept, what is broken is named.
 
-The result depends on each picture's name, the seed and the degradation only: neither on the order of files nor on the
+The result depends on each image's name, the seed and the degradation only: neither on the order of files nor on the
 number of workers, nor on a stop half-way.
 """
 
@@ -26,7 +26,7 @@ from glesam.errors import ConfigError, DataError, GlesamError, ImageError
 from glesam.images.sources import ImageSource
 
 RUN_FILE = "degrade.json"
-# Both without loss: a lossy file would degrade the picture once more, by an amount that no record tells.
+# Both without loss: a lossy file would degrade the image once more, by an amount that no record tells.
 ENCODERS: dict[str, list[int]] = {"png": [], "webp": [cv2.IMWRITE_WEBP_QUALITY, 101]}
 
 
@@ -35,10 +35,10 @@ class BatchOptions:
     """How a batch is done.
 
     Attributes:
-        seed: with the picture's name, the source of all chance.
+        seed: with the image's name, the source of all chance.
         image_format: a key of `ENCODERS`.
         overwrite: make anew what is there already.
-        record: write a `.json` with every draw beside each picture.
+        record: write a `.json` with every draw beside each image.
         workers: number of processes; all cores when None.
     """
 
@@ -55,7 +55,7 @@ class BatchOptions:
 
 @dataclass(frozen=True)
 class Task:
-    """One clean picture and where its degraded ones go."""
+    """One clean image and where its degraded ones go."""
 
     source: ImageSource
     outputs: tuple[tuple[Variant, Path], ...]
@@ -63,13 +63,13 @@ class Task:
 
     @property
     def label(self) -> str:
-        """What messages call the clean picture: its path, which unlike its name no other source shares."""
+        """What messages call the clean image: its path, which unlike its name no other source shares."""
         return str(self.source.path) if self.source.path is not None else self.source.name
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one clean picture; `label` is its task's."""
+    """What became of one clean image; `label` is its task's."""
 
     label: str
     written: int = 0
@@ -79,7 +79,7 @@ class Outcome:
 
 @dataclass
 class Report:
-    """What a batch did: numbers of degraded pictures written and kept, and the pictures that failed, with reasons."""
+    """What a batch did: numbers of degraded images written and kept, and the images that failed, with reasons."""
 
     written: int = 0
     kept: int = 0
@@ -110,14 +110,14 @@ def degrade_all(tasks: Sequence[Task], out: Path, advance: Callable[[Outcome], N
     Args:
         tasks: as `plan` gave them.
         out: the folder that was planned for.
-        advance: called with the outcome of each clean picture when it is done.
+        advance: called with the outcome of each clean image when it is done.
 
     Returns:
         What was written, kept, and what failed.
 
     Raises:
         DataError: the folder cannot be written, the disk is full, or a worker was killed.
-        ConfigError: the folder holds pictures made with other options, or another run works there.
+        ConfigError: the folder holds images made with other options, or another run works there.
     """
     report = Report()
     if not tasks:
@@ -135,10 +135,10 @@ def degrade_all(tasks: Sequence[Task], out: Path, advance: Callable[[Outcome], N
 
 
 def do(task: Task) -> Outcome:
-    """Degrade one picture in all its variants; what is wrong with the picture goes into the outcome.
+    """Degrade one image in all its variants; what is wrong with the image goes into the outcome.
 
     Raises:
-        OSError: a result cannot be written, which no other picture would survive either.
+        OSError: a result cannot be written, which no other image would survive either.
     """
     wanted = [(v, p) for v, p in task.outputs if task.options.overwrite or not _is_done(p, task.options)]
     kept = len(task.outputs) - len(wanted)
@@ -154,7 +154,7 @@ def do(task: Task) -> Outcome:
             if task.options.record:
                 note = {"source": task.source.name, "seed": seed, **record}
                 write_text(path.with_suffix(".json"), json.dumps(note, indent=1) + "\n")
-            # The picture comes last: where it is, all of it is there, and its record too.
+            # The image comes last: where it is, all of it is there, and its record too.
             write_bytes(path, content)
             written += 1
     except (GlesamError, cv2.error) as error:
@@ -173,17 +173,17 @@ def _is_done(path: Path, options: BatchOptions) -> bool:
 
 
 def _encoded(image: NDArray[np.uint8], task: Task) -> bytes:
-    """Encode one picture without loss."""
+    """Encode one image without loss."""
     suffix = task.options.image_format
     done, buffer = cv2.imencode(f".{suffix}", np.ascontiguousarray(image[..., ::-1]), ENCODERS[suffix])
     if not done:
         height, width = image.shape[:2]
-        raise ImageError(f"expected a picture that {suffix} can hold, got {width} x {height} pixels; use png")
+        raise ImageError(f"expected an image that {suffix} can hold, got {width} x {height} pixels; use png")
     return bytes(buffer.tobytes())
 
 
 def _claim(out: Path, task: Task) -> None:
-    """Note the options of a batch in its folder, or see that they are those of the pictures that are there.
+    """Note the options of a batch in its folder, or see that they are those of the images that are there.
 
     Raises:
         ConfigError: they are not, and a mixture of both would come out.
@@ -199,7 +199,7 @@ def _claim(out: Path, task: Task) -> None:
     if path.is_file() and not task.options.overwrite:
         if (earlier := _read_claim(path)) != options:
             raise ConfigError(
-                f"expected {out} to hold pictures of the same options {_told(options)}, it was made with "
+                f"expected {out} to hold images of the same options {_told(options)}, it was made with "
                 f"{_told(earlier)}; choose another folder, or pass --overwrite"
             )
         return

@@ -1,4 +1,4 @@
-"""Named random draws: one place where a degradation gets its chances, so that a picture can be explained and redone.
+"""Named random draws: one place where a degradation gets its chances, so that an image can be explained and redone.
 
 A `Draws` wraps one seeded generator. Every draw has a name, is written into an ordered record, and can be replayed
 from that record later: the same names in the same order give the same values, hence the same bytes, without the seed.

@@ -1,7 +1,7 @@
 """One kind of degradation as a row of a table, and the one way in which every row is run.
 
 A row names its function, its parameters at severities 1 to 5 and the source of both. The functions take an RGB
-picture and named draws; they know nothing of seeds, masks or tables.
+image and named draws; they know nothing of seeds, masks or tables.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SMALLEST_SIDE = 8
 
 
 class Moved(NamedTuple):
-    """A picture whose pixels were moved, with the way back.
+    """An image whose pixels were moved, with the way back.
 
     `map_x` and `map_y` are (H, W) float32: the column and row, in pixels of the input, that each output pixel shows.
     """
@@ -48,12 +48,12 @@ class Kind:
 
     Attributes:
         name: the name by which it is asked for.
-        render: `render(image, draws, **parameters)` gives the degraded picture, or `Moved` where pixels move.
+        render: `render(image, draws, **parameters)` gives the degraded image, or `Moved` where pixels move.
         parameters: name of each parameter to its five values, severity 1 first.
         source: paper that the formula comes from, or "own" with what it models.
         published: the published range, and whether its unit is the one used here.
         published_severity: the severity that is nearest to the published range; None where there is none.
-        moves_pixels: the picture's content is displaced, so its mask must be warped along.
+        moves_pixels: the image's content is displaced, so its mask must be warped along.
     """
 
     name: str
@@ -88,7 +88,7 @@ def find(kinds: Mapping[str, Kind], name: str) -> Kind:
 
 @dataclass(frozen=True)
 class Degrader:
-    """Degrades a picture, and its mask along with it, by a row of a table.
+    """Degrades an image, and its mask along with it, by a row of a table.
 
     Attributes:
         kinds: the table, by name.
@@ -113,7 +113,7 @@ class Degrader:
         mask: Mask | None = None,
         record: DrawRecord | None = None,
     ) -> Picture | tuple[Picture, Mask]:
-        """Degrade one picture.
+        """Degrade one image.
 
         Args:
             image: (H, W, 3) uint8 RGB, both sides at least 8 pixels; never changed.
@@ -125,12 +125,12 @@ class Degrader:
                 `Draws.replay(record)` the row's `render` gives the same bytes again, without the seed.
 
         Returns:
-            The degraded picture, (H, W, 3) uint8; with a mask, the pair of picture and mask (same dtype as given).
+            The degraded image, (H, W, 3) uint8; with a mask, the pair of image and mask (same dtype as given).
 
         Raises:
             ConfigError: unknown kind, severity outside 1 to 5, or impossible seed.
-            ImageError: the picture is not (H, W, 3) uint8 with sides of at least 8 pixels.
-            DataError: the mask is not (H, W) bool or integers of the picture's size.
+            ImageError: the image is not (H, W, 3) uint8 with sides of at least 8 pixels.
+            DataError: the mask is not (H, W) bool or integers of the image's size.
         """
         row = find(self.kinds, kind)
         _check_severity(severity)
@@ -156,7 +156,7 @@ def _check_severity(severity: int) -> None:
 
 
 def _check_picture(image: Picture) -> None:
-    """Refuse what is not an RGB uint8 picture of at least 8 x 8 pixels."""
+    """Refuse what is not an RGB uint8 image of at least 8 x 8 pixels."""
     shape = getattr(image, "shape", None)
     dtype = getattr(image, "dtype", type(image).__name__)
     if shape is None or len(shape) != 3 or shape[2] != 3 or dtype != np.uint8:
@@ -165,7 +165,7 @@ def _check_picture(image: Picture) -> None:
         )
     if min(shape[:2]) < SMALLEST_SIDE:
         raise ImageError(
-            f"expected a picture of at least {SMALLEST_SIDE} x {SMALLEST_SIDE} pixels, got {shape[1]} x {shape[0]}; "
+            f"expected an image of at least {SMALLEST_SIDE} x {SMALLEST_SIDE} pixels, got {shape[1]} x {shape[0]}; "
             "enlarge it or leave it out"
         )
 
@@ -178,4 +178,4 @@ def _check_mask(mask: Mask, image: Picture) -> None:
         kind = dtype if dtype is not None else type(mask).__name__
         raise DataError(f"expected a mask of bool or integers, got {kind}; use one whole number per object")
     if shape != image.shape[:2]:
-        raise DataError(f"expected a mask of shape {image.shape[:2]} like the picture, got {shape}; use its own mask")
+        raise DataError(f"expected a mask of shape {image.shape[:2]} like the image, got {shape}; use its own mask")

@@ -1,7 +1,7 @@
-"""Levels of quality at which a picture is measured: `clear`, `lq1` to `lq3`, `robustseg:KIND:S`, `real:KIND:S`.
+"""Levels of quality at which an image is measured: `clear`, `lq1` to `lq3`, `robustseg:KIND:S`, `real:KIND:S`.
 
-Degradations are made on the fly with a seed from hash(picture name, level, seed): the same bytes for every model, in
-whatever order pictures are read. Where a degradation moves pixels, the mask moves along.
+Degradations are made on the fly with a seed from hash(image name, level, seed): the same bytes for every model, in
+whatever order images are read. Where a degradation moves pixels, the mask moves along.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ class Level:
 
     @property
     def is_clear(self) -> bool:
-        """Whether the picture stays as it is."""
+        """Whether the image stays as it is."""
         return self.family == "clear"
 
     @property
     def moves_pixels(self) -> bool:
-        """Whether the content of a picture leaves its place, so that it cannot be compared pixel by pixel."""
+        """Whether the content of an image leaves its place, so that it cannot be compared pixel by pixel."""
         if self.family not in _FAMILIES:
             return False
         from glesam.degrade import real, robustseg
@@ -122,14 +122,14 @@ def apply(sample: Sample, level: Level, seed: int, recipe: str = "test") -> Samp
     """Degrade a sample to a level; the mask changes only where the degradation moves pixels.
 
     Args:
-        sample: the clear picture with its mask.
+        sample: the clear image with its mask.
         level: wanted quality.
         seed: the run's seed.
         recipe: LQSeg recipe, `test` (the off-line test sets) or `train`.
 
     Raises:
         ConfigError: unknown kind or recipe.
-        ImageError: the picture is too small for the degradation.
+        ImageError: the image is too small for the degradation.
     """
     if level.is_clear:
         return sample

@@ -2,7 +2,7 @@
 
 They are models of what happens to photographs: too little light, water, haze, a lens out of focus, a swinging camera
 with a rolling shutter, sites that code again, old film. Sizes are shares of the short side, so that a kind looks alike
-on pictures of any size. PSNR against the clean picture falls with severity for every kind.
+on images of any size. PSNR against the clean image falls with severity for every kind.
 """
 
 from __future__ import annotations
@@ -90,4 +90,4 @@ KINDS = MappingProxyType(
 """The seven kinds by name."""
 
 degrade = Degrader(KINDS)
-"""Degrade a picture, and its mask along with it, by one of the seven kinds; see `Degrader.__call__`."""
+"""Degrade an image, and its mask along with it, by one of the seven kinds; see `Degrader.__call__`."""

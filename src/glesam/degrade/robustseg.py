@@ -2,7 +2,7 @@
 
 The published set holds one strength of each kind and leaves masks as they were even where pixels move. Here each kind
 has five severities with formulas of our own; `Kind.published_severity` marks the one nearest to the published range.
-PSNR against the clean picture falls with severity for every kind.
+PSNR against the clean image falls with severity for every kind.
 """
 
 from __future__ import annotations
@@ -162,4 +162,4 @@ KINDS = MappingProxyType(
 """The 15 kinds by name, in the order of the paper's list."""
 
 degrade = Degrader(KINDS)
-"""Degrade a picture, and its mask along with it, by one of the 15 kinds; see `Degrader.__call__`."""
+"""Degrade an image, and its mask along with it, by one of the 15 kinds; see `Degrader.__call__`."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from glesam.masks.masks import Masks
 
 _OUTLINE_SHARE = 1 / 400
-"""Width of the outline as a share of the picture's longer side: visible when the picture fills a screen."""
+"""Width of the outline as a share of the image's longer side: visible when the image fills a screen."""
 
 
 def overlay(masks: Masks, image: ImageInput, alpha: float = 0.5) -> Image.Image:
@@ -78,5 +78,5 @@ def matching(masks: Masks, image: ImageInput) -> RGB:
     rgb = read(image)
     if rgb.shape[:2] != masks.size:
         (height, width), (h, w) = masks.size, rgb.shape[:2]
-        raise DataError(f"expected the masks' picture of {width}x{height} pixels, got {w}x{h}; give the same picture")
+        raise DataError(f"expected the masks' image of {width}x{height} pixels, got {w}x{h}; give the same image")
     return rgb

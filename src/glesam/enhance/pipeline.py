@@ -57,7 +57,7 @@ class LevelRule:
         image_size: longer side in pixels at which the photo is encoded anew; None keeps the first encoding. A second,
             smaller encoding comes on top of the first, which the gate has read: at half the side it adds about a
             quarter of the encoder's time.
-        least_box: share of the picture; with `enhance="auto"` an object whose box is smaller keeps the base model's
+        least_box: share of the image; with `enhance="auto"` an object whose box is smaller keeps the base model's
             mask, since a smaller square has too few pixels for it.
     """
 
@@ -309,7 +309,7 @@ def shrink(pixels: Tensor, size: int | None, step: int | None = None) -> Tensor:
     """Bring the longer side of `(B, 3, h, w)` model input to `size`, with a filter against aliasing.
 
     Args:
-        pixels: whole squares, or pictures without their padding.
+        pixels: whole squares, or images without their padding.
         size: pixels of the longer side; None leaves the size.
         step: `PromptableModel.side_step` of the encoder; sides are filled up with grey to its multiples.
     """

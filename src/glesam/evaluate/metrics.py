@@ -75,12 +75,12 @@ def boundary_iou(prediction: BoolMask, truth: BoolMask, dilation_ratio: float = 
     """IoU of the masks' inner boundary bands (Cheng et al., CVPR 2021); 0 when both masks are empty.
 
     A mask's band holds its pixels within `d` pixels (chessboard distance) of a pixel outside, where what lies beyond
-    the picture counts as outside, and `d = max(1, round(dilation_ratio * diagonal))`.
+    the image counts as outside, and `d = max(1, round(dilation_ratio * diagonal))`.
 
     Args:
         prediction: `(H, W)` bool.
         truth: `(H, W)` bool.
-        dilation_ratio: width of the band as a share of the picture's diagonal.
+        dilation_ratio: width of the band as a share of the image's diagonal.
 
     Raises:
         DataError: a mask is not bool and two-dimensional, or the sizes differ.

@@ -44,7 +44,7 @@ def export(
         predictor: of the compact family, on the CPU.
         folder: made here; an error leaves none behind.
         format: "onnx" or "openvino".
-        photos: to compare on; none: two drawn pictures.
+        photos: to compare on; none: two drawn images.
         overwrite: replace an exported folder that is there already.
 
     Returns:
@@ -101,7 +101,7 @@ def export_enhancer(
 
 
 def drawn_pictures() -> list[Any]:
-    """Two pictures of discs and stripes, `(H, W, 3)` uint8, for a check without photos."""
+    """Two images of discs and stripes, `(H, W, 3)` uint8, for a check without photos."""
     import numpy as np
 
     ys, xs = np.mgrid[:240, :320]

@@ -1,1 +1,1 @@
-"""Many pictures at once: the table of results, several processes, several machines, and a Ray Data pipeline."""
+"""Many images at once: the table of results, several processes, several machines, and a Ray Data pipeline."""

@@ -1,4 +1,4 @@
-"""What is known of finished pictures while a folder is under way, so that `results.csv` is complete after any stop.
+"""What is known of finished images while a folder is under way, so that `results.csv` is complete after any stop.
 
 Each process appends to a part file of its own, `<out>/.results/<run>-<rank>-<process>.jsonl`: one JSON line an image,
 written when its former outputs are gone and its new ones are not yet there, so that finished outputs always have their
@@ -19,7 +19,7 @@ from glesam.common import jsonl
 from glesam.folders.table import RESULTS, Row, from_values, read_csv, write_csv
 
 PARTS = ".results"
-"""Folder of the part files; hidden, so that no listing of pictures goes into it."""
+"""Folder of the part files; hidden, so that no listing of images goes into it."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Journal:
         return sorted((self.folder / PARTS).glob("*.jsonl"), key=lambda path: (_run_of(path), path.name))
 
     def add(self, file: str, rows: Sequence[Row]) -> None:
-        """Note one picture; no object at all is a finding too.
+        """Note one image; no object at all is a finding too.
 
         Raises:
             OSError: the part file cannot be written.
@@ -57,7 +57,7 @@ class Journal:
             stream.write(b"\n" + line)
 
     def read(self) -> dict[str, list[Row]]:
-        """All that is noted, of all processes and ranks, by picture; a line cut short by a kill counts as absent."""
+        """All that is noted, of all processes and ranks, by image; a line cut short by a kill counts as absent."""
         found: dict[str, list[Row]] = {}
         for part in self._parts():
             for values in jsonl.records(part, skip_broken=True):
@@ -70,11 +70,11 @@ class Journal:
         """Write `results.csv` and remove the parts.
 
         Args:
-            files: pictures of this job whose outputs are there, in the order that the table shall have.
-            recover: gives the rows of a picture that neither a part nor the former table knows.
+            files: images of this job whose outputs are there, in the order of the table.
+            recover: gives the rows of an image that neither a part nor the former table knows.
 
         Returns:
-            The table: pictures of this job, then what the former table held of others.
+            The table: images of this job, then what the former table held of others.
 
         Raises:
             DataError: there is a `results.csv` that is none.
@@ -99,7 +99,7 @@ def _run_of(part: Path) -> int:
 
 
 def _record(values: Any) -> tuple[str, list[Row]] | None:
-    """Picture and rows of one record, or None for one that is something else."""
+    """Image and rows of one record, or None for one that is something else."""
     try:
         return str(values["file"]), [from_values(row) for row in values["rows"]]
     except (ValueError, KeyError, TypeError):

@@ -74,7 +74,7 @@ class Meeting:
     Args:
         folder: folder of the results, which all jobs see.
         place: which job this is.
-        files: all pictures of all jobs: marks of an earlier run on other pictures do not count.
+        files: all images of all jobs: marks of an earlier run on other images do not count.
         patience: seconds without a sign after which rank 0 stops waiting for a job.
     """
 

@@ -1,6 +1,6 @@
 """The folder job as a Ray Data pipeline, for many machines and for object stores (extra `ray`).
 
-Pictures are read through any pyarrow file system, segmented by a pool of actors that each hold one predictor, and the
+Images are read through any pyarrow file system, segmented by a pool of actors that each hold one predictor, and the
 masks are written through a file system again. What is finished is skipped, as in a folder job.
 """
 
@@ -25,8 +25,8 @@ class PipelineJob:
 
     Attributes:
         out: folder or prefix of the results on `out_filesystem`.
-        prompts: arguments of `glesam.Prompts` for all pictures, such as `{"boxes": [[10, 20, 300, 400]]}`, or by the
-            picture's name, `{"cat.jpg": {"points": [[320, 240]]}}`.
+        prompts: arguments of `glesam.Prompts` for all images, such as `{"boxes": [[10, 20, 300, 400]]}`, or by the
+            image's name, `{"cat.jpg": {"points": [[320, 240]]}}`.
         model: as `Predictor.from_pretrained` takes it.
         device: "cpu", "cuda", "mps" or "auto".
         enhance: "on", "off" or "auto".
@@ -48,7 +48,7 @@ class PipelineJob:
             raise ConfigError(f"expected formats of {', '.join(FORMATS)}, got {self.formats}; name some of these")
 
     def prompts_of(self, name: str) -> dict[str, Any]:
-        """Arguments of `Prompts` for one picture.
+        """Arguments of `Prompts` for one image.
 
         Raises:
             ConfigError: there are none for it.
@@ -56,11 +56,11 @@ class PipelineJob:
         if self.prompts.keys() <= {"points", "labels", "boxes"}:
             return self.prompts
         if name not in self.prompts:
-            raise ConfigError(f"expected prompts for {name}, found none; add them, or leave the picture out")
+            raise ConfigError(f"expected prompts for {name}, found none; add them, or leave the image out")
         return dict(self.prompts[name])
 
     def targets(self, name: str) -> dict[str, str]:
-        """Format to path of each result of a picture; the whole name is kept, so that no two pictures meet."""
+        """Format to path of each result of an image; the whole name is kept, so that no two images meet."""
         return {kind: posixpath.join(self.out, name + FORMATS[kind]) for kind in self.formats}
 
     def filesystem(self) -> Any:
@@ -72,11 +72,11 @@ class PipelineJob:
 
 @dataclass(frozen=True)
 class PipelineReport:
-    """What became of the pictures.
+    """What became of the images.
 
     Attributes:
-        rows: one for each object of each picture, as in `results.csv`.
-        skipped: number of pictures that were finished before.
+        rows: one for each object of each image, as in `results.csv`.
+        skipped: number of images that were finished before.
         failed: name to reason.
     """
 
@@ -88,19 +88,19 @@ class PipelineReport:
 def ray_pipeline(
     paths: Sequence[str], job: PipelineJob, *, filesystem: Any = None, actors: int = 1, gpus_per_actor: float = 0
 ) -> PipelineReport:
-    """Segment pictures with Ray Data, write their masks, and `results.csv` at the end.
+    """Segment images with Ray Data, write their masks, and `results.csv` at the end.
 
     Ray is started on this machine unless `ray.init` was called before.
 
     Args:
-        paths: pictures, local or on `filesystem`; their names are the file names, which must differ.
+        paths: images, local or on `filesystem`; their names are the file names, which must differ.
         job: what is asked, and where results go.
-        filesystem: pyarrow file system of the pictures; local when None.
+        filesystem: pyarrow file system of the images; local when None.
         actors: predictors that work at once.
         gpus_per_actor: share of a GPU that each needs.
 
     Raises:
-        ConfigError: no picture, two of one name, fewer than one actor, or no Ray.
+        ConfigError: no image, two of one name, fewer than one actor, or no Ray.
     """
     try:
         import ray
@@ -109,7 +109,7 @@ def ray_pipeline(
     names = {posixpath.basename(path): path for path in paths}
     if actors < 1 or not paths or len(names) < len(paths):
         raise ConfigError(
-            f"expected pictures of different names and at least 1 actor, got {len(paths)} pictures of {len(names)} "
+            f"expected images of different names and at least 1 actor, got {len(paths)} images of {len(names)} "
             f"names and {actors} actors; split the job by folders"
         )
     pending = [path for name, path in names.items() if not _is_finished(job, name)]
@@ -134,7 +134,7 @@ class _Actor:
         self._predictor = Predictor.from_pretrained(job.model, job.device, job.enhance)
 
     def __call__(self, record: dict[str, Any]) -> list[dict[str, Any]]:
-        """Segment one picture: a record for each object, or one with the reason of a failure."""
+        """Segment one image: a record for each object, or one with the reason of a failure."""
         from glesam.prompts.prompts import Prompts
 
         name, start = posixpath.basename(record["path"]), time.perf_counter()
@@ -169,7 +169,7 @@ def _write(filesystem: Any, target: str, content: bytes) -> None:
 
 
 def _is_finished(job: PipelineJob, name: str) -> bool:
-    """Whether all results of a picture are there."""
+    """Whether all results of an image are there."""
     from pyarrow import fs
 
     found = job.filesystem().get_file_info(list(job.targets(name).values()))

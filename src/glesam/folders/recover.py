@@ -1,4 +1,4 @@
-"""Rows of a picture that was finished earlier, from its outputs alone."""
+"""Rows of an image that was finished earlier, from its outputs alone."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from glesam.masks.masks import Masks
 
 
 def rows_from_outputs(file: str, outputs: Mapping[str, Path | None]) -> list[Row]:
-    """Read the rows back; the time that the picture took is not known any more.
+    """Read the rows back; the time that the image took is not known any more.
 
     COCO JSON is exact. The mask PNG shows each pixel for one object only, so where objects overlap, box and area are
     those of the part that is seen.
 
     Args:
-        file: what the picture is called.
+        file: what the image is called.
         outputs: kind ("json", "png", ...) to file, as the command line plans them.
 
     Raises:
@@ -41,7 +41,7 @@ def rows_from_outputs(file: str, outputs: Mapping[str, Path | None]) -> list[Row
 
 
 def _from_json(path: Path, file: str) -> list[Row]:
-    """Rows of a COCO document of one picture."""
+    """Rows of a COCO document of one image."""
     content = expect_object(read_json(path), str(path))
     return rows_of(Masks.from_coco(content), file) if content["annotations"] else []
 

@@ -1,4 +1,4 @@
-"""The contact sheet of a folder job: pictures with their masks drawn in, failed ones first."""
+"""The contact sheet of a folder job: images with their masks drawn in, failed ones first."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from glesam.images.reading import read
 
 SHEET = "contact-sheet.jpg"
 MOST_TILES = 48
-"""Eight rows of six: what one can take in at a glance. A larger folder shows every n-th picture."""
+"""Eight rows of six: what one can take in at a glance. A larger folder shows every n-th image."""
 
 _SIDE = 448
-"""Pixels of the longer side that are kept of a picture, twice a tile's: the sheet of any photos fits in memory."""
+"""Pixels of the longer side that are kept of an image, twice a tile's: the sheet of any photos fits in memory."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One picture of the sheet.
+    """One image of the sheet.
 
     Attributes:
         name: what it is called.
-        path: the picture, or None when it cannot be read again.
+        path: the image, or None when it cannot be read again.
         mask: PNG of object ids, or None.
     """
 
@@ -38,12 +38,12 @@ class Entry:
 
 
 def draw_sheet(path: str | Path, entries: Sequence[Entry], failed: Mapping[str, str]) -> None:
-    """Draw pictures with their masks into one JPEG.
+    """Draw images with their masks into one JPEG.
 
     Args:
         path: file of the sheet.
-        entries: finished pictures, in the order of the sheet; at most `MOST_TILES`, evenly spread, are drawn.
-        failed: name to reason of pictures that failed; they come first, in red.
+        entries: finished images, in the order of the sheet; at most `MOST_TILES`, evenly spread, are drawn.
+        failed: name to reason of images that failed; they come first, in red.
 
     Raises:
         OSError: the file cannot be written.
@@ -62,7 +62,7 @@ def _spread(entries: Sequence[Entry], count: int) -> list[Entry]:
 
 
 def _tile(entry: Entry) -> Tile:
-    """Read a picture and its mask again, small."""
+    """Read an image and its mask again, small."""
     if entry.path is None:
         return Tile(entry.name, None, None)
     try:

@@ -1,4 +1,4 @@
-"""`results.csv`: one row per object of a folder of pictures."""
+"""`results.csv`: one row per object of a folder of images."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ RESULTS = "results.csv"
 
 @dataclass(frozen=True)
 class Row:
-    """One object of one picture.
+    """One object of one image.
 
     Attributes:
-        file: what the picture is called in its folder.
+        file: what the image is called in its folder.
         object: number of the object, from 1; its value in the mask PNG.
         score: predicted IoU.
         bbox_x: left edge of the mask in pixels; `bbox_y` its upper edge.
@@ -31,8 +31,8 @@ class Row:
         bbox_width: width of the mask in pixels; 0 for an empty mask.
         bbox_height: height of the mask in pixels.
         area: pixels of the mask.
-        seconds: time for the whole picture, reading to mask; None when it is not known any more.
-        enhanced: whether the picture was enhanced; None when it is not known any more.
+        seconds: time for the whole image, reading to mask; None when it is not known any more.
+        enhanced: whether the image was enhanced; None when it is not known any more.
         class_name: name of the object's class; empty where nobody named it.
     """
 
@@ -55,12 +55,12 @@ _NAMELESS = COLUMNS[:-1]
 
 
 def rows_of(masks: Masks, file: str, seconds: float | None = None) -> list[Row]:
-    """The rows of one picture's masks.
+    """The rows of one image's masks.
 
     Args:
         masks: N masks; `info["enhanced"]` is taken over where it is there.
-        file: what the picture is called.
-        seconds: time that the picture took.
+        file: what the image is called.
+        seconds: time that the image took.
     """
     enhanced = masks.info.get("enhanced")
     told = None if seconds is None else round(seconds, 4)

@@ -1,4 +1,4 @@
-"""Where pictures come from: `iterate` finds many, to be read one by one.
+"""Where images come from: `iterate` finds many, to be read one by one.
 
 Files, folders, glob patterns and stdin become a list of sources; reading itself lives in `glesam.images.reading`.
 """
@@ -30,7 +30,7 @@ SUFFIXES = frozenset(
 
 @dataclass(frozen=True)
 class ImageSource:
-    """One picture to be read later, so that a broken one does not stop the others.
+    """One image to be read later, so that a broken one does not stop the others.
 
     Attributes:
         name: what to call it: path relative to the folder or to the pattern's fixed part, with `/`; else the file name;
@@ -44,7 +44,7 @@ class ImageSource:
     path: Path | None
 
     def read(self, max_pixels: int = MAX_PIXELS) -> RGB:
-        """Read the picture as `glesam.images.read` does: `(H, W, 3)` uint8 RGB.
+        """Read the image as `glesam.images.read` does: `(H, W, 3)` uint8 RGB.
 
         Raises:
             ImageError: see `glesam.images.read`.
@@ -67,11 +67,11 @@ def iterate(
     recursive: bool = False,
     exclude: Sequence[str] = (),
 ) -> list[ImageSource]:
-    """Find all pictures; nothing is read yet, but a wrong name is told at once, before any work begins.
+    """Find all images; nothing is read yet, but a wrong name is told at once, before any work begins.
 
     Args:
-        inputs: one or several of: file; folder (pictures by suffix, sorted, hidden ones skipped); glob pattern, `**`
-            included (files with a picture's suffix, sorted); `-` for stdin. What comes twice is taken once.
+        inputs: one or several of: file; folder (images by suffix, sorted, hidden ones skipped); glob pattern, `**`
+            included (files with an image's suffix, sorted); `-` for stdin. What comes twice is taken once.
         recursive: go into sub-folders of folders too.
         exclude: file name patterns, such as `*.mask.png`, that folders and patterns leave out: a program's own outputs.
 
@@ -79,11 +79,11 @@ def iterate(
         The sources in the order of `inputs`.
 
     Raises:
-        ImageError: an input does not exist, or a folder or pattern holds no picture.
+        ImageError: an input does not exist, or a folder or pattern holds no image.
     """
     given = [inputs] if isinstance(inputs, (str, os.PathLike)) else list(inputs)
     if not given:
-        raise ImageError("expected at least one picture, folder or pattern, got none; name one, or - for stdin")
+        raise ImageError("expected at least one image, folder or pattern, got none; name one, or - for stdin")
     found: dict[str, ImageSource] = {}
     for item in given:
         for source in _expand(os.fspath(item), recursive, exclude):
@@ -126,17 +126,17 @@ def _expand(item: str, recursive: bool, exclude: Sequence[str]) -> list[ImageSou
     if not os.path.exists(path) and glob.has_magic(item):
         return _of_pattern(str(path), exclude)
     if not os.path.exists(path):
-        raise ImageError(f"expected a picture, folder or pattern, found no {item}; check the path")
+        raise ImageError(f"expected an image, folder or pattern, found no {item}; check the path")
     return [ImageSource(path.name, "", path)]
 
 
 def _of_folder(folder: Path, recursive: bool, exclude: Sequence[str]) -> list[ImageSource]:
-    """Pictures in a folder, sorted by relative path."""
+    """Images in a folder, sorted by relative path."""
     # Regular files only: reading a pipe would wait for ever.
     paths = [path for path in _files_in(folder, recursive) if _is_picture(path.name, exclude) and os.path.isfile(path)]
     if not paths:
         hint = "" if recursive else ", or ask for sub-folders too"
-        raise ImageError(f"expected pictures in the folder {folder}, found none ({_listing()}); name another{hint}")
+        raise ImageError(f"expected images in the folder {folder}, found none ({_listing()}); name another{hint}")
     return _relative(paths, folder)
 
 
@@ -154,12 +154,12 @@ def _files_in(folder: Path, recursive: bool) -> Iterator[Path]:
 
 
 def _of_pattern(pattern: str, exclude: Sequence[str]) -> list[ImageSource]:
-    """Pictures that match a glob pattern, named from its fixed part on."""
+    """Images that match a glob pattern, named from its fixed part on."""
     matches = [Path(m) for m in glob.glob(pattern, recursive=True)]
     paths = [m for m in matches if m.is_file() and _is_picture(m.name, exclude)]
     if not paths:
         raise ImageError(
-            f"expected pictures for the pattern {pattern}, none of its {len(matches)} matches is one ({_listing()}); "
+            f"expected images for the pattern {pattern}, none of its {len(matches)} matches is one ({_listing()}); "
             "check the pattern"
         )
     parts = Path(pattern).parts

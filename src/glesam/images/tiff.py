@@ -161,7 +161,7 @@ _TYPES = frozenset({(kind, bits) for kind in "ui" for bits in (8, 16, 32, 64)} |
 
 
 def _plane(layout: Layout, band: int) -> dict[int, Any]:
-    """The directory of one band stored by itself, as a grey picture."""
+    """The directory of one band stored by itself, as a grey image."""
     changed = dict(layout.directory)
     for offsets, sizes in ((_STRIP_OFFSETS, _STRIP_BYTES), (_TILE_OFFSETS, _TILE_BYTES)):
         if offsets in changed:

@@ -21,7 +21,7 @@ def to_supervision(masks: Masks) -> Any:
 
     Returns:
         Detections with `xyxy` `(N, 4)` float32, `mask` `(N, H, W)` bool, `confidence` `(N,)` the predicted IoU,
-        `class_id` `(N,)` zeros, and in `data` the `name` of the picture for each.
+        `class_id` `(N,)` zeros, and in `data` the `name` of the image for each.
 
     Raises:
         ConfigError: supervision is not installed; says how to install it.

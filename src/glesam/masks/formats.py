@@ -64,7 +64,7 @@ def png(masks: Masks) -> bytes:
 
 
 def preview(masks: Masks, side: int = 512) -> bytes:
-    """A small picture of the masks in their colours, as PNG; above 255 masks colours come again."""
+    """A small image of the masks in their colours, as PNG; above 255 masks colours come again."""
     from PIL import Image
 
     labels = masks.to_labels()
@@ -131,7 +131,7 @@ def category_ids(masks: Masks, first: int = 1) -> list[int]:
 
 
 def coco(masks: Masks) -> bytes:
-    """A whole COCO document of one picture; a category for each class name, or a single one."""
+    """A whole COCO document of one image; a category for each class name, or a single one."""
     return _document(masks, masks.to_coco())
 
 
@@ -154,7 +154,7 @@ def boxes(masks: Masks) -> bytes:
 
 
 def geojson(masks: Masks, tolerance: float = 1.0) -> bytes:
-    """Polygons as GeoJSON (RFC 7946), but in pixels of the picture (x right, y down), as image viewers read it.
+    """Polygons as GeoJSON (RFC 7946), but in pixels of the image (x right, y down), as image viewers read it.
 
     Args:
         masks: N masks.
@@ -209,9 +209,7 @@ def _from_coco(content: Any, size: tuple[int, int] | None, name: str | None) -> 
     sizes = {mask.shape for mask in stack} | ({size} if size else set())
     if len(sizes) != 1:
         got = ", ".join(map(str, sorted(sizes))) or "an empty list"
-        raise DataError(
-            f"expected annotations of one picture's size (H, W), got {got}; give size, or one picture's masks"
-        )
+        raise DataError(f"expected annotations of one image's size (H, W), got {got}; give size, or one image's masks")
     scores = [_score(entry, i) for i, entry in enumerate(entries)]
     masks = np.stack(stack) if stack else np.zeros((0, *sizes.pop()), bool)
     names = [categories.get(entry.get("category_id")) for entry in entries]
@@ -227,7 +225,7 @@ def _from_coco(content: Any, size: tuple[int, int] | None, name: str | None) -> 
 
 
 def _picture(document: dict[str, Any], name: str | None) -> dict[str, Any]:
-    """The one picture of a COCO document that is meant."""
+    """The one image of a COCO document that is meant."""
     listed = _entries(document.get("images", []))
     pictures = [p for p in listed if name is None or p.get("file_name") == name]
     if len(pictures) != 1 or not {"id", "width", "height"} <= pictures[0].keys() or "annotations" not in document:
@@ -235,7 +233,7 @@ def _picture(document: dict[str, Any], name: str | None) -> dict[str, Any]:
         wanted = "one picture" if name is None else f"one picture {name}"
         raise DataError(
             f"expected a COCO document with {wanted} (id, width, height) and annotations, got {len(pictures)} of "
-            f"{known} pictures; give the name of one"
+            f"{known} images; give the name of one"
         )
     return pictures[0]
 

@@ -1,4 +1,4 @@
-"""`Masks`: the one result type, at the size of the user's picture, with its ways out.
+"""`Masks`: the one result type, at the size of the user's image, with its ways out.
 
 Formats live in `glesam.masks.formats`, drawing in `glesam.draw.overlay`, outlines in `glesam.masks.polygons`.
 """
@@ -33,7 +33,7 @@ def _no_logits() -> npt.NDArray[np.float32]:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Masks:
-    """N masks of one picture of `(H, W)` pixels.
+    """N masks of one image of `(H, W)` pixels.
 
     `len(masks)` is N; `masks[i]`, slices, lists of indices and arrays of truth values pick objects, as `Masks` again,
     and a loop goes through them one by one. `numpy.asarray(masks)` is the stack `(N, H, W)`. Notebooks show them.
@@ -45,7 +45,7 @@ class Masks:
             `(N, 0, 0)` where no model made the masks, as after `from_coco`.
         candidates: `(N, C, H, W)` bool, the C = 3 candidates of a multimask prediction, or None.
         candidate_scores: `(N, C)` float32, or None exactly if `candidates` is.
-        name: what the picture is called, or None.
+        name: what the image is called, or None.
         info: what made the masks (model id, hash of weights, seed, ...); plain JSON values, written to every output.
         class_names: N names of the objects' classes, written to every output; empty where nobody named them.
         candidate_logits: `(N, C, h, w)` float32 of the candidates, or None; see `pick`.
@@ -131,7 +131,7 @@ class Masks:
 
     @property
     def size(self) -> tuple[int, int]:
-        """`(H, W)` of the picture in pixels."""
+        """`(H, W)` of the image in pixels."""
         return self.masks.shape[1], self.masks.shape[2]
 
     @property
@@ -226,7 +226,7 @@ class Masks:
         Args:
             content: annotations with RLE, or a document with `images` and `annotations`.
             size: `(H, W)`, needed for an empty list only.
-            name: which picture of a document; needed if it has several.
+            name: which image of a document; needed if it has several.
 
         Raises:
             DataError: keys are missing, codes are damaged, sizes differ.
@@ -261,15 +261,15 @@ class Masks:
         return to_supervision(self)
 
     def overlay(self, image: ImageInput, alpha: float = 0.5) -> Image.Image:
-        """Draw the masks on their picture: tinted, outlined, one colour per object, small ones on top.
+        """Draw the masks on their image: tinted, outlined, one colour per object, small ones on top.
 
         Args:
-            image: the picture, in any form that `glesam.images.read` takes.
+            image: the image, in any form that `glesam.images.read` takes.
             alpha: share of colour in the tint, 0 to 1.
 
         Raises:
-            DataError: the picture's size is not the masks' size, or alpha is out of range.
-            ImageError: the picture cannot be read.
+            DataError: the image's size is not the masks' size, or alpha is out of range.
+            ImageError: the image cannot be read.
         """
         from glesam.draw import overlay as results_drawing
 
@@ -279,14 +279,14 @@ class Masks:
         """Cut objects out: RGBA, transparent (and black) outside the mask.
 
         Args:
-            image: the picture, in any form that `glesam.images.read` takes.
+            image: the image, in any form that `glesam.images.read` takes.
             index: of the object; None takes all together.
             soft: edges with in-between values that follow the image's; see `glesam.masks.cutout.soft_alpha`.
-            crop: to the box of what is not wholly transparent, else the picture's size stays.
+            crop: to the box of what is not wholly transparent, else the image's size stays.
 
         Raises:
-            DataError: the picture's size is not the masks' size, or there is no such mask.
-            ImageError: the picture cannot be read.
+            DataError: the image's size is not the masks' size, or there is no such mask.
+            ImageError: the image cannot be read.
         """
         from glesam.masks.cutout import cutout
 
@@ -329,7 +329,7 @@ def _check_masks(masks: npt.NDArray[np.bool_]) -> tuple[int, tuple[int, int]]:
     count, height, width = masks.shape
     if height * width == 0:
         raise DataError(
-            f"expected masks of a picture with pixels, got shape {masks.shape}; give (N, H, W) with H, W > 0"
+            f"expected masks of an image with pixels, got shape {masks.shape}; give (N, H, W) with H, W > 0"
         )
     return count, (height, width)
 

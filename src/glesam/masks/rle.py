@@ -18,7 +18,7 @@ Mask = npt.NDArray[np.bool_]
 Runs = npt.NDArray[np.int64]
 
 _MAX_GROUPS = 7
-"""Groups of 5 bits that a run can take: 35 bits, where the largest picture has fewer than 32."""
+"""Groups of 5 bits that a run can take: 35 bits, where the largest image has fewer than 32."""
 
 
 def encode(mask: Mask) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def decode(rle: Any) -> Mask:
         raise DataError(f"expected a run-length code with size and counts, got {_short(rle)}; encode masks as COCO RLE")
     size, counts = rle["size"], rle["counts"]
     if not isinstance(size, (list, tuple)) or len(size) != 2 or not all(isinstance(n, int) and n > 0 for n in size):
-        raise DataError(f"expected a size [H, W] of positive integers, got {_short(size)}; give the picture's size")
+        raise DataError(f"expected a size [H, W] of positive integers, got {_short(size)}; give the image's size")
     runs = text_to_runs(counts) if isinstance(counts, (str, bytes)) else _listed_runs(counts)
     if (runs < 0).any() or runs.sum() != size[0] * size[1]:
         raise DataError(f"expected runs that fill {size[0]}x{size[1]} pixels, got {runs.sum()}; encode the mask again")

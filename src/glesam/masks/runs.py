@@ -1,4 +1,4 @@
-"""A mask as runs along the columns of its picture: small however large the picture, exact, and quick to compare."""
+"""A mask as runs along the columns of its image: small however large the image, exact, and quick to compare."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Box = tuple[int, int, int, int]
 
 @dataclass(frozen=True, eq=False)
 class RunMask:
-    """A mask of an `(H, W)` picture as M vertical runs, sorted by column, then row; runs of a column do not touch.
+    """A mask of an `(H, W)` image as M vertical runs, sorted by column, then row; runs of a column do not touch.
 
     Attributes:
-        size: `(H, W)` of the picture in pixels.
+        size: `(H, W)` of the image in pixels.
         x: `(M,)` int64, column of each run.
         top: `(M,)` int64, first row of each run.
         bottom: `(M,)` int64, the row after its last one.
@@ -33,7 +33,7 @@ class RunMask:
 
     @classmethod
     def from_array(cls, mask: Bool, size: tuple[int, int] | None = None, x0: int = 0, y0: int = 0) -> RunMask:
-        """Take an `(h, w)` bool window whose top left pixel is `(x0, y0)` of a picture of `size`."""
+        """Take an `(h, w)` bool window whose top left pixel is `(x0, y0)` of an image of `size`."""
         framed = np.zeros((mask.shape[1], mask.shape[0] + 2), np.int8)
         framed[:, 1:-1] = mask.T
         steps = np.diff(framed, axis=1)
@@ -60,7 +60,7 @@ class RunMask:
         return column + self.top, column + self.bottom
 
     def intersection(self, other: RunMask) -> int:
-        """Number of pixels in both masks of one picture."""
+        """Number of pixels in both masks of one image."""
         if not len(self.x) or not len(other.x):
             return 0
         starts, ends = self._keys
@@ -114,7 +114,7 @@ class RunMask:
         return np.ascontiguousarray(np.cumsum(steps, axis=1, dtype=np.int8)[:, :-1].T.astype(bool))
 
     def to_rle(self) -> Int:
-        """Lengths of alternating runs over the whole picture in column order, outside first (COCO's, uncompressed)."""
+        """Lengths of alternating runs over the whole image in column order, outside first (COCO's, uncompressed)."""
         height, width = self.size
         starts, ends = self.x * height + self.top, self.x * height + self.bottom
         # Runs that go on from the foot of a column to the head of the next are one.
@@ -126,7 +126,7 @@ class RunMask:
 
 
 def union(masks: Sequence[RunMask] | Iterable[RunMask]) -> RunMask:
-    """Everything that lies in any of at least one mask of one picture."""
+    """Everything that lies in any of at least one mask of one image."""
     parts = list(masks)
     size = parts[0].size
     keys = [part._keys for part in parts]

@@ -1,4 +1,4 @@
-"""`SparseMasks`: masks that stay runs until someone asks for pixels, so that many of a big picture fit in memory."""
+"""`SparseMasks`: masks that stay runs until someone asks for pixels, so that many of a big image fit in memory."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ EXPAND_LIMIT = 2**30
 
 
 class SparseMasks(Masks):
-    """N masks of one picture of `(H, W)` pixels, kept as runs.
+    """N masks of one image of `(H, W)` pixels, kept as runs.
 
     All that `Masks` offers works one mask at a time. Only the `masks` attribute needs all at once: it is expanded when
     it is first read, up to `EXPAND_LIMIT` bytes. There are no low-resolution logits: masks are cleaned and merged.
 
     Args:
-        runs: N masks of one picture.
+        runs: N masks of one image.
         scores: `(N,)` predicted IoU.
-        size: `(H, W)` of the picture.
+        size: `(H, W)` of the image.
         details: for each mask further keys for `to_coco`, plain JSON values; None for none.
-        name: what the picture is called, or None.
+        name: what the image is called, or None.
         info: what made the masks.
         candidates: for each mask the C candidates of a multimask prediction and their predicted IoU, or None.
 
@@ -129,7 +129,7 @@ class SparseMasks(Masks):
 
     @property
     def size(self) -> tuple[int, int]:
-        """`(H, W)` of the picture in pixels."""
+        """`(H, W)` of the image in pixels."""
         size: tuple[int, int] = self.__dict__["_size"]
         return size
 

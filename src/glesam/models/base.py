@@ -41,13 +41,13 @@ FINE = "fine"
 
 @dataclass(frozen=True)
 class ImageGeometry:
-    """How a picture was laid into the model's square input: resized, placed top left, padded.
+    """How an image was laid into the model's square input: resized, placed top left, padded.
 
     Attributes:
-        original_size: `(H, W)` of the picture that the user gave, in pixels.
-        input_size: `(h, w)` that the picture occupies inside the square.
+        original_size: `(H, W)` of the image that the user gave, in pixels.
+        input_size: `(h, w)` that the image occupies inside the square.
         image_size: `S`, side of the square.
-        direct: whether logits are resized to the picture in one step, as SAM 2's authors do, not by way of the square.
+        direct: whether logits are resized to the image in one step, as SAM 2's authors do, not by way of the square.
         limit: logits are given out cut to `-limit .. limit`; masks are made before. None leaves them.
     """
 
@@ -58,17 +58,17 @@ class ImageGeometry:
     limit: float | None = None
 
     def to_input(self, coords: Tensor) -> Tensor:
-        """Map `(..., 2)` coordinates from pixels of the picture to pixels of the model's square."""
+        """Map `(..., 2)` coordinates from pixels of the image to pixels of the model's square."""
         (height, width), (h, w) = self.original_size, self.input_size
         return coords * coords.new_tensor([w / width, h / height])
 
     def to_original(self, coords: Tensor) -> Tensor:
-        """Map `(..., 2)` coordinates from the model's square back to pixels of the picture."""
+        """Map `(..., 2)` coordinates from the model's square back to pixels of the image."""
         (height, width), (h, w) = self.original_size, self.input_size
         return coords * coords.new_tensor([width / w, height / h])
 
     def trim(self, pixel_values: Tensor, step: int = 1) -> Tensor:
-        """Cut `(..., S, S)` model input down to the picture, sides rounded up to multiples of `step`."""
+        """Cut `(..., S, S)` model input down to the image, sides rounded up to multiples of `step`."""
         rows, columns = (min(self.image_size, -(-side // step) * step) for side in self.input_size)
         return pixel_values[..., :rows, :columns]
 

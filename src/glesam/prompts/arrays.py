@@ -156,7 +156,7 @@ def _coordinates(array: Array, what: str) -> Float:
     coords = _finite(array, what)
     if (coords < 0).any():
         first = coords[(coords < 0).any(axis=1)][0]
-        raise PromptError(f"expected a {what} (x, y) inside the picture, got {numbers(first)}; pixels count from 0, 0")
+        raise PromptError(f"expected a {what} (x, y) inside the image, got {numbers(first)}; pixels count from 0, 0")
     return coords
 
 

@@ -1,4 +1,4 @@
-"""The prompts file: JSON that says, picture by picture, which objects are meant.
+"""The prompts file: JSON that says, image by image, which objects are meant.
 
     {
       "cat.jpg": [
@@ -35,7 +35,7 @@ Number = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class ObjectPrompt(BaseModel):
-    """One object of one picture."""
+    """One object of one image."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -66,7 +66,7 @@ def read_prompts_file(path: str | os.PathLike[str]) -> dict[str, Prompts]:
     except RecursionError:
         raise PromptError(f"expected prompts in {shown(path)}, got values nested too deeply; see the format") from None
     if not pictures:
-        raise PromptError(f"expected prompts for at least one picture, got none in {path}; add one")
+        raise PromptError(f"expected prompts for at least one image, got none in {path}; add one")
     return {name: _prompts(objects, f"{path}: {name}") for name, objects in pictures.items()}
 
 
@@ -84,7 +84,7 @@ def write_prompts_file(path: str | os.PathLike[str], prompts: Mapping[str, Promp
 
 
 def _prompts(objects: list[ObjectPrompt], where: str) -> Prompts:
-    """Join the objects of one picture."""
+    """Join the objects of one image."""
     for index, each in enumerate(objects):
         _check(each, f"{where}, object {index}")
     points = [each.points for each in objects]
@@ -105,7 +105,7 @@ def _check(entry: ObjectPrompt, where: str) -> None:
 
 
 def _objects_text(prompts: Prompts) -> str:
-    """Objects of one picture as JSON, one a line."""
+    """Objects of one image as JSON, one a line."""
     if prompts.mask_input is not None:
         raise PromptError("expected points and boxes for a prompts file, got a mask input; leave the mask input out")
     return ",".join(f"\n    {json.dumps(_object(prompts, i))}" for i in range(len(prompts)))
@@ -129,7 +129,7 @@ def _number(value: np.float32) -> int | float:
 
 
 def _one_line(error: ValidationError) -> str:
-    """The first fault, as picture, object, key, what is wrong."""
+    """The first fault, as image, object, key, what is wrong."""
     fault = error.errors()[0]
     where = [str(part) for part in fault["loc"]]
     place = ", ".join(

@@ -1,4 +1,4 @@
-"""Prompts: what the user points at, checked, in pixels of the user's picture, several objects at once.
+"""Prompts: what the user points at, checked, in pixels of the user's image, several objects at once.
 
 `Prompts` never mixes objects: `points` of shape `(K, 2)` are K clicks on one object, `boxes` are one object each.
 The command line's texts are read by `parse_point` and `parse_box`, files by `read_prompts_file`.
@@ -41,7 +41,7 @@ MASK_STRIDE = 4
 
 @dataclass(frozen=True, init=False, eq=False)
 class Prompts:
-    """Points, boxes and mask inputs for N objects of one picture.
+    """Points, boxes and mask inputs for N objects of one image.
 
     Args:
         points: `(K, 2)` `(x, y)` for one object, `(N, K, 2)` for N, or a ragged list of N lists (empty: no points).
@@ -128,13 +128,13 @@ class Prompts:
         return np.zeros(len(self), bool) if self.boxes is None else ~np.isnan(self.boxes[:, 0])
 
     def check(self, size: tuple[int, int], cut: bool = True) -> Prompts:
-        """Fit the prompts to a picture.
+        """Fit the prompts to an image.
 
         A point outside is an error: it can only be a mistake. A box may reach over the edge, since detectors and hands
         overshoot; a box wholly outside is an error.
 
         Args:
-            size: `(H, W)` of the picture. Points must lie in `0 <= x < W`, `0 <= y < H`; boxes end at `W` and `H`.
+            size: `(H, W)` of the image. Points must lie in `0 <= x < W`, `0 <= y < H`; boxes end at `W` and `H`.
             cut: whether to cut boxes at the edges, as the compact model needs it; SAM and SAM 2 take them as given.
 
         Returns:
@@ -149,7 +149,7 @@ class Prompts:
             if outside.any():
                 first = numbers(self.points[outside][0])
                 raise PromptError(
-                    f"expected points inside the picture of {width}x{height} pixels, got {first}; "
+                    f"expected points inside the image of {width}x{height} pixels, got {first}; "
                     f"give x below {width} and y below {height}"
                 )
         if self.boxes is None:
@@ -207,10 +207,10 @@ class Prompts:
     def to_tensors(
         self, geometry: ImageGeometry, device: torch.device | str = "cpu", dtype: torch.dtype | None = None
     ) -> PromptTensors:
-        """Move to the model's input frame, with a leading axis for the one picture.
+        """Move to the model's input frame, with a leading axis for the one image.
 
         Args:
-            geometry: how the picture lies in the model's square.
+            geometry: how the image lies in the model's square.
             device: where the tensors go.
             dtype: of the mask input, float32 when not given. Coordinates stay float32: bfloat16 has 8 significant bits,
                 which would move points by up to 2 of 1024 pixels.
@@ -252,12 +252,12 @@ class Prompts:
 
 
 def _cut(boxes: Float, width: int, height: int) -> Float:
-    """Cut boxes at the picture's edges; rows of NaN stay."""
+    """Cut boxes at the image's edges; rows of NaN stay."""
     cut = np.clip(boxes, 0, np.array([width, height, width, height], np.float32))
     outside = (cut[:, 2] <= cut[:, 0]) | (cut[:, 3] <= cut[:, 1])
     if outside.any():
         raise PromptError(
-            f"expected boxes that touch the picture of {width}x{height} pixels, got {numbers(boxes[outside][0])}; "
-            "give x0, y0, x1, y1 in pixels of this picture"
+            f"expected boxes that touch the image of {width}x{height} pixels, got {numbers(boxes[outside][0])}; "
+            "give x0, y0, x1, y1 in pixels of this image"
         )
     return cut

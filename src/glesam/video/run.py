@@ -64,7 +64,7 @@ class ClipTask:
     info: dict[str, Any] = field(default_factory=dict)
 
     def header(self) -> dict[str, Any]:
-        """What a journal must be of to be gone on with."""
+        """What a journal says of its making; one that says something else is not continued."""
         arrays = {name: getattr(self.prompts, name) for name in ("points", "labels", "boxes")}
         # NaN, an object without a box, is no JSON.
         prompts = {

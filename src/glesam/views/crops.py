@@ -1,4 +1,4 @@
-"""Where to look: layers of crops for small objects, tiles for big pictures."""
+"""Where to look: layers of crops for small objects, tiles for big images."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def check_tile(tile: int | None) -> None:
 
 
 def crop_boxes(size: tuple[int, int], layers: int, overlap_ratio: float) -> Iterator[tuple[int, Box]]:
-    """List the views of everything mode: the whole picture, then layer i of 2^i x 2^i crops that overlap.
+    """List the views of everything mode: the whole image, then layer i of 2^i x 2^i crops that overlap.
 
     Args:
-        size: `(H, W)` of the picture.
-        layers: number of layers besides the whole picture.
+        size: `(H, W)` of the image.
+        layers: number of layers besides the whole image.
         overlap_ratio: overlap in the first layer as a share of the shorter side; each further layer halves it, so that
             it stays the same share of a crop.
 
@@ -51,7 +51,7 @@ def crop_boxes(size: tuple[int, int], layers: int, overlap_ratio: float) -> Iter
 def tile_spans(length: int, tile: int, overlap: float) -> list[tuple[int, int]]:
     """Cover an axis with tiles of one length that overlap by at least a share of it.
 
-    All tiles are full; the last one ends with the picture. A picture no longer than a tile is one span.
+    All tiles are full; the last one ends with the image. An image no longer than a tile is one span.
     """
     if length <= tile:
         return [(0, length)]
@@ -61,7 +61,7 @@ def tile_spans(length: int, tile: int, overlap: float) -> list[tuple[int, int]]:
 
 
 def is_cut(box: Box, view: Box, size: tuple[int, int]) -> bool:
-    """Whether a mask's box comes near an edge of its view, and not near the same edge of the picture.
+    """Whether a mask's box comes near an edge of its view, and not near the same edge of the image.
 
     segment-anything's rule: edges that are at most `EDGE` pixels apart are near. Its boxes end with the last pixel.
     """

@@ -1,7 +1,7 @@
-"""From a low-resolution window of logits to a mask of the whole picture, computing no pixel outside the mask's window.
+"""From a low-resolution window of logits to a mask of the whole image, computing no pixel outside the mask's window.
 
 Bilinear enlarging is linear and separable: `ImageGeometry.restore` is `Y @ logits @ X.T` with one thin matrix for each
-axis. Taking rows of Y and X restores a window alone, which for a small mask of a large picture is all there is.
+axis. Taking rows of Y and X restores a window alone, which for a small mask of a large image is all there is.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Enlarger:
     Args:
         geometry: how the view lies in the model's square.
         low_size: `(h, w)` of the decoder's logits.
-        size: `(H, W)` of the whole picture.
+        size: `(H, W)` of the whole image.
         offset: `(x, y)` of the view's top left pixel in it.
         guide: grey values of the view, `(H, W)` uint8 or shrunk, to refine masks by; None cuts the logits at 0.
         policy: how masks are refined.
@@ -139,8 +139,8 @@ def axis_weights(low: int, side: int, inside: int, length: int, direct: bool = F
     Args:
         low: cells of the logits.
         side: pixels of the model's square.
-        inside: pixels of the square that the picture takes.
-        length: pixels of the picture.
+        inside: pixels of the square that the image takes.
+        length: pixels of the image.
         direct: without the way by the square.
     """
     cells = torch.eye(low)[None]

@@ -12,7 +12,7 @@ from glesam.models.base import ImageGeometry, MaskOutput, PromptTensors
 
 @dataclass(frozen=True)
 class View:
-    """A picture, or a part of it, as the model sees it.
+    """An image, or a part of it, as the model sees it.
 
     Attributes:
         geometry: how it lies in the model's square.

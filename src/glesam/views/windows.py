@@ -1,4 +1,4 @@
-"""Prompted segmentation of big pictures: each object is looked at in a window of its own, which grows with it."""
+"""Prompted segmentation of big images: each object is looked at in a window of its own, which grows with it."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ KEPT_VIEWS = 2
 
 
 class WindowPredictor:
-    """Answers prompts on a big picture.
+    """Answers prompts on a big image.
 
     Args:
         device: where the model is.
-        size: `(H, W)` of the picture.
-        look: gives the view of a box of the picture.
+        size: `(H, W)` of the image.
+        look: gives the view of a box of the image.
         tile: least side of a window in pixels.
         multimask: predict three candidates and take the best.
     """
@@ -54,11 +54,11 @@ class WindowPredictor:
         """Segment N objects; `enhanced` tells afterwards whether any window was enhanced.
 
         Raises:
-            PromptError: prompts outside the picture, or with a mask input, which has no place in a window.
+            PromptError: prompts outside the image, or with a mask input, which has no place in a window.
         """
         if prompts.mask_input is not None:
             raise PromptError(
-                "expected points or boxes for windows of a picture, got a mask input; leave it out, or leave tile out"
+                "expected points or boxes for windows of an image, got a mask input; leave it out, or leave tile out"
             )
         found: list[tuple[list[Candidate], Box]] = [([(_empty(self._size), 0.0)], (0, 0, 0, 0))] * len(prompts)
         for indices, group in prompts.check(self._size).groups():
@@ -114,12 +114,12 @@ class WindowPredictor:
 
 
 def window_around(frame: tuple[float, float, float, float], side: int, size: tuple[int, int]) -> Box:
-    """A square window with a frame in its middle, moved into the picture, or as much of it as there is picture.
+    """A square window with a frame in its middle, moved into the image, or as much of it as there is image.
 
     Args:
         frame: `(x0, y0, x1, y1)` in pixels.
         side: least side of the window; a frame that leaves too little room makes it larger.
-        size: `(H, W)` of the picture.
+        size: `(H, W)` of the image.
     """
     needed = int(np.ceil(ROOM * max(frame[2] - frame[0], frame[3] - frame[1])))
     length = max(side, needed)

@@ -1,4 +1,4 @@
-"""What `glesam segment` adds for everything mode and for big pictures."""
+"""What `glesam segment` adds for everything mode and for big images."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class Book:
 
     Args:
         folder: folder of the results.
-        jobs: all pictures, of all jobs that share the folder.
+        jobs: all images, of all jobs that share the folder.
         place: which of these jobs this is.
     """
 
@@ -87,7 +87,7 @@ class Book:
                 tally.fail(name, cure)
 
     def _recover(self, tally: Tally, name: str) -> list[Row]:
-        """Rows from the outputs of a picture that was finished without a note."""
+        """Rows from the outputs of an image that was finished without a note."""
         from glesam.folders.recover import rows_from_outputs
 
         try:
@@ -98,7 +98,7 @@ class Book:
 
 
 def book_of(jobs: Sequence[Job], output: str | None, outright: bool, place: Place) -> Book | None:
-    """The book of a folder job, or None: one picture named outright, or results without a folder of their own."""
+    """The book of a folder job, or None: one image named outright, or results without a folder of their own."""
     if outright or output in (None, STDOUT) or not jobs:
         return None
     folder = Path(str(output)).expanduser()
@@ -114,7 +114,7 @@ def device_of(device: str, place: Place) -> str:
 
 
 def _key(job: Job, names: Counter[str]) -> str:
-    """What the table calls a picture: its name, or its whole path where names meet."""
+    """What the table calls an image: its name, or its whole path where names meet."""
     clash = names[job.source.name] > 1 and job.source.path is not None
     return str(job.source.path) if clash else job.source.name
 

@@ -1,4 +1,4 @@
-"""Where `glesam segment` writes: which files belong to a picture, what is there already, and standard output."""
+"""Where `glesam segment` writes: which files belong to an image, what is there already, and standard output."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ ENDINGS = {
 """Format to what its file's name ends in. Plain `.json` only for LabelMe, which keeps its own beside a photo so."""
 
 OWN_OUTPUTS = (*(f"*{end}" for end in ENDINGS.values() if end.count(".") > 1), "contact-sheet.jpg", "results.csv")
-"""What a folder or a pattern must not take for a picture in the next run."""
+"""What a folder or a pattern must not take for an image in the next run."""
 
 STDOUT = "-"
 _FILE_FORMATS = {".png": "png", ".json": "json", ".geojson": "polygons", ".npz": "npz"}
@@ -47,10 +47,10 @@ _TEXT_FORMATS = ("json", "polygons", "boxes", "labelme", "yolo")
 
 @dataclass(frozen=True)
 class Job:
-    """A picture and its files.
+    """An image and its files.
 
     Attributes:
-        source: the picture.
+        source: the image.
         files: format to file; one format without a file, None, goes to standard output. `image` is the image itself.
         form: the form of the outputs.
     """
@@ -73,19 +73,19 @@ def names_one_file(inputs: Sequence[str]) -> bool:
 def plan(
     sources: Sequence[ImageSource], formats: Sequence[str], output: str | None, outright: bool, form: Form | None = None
 ) -> list[Job]:
-    """Decide where each picture's results go.
+    """Decide where each image's results go.
 
     Args:
-        sources: the pictures.
+        sources: the images.
         formats: keys of `ENDINGS` besides the mask PNG.
-        output: file, folder, `-` for standard output, or None: beside the picture, but to standard output if the
-            picture comes from stdin, or if standard output is redirected and one format will do.
+        output: file, folder, `-` for standard output, or None: beside the image, but to standard output if the
+            image comes from stdin, or if standard output is redirected and one format will do.
         outright: one file or stdin was named; only then None may mean standard output.
         form: the form of the outputs.
 
     Raises:
-        ConfigError: `output` does not suit the number of pictures or formats, its folder cannot be made, or a result
-            would replace a picture.
+        ConfigError: `output` does not suit the number of images or formats, its folder cannot be made, or a result
+            would replace an image.
     """
     form = form or Form()
     planned = _dataset(sources, formats, output) if form.dataset else _plan(sources, formats, output, outright)
@@ -93,12 +93,12 @@ def plan(
     pictures = {os.path.realpath(source.path) for source in sources if source.path is not None}
     for path in (path for job in jobs for path in job.files.values() if path is not None):
         if os.path.realpath(path) in pictures:
-            raise ConfigError(f"expected results apart from the pictures, got {path} for both; choose another -o")
+            raise ConfigError(f"expected results apart from the images, got {path} for both; choose another -o")
     return jobs
 
 
 def _plan(sources: Sequence[ImageSource], formats: Sequence[str], output: str | None, outright: bool) -> list[Job]:
-    """Tell standard output, files beside the pictures, one file and a folder apart."""
+    """Tell standard output, files beside the images, one file and a folder apart."""
     from_stdin = any(source.path is None for source in sources)
     # Several formats cannot share standard output; for them it is a log, in which the user did not ask for bytes.
     fits_stdout = output is None and outright and (from_stdin or (len(formats) <= 1 and is_redirected()))
@@ -106,7 +106,7 @@ def _plan(sources: Sequence[ImageSource], formats: Sequence[str], output: str | 
         return [_to_stdout(sources, formats)]
     if output is None:
         if from_stdin:
-            raise ConfigError("expected -o FOLDER when stdin is one of several pictures, got none; name a folder")
+            raise ConfigError("expected -o FOLDER when stdin is one of several images, got none; name a folder")
         return [_job(s, base, formats) for s, base in zip(sources, _bases_beside(sources), strict=True)]
     target = Path(output).expanduser()
     if _means_file(output, target):
@@ -214,10 +214,10 @@ def _is_named_as_image(source: ImageSource) -> bool:
 
 
 def _to_stdout(sources: Sequence[ImageSource], formats: Sequence[str]) -> Job:
-    """One picture, one format: the mask PNG, or the format asked for."""
+    """One image, one format: the mask PNG, or the format asked for."""
     wanted = list(formats) or ["png"]
     if len(sources) > 1:
-        raise ConfigError(f"expected one picture for standard output, got {len(sources)}; give -o FOLDER instead")
+        raise ConfigError(f"expected one image for standard output, got {len(sources)}; give -o FOLDER instead")
     if len(wanted) > 1:
         raise ConfigError(
             f"expected one format for standard output, got {', '.join(wanted)}; ask for one, or give -o FOLDER"
@@ -232,7 +232,7 @@ def _to_stdout(sources: Sequence[ImageSource], formats: Sequence[str]) -> Job:
 def _to_file(sources: Sequence[ImageSource], formats: Sequence[str], target: Path) -> Job:
     """The file named holds the format of its suffix; others lie beside it."""
     if len(sources) > 1:
-        raise ConfigError(f"expected -o as a folder for {len(sources)} pictures, got the file {target}; name a folder")
+        raise ConfigError(f"expected -o as a folder for {len(sources)} images, got the file {target}; name a folder")
     named = _format_of(target, formats)
     _make(target.parent)
     others = {k: target.with_suffix(ENDINGS[k]) for k in formats if k != named}
@@ -247,7 +247,7 @@ def _format_of(target: Path, formats: Sequence[str]) -> str:
 
 
 def _job(source: ImageSource, base: Path, formats: Sequence[str]) -> Job:
-    """All formats of one picture under a common name; boxes come in place of the mask."""
+    """All formats of one image under a common name; boxes come in place of the mask."""
     kinds = formats if "boxes" in formats else ("png", *formats)
     return Job(source, {k: base.with_name(base.name + ENDINGS[k]) for k in kinds})
 
@@ -291,7 +291,7 @@ def _flat(sources: Sequence[ImageSource]) -> list[str]:
 
 
 def _bases_beside(sources: Sequence[ImageSource]) -> list[Path]:
-    """The pictures' own paths without suffix, or with it where two pictures of a folder differ in the suffix only."""
+    """The images' own paths without suffix, or with it where two images of a folder differ in the suffix only."""
     paths = [source.path for source in sources if source.path is not None]
     stems = [path.with_suffix("") for path in paths]
     counts = Counter(str(stem).casefold() for stem in stems)

@@ -73,7 +73,7 @@ def segment_images(inputs: Sequence[str], wanted: Wanted, options: ImageOptions)
 
 
 def _find(inputs: Sequence[str], recursive: bool) -> tuple[list[ImageSource], Tally]:
-    """All pictures of the inputs that exist; the others are named and counted as failed."""
+    """All images of the inputs that exist; the others are named and counted as failed."""
     from glesam.images.sources import iterate, left_out
 
     tally, found = Tally(), []
@@ -89,7 +89,7 @@ def _find(inputs: Sequence[str], recursive: bool) -> tuple[list[ImageSource], Ta
 
 
 def _pending(jobs: Sequence[Job], overwrite: bool, tally: Tally) -> list[Job]:
-    """What is still to be done; a picture whose files are all there is skipped, and said to be."""
+    """What is still to be done; an image whose files are all there is skipped, and said to be."""
     pending = [replace(job, files=job.missing(overwrite)) for job in jobs]
     skipped = [job for job, rest in zip(jobs, pending, strict=True) if not rest.files]
     if skipped:
@@ -100,12 +100,12 @@ def _pending(jobs: Sequence[Job], overwrite: bool, tally: Tally) -> list[Job]:
 
 
 def _segment_all(jobs: Sequence[Job], make: Callable[[], Callable[[Job], str]], workers: int, tally: Tally) -> None:
-    """Segment picture by picture, in several processes if asked; one that fails does not stop the others."""
+    """Segment image by image, in several processes if asked; one that fails does not stop the others."""
     if not jobs:
         return
     from glesam.common.pool import run
 
-    # Only this process has the stdin that a picture may come from.
+    # Only this process has the stdin that an image may come from.
     count = 1 if any(job.source.path is None for job in jobs) else workers
     with progress(len(jobs), "segment") as advance:
         for job, outcome in run(make, jobs, count):
@@ -158,7 +158,7 @@ def _segment_one(job: Job, predictor: Predictor, wanted: Wanted, multimask: bool
 
 @contextmanager
 def _counted(tally: Tally, name: str) -> Iterator[None]:
-    """Let a failure of one picture be counted instead of ending the run."""
+    """Let a failure of one image be counted instead of ending the run."""
     try:
         yield
     except GlesamError as error:

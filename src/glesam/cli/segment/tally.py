@@ -13,7 +13,7 @@ from glesam.errors import GlesamError
 
 @dataclass
 class Tally:
-    """What became of the pictures."""
+    """What became of the images."""
 
     done: int = 0
     skipped: int = 0
@@ -21,17 +21,17 @@ class Tally:
     failed: dict[str, str] = field(default_factory=dict)
 
     def fail(self, name: str, error: GlesamError) -> None:
-        """Count and name a picture that failed."""
+        """Count and name an image that failed."""
         text = describe(error)
         warn(f"glesam: error: {text if name in text else f'{name}: {text}'}")
         self.errors.append(error)
         self.failed[name] = text
 
     def report(self, output: str | None) -> None:
-        """Sum up more than one picture on stderr, and leave with the status that fits.
+        """Sum up more than one image on stderr, and leave with the status that fits.
 
         Raises:
-            typer.Exit: a picture failed: 1; or 2 if all did and the command was wrong for each.
+            typer.Exit: an image failed: 1; or 2 if all did and the command was wrong for each.
         """
         if self.done + self.skipped + len(self.errors) > 1:
             where = "" if output in (None, STDOUT) else f" in {output}"

@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Wanted:
-    """The objects asked for: the same in every picture, or by the picture's name.
+    """The objects asked for: the same in every image, or by the image's name.
 
     Attributes:
-        everywhere: prompts for all pictures, or None.
+        everywhere: prompts for all images, or None.
         file: where `by_name` comes from, or None.
         by_name: prompts of a prompts file.
         everything: settings of everything mode, which needs no prompts; else None.
-        tile: side of tiles or windows for big pictures, or None.
+        tile: side of tiles or windows for big images, or None.
         derived: examples, a start mask, a heat map or the subject; else None.
         check: say which clicks look wrong.
         named: words to find, or labels for everything; else None.
@@ -75,10 +75,10 @@ class Wanted:
         return cls(Prompts([*coords, *empty], [*labels, *empty], [None, *frames] if frames else None))
 
     def of(self, source: ImageSource) -> Prompts:
-        """Prompts of one picture.
+        """Prompts of one image.
 
         Raises:
-            PromptError: the prompts file does not know the picture; names what comes nearest.
+            PromptError: the prompts file does not know the image; names what comes nearest.
         """
         if self.everywhere is not None:
             return self.everywhere
@@ -92,7 +92,7 @@ class Wanted:
         raise PromptError(f"expected prompts for {source.name} in {self.file}, found none; {cure}")
 
     def question(self, source: ImageSource, multimask: bool) -> Callable[[Predictor], Masks]:
-        """What to ask a predictor that has the picture.
+        """What to ask a predictor that has the image.
 
         Raises:
             PromptError: as `of`.

@@ -1,4 +1,4 @@
-"""Builds an LQSeg set: clear pictures, their degraded copies at levels 1 to 3, masks, and a manifest of all.
+"""Builds an LQSeg set: clear images, their degraded copies at levels 1 to 3, masks, and a manifest of all.
 
 The set is a function of source, options, seed and library versions: neither the order of files, nor the number of
 workers, nor a stop half-way changes a byte. Recipe and levels: Guo et al., CVPR 2025 (GleSAM), section on LQSeg.
@@ -33,10 +33,10 @@ class BuildReport:
 
     Attributes:
         manifest: path of the manifest.
-        built: number of pictures made now.
-        kept: number of pictures that were there already, whole.
-        without_object: names of pictures left out since no object is in their mask.
-        failed: name to reason of pictures that could not be read or degraded.
+        built: number of images made now.
+        kept: number of images that were there already, whole.
+        without_object: names of images left out since no object is in their mask.
+        failed: name to reason of images that could not be read or degraded.
     """
 
     manifest: Path
@@ -55,15 +55,15 @@ def build(
 ) -> BuildReport:
     """Build an LQSeg set of `source` in the folder `out`, or go on with one that was stopped.
 
-    Writes `clear/`, `lq1/` ..., `masks/` and `manifest.json`. Pictures that fail are named in the report; the rest is
+    Writes `clear/`, `lq1/` ..., `masks/` and `manifest.json`. Images that fail are named in the report; the rest is
     built. With more than one worker, call this under `if __name__ == "__main__":`, as processes are started afresh.
 
     Args:
-        source: data set to take pictures and masks from.
+        source: data set to take images and masks from.
         out: folder of the set; empty, new, or holding a set of the same options.
         config: options; the defaults when not given.
         workers: number of processes; all cores when not given.
-        advance: called after each picture, with its outcome.
+        advance: called after each image, with its outcome.
 
     Returns:
         What was built, kept, left out, and what failed.
@@ -115,7 +115,7 @@ def _resume(out: Path, head: Head, names: list[str]) -> dict[str, SampleRecord]:
     """What an earlier build left in `out` and is still whole; leftovers of writes that were cut are removed.
 
     Raises:
-        DataError: `out` holds something else, a set of other options, or pictures that are not asked for.
+        DataError: `out` holds something else, a set of other options, or images that are not asked for.
     """
     earlier = _earlier(out)
     if not earlier:
@@ -135,7 +135,7 @@ def _resume(out: Path, head: Head, names: list[str]) -> dict[str, SampleRecord]:
         records |= done
     if surplus := sorted(set(records) - set(names)):
         raise DataError(
-            f"expected {out} to hold pictures of the source only, found {len(surplus)} others, first {surplus[0]} "
+            f"expected {out} to hold images of the source only, found {len(surplus)} others, first {surplus[0]} "
             f"(smaller limit, or taken from the source?); build into another folder, or delete this one"
         )
     _remove_leftovers(out)
@@ -143,7 +143,7 @@ def _resume(out: Path, head: Head, names: list[str]) -> dict[str, SampleRecord]:
 
 
 def _unchanged(source: SegmentationDataset, records: dict[str, SampleRecord]) -> dict[str, SampleRecord]:
-    """Records whose picture and mask are still those that they were made of."""
+    """Records whose image and mask are still those that they were made of."""
     places = {name: index for index, name in enumerate(source.names)}
     return {n: record for n, record in records.items() if record.source == fingerprint(source, [places[n]])}
 

@@ -1,4 +1,4 @@
-"""What a build has done so far, one line a picture, so that a stopped build goes on where it was."""
+"""What a build has done so far, one line an image, so that a stopped build goes on where it was."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FILE_NAME = ".build.jsonl"
 
 
 class Journal:
-    """The journal of a set in the making: the head first, then a line for each finished picture.
+    """The journal of a set in the making: the head first, then a line for each finished image.
 
     Use as a context manager; `add` appends. It stays on disk until `remove`.
 
@@ -44,7 +44,7 @@ class Journal:
         self._stream.close()
 
     def add(self, record: SampleRecord) -> None:
-        """Append one finished picture, at once, so that a killed build loses none."""
+        """Append one finished image, at once, so that a killed build loses none."""
         self._stream.write(_line(record))
         self._stream.flush()
 
@@ -54,7 +54,7 @@ class Journal:
 
 
 def read_journal(folder: Path) -> tuple[Head, dict[str, SampleRecord]] | None:
-    """Head and finished pictures of a stopped build; None when there is no journal.
+    """Head and finished images of a stopped build; None when there is no journal.
 
     A last line that was cut when the build was killed is left out.
 
@@ -75,5 +75,5 @@ def read_journal(folder: Path) -> tuple[Head, dict[str, SampleRecord]] | None:
 
 
 def _line(record: SampleRecord) -> bytes:
-    """One picture as one line."""
+    """One image as one line."""
     return jsonl.line({"name": record.name} | record_to_json(record))

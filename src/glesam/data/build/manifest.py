@@ -28,7 +28,7 @@ class FileRecord:
         bytes: size of the file.
         sha256: hex digest of the file; depends on the encoder that wrote it.
         pixels: hex digest of the decoded pixels (`pixels_sha256`); the same whatever encoder wrote the file.
-        seed: seed of the degradation; None for the clear picture and the mask.
+        seed: seed of the degradation; None for the clear image and the mask.
     """
 
     path: str
@@ -40,10 +40,10 @@ class FileRecord:
 
 @dataclass(frozen=True)
 class SampleRecord:
-    """One picture of a built set: its size in pixels, the object ids in its mask, and its files by kind.
+    """One image of a built set: its size in pixels, the object ids in its mask, and its files by kind.
 
     Kinds are `clear`, `lq1`, `lq2`, `lq3` and `masks`, as the folders are named. `source` is the digest of what the
-    picture was made of (`glesam.data.base.fingerprint`); None where the source set is not made of files.
+    image was made of (`glesam.data.base.fingerprint`); None where the source set is not made of files.
     """
 
     name: str
@@ -157,7 +157,7 @@ def record_from_json(name: str, content: dict[str, Any]) -> SampleRecord:
 def pixels_sha256(pixels: npt.NDArray[Any]) -> str:
     """Hex digest of an array: of its dtype, shape and values, row by row, little end first.
 
-    Pictures go in as `(H, W, 3)` RGB and masks as `(H, W)`, as decoded; no file format plays a part.
+    Images go in as `(H, W, 3)` RGB and masks as `(H, W)`, as decoded; no file format plays a part.
     """
     little = np.ascontiguousarray(pixels, dtype=pixels.dtype.newbyteorder("<"))
     digest = hashlib.sha256(f"{pixels.dtype.name} {pixels.shape}\n".encode())

@@ -22,13 +22,13 @@ class BuildConfig:
     Attributes:
         levels: levels to make, of 1 (light), 2 and 3 (heavy).
         recipe: `test` is the paper's off-line recipe for its test sets, `train` the on-line one.
-        seed: with a picture's name and level, the source of all chance.
+        seed: with an image's name and level, the source of all chance.
         objects: `all` keeps the instance ids; `largest` and `random` keep one object (0/255), the random one drawn from
             the hash of name and seed, as the paper does for COCO and LVIS.
-        min_share: objects that cover less of the picture than this share are no objects.
+        min_share: objects that cover less of the image than this share are no objects.
         image_format: `png` or `webp`, both lossless: a lossy file would be one more degradation on top of the level's.
             PNG is the default, as it is several times faster to write.
-        limit: build the first so many pictures by name only; all when None.
+        limit: build the first so many images by name only; all when None.
 
     Raises:
         ConfigError: a value is impossible.
@@ -54,10 +54,10 @@ class BuildConfig:
         if not 0.0 <= self.min_share < 1.0:
             raise ConfigError(f"expected a smallest share from 0 to below 1, got {self.min_share}; give e.g. 0.005")
         if self.limit is not None and self.limit < 1:
-            raise ConfigError(f"expected a limit of 1 or more, got {self.limit}; leave it out for all pictures")
+            raise ConfigError(f"expected a limit of 1 or more, got {self.limit}; leave it out for all images")
 
     def acting(self) -> dict[str, Any]:
-        """The options that act on a picture (all but `limit`), with the degradation's own, as plain values."""
+        """The options that act on an image (all but `limit`), with the degradation's own, as plain values."""
         options = asdict(self)
         del options["limit"]
         return options | {"degradation": asdict(config_of(self.recipe))}

@@ -1,4 +1,4 @@
-"""Makes all files of one picture of a built set: clear, degraded, mask."""
+"""Makes all files of one image of a built set: clear, degraded, mask."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from glesam.errors import DataError, GlesamError
 
 _LARGEST_ID = 65535
 # OpenCV's own default for PNG (fastest deflate, run-length strategy) is the fastest of those measured on photos of
-# 400x300: 5 ms and 196 KiB a picture; level 3 takes 12 ms for 173 KiB, lossless WebP 110 to 200 ms for 113 KiB.
+# 400x300: 5 ms and 196 KiB an image; level 3 takes 12 ms for 173 KiB, lossless WebP 110 to 200 ms for 113 KiB.
 _ENCODER_OPTIONS = {"png": [], "webp": [cv2.IMWRITE_WEBP_QUALITY, 101]}  # above 100 means lossless to OpenCV
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one picture: a record, or an error, or neither when there is no object in it."""
+    """What became of one image: a record, or an error, or neither when there is no object in it."""
 
     name: str
     record: SampleRecord | None = None
@@ -39,7 +39,7 @@ class SampleBuilder:
     """Makes the files of one sample; goes to worker processes whole.
 
     Attributes:
-        source: data set to take pictures and masks from.
+        source: data set to take images and masks from.
         out: folder of the set.
         config: options of the build.
     """
@@ -71,7 +71,7 @@ class SampleBuilder:
         return Outcome(name, SampleRecord(name, width, height, objects, files, source))
 
     def _pictures(self, sample: Sample, mask: npt.NDArray[Any]) -> dict[str, tuple[str, npt.NDArray[Any], int | None]]:
-        """File name, pixels and seed of each kind of picture."""
+        """File name, pixels and seed of each kind of image."""
         plain = _file_name(sample.name)
         pictures: dict[str, tuple[str, npt.NDArray[Any], int | None]] = {
             "clear": (f"{plain}.{self.config.image_format}", sample.image, None)
@@ -83,7 +83,7 @@ class SampleBuilder:
         return pictures | {"masks": (f"{plain}.png", mask, None)}
 
     def _encode(self, kind: str, picture: tuple[str, npt.NDArray[Any], int | None]) -> tuple[FileRecord, bytes]:
-        """Encode one picture without loss."""
+        """Encode one image without loss."""
         name, pixels, seed = picture
         suffix = name.rsplit(".", 1)[1]
         stored = np.ascontiguousarray(pixels[..., ::-1]) if pixels.ndim == 3 else pixels

@@ -87,7 +87,7 @@ def _compare(folder: Path, entry: FileRecord, pixels_only: bool) -> list[Problem
 
 
 def _pixels(path: Path) -> npt.NDArray[Any] | None:
-    """Decoded pixels: RGB of a picture, values of a mask; None when the file cannot be decoded."""
+    """Decoded pixels: RGB of an image, values of a mask; None when the file cannot be decoded."""
     try:
         decoded = decode_pixels(path)
     except DataError:

@@ -27,7 +27,7 @@ def scan_folder(root: Path) -> FolderFiles:
     """List `root/images` and `root/masks`.
 
     Raises:
-        DataError: a folder is missing, or there are no pictures.
+        DataError: a folder is missing, or there are no images.
     """
     for part in ("images", "masks"):
         if not (root / part).is_dir():
@@ -46,7 +46,7 @@ def scan_folder(root: Path) -> FolderFiles:
     files.images, files.masks = told_apart(files.images, files.masks)
     if not files.images:
         suffixes = ", ".join(sorted(IMAGE_SUFFIXES))
-        raise DataError(f"expected pictures in {root / 'images'}, found none ({suffixes}); put them there")
+        raise DataError(f"expected images in {root / 'images'}, found none ({suffixes}); put them there")
     return files
 
 

@@ -24,7 +24,7 @@ def folder_tiles(root: str | Path, report: CheckReport, count: int = 24) -> list
     """Tiles of a plain set; what cannot be read, or is not there, is left blank.
 
     Raises:
-        DataError: one of the two folders is missing, or there are no pictures.
+        DataError: one of the two folders is missing, or there are no images.
     """
     files = scan_folder(Path(root))
     faults = _faults(report)

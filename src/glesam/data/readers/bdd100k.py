@@ -32,7 +32,7 @@ class Bdd100kDataset(PairDataset):
         split: `train` or `val`; needed only when the labels of both are there.
 
     Raises:
-        DataError: the split is not clear, or folders, pictures or masks are missing.
+        DataError: the split is not clear, or folders, images or masks are missing.
     """
 
     def __init__(self, root: str | Path, name: str | None = None, split: str | None = None) -> None:
@@ -53,7 +53,7 @@ def read_bitmask(path: Path) -> Mask:
     ignored regions are no single objects and become background.
 
     Raises:
-        DataError: the file is no 8-bit RGBA picture.
+        DataError: the file is no 8-bit RGBA image.
     """
     bgra = decode_pixels(path)
     if bgra.ndim != 3 or bgra.shape[2] != 4 or bgra.dtype != np.uint8:

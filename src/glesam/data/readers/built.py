@@ -26,7 +26,7 @@ class BuiltDataset(PairDataset):
         split: level: `clear`, `lq1`, `lq2` or `lq3`; `clear` when neither this nor `root` says otherwise.
 
     Raises:
-        DataError: the level was not built, or pictures or masks are missing.
+        DataError: the level was not built, or images or masks are missing.
     """
 
     def __init__(self, root: str | Path, name: str | None = None, split: str | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Reader of COCO json: polygons and run lengths, one instance mask per picture."""
+"""Reader of COCO json: polygons and run lengths, one instance mask per image."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Picture(NamedTuple):
 
 
 class CocoDataset:
-    """Pictures and instances of a COCO json (Lin et al., ECCV 2014).
+    """Images and instances of a COCO json (Lin et al., ECCV 2014).
 
     The json is read at first use, masks when a sample is read. Ids are 1..N in the order of annotation ids; smaller
     objects are painted over larger ones, so that an object in front of a big one is not lost.
@@ -94,22 +94,22 @@ class CocoDataset:
         """Read one sample.
 
         Raises:
-            DataError: the picture is missing, unreadable or of another size than in the json, or a mask is broken.
+            DataError: the image is missing, unreadable or of another size than in the json, or a mask is broken.
         """
         name = self._names[index]
         picture = self._index[name]
         if not os.path.isfile(picture.path):
-            raise DataError(f"expected the picture {picture.path}, found none; get it from {self.home}")
+            raise DataError(f"expected the image {picture.path}, found none; get it from {self.home}")
         image = read_image(picture.path)
         if image.shape[:2] != (picture.height, picture.width):
             raise DataError(
                 f"expected {picture.path} to be {picture.width}x{picture.height} as in {self.annotations_path.name}, "
-                f"got {image.shape[1]}x{image.shape[0]}; take the pictures that were annotated"
+                f"got {image.shape[1]}x{image.shape[0]}; take the images that were annotated"
             )
         return Sample(name, image, self._mask(picture))
 
     def _mask(self, picture: Picture) -> npt.NDArray[np.int32]:
-        """Paint a picture's annotations into one id mask, the largest first."""
+        """Paint an image's annotations into one id mask, the largest first."""
         objects = []
         for i, annotation in enumerate(picture.annotations, start=1):
             mask = self._decode(annotation, picture)
@@ -136,7 +136,7 @@ class CocoDataset:
 
     @cached_property
     def _index(self) -> dict[str, Picture]:
-        """Name to picture, from the json."""
+        """Name to image, from the json."""
         content = _read_json(self.annotations_path)
         by_image: dict[Any, list[dict[str, Any]]] = defaultdict(list)
         for annotation in content["annotations"]:
@@ -157,7 +157,7 @@ class CocoDataset:
         }
 
     def relative_path(self, entry: dict[str, Any]) -> str:
-        """Where the json says that a picture is, relative to the pictures' folder."""
+        """Where the json says that an image is, relative to the images' folder."""
         if "file_name" not in entry:
             raise DataError(
                 f"expected 'file_name' in image {brief_value(entry['id'])} of {self.annotations_path}, found none; "
@@ -166,18 +166,18 @@ class CocoDataset:
         return str(entry["file_name"])
 
     def _find_pictures(self, relative: list[str], needed: bool = True) -> Any:
-        """The folder under which the pictures are: the first place in which any of the first ones is found.
+        """The folder under which the images are: the first place in which any of the first ones is found.
 
         Without `needed` None stands for no such place.
 
         Raises:
-            DataError: there are no pictures in any of the usual places.
+            DataError: there are no images in any of the usual places.
         """
         json_folder, split = self.annotations_path.parent, self.annotations_path.stem.rsplit("_", 1)[-1]
         places: list[Path] = []
         for base in dict.fromkeys((self._root, json_folder, json_folder.parent)):
             places += [base, base / "images", base / split, base / "images" / split]
-        # Some pictures may be missing from a partial copy: a handful of the first tells the folder well enough.
+        # Some images may be missing from a partial copy: a handful of the first tells the folder well enough.
         for place in dict.fromkeys(places):
             # Not Path.is_file, which raises for a name that is too long.
             if any(os.path.isfile(place / path) for path in relative[:50]):
@@ -186,7 +186,7 @@ class CocoDataset:
             return None
         first = relative[0] if relative else "any picture"
         raise DataError(
-            f"expected the pictures of {self.annotations_path} ({first}, ...) in {json_folder.parent / split} or "
+            f"expected the images of {self.annotations_path} ({first}, ...) in {json_folder.parent / split} or "
             f"{json_folder.parent / 'images'}, found none; get them from {self.home}"
         )
 
@@ -276,7 +276,7 @@ def _unique_names(relative: list[str]) -> dict[str, str]:
         return dict(zip(relative, stems, strict=True))
     names = {path: flat_name(str(Path(path).with_suffix(""))) for path in relative}
     if len(set(names.values())) != len(relative):
-        raise DataError("expected each picture once in the json, got a file name twice; remove the double entries")
+        raise DataError("expected each image once in the json, got a file name twice; remove the double entries")
     return names
 
 

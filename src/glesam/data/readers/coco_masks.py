@@ -19,7 +19,7 @@ _BAND_CROSSINGS, _BAND_PIXELS = 1 << 20, 1 << 24
 def polygon_mask(polygons: Sequence[Sequence[float]], height: int, width: int) -> BoolMask:
     """Fill polygons into an `(height, width)` bool mask: the union of all, each by the even-odd rule.
 
-    A pixel belongs to a polygon when its centre `(x + 0.5, y + 0.5)` does. Parts outside the picture are cut off.
+    A pixel belongs to a polygon when its centre `(x + 0.5, y + 0.5)` does. Parts outside the image are cut off.
 
     Args:
         polygons: each `[x0, y0, x1, y1, ...]` in pixels.

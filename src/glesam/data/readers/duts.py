@@ -26,7 +26,7 @@ class DutsDataset(PairDataset):
         split: `TR` or `TE`; needed only when both are there.
 
     Raises:
-        DataError: the split is not clear, or folders, pictures or masks are missing.
+        DataError: the split is not clear, or folders, images or masks are missing.
     """
 
     def __init__(self, root: str | Path, name: str | None = None, split: str | None = None) -> None:

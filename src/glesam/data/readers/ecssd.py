@@ -24,7 +24,7 @@ class EcssdDataset(PairDataset):
         name: name of the set in tables.
 
     Raises:
-        DataError: a folder, pictures or masks are missing.
+        DataError: a folder, images or masks are missing.
     """
 
     def __init__(self, root: str | Path, name: str | None = None) -> None:

@@ -19,7 +19,7 @@ MASK_MARK = ".mask"
 
 
 class FolderDataset:
-    """Pictures in `images/`, masks of the same stem in `masks/` (PNG: ids 1..N, or 0/1, or 0/255; `NAME.mask.png` too).
+    """Images in `images/`, masks of the same stem in `masks/` (PNG: ids 1..N, or 0/1, or 0/255; `NAME.mask.png` too).
 
     Args:
         root: folder that holds `images` and `masks`.
@@ -27,7 +27,7 @@ class FolderDataset:
         keep_void: whether the border that VOC's masks mark with 255 is an object; see `read_mask`.
 
     Raises:
-        DataError: a folder is missing or empty, or a picture has no mask.
+        DataError: a folder is missing or empty, or an image has no mask.
     """
 
     def __init__(self, root: str | Path, name: str | None = None, keep_void: bool = False) -> None:
@@ -43,12 +43,12 @@ class FolderDataset:
             files_by_stem(self.root / "images", IMAGE_SUFFIXES), files_by_stem(self.root / "masks", MASK_SUFFIXES)
         )
         if not self._images:
-            raise DataError(f"expected pictures in {self.root / 'images'}, found none ({_listing(IMAGE_SUFFIXES)})")
+            raise DataError(f"expected images in {self.root / 'images'}, found none ({_listing(IMAGE_SUFFIXES)})")
         lacking = sorted(set(self._images) - set(self._masks))
         if lacking:
             raise DataError(
-                f"expected a mask for each picture in {self.root / 'masks'}, {len(lacking)} are missing, first "
-                f"{lacking[0]}.png; add them or take the pictures away"
+                f"expected a mask for each image in {self.root / 'masks'}, {len(lacking)} are missing, first "
+                f"{lacking[0]}.png; add them or take the images away"
             )
         self._names = sorted(self._images)
 
@@ -70,7 +70,7 @@ class FolderDataset:
         """Read one sample.
 
         Raises:
-            DataError: a file is unreadable, or picture and mask differ in size.
+            DataError: a file is unreadable, or image and mask differ in size.
         """
         name = self._names[index]
         image, mask = read_image(self._images[name]), read_mask(self._masks[name], self._keep_void)

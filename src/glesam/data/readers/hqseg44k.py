@@ -22,7 +22,7 @@ HOME = (
 
 
 class Subset(NamedTuple):
-    """One of the joined sets: its folder, and where in it pictures and masks are (`.` for beside each other)."""
+    """One of the joined sets: its folder, and where in it images and masks are (`.` for beside each other)."""
 
     folder: str
     images: str
@@ -44,7 +44,7 @@ VALIDATION = {
     "hrsod": Subset("thin_object_detection/HRSOD", "images", "masks_max255"),
     "thinobject5k-te": Subset("thin_object_detection/ThinObject5K", "images_test", "masks_test"),
 }
-# Subsets that keep pictures and masks beside each other are also met with these two folders.
+# Subsets that keep images and masks beside each other are also met with these two folders.
 _SEPARATE = ("im", "gt")
 
 
@@ -57,7 +57,7 @@ class HqSeg44kDataset(PairDataset):
         split: `train` (all seven training folders, the default), `validation` (all four), or one subset, such as `fss`.
 
     Raises:
-        DataError: a subset of the split, or pictures or masks in it, are missing.
+        DataError: a subset of the split, or images or masks in it, are missing.
     """
 
     def __init__(self, root: str | Path, name: str | None = None, split: str | None = None) -> None:
@@ -80,7 +80,7 @@ def _subsets_of(split: str) -> dict[str, Subset]:
 
 
 def _folders_of(root: Path, key: str, subset: Subset) -> tuple[Path, Path]:
-    """Folders of a subset's pictures and masks."""
+    """Folders of a subset's images and masks."""
     folder = root / subset.folder
     choices = [(subset.images, subset.masks)]
     if subset.images == ".":

@@ -1,4 +1,4 @@
-"""Reader of LVIS json: COCO's pictures and format, but the picture's place is in `coco_url`."""
+"""Reader of LVIS json: COCO's images and format, but the image's place is in `coco_url`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HOME = (
 
 
 class LvisDataset(CocoDataset):
-    """Pictures and instances of an LVIS json (Gupta et al., CVPR 2019); painted as `CocoDataset` does.
+    """Images and instances of an LVIS json (Gupta et al., CVPR 2019); painted as `CocoDataset` does.
 
     Args, Raises: as `CocoDataset`.
     """
@@ -26,7 +26,7 @@ class LvisDataset(CocoDataset):
     title, structure, home = TITLE, STRUCTURE, HOME
 
     def relative_path(self, entry: dict[str, Any]) -> str:
-        """Folder and file of a picture: the last two parts of `coco_url`, such as `train2017/000000391895.jpg`.
+        """Folder and file of an image: the last two parts of `coco_url`, such as `train2017/000000391895.jpg`.
 
         Raises:
             DataError: the entry has neither `coco_url` nor `file_name`.

@@ -24,7 +24,7 @@ class Msra10kDataset(PairDataset):
         name: name of the set in tables.
 
     Raises:
-        DataError: the folder, pictures or masks are missing.
+        DataError: the folder, images or masks are missing.
     """
 
     def __init__(self, root: str | Path, name: str | None = None) -> None:

@@ -1,4 +1,4 @@
-"""What most layouts come down to: picture files, and mask files of the same name."""
+"""What most layouts come down to: image files, and mask files of the same name."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ _OBJECT_ABOVE = 128
 
 
 class PairDataset:
-    """Pictures with one mask file each.
+    """Images with one mask file each.
 
     Args:
         name: name of the set in tables.
-        images: sample name to picture file.
-        masks: sample name to mask file; those without a picture are left alone.
+        images: sample name to image file.
+        masks: sample name to mask file; those without an image are left alone.
         read: makes `(H, W)` int32 ids of a mask file.
         home: where to get the data set, for the message when masks are missing.
 
     Raises:
-        DataError: there is no picture, or a picture has no mask.
+        DataError: there is no image, or an image has no mask.
     """
 
     def __init__(
@@ -44,11 +44,11 @@ class PairDataset:
     ) -> None:
         self.name = name
         if not images:
-            raise DataError(f"expected pictures in the data set {name}, found none; get it from {home}")
+            raise DataError(f"expected images in the data set {name}, found none; get it from {home}")
         lacking = sorted(set(images) - set(masks))
         if lacking:
             raise DataError(
-                f"expected a mask for each picture of {name}, {len(lacking)} of {len(images)} are missing, first that "
+                f"expected a mask for each image of {name}, {len(lacking)} of {len(images)} are missing, first that "
                 f"of {images[lacking[0]]}; get the set from {home}"
             )
         self._images, self._masks, self._read = dict(images), dict(masks), read
@@ -72,7 +72,7 @@ class PairDataset:
         """Read one sample.
 
         Raises:
-            DataError: a file is unreadable, or picture and mask differ in size.
+            DataError: a file is unreadable, or image and mask differ in size.
         """
         name = self._names[index]
         image, mask = read_image(self._images[name]), self._read(self._masks[name])

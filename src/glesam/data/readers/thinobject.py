@@ -19,15 +19,15 @@ SPLITS = ("train", "val", "test")
 
 
 class ThinObjectDataset(PairDataset):
-    """5,748 pictures of one thin object each, pasted on backgrounds (Liew et al., WACV 2021); masks have soft edges.
+    """5,748 images of one thin object each, pasted on backgrounds (Liew et al., WACV 2021); masks have soft edges.
 
     Args:
         root: folder that holds `images`, `masks` and `list`; or one of its list files, such as `list/test.txt`.
         name: name of the set in tables.
-        split: `train`, `val` or `test`; all pictures when not given.
+        split: `train`, `val` or `test`; all images when not given.
 
     Raises:
-        DataError: folders, pictures, masks or the split's list are missing.
+        DataError: folders, images, masks or the split's list are missing.
     """
 
     def __init__(self, root: str | Path, name: str | None = None, split: str | None = None) -> None:
@@ -50,7 +50,7 @@ def _listed(path: Path) -> list[str]:
 
 
 def _present(images: dict[str, Path], stem: str, root: Path, split: str) -> Path:
-    """The picture of a listed stem."""
+    """The image of a listed stem."""
     if stem not in images:
         raise DataError(
             f"expected {root / 'images' / stem}.jpg, which list/{split}.txt names, found none; get it from {HOME}"

@@ -17,7 +17,7 @@ _ZOOM_FRAMES = (8, 40)
 
 
 def resampling_blur(image: Picture, draws: Draws, *, factor: float) -> Picture:
-    """Make the picture smaller and large again, both bilinear and without a low-pass (so that it may alias).
+    """Make the image smaller and large again, both bilinear and without a low-pass (so that it may alias).
 
     Args:
         image: (H, W, 3) uint8 RGB.
@@ -44,7 +44,7 @@ def motion_blur(image: Picture, draws: Draws, *, length: float) -> Picture:
 
 
 def zoom_blur(image: Picture, draws: Draws, *, zoom: float) -> Picture:
-    """The lens zooms during the exposure: mean of pictures enlarged by `zoom**-0.5` to `zoom**0.5` about one point.
+    """The lens zooms during the exposure: mean of images enlarged by `zoom**-0.5` to `zoom**0.5` about one point.
 
     The range lies evenly about 1, so that an object stays, on average, where its mask is; enlarging from 1 upwards
     would shift it outwards. The mirrored surroundings fill what a reduction uncovers.

@@ -21,7 +21,7 @@ def compression(image: Picture, draws: Draws, *, quality: float) -> Picture:
 
 
 def reencode(image: Picture, codec: str, quality: int) -> Picture:
-    """Write a picture in memory and read it back.
+    """Write an image in memory and read it back.
 
     Args:
         image: (H, W, 3) uint8 RGB.

@@ -15,7 +15,7 @@ def elastic(image: Picture, draws: Draws, *, alpha: float, sigma: float, affine:
     """Elastic deformation after Simard, Steinkraus & Platt (ICDAR 2003, section 2), with a random affine map before it.
 
     Each pixel is displaced by white noise in -1..1, smoothed by a Gaussian of `sigma` and multiplied by `alpha`. The
-    affine map moves three corners of the picture's middle square by up to `affine` in x and y.
+    affine map moves three corners of the image's middle square by up to `affine` in x and y.
 
     Args:
         image: (H, W, 3) uint8 RGB.
@@ -38,7 +38,7 @@ def frosted_glass(image: Picture, draws: Draws, *, reach: float) -> Moved:
     """Frosted glass: every pixel shows one of its neighbours, drawn evenly from a square.
 
     The mask is taken through the very same draws: each of its pixels keeps the object of the pixel that is shown
-    there. Edges of masks become as ragged as those of the picture, which is what the picture shows; who wants the
+    there. Edges of masks become as ragged as those of the image, which is what the image shows; who wants the
     object behind the glass instead keeps the mask from before.
 
     Args:

@@ -32,17 +32,17 @@ def defocus(image: Picture, draws: Draws, *, radius: float) -> Picture:
 def rolling_motion(image: Picture, draws: Draws, *, skew: float, wobble: float, exposure: float) -> Moved:
     """The camera swings while its rows are read one after the other, each row for a while.
 
-    Row r is read at time r / H. The picture's content has then moved by `skew t` sideways (a steady swing) and by
+    Row r is read at time r / H. The image's content has then moved by `skew t` sideways (a steady swing) and by
     `wobble sin(2 pi f t + phase)` in x and half of it in y (vibration): the model of Forssén & Ringaby, CVPR 2010,
     with translations only. Each row is the mean over its exposure. The mask follows the middle of the
     exposure.
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        draws: named draws: `leftwards`, `frequency` (swings per picture), `phase`.
-        skew: way of the swing over the whole picture, as a share of the short side.
+        draws: named draws: `leftwards`, `frequency` (swings per image), `phase`.
+        skew: way of the swing over the whole image, as a share of the short side.
         wobble: amplitude of the vibration, as a share of the short side.
-        exposure: of one row, as a share of the time in which the picture is read.
+        exposure: of one row, as a share of the time in which the image is read.
     """
     height, width = image.shape[:2]
     short = min(height, width)

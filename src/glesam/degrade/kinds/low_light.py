@@ -1,6 +1,6 @@
 """Low light, made where it arises: in the raw data of the sensor, before colour and tone.
 
-The picture is taken back to raw values, darkened, given photon and read noise, and developed again: Brooks et al.,
+The image is taken back to raw values, darkened, given photon and read noise, and developed again: Brooks et al.,
 "Unprocessing Images for Learned Raw Denoising", CVPR 2019. The camera's colour matrix is left out.
 """
 

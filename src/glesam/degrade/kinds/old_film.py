@@ -29,7 +29,7 @@ def old_film(image: Picture, draws: Draws, *, fade: float, grain: float, scratch
         draws: named draws.
         fade: how far colours go to a warm grey and blacks are lifted, 0..1.
         grain: twice the deviation of the grain at mid-grey, on values in 0..1.
-        scratches: expected number of scratches per picture as wide as high.
+        scratches: expected number of scratches per image as wide as high.
         dust: specks per square of a tenth of the short side.
     """
     height, width = image.shape[:2]
@@ -57,7 +57,7 @@ def _vignette(height: int, width: int, fade: float) -> NDArray[np.float32]:
 
 
 def _grain(height: int, width: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Grain of deviation 1: white noise softened to clumps of about a pixel and a half (more on large pictures)."""
+    """Grain of deviation 1: white noise softened to clumps of about a pixel and a half (more on large images)."""
     deviation = max(0.6, 0.0018 * min(height, width))
     soft = cv2.GaussianBlur(rng.standard_normal((height, width), dtype=np.float32), (0, 0), deviation)
     grain: NDArray[np.float32] = soft / np.float32(max(float(soft.std()), 1e-6))
@@ -88,7 +88,7 @@ def _add_dust(values: NDArray[np.float32], dust: float, draws: Draws) -> NDArray
 
 
 def _scratches(height: int, width: int, scratches: float, draws: Draws) -> NDArray[np.float32]:
-    """Light or dark lines down the picture, slowly wandering, broken in places; (H, W) to be added."""
+    """Light or dark lines down the image, slowly wandering, broken in places; (H, W) to be added."""
     rng = draws.field("scratch_field")
     count = max(1, round(scratches * width / height))
     rows = np.arange(height, dtype=np.float32)

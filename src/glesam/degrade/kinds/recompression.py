@@ -1,4 +1,4 @@
-"""Social-media recompression: a picture that was passed on from site to site, made smaller and coded each time."""
+"""Social-media recompression: an image that was passed on from site to site, made smaller and coded each time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _INTERPOLATIONS = {"bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC, "ar
 
 
 def recompression(image: Picture, draws: Draws, *, rounds: float, scale: float, quality: float) -> Picture:
-    """A chain of resize and WebP or JPEG, as many times as the picture was shared; then back to its size.
+    """A chain of resize and WebP or JPEG, as many times as the image was shared; then back to its size.
 
     Resizing between the codings shifts the block grid, so that artefacts of one round are coded again by the next:
     the chain of platforms that the survey of Pasquini et al., EURASIP J. Inf. Security 2021, describes.
@@ -22,7 +22,7 @@ def recompression(image: Picture, draws: Draws, *, rounds: float, scale: float, 
         image: (H, W, 3) uint8 RGB.
         draws: named draws: `scale_i`, `interpolation_i`, `codec_i`, `quality_i` for each round i from 1.
         rounds: number of rounds.
-        scale: smallest size of a round, as a share of the picture's; drawn from `scale` to `scale + 0.1`.
+        scale: smallest size of a round, as a share of the image's; drawn from `scale` to `scale + 0.1`.
         quality: middle of the drawn quality, which lies within a fifth of it.
     """
     height, width = image.shape[:2]

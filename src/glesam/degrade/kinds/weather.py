@@ -14,7 +14,7 @@ from glesam.degrade.optics.point_spread import disc, line, spread
 from glesam.degrade.optics.textures import clouds, count_for, particles
 
 _STRIP = 2**18
-"""Pixels worked on at once where a whole picture in float would be too much."""
+"""Pixels worked on at once where a whole image in float would be too much."""
 
 # Far, middle and near particles: size and number relative to the middle ones. Numbers fall with the square of the
 # distance's inverse or faster, as a camera sees few near ones; near ones are out of focus, hence fainter.

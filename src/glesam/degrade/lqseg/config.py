@@ -106,7 +106,7 @@ class NoiseConfig:
     Attributes:
         gaussian_probability: chance of Gaussian noise; Poisson noise otherwise.
         gaussian_sigma: standard deviation in levels of 0..255.
-        poisson_scale: factor on the Poisson noise; 1 is the photon noise of a picture with 256 electrons at white.
+        poisson_scale: factor on the Poisson noise; 1 is the photon noise of an image with 256 electrons at white.
         gray_probability: chance that the three channels share one noise.
     """
 
@@ -144,12 +144,12 @@ class OrderConfig:
 
 @dataclass(frozen=True)
 class SharpenConfig:
-    """Unsharp masking of the clean picture before it is degraded.
+    """Unsharp masking of the clean image before it is degraded.
 
     Attributes:
         radius: side of the Gaussian window in pixels; an even number is raised to the next odd one. Its sigma is
             OpenCV's for that window.
-        weight: share of the difference to the blurred picture that is added.
+        weight: share of the difference to the blurred image that is added.
         threshold: smallest difference, in levels of 0..255, that is sharpened.
     """
 
@@ -180,10 +180,10 @@ class LqsegConfig:
         second: the second order.
         second_kernel: "own" blurs the second time with a kernel drawn for it, as the paper says; "reuse" with the
             first kernel again, as the published training code does (the second is then drawn and not used).
-        scales: divisor of the picture's size in the second resize for level 1, 2 and 3. `(2, 2, 2)` gives what the
+        scales: divisor of the image's size in the second resize for level 1, 2 and 3. `(2, 2, 2)` gives what the
             published test-set script makes whatever level it is asked for.
         scale_mixture: divisors to draw from, each as likely, when no level is given; empty where there is no mixture.
-        sharpen: unsharp masking of the clean picture; None for none.
+        sharpen: unsharp masking of the clean image; None for none.
         final_sinc_probability: chance of a sinc filter at the end; none is applied otherwise.
         final_sinc_sizes: side lengths of that filter, in pixels.
         sinc_first_probability: chance that resizing back and the sinc filter come before the last JPEG, not after.
@@ -226,7 +226,7 @@ class LqsegConfig:
     def test(cls, **changes: Any) -> LqsegConfig:
         """The off-line recipe of the published test sets, with fields changed by name.
 
-        It sharpens first and reduces the picture more and more often in the first order; it has no mixture of levels.
+        It sharpens first and reduces the image more and more often in the first order; it has no mixture of levels.
         """
         first = OrderConfig(resize=ResizeConfig((0.2, 0.7, 0.1), (0.15, 1.5)))
         return replace(cls("test", first, sharpen=SharpenConfig(), scale_mixture=()), **changes)

@@ -1,4 +1,4 @@
-"""JPEG coding and decoding of RGB pictures in memory, by libjpeg as OpenCV has it (4:2:0 chroma)."""
+"""JPEG coding and decoding of RGB images in memory, by libjpeg as OpenCV has it (4:2:0 chroma)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def draw_quality(draws: Draws, name: str, ends: Range) -> int:
 
 
 def jpeg(image: Floats, quality: int) -> Floats:
-    """Code and decode a picture.
+    """Code and decode an image.
 
     Args:
         image: `(H, W, 3)` float32 RGB; clipped to [0, 1] and rounded to 256 levels first.
@@ -31,7 +31,7 @@ def jpeg(image: Floats, quality: int) -> Floats:
 
     Raises:
         ConfigError: the quality is out of range.
-        ImageError: the picture is larger than JPEG can be.
+        ImageError: the image is larger than JPEG can be.
     """
     if not 1 <= quality <= 100:
         raise ConfigError(f"expected a JPEG quality of 1 to 100, got {quality}")
@@ -46,7 +46,7 @@ def jpeg(image: Floats, quality: int) -> Floats:
 
 
 def to_uint8(image: Floats) -> NDArray[np.uint8]:
-    """Levels 0..255 of a picture in [0, 1]; what lies beyond is clipped."""
+    """Levels 0..255 of an image in [0, 1]; what lies beyond is clipped."""
     levels = image * np.float32(255.0)
     np.rint(levels, out=levels)
     np.clip(levels, 0.0, 255.0, out=levels)
@@ -54,5 +54,5 @@ def to_uint8(image: Floats) -> NDArray[np.uint8]:
 
 
 def to_floats(image: NDArray[np.uint8]) -> Floats:
-    """A picture in [0, 1] from levels 0..255."""
+    """An image in [0, 1] from levels 0..255."""
     return np.asarray(np.multiply(image, np.float32(1.0 / 255.0), dtype=np.float32))

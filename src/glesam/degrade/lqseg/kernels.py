@@ -56,7 +56,7 @@ def plateau(size: int, beta: float, sigma_x: float, sigma_y: float | None = None
 
 
 def sinc(size: int, cutoff: float) -> Kernel:
-    """Circular low-pass kernel: `cutoff J1(cutoff r) / (2 pi r)`, which rings as sharpened and recoded pictures do.
+    """Circular low-pass kernel: `cutoff J1(cutoff r) / (2 pi r)`, which rings as sharpened and recoded images do.
 
     Args:
         size: side in pixels, odd.
@@ -96,7 +96,7 @@ def draw_kernel(draws: Draws, name: str, config: BlurConfig) -> Kernel:
 
 
 def draw_final_sinc(draws: Draws, name: str, probability: float, sizes: tuple[int, ...]) -> Kernel | None:
-    """Draw the sinc kernel that ends the pipeline; None, which leaves the picture as it is, in the other cases."""
+    """Draw the sinc kernel that ends the pipeline; None, which leaves the image as it is, in the other cases."""
     if not draws.flag(f"{name}.applied", probability):
         return None
     return _draw_sinc(draws, name, draws.choice(f"{name}.size", sizes), math.pi / 3)
@@ -117,7 +117,7 @@ def blur(image: Floats, kernel: Kernel) -> Floats:
 
 
 def unsharp_mask(image: Floats, config: SharpenConfig) -> Floats:
-    """Sharpen where the picture differs from its blurred self by more than a threshold, with a soft transition.
+    """Sharpen where the image differs from its blurred self by more than a threshold, with a soft transition.
 
     Args:
         image: `(H, W, 3)` float32 in [0, 1].

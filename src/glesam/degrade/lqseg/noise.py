@@ -1,7 +1,7 @@
-"""Gaussian and Poisson noise on RGB pictures, in colour or gray, drawn in one piece.
+"""Gaussian and Poisson noise on RGB images, in colour or gray, drawn in one piece.
 
-Poisson noise follows Real-ESRGAN: a picture with `n` distinct levels stands for one with at most `2^ceil(log2 n)`
-electrons in a pixel; the noise is the difference between a Poisson draw and the picture, times a scale.
+Poisson noise follows Real-ESRGAN: an image with `n` distinct levels stands for one with at most `2^ceil(log2 n)`
+electrons in a pixel; the noise is the difference between a Poisson draw and the image, times a scale.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ def gaussian_noise(height: int, width: int, sigma: float, gray: bool, rng: np.ra
     """Gaussian noise.
 
     Args:
-        height: of the picture, in pixels.
-        width: of the picture, in pixels.
+        height: of the image, in pixels.
+        width: of the image, in pixels.
         sigma: standard deviation in levels of 0..255.
         gray: the same noise in all channels.
         rng: the source of chance.
@@ -70,12 +70,12 @@ def gaussian_noise(height: int, width: int, sigma: float, gray: bool, rng: np.ra
 
 
 def poisson_noise(image: Floats, scale: float, gray: bool, rng: np.random.Generator) -> Floats:
-    """Poisson noise that belongs to a picture.
+    """Poisson noise that belongs to an image.
 
     Args:
         image: `(H, W, 3)` float32 RGB; values beyond [0, 1] are clipped.
         scale: factor on the noise.
-        gray: draw the noise of the picture's luma and give it to all channels.
+        gray: draw the noise of the image's luma and give it to all channels.
         rng: the source of chance.
 
     Returns:
@@ -94,7 +94,7 @@ def poisson_noise(image: Floats, scale: float, gray: bool, rng: np.random.Genera
 def poisson_counts(levels: NDArray[np.uint8], electrons: int, rng: np.random.Generator) -> NDArray[np.uint16]:
     """Poisson draws with mean `levels / 255 * electrons`, by inverting the distribution function.
 
-    A picture has only 256 levels, so that their distribution functions fit a table; this is eight times faster than
+    An image has only 256 levels, so that their distribution functions fit a table; this is eight times faster than
     a general generator and exact to 2^-32 in probability.
 
     Args:
@@ -107,7 +107,7 @@ def poisson_counts(levels: NDArray[np.uint8], electrons: int, rng: np.random.Gen
     """
     table, flat = _quantiles(electrons), levels.ravel()
     counts = np.empty(flat.size, np.uint16)
-    # Block by block, with the same chances: the whole of a large picture would take 30 bytes a value.
+    # Block by block, with the same chances: the whole of a large image would take 30 bytes a value.
     for start in range(0, flat.size, _BLOCK):
         block = slice(start, start + _BLOCK)
         counts[block] = _block_counts(flat[block], table, rng)

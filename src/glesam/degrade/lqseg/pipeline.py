@@ -1,7 +1,7 @@
 """LQSeg: the two-order degradation (blur, resize, noise, JPEG, twice, and a sinc filter) at three levels.
 
-The level is the divisor of the picture's size in the second resize: 1, 2 and 4 for LQ-1, LQ-2 and LQ-3. Nothing else
-depends on it, so that one seed at three levels gives three pictures that differ by the level alone.
+The level is the divisor of the image's size in the second resize: 1, 2 and 4 for LQ-1, LQ-2 and LQ-3. Nothing else
+depends on it, so that one seed at three levels gives three images that differ by the level alone.
 Sources: GleSAM (CVPR 2025, arXiv 2503.12507), section 3.1; Real-ESRGAN (arXiv 2107.10833), section 3. Differences
 to the published programs: any size in and the same out; randomness from one seed; the second kernel is used; both
 recipes resample and code with OpenCV (the published test recipe used its own JPEG and area resampling on a GPU).
@@ -36,7 +36,7 @@ def degrade(
     config: LqsegConfig | None = None,
     record: DrawRecord | None = None,
 ) -> NDArray[np.uint8]:
-    """Degrade one picture; same seed, same bytes (with the same OpenCV).
+    """Degrade one image; same seed, same bytes (with the same OpenCV).
 
     Args:
         image: `(H, W, 3)` uint8 RGB of any size; never changed.
@@ -44,14 +44,14 @@ def degrade(
         seed: whole number >= 0.
         recipe: "train" (on-line pairs) or "test" (off-line test sets); not used where `config` is given.
         config: a recipe of one's own.
-        record: a dictionary to fill with recipe, level and every draw in order; `replay` redoes a picture from it.
+        record: a dictionary to fill with recipe, level and every draw in order; `replay` redoes an image from it.
 
     Returns:
         `(H, W, 3)` uint8 RGB of the same size, or `(S, S, 3)` where the configuration has an output size S.
 
     Raises:
         ConfigError: unknown level or recipe, impossible seed, or no level for a recipe without mixture.
-        ImageError: the picture is not `(H, W, 3)` uint8.
+        ImageError: the image is not `(H, W, 3)` uint8.
     """
     config = config_of(recipe) if config is None else config
     _check_level(level, config)
@@ -66,21 +66,21 @@ def degrade(
 def replay(
     image: NDArray[np.uint8], record: Mapping[str, DrawValue], config: LqsegConfig | None = None
 ) -> NDArray[np.uint8]:
-    """Redo a degraded picture from the clean one and the record of `degrade`.
+    """Redo a degraded image from the clean one and the record of `degrade`.
 
     Args:
-        image: the same clean picture, `(H, W, 3)` uint8 RGB.
+        image: the same clean image, `(H, W, 3)` uint8 RGB.
         record: as `degrade` filled it, or read back from JSON.
         config: the configuration used, where it was not one of the two published ones.
 
     Raises:
         DataError: the record is not complete or was made with another configuration.
         ConfigError: its level or recipe is unknown.
-        ImageError: the picture is not `(H, W, 3)` uint8.
+        ImageError: the image is not `(H, W, 3)` uint8.
     """
     for key in ("recipe", "config", "level"):
         if key not in record:
-            raise DataError(f"expected {key!r} in the record of a degraded picture, found none; pass the whole record")
+            raise DataError(f"expected {key!r} in the record of a degraded image, found none; pass the whole record")
     config = config_of(str(record["recipe"])) if config is None else config
     if record["config"] != config.digest():
         raise DataError(
@@ -144,7 +144,7 @@ def _degrade(image: NDArray[np.uint8], level: int | None, config: LqsegConfig, d
 def _soften_and_scale(
     picture: Floats, size: tuple[int, int], divisor: int, kernel: Kernel, number: str, config: OrderConfig, draws: Draws
 ) -> Floats:
-    """Blur and resize of one order; the new size is a share of the clean picture's, not of the present one's."""
+    """Blur and resize of one order; the new size is a share of the clean image's, not of the present one's."""
     if draws.flag(f"blur{number}.applied", config.blur.probability):
         picture = blur(picture, kernel)
     drawn = draw_resize(draws, f"resize{number}", config.resize)
@@ -174,7 +174,7 @@ def _check_level(level: int | None, config: LqsegConfig) -> None:
 
 
 def _check_picture(image: NDArray[np.uint8]) -> None:
-    """Refuse what is not an RGB uint8 picture with pixels."""
+    """Refuse what is not an RGB uint8 image with pixels."""
     shape, dtype = getattr(image, "shape", None), getattr(image, "dtype", type(image).__name__)
     if shape is None or len(shape) != 3 or shape[2] != 3 or dtype != np.uint8 or 0 in shape:
         raise ImageError(

@@ -1,4 +1,4 @@
-"""Random resizing: a factor, an interpolation, and what they do to a picture."""
+"""Random resizing: a factor, an interpolation, and what they do to an image."""
 
 from __future__ import annotations
 

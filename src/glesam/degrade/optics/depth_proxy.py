@@ -1,4 +1,4 @@
-"""How far away each pixel may be, guessed from one picture: enough for haze and water that thicken with distance."""
+"""How far away each pixel may be, guessed from one image: enough for haze and water that thicken with distance."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _GUIDE_EPSILON = 1e-3
 
 
 def depth_proxy(image: NDArray[np.uint8], draws: Draws) -> NDArray[np.float32]:
-    """Relative distance: nearer at the bottom, farther where things are pale, with edges where the picture has them.
+    """Relative distance: nearer at the bottom, farther where things are pale, with edges where the image has them.
 
-    Half and half (the share is drawn) a slanted plane that falls to zero at the picture's foot, and the colour
+    Half and half (the share is drawn) a slanted plane that falls to zero at the image's foot, and the colour
     attenuation prior of Zhu, Mai & Shao (IEEE TIP 2015, equation 8), smoothed by a guided filter (He, Sun & Tang,
     PAMI 2013).
 

@@ -22,7 +22,7 @@ def to_float(image: NDArray[np.uint8]) -> NDArray[np.float32]:
 def to_uint8(values: NDArray[np.floating]) -> NDArray[np.uint8]:
     """Real numbers in 0..1 (others are clipped) to the nearest of 256 levels."""
     levels = np.empty(values.shape, np.uint8)
-    # Some rows at a time: three copies of a large picture in float would be the most memory of a whole degradation.
+    # Some rows at a time: three copies of a large image in float would be the most memory of a whole degradation.
     rows = max(1, _STRIP // max(1, values[:1].size))
     for top in range(0, len(values), rows):
         part = np.clip(values[top : top + rows], 0.0, 1.0) * 255.0

@@ -1,4 +1,4 @@
-"""Point-spread functions with soft edges (disc, line) and their use on pictures."""
+"""Point-spread functions with soft edges (disc, line) and their use on images."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def line(length: float, angle: float, thickness: float = 1.0) -> NDArray[np.floa
 
 
 def spread(values: NDArray[np.float32], kernel: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Filter a plane or picture with a kernel, mirrored at the border, same size and type."""
+    """Filter a plane or image with a kernel, mirrored at the border, same size and type."""
     filtered: NDArray[np.float32] = cv2.filter2D(values, -1, kernel, borderType=cv2.BORDER_REFLECT_101)
     return filtered
 

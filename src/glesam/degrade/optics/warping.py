@@ -1,4 +1,4 @@
-"""Moving pixels: one pair of coordinate maps, used alike for a picture (linear) and for its mask (nearest)."""
+"""Moving pixels: one pair of coordinate maps, used alike for an image (linear) and for its mask (nearest)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def grid(height: int, width: int) -> tuple[NDArray[np.float32], NDArray[np.float
 def reflect(positions: NDArray[np.float32], size: int) -> NDArray[np.float32]:
     """Fold positions in pixels into `[0, size - 1]` by mirroring at the first and last pixel.
 
-    Folding the maps, and not leaving the border to each sampler, is what keeps picture and mask in step there.
+    Folding the maps, and not leaving the border to each sampler, is what keeps image and mask in step there.
     """
     period = 2.0 * (size - 1)
     folded = np.abs(positions) % period
@@ -26,12 +26,12 @@ def reflect(positions: NDArray[np.float32], size: int) -> NDArray[np.float32]:
 
 
 def warp_image(image: NDArray[np.uint8], map_x: NDArray[np.float32], map_y: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Sample a picture at the maps' places, bilinearly.
+    """Sample an image at the maps' places, bilinearly.
 
     Args:
         image: (H, W, 3) uint8.
-        map_x: (H, W) float32 columns in the input, within the picture.
-        map_y: (H, W) float32 rows in the input, within the picture.
+        map_x: (H, W) float32 columns in the input, within the image.
+        map_y: (H, W) float32 rows in the input, within the image.
     """
     warped: NDArray[np.uint8] = cv2.remap(image, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return warped

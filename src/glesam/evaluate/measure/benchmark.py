@@ -1,6 +1,6 @@
 """The benchmark: models x data sets x levels x prompts, one row per object, taken up again where it was stopped.
 
-All prompts of a picture at a level share one `set_image`; one model is in memory at a time.
+All prompts of an image at a level share one `set_image`; one model is in memory at a time.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ class BenchmarkConfig:
         prompts: ways to prompt.
         seed: seed of prompts, degradations and intervals.
         recipe: LQSeg recipe for levels that are made on the fly, `test` or `train`.
-        min_share: smallest object, as a share of the picture's area, by name of the set; `""` holds for all others.
-        limit: number of pictures per set, chosen by hash; None for all.
+        min_share: smallest object, as a share of the image's area, by name of the set; `""` holds for all others.
+        limit: number of images per set, chosen by hash; None for all.
         average: what the report's first table counts alike, `images` or `objects`; changes no row.
     """
 
@@ -61,7 +61,7 @@ class BenchmarkConfig:
     average: str = "images"
 
     def share_of(self, set_name: str) -> float:
-        """Smallest object of a set, as a share of the picture's area."""
+        """Smallest object of a set, as a share of the image's area."""
         return self.min_share.get(set_name, self.min_share.get("", 0.0))
 
 
@@ -78,7 +78,7 @@ class Part(NamedTuple):
 
 
 class Results(NamedTuple):
-    """All rows of a run, and the pictures that could not be measured, with the reason."""
+    """All rows of a run, and the images that could not be measured, with the reason."""
 
     rows: list[Row]
     failed: dict[str, str]
@@ -93,7 +93,7 @@ class Probe(NamedTuple):
 
 
 class Loaded(NamedTuple):
-    """A picture at a level, and the clear one, `(H, W, 3)` uint8, where the two can be compared pixel by pixel."""
+    """An image at a level, and the clear one, `(H, W, 3)` uint8, where the two can be compared pixel by pixel."""
 
     sample: Sample
     clear: RGB | None
@@ -122,12 +122,12 @@ def run_benchmark(
         sources: the data sets.
         out: output folder; parts go to `out/parts`.
         load: makes the predictor of a model; called only for models with a part to do.
-        progress: called with the part in words and the number of pictures that came to be done.
+        progress: called with the part in words and the number of images that came to be done.
         overwrite: measure parts of another configuration again instead of refusing them.
 
     Raises:
         ConfigError: a part was made with another configuration.
-        DataError: a set has no object that is large enough, or none of its pictures can be read.
+        DataError: a set has no object that is large enough, or none of its images can be read.
         ModelError: a model cannot be loaded.
     """
     store = PartStore(out, overwrite)
@@ -161,13 +161,13 @@ def collect(config: BenchmarkConfig, sources: Sequence[Source], store: PartStore
 
 
 def sharpness(image: npt.NDArray[np.uint8]) -> float:
-    """Variance of the Laplacian of an `(H, W, 3)` RGB picture's grey values (0 to 255): the higher, the sharper."""
+    """Variance of the Laplacian of an `(H, W, 3)` RGB image's grey values (0 to 255): the higher, the sharper."""
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     return float(cv2.Laplacian(grey, cv2.CV_64F).var())
 
 
 def probes(sample: Sample, spec: PromptSpec, min_share: float, seed: int) -> list[Probe]:
-    """Prompts of all objects of a picture that are large enough."""
+    """Prompts of all objects of an image that are large enough."""
     found = []
     for object_id in object_ids(sample.mask, min_share):
         truth = sample.mask == object_id
@@ -176,7 +176,7 @@ def probes(sample: Sample, spec: PromptSpec, min_share: float, seed: int) -> lis
 
 
 def ask(predictor: PromptPredictor, asked: Sequence[Probe]) -> list[Answer]:
-    """Ask a predictor, whose picture is set, for objects with prompts of one kind, a few at a time.
+    """Ask a predictor, whose image is set, for objects with prompts of one kind, a few at a time.
 
     Raises:
         ModelError: the answer has another number of masks, or masks of another size.
@@ -213,7 +213,7 @@ def _measure_part(
     predictor: PromptPredictor,
     progress: Callable[[str, int], None],
 ) -> tuple[list[Row], dict[str, str]]:
-    """Rows of one part, and its pictures that cannot be read or degraded.
+    """Rows of one part, and its images that cannot be read or degraded.
 
     Raises:
         DataError: no row came out.
@@ -230,18 +230,18 @@ def _measure_part(
         progress(str(part), 1)
     if not rows and failed:
         first = next(iter(failed))
-        raise DataError(f"expected readable pictures in {part.source.name} at {part.level}, got none; {failed[first]}")
+        raise DataError(f"expected readable images in {part.source.name} at {part.level}, got none; {failed[first]}")
     if not rows:
         share = config.share_of(part.source.name)
         raise DataError(
-            f"expected objects of at least {share:.2%} of the picture in {part.source.name}, found none in "
-            f"{len(names)} pictures; lower --min-share or check the masks with `glesam data check`"
+            f"expected objects of at least {share:.2%} of the image in {part.source.name}, found none in "
+            f"{len(names)} images; lower --min-share or check the masks with `glesam data check`"
         )
     return rows, failed
 
 
 def _measure_picture(config: BenchmarkConfig, part: Part, loaded: Loaded, predictor: PromptPredictor) -> list[Row]:
-    """Rows of one picture: encode it once, then ask for every object with every kind of prompt."""
+    """Rows of one image: encode it once, then ask for every object with every kind of prompt."""
     sample, clear = loaded
     share = config.share_of(part.source.name)
     if not object_ids(sample.mask, share):
@@ -278,7 +278,7 @@ def _measure_picture(config: BenchmarkConfig, part: Part, loaded: Loaded, predic
 def _answers(
     config: BenchmarkConfig, spec: PromptSpec, sample: Sample, predictor: PromptPredictor, share: float
 ) -> Iterator[tuple[str, Probe, Answer]]:
-    """Answers for all objects of a picture with one kind of prompt; corrective clicks give one after each click."""
+    """Answers for all objects of an image with one kind of prompt; corrective clicks give one after each click."""
     if spec.kind != "clicks":
         asked = probes(sample, spec, share, config.seed)
         for probe, answer in zip(asked, ask(predictor, asked), strict=True):
@@ -293,7 +293,7 @@ def _answers(
 
 
 def _samples(config: BenchmarkConfig, part: Part, names: list[str]) -> Iterator[tuple[str, Future[Loaded]]]:
-    """Read and degrade the next pictures in a thread while the model works on this one."""
+    """Read and degrade the next images in a thread while the model works on this one."""
     with ThreadPoolExecutor(max_workers=1) as pool:
         waiting: deque[tuple[str, Future[Loaded]]] = deque()
         try:
@@ -308,7 +308,7 @@ def _samples(config: BenchmarkConfig, part: Part, names: list[str]) -> Iterator[
 
 
 def _load(config: BenchmarkConfig, part: Part, name: str) -> Loaded:
-    """Read and degrade one picture."""
+    """Read and degrade one image."""
     sample = part.source.load(name, part.level, config.seed, config.recipe)
     if part.level.is_clear:
         return Loaded(sample, sample.image)

@@ -30,7 +30,7 @@ class MasksLike(Protocol):
 
     @property
     def masks(self) -> npt.NDArray[np.bool_]:
-        """`(N, H, W)` bool at the picture's size."""
+        """`(N, H, W)` bool at the image's size."""
         ...
 
     @property
@@ -48,7 +48,7 @@ class PromptPredictor(Protocol):
     """What the benchmark asks of a model: see `glesam.predict.predictor.Predictor`."""
 
     def set_image(self, image: Any, name: str | None = None) -> object:
-        """Encode an `(H, W, 3)` uint8 RGB picture; the name is that of the level and the picture, `lq3/cat`."""
+        """Encode an `(H, W, 3)` uint8 RGB image; the name is that of the level and the image, `lq3/cat`."""
         ...
 
     def predict(
@@ -67,7 +67,7 @@ class ModelSpec:
         enhance: `on`, `off` or `auto`.
         label: name in tables; the text that the user gave.
         enhancer: folder of an enhancer for the model; None for the one that it ships with, if any.
-        restore: restorer that pictures go through first, see `glesam.restore.registry`; None for none.
+        restore: restorer that images go through first, see `glesam.restore.registry`; None for none.
         refine: whether masks are refined, `auto` or `off`.
         head: mask head, see `Predictor.from_pretrained`; None for the model's own decoder.
         quality: `fast`, `standard` or `high`.

@@ -54,7 +54,7 @@ class ObjectPrompt:
     """The prompt of one object.
 
     Attributes:
-        points: `(K, 2)` float32, `(x, y)` in pixels of the picture, all foreground; None for boxes.
+        points: `(K, 2)` float32, `(x, y)` in pixels of the image, all foreground; None for boxes.
         box: `(4,)` float32, `(x0, y0, x1, y1)` in pixels; None for points.
     """
 
@@ -99,8 +99,8 @@ def prompt_for(spec: PromptSpec, truth: BoolMask, image: str, object_id: int, se
     Args:
         spec: the kind of prompt, not `clicks`.
         truth: `(H, W)` bool mask of the object, at least one pixel.
-        image: name of the picture within its set.
-        object_id: id of the object within the picture.
+        image: name of the image within its set.
+        object_id: id of the object within the image.
         seed: the run's seed.
 
     Raises:
@@ -152,12 +152,12 @@ def tight_box(truth: BoolMask) -> Coordinates:
 
 
 def shake_box(box: Coordinates, noise: float, size: tuple[int, int], rng: np.random.Generator) -> Coordinates:
-    """Move each corner coordinate by U(-noise, noise) times the box's side, within the picture, at least a pixel wide.
+    """Move each corner coordinate by U(-noise, noise) times the box's side, within the image, at least a pixel wide.
 
     Args:
         box: `(4,)` float32 `(x0, y0, x1, y1)`.
         noise: largest shift as a share of the side (GleSAM, table 13: 0.2).
-        size: `(H, W)` of the picture.
+        size: `(H, W)` of the image.
         rng: source of the four draws; `noise` scales them, so that a larger noise moves the same way.
     """
     height, width = size

@@ -29,19 +29,19 @@ class Row:
         set: name of the data set.
         level: level of quality.
         prompt: kind of prompt.
-        image: name of the picture within the set.
-        object_id: id of the object within the picture.
-        area_share: object's share of the picture's area, 0 to 1.
+        image: name of the image within the set.
+        object_id: id of the object within the image.
+        area_share: object's share of the image's area, 0 to 1.
         area: the object's pixels.
         iou: intersection over union.
         dice: Dice coefficient.
         pixel_accuracy: share of pixels that agree.
         boundary_iou: IoU of the inner boundary bands.
         score: the model's own prediction of the IoU.
-        sharpness: variance of the Laplacian of the picture that the model got, grey values of 0 to 255.
-        encode_seconds: time of `set_image`, the same for all rows of a picture.
+        sharpness: variance of the Laplacian of the image that the model got, grey values of 0 to 255.
+        encode_seconds: time of `set_image`, the same for all rows of an image.
         decode_seconds: time of `predict`, divided by the objects that were asked for together.
-        psnr: PSNR in dB of the picture that the model got against the clear one; infinite where they are equal, None
+        psnr: PSNR in dB of the image that the model got against the clear one; infinite where they are equal, None
             where there is none to compare with.
     """
 
@@ -150,7 +150,7 @@ class PartStore:
     def write(
         self, model: str, set_name: str, level: str, stamp: dict[str, Any], rows: list[Row], failed: dict[str, str]
     ) -> None:
-        """Keep a finished part: its rows, and the pictures that failed with the reason of each."""
+        """Keep a finished part: its rows, and the images that failed with the reason of each."""
         path = self._path(model, set_name, level, "json")
         write_text(path.with_suffix(".csv"), to_csv(rows))
         write_text(path, to_json({"stamp": stamp, "failed": failed}, indent=1) + "\n")

@@ -1,4 +1,4 @@
-"""Where pictures at a level come from: a data set degraded on the fly, or a built LQSeg folder read as it is."""
+"""Where images at a level come from: a data set degraded on the fly, or a built LQSeg folder read as it is."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LAYOUT = "images/NAME.jpg + masks/NAME.png of the same size, object ids 1..N (or
 
 
 class Source(Protocol):
-    """A data set that gives each picture at any level."""
+    """A data set that gives each image at any level."""
 
     name: str
     origin: str
@@ -27,31 +27,31 @@ class Source(Protocol):
 
     @property
     def names(self) -> list[str]:
-        """Names of the pictures, sorted."""
+        """Names of the images, sorted."""
         ...
 
     def fingerprint(self, pictures: Sequence[str], level: Level) -> str | None:
-        """Digest of the files that pictures at a level are made of; None for a set that is not made of files."""
+        """Digest of the files that images at a level are made of; None for a set that is not made of files."""
         ...
 
     def load(self, picture: str, level: Level, seed: int, recipe: str) -> Sample:
-        """Read one picture at a level.
+        """Read one image at a level.
 
         Raises:
             DataError: a file is missing or unreadable, or sizes differ.
-            ImageError: the picture is too small for the degradation.
+            ImageError: the image is too small for the degradation.
         """
         ...
 
 
 class DegradedSource:
-    """A data set of clear pictures, degraded on the fly.
+    """A data set of clear images, degraded on the fly.
 
     Args:
         dataset: any reader.
         name: name of the set in tables; the reader's when not given.
         origin: where the data lies.
-        kept_aside: leave out all pictures but those that are never trained on; see `is_kept_aside`.
+        kept_aside: leave out all images but those that are never trained on; see `is_kept_aside`.
     """
 
     def __init__(
@@ -66,12 +66,12 @@ class DegradedSource:
         self._digests = Digests()
 
     def __contains__(self, picture: str) -> bool:
-        """Whether the set has a picture of that name."""
+        """Whether the set has an image of that name."""
         return picture in self._index
 
     @property
     def names(self) -> list[str]:
-        """Names of the pictures, sorted."""
+        """Names of the images, sorted."""
         return sorted(self._index)
 
     def fingerprint(self, pictures: Sequence[str], level: Level) -> str | None:
@@ -79,7 +79,7 @@ class DegradedSource:
         return fingerprint(self.dataset, [self._index[picture] for picture in pictures], self._digests)
 
     def load(self, picture: str, level: Level, seed: int, recipe: str) -> Sample:
-        """Read one picture and degrade it (see `Source.load`)."""
+        """Read one image and degrade it (see `Source.load`)."""
         return levels.apply(self.dataset[self._index[picture]], level, seed, recipe)
 
 
@@ -93,7 +93,7 @@ class LqsegSource:
         name: name of the set in tables; the folder's when not given.
 
     Raises:
-        DataError: `clear` or `masks` is missing or empty, or a picture has no mask.
+        DataError: `clear` or `masks` is missing or empty, or an image has no mask.
     """
 
     def __init__(self, root: Path, name: str | None = None) -> None:
@@ -107,7 +107,7 @@ class LqsegSource:
 
     @property
     def names(self) -> list[str]:
-        """Names of the pictures, sorted."""
+        """Names of the images, sorted."""
         return self._clear.names
 
     def fingerprint(self, pictures: Sequence[str], level: Level) -> str | None:
@@ -116,7 +116,7 @@ class LqsegSource:
         return stored.fingerprint([picture for picture in pictures if picture in stored], CLEAR)
 
     def load(self, picture: str, level: Level, seed: int, recipe: str) -> Sample:
-        """Read one picture from its level's folder (see `Source.load`)."""
+        """Read one image from its level's folder (see `Source.load`)."""
         if level.family != "lq":
             return self._clear.load(picture, level, seed, recipe)
         stored = self._level(str(level))
@@ -125,7 +125,7 @@ class LqsegSource:
         return stored.load(picture, CLEAR, seed, recipe)
 
     def _level(self, folder: str) -> DegradedSource:
-        """The stored pictures of one level, listed when first asked for."""
+        """The stored images of one level, listed when first asked for."""
         if folder not in self._levels:
             from glesam.data.readers.built import BuiltDataset
 
@@ -148,7 +148,7 @@ def open_source(text: str, kept_aside: bool = False) -> Source:
         raise DataError(f"expected a folder of data, found none at {path}; lay it out as {LAYOUT}")
     if (path / FILE_NAME).is_file() and (path / "clear").is_dir():
         if kept_aside:
-            raise ConfigError(f"expected training sets for kept-aside pictures, got the built set {path}; leave it out")
+            raise ConfigError(f"expected training sets for kept-aside images, got the built set {path}; leave it out")
         return LqsegSource(path, name)
     if (path.resolve().parent / FILE_NAME).is_file():
         raise ConfigError(
@@ -156,7 +156,7 @@ def open_source(text: str, kept_aside: bool = False) -> Source:
         )
     source = DegradedSource(open_dataset(path, name=name), name, str(path.resolve()), kept_aside)
     if not source.names:
-        raise DataError(f"expected pictures kept aside in {path}, found none; leave the set out")
+        raise DataError(f"expected images kept aside in {path}, found none; leave the set out")
     return source
 
 
@@ -193,7 +193,7 @@ def _opened(text: str, kept_aside: bool) -> list[Source]:
 
 
 def choose(names: list[str], limit: int | None, seed: int) -> list[str]:
-    """Choose `limit` pictures by hash(name, seed), sorted: a sample without the bias that the first names have."""
+    """Choose `limit` images by hash(name, seed), sorted: a sample without the bias that the first names have."""
     if limit is None or limit >= len(names):
         return sorted(names)
     return sorted(sorted(names, key=lambda name: (stable_seed("limit", name, seed), name))[:limit])

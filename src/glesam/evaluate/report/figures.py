@@ -47,7 +47,7 @@ def draw_figures(rows: Sequence[Row], summaries: Sequence[CellSummary], out: Pat
 
 
 def draw_levels(summaries: Sequence[CellSummary], path: Path) -> Path:
-    """IoU (mean over pictures, 95 % interval) against level: a panel per set, a line per model and prompt.
+    """IoU (mean over images, 95 % interval) against level: a panel per set, a line per model and prompt.
 
     Raises:
         ConfigError: matplotlib is not installed.
@@ -80,7 +80,7 @@ def draw_levels(summaries: Sequence[CellSummary], path: Path) -> Path:
 
 
 def draw_clicks(summaries: Sequence[CellSummary], path: Path) -> Path:
-    """IoU (mean over pictures, 95 % interval) against the number of clicks: rows are sets, columns levels.
+    """IoU (mean over images, 95 % interval) against the number of clicks: rows are sets, columns levels.
 
     Raises:
         ConfigError: matplotlib is not installed.
@@ -111,8 +111,8 @@ def draw_clicks(summaries: Sequence[CellSummary], path: Path) -> Path:
 def draw_sharpness(rows: Sequence[Row], path: Path) -> Path:
     """Density of IoU against sharpness, as figure 4 of the GleSAM paper: a panel per model, for the first prompt.
 
-    Each picture at each level is one point: the mean IoU of its objects. The line is the median in bins of equally many
-    pictures; axes and colours are the same in all panels.
+    Each image at each level is one point: the mean IoU of its objects. The line is the median in bins of equally many
+    images; axes and colours are the same in all panels.
 
     Raises:
         ConfigError: matplotlib is not installed.
@@ -153,7 +153,7 @@ def _band(axes: Any, x: npt.NDArray[np.float64], line: list[CellSummary], colour
 
 
 def _means(line: list[CellSummary]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """`(n,)` means over pictures and `(2, n)` distances to the interval's ends; 0 where a picture alone has none."""
+    """`(n,)` means over images and `(2, n)` distances to the interval's ends; 0 where an image alone has none."""
     means = np.array([s.iou.mean_pictures for s in line], float)
     ends = np.array([[s.iou.low for s in line], [s.iou.high for s in line]], float)
     distances = np.abs(np.where(np.isnan(ends), means, ends) - means)
@@ -161,7 +161,7 @@ def _means(line: list[CellSummary]) -> tuple[npt.NDArray[np.float64], npt.NDArra
 
 
 def _picture_points(rows: Iterable[Row]) -> npt.NDArray[np.float64]:
-    """`(n, 2)`: log10 of sharpness (at least 1: a flat picture has 0) and mean IoU of each picture at each level."""
+    """`(n, 2)`: log10 of sharpness (at least 1: a flat image has 0) and mean IoU of each image at each level."""
     ious: dict[tuple[str, str, str, float], list[float]] = {}
     for row in rows:
         ious.setdefault((row.set, row.level, row.image, row.sharpness), []).append(row.iou)
@@ -185,7 +185,7 @@ def _density(points: npt.NDArray[np.float64], low: float, high: float) -> npt.ND
 
 
 def _trend(points: npt.NDArray[np.float64]) -> tuple[list[float], list[float]]:
-    """Medians of sharpness and IoU in bins of equally many pictures."""
+    """Medians of sharpness and IoU in bins of equally many images."""
     ordered = points[np.argsort(points[:, 0], kind="stable")]
     bins = np.array_split(ordered, max(1, min(_TREND_BINS, len(ordered) // 5)))
     return [float(np.median(b[:, 0])) for b in bins], [float(np.median(b[:, 1])) for b in bins]

@@ -1,4 +1,4 @@
-"""Best and worst cases of a run as pictures: the degraded picture with its prompt, the truth, each model's mask."""
+"""Best and worst cases of a run as images: the degraded image with its prompt, the truth, each model's mask."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _TRUTH_COLOUR, _PROMPT_COLOUR = "#009E73", "#F0E442"
 
 
 class Case(NamedTuple):
-    """One object of one picture at one level with one prompt."""
+    """One object of one image at one level with one prompt."""
 
     set: str
     level: str
@@ -55,7 +55,7 @@ class Drawn:
 def choose_cases(rows: Sequence[Row], count: int = CASES) -> tuple[list[Case], list[Case]]:
     """Objects with the highest and with the lowest IoU (mean over models), best first and worst first.
 
-    Every picture comes at most once in each list, and no case is in both. Ties go by name, so that a choice is the same
+    Every image comes at most once in each list, and no case is in both. Ties go by name, so that a choice is the same
     on every run.
     """
     values: dict[Case, list[float]] = {}
@@ -81,7 +81,7 @@ def draw_gallery(
 
     Raises:
         ConfigError: matplotlib is not installed.
-        DataError: a picture can no longer be read.
+        DataError: an image can no longer be read.
         ModelError: a model cannot be loaded.
     """
     # Corrective clicks depend on the answers before them, and are not asked for again.
@@ -98,7 +98,7 @@ def draw_gallery(
 
 
 def one_per_picture(cases: Sequence[Case]) -> list[Case]:
-    """The first case of each picture."""
+    """The first case of each image."""
     first: dict[tuple[str, str], Case] = {}
     for case in cases:
         first.setdefault((case.set, case.image), case)
@@ -106,7 +106,7 @@ def one_per_picture(cases: Sequence[Case]) -> list[Case]:
 
 
 def prepare(config: BenchmarkConfig, sources: Sequence[Source], case: Case) -> Drawn:
-    """Read a case's picture again, degrade it and draw its prompt again; all come from names and seed."""
+    """Read a case's image again, degrade it and draw its prompt again; all come from names and seed."""
     source = _named(sources, case.set, lambda s: s.name)
     level: Level = _named(config.levels, case.level, str)
     spec: PromptSpec = _named(config.prompts, case.prompt, str)
@@ -131,7 +131,7 @@ def add_masks(model: ModelSpec, load: LoadPredictor, cases: Sequence[Drawn]) -> 
 
 
 def draw_cases(cases: Sequence[Drawn], path: Path) -> Path:
-    """One row per case: picture with prompt, truth, and each model's mask with its IoU."""
+    """One row per case: image with prompt, truth, and each model's mask with its IoU."""
     models = list(cases[0].masks)
     heights = [min(1.6, max(0.5, drawn.image.shape[0] / drawn.image.shape[1])) for drawn in cases]
     columns = 2 + len(models)
@@ -153,7 +153,7 @@ def draw_cases(cases: Sequence[Drawn], path: Path) -> Path:
 
 
 def overlay(image: npt.NDArray[np.uint8], mask: npt.NDArray[np.bool_], colour: str) -> npt.NDArray[np.uint8]:
-    """Blend a mask into a picture that is dimmed outside, with a line along the mask's edge.
+    """Blend a mask into an image that is dimmed outside, with a line along the mask's edge.
 
     Args:
         image: `(H, W, 3)` uint8 RGB.
@@ -186,5 +186,5 @@ def _draw_prompt(axes: Any, probe: Probe) -> None:
 
 
 def _short(name: str) -> str:
-    """A picture's name, cut in front where it is long."""
+    """An image's name, cut in front where it is long."""
     return name if len(name) <= 28 else "…" + name[-27:]

@@ -11,5 +11,5 @@ def markdown_table(header: list[str], rows: list[list[str]], text_columns: int) 
 
 
 def with_interval(value: float, low: float, high: float) -> str:
-    """`0.812 [0.800, 0.824]`; without brackets where a single picture gives no interval."""
+    """`0.812 [0.800, 0.824]`; without brackets where a single image gives no interval."""
     return f"{value:.3f}" if low != low else f"{value:.3f} [{low:.3f}, {high:.3f}]"

@@ -22,7 +22,7 @@ LQ_MEAN, AVERAGE = "lq mean", "average"
 
 @dataclass(frozen=True)
 class PaperNumber:
-    """One cell of a table of the paper; all values are means over pictures.
+    """One cell of a table of the paper; all values are means over images.
 
     Attributes:
         table: such as `table2`.

@@ -72,7 +72,7 @@ def write_report(report: Report, out: Path, figures: list[Path] | None = None) -
     Args:
         report: what to write.
         out: output folder.
-        figures: pictures in the same folder, shown at the end of `report.md`.
+        figures: images in the same folder, shown at the end of `report.md`.
     """
     records = [flat(summary) for summary in report.summaries]
     texts = {
@@ -87,7 +87,7 @@ def write_report(report: Report, out: Path, figures: list[Path] | None = None) -
 
 
 def screen_table(report: Report) -> Table:
-    """IoU with its interval, and Dice, over pictures: a row per set, prompt and level, a column per model."""
+    """IoU with its interval, and Dice, over images: a row per set, prompt and level, a column per model."""
     from rich.table import Table
 
     table = Table(title=_title(report))
@@ -179,7 +179,7 @@ def _cell_text(summary: CellSummary | None, average: str) -> str:
 
 
 def _estimate_text(value: Estimate) -> str:
-    """Mean over pictures with its interval."""
+    """Mean over images with its interval."""
     return with_interval(value.mean_pictures, value.low, value.high)
 
 
@@ -223,7 +223,7 @@ def _main_table(report: Report) -> str:
 
 
 def _psnr_section(report: Report) -> str:
-    """PSNR of what each model got, in runs with a restorer: a nearer picture need not give a better mask."""
+    """PSNR of what each model got, in runs with a restorer: a nearer image need not give a better mask."""
     if all(model.restore is None for model in report.config.models):
         return ""
     models = _models(report)
@@ -235,7 +235,7 @@ def _psnr_section(report: Report) -> str:
 
 
 def _psnr_text(summary: CellSummary | None) -> str:
-    """One PSNR; equal pictures have an infinite one."""
+    """One PSNR; equal images have an infinite one."""
     if summary is None or summary.psnr is None:
         return "–"
     return "∞" if math.isinf(summary.psnr) else f"{summary.psnr:.2f}"
@@ -281,7 +281,7 @@ def _means_section(means: list[LevelMeans]) -> str:
 
 
 def _metrics_table(summaries: list[CellSummary]) -> str:
-    """Every metric of every cell, over pictures, and the IoU over objects."""
+    """Every metric of every cell, over images, and the IoU over objects."""
     header = ["model", "set", "prompt", "level", "pictures", "objects"]
     header += ["IoU", "Dice", "pixel accuracy", "boundary IoU", "IoU over objects", "encode ms", "decode ms"]
     rows = []
@@ -296,14 +296,14 @@ def _metrics_table(summaries: list[CellSummary]) -> str:
 
 
 def _failure_section(failed: dict[str, str]) -> str:
-    """Pictures that were left out, with the reason."""
+    """Images that were left out, with the reason."""
     if not failed:
         return ""
     return f"## Left out ({len(failed)})\n\n" + "\n".join(f"* {name}: {reason}" for name, reason in failed.items())
 
 
 def _figure_section(figures: list[Path]) -> str:
-    """Pictures of the run."""
+    """Images of the run."""
     if not figures:
         return ""
     return "## Figures\n\n" + "\n\n".join(f"![{path.stem.replace('_', ' ')}]({path.name})" for path in figures)

@@ -1,6 +1,6 @@
-"""Sums over objects and pictures, with bootstrap intervals and a paired bootstrap test.
+"""Sums over objects and images, with bootstrap intervals and a paired bootstrap test.
 
-Pictures are the unit that is resampled, since objects of one picture share its light, its degradation and its latent.
+Images are the unit that is resampled, since objects of one image share its light, its degradation and its latent.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ class Estimate:
     """What the rows of one cell of a table say about one metric.
 
     Attributes:
-        pictures: number of pictures.
+        pictures: number of images.
         objects: number of objects.
-        mean_pictures: unweighted mean over pictures of the mean over each picture's objects (the paper's mean).
-        low: lower end of the 95 % interval of `mean_pictures`; NaN for a single picture.
+        mean_pictures: unweighted mean over images of the mean over each image's objects (the paper's mean).
+        low: lower end of the 95 % interval of `mean_pictures`; NaN for a single image.
         high: its upper end.
         mean_objects: mean over all objects.
-        low_objects: lower end of the 95 % interval of `mean_objects`; NaN for a single picture.
+        low_objects: lower end of the 95 % interval of `mean_objects`; NaN for a single image.
         high_objects: its upper end.
     """
 
@@ -53,14 +53,14 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A paired comparison of two models on the same pictures.
+    """A paired comparison of two models on the same images.
 
     Attributes:
-        pictures: number of pictures that both have.
-        difference: mean over pictures of second minus first.
-        low: lower end of its 95 % interval; NaN for a single picture.
+        pictures: number of images that both have.
+        difference: mean over images of second minus first.
+        low: lower end of its 95 % interval; NaN for a single image.
         high: its upper end.
-        p_value: two-sided; NaN for a single picture.
+        p_value: two-sided; NaN for a single image.
     """
 
     pictures: int
@@ -71,11 +71,11 @@ class Comparison:
 
 
 def estimate(values: Floats, pictures: Sequence[str], seed: int, resamples: int = RESAMPLES) -> list[Estimate]:
-    """Means over pictures and over objects of M metrics of n objects, with 95 % percentile intervals.
+    """Means over images and over objects of M metrics of n objects, with 95 % percentile intervals.
 
     Args:
         values: `(n, M)` metrics of the objects.
-        pictures: name of the picture of each object, n of them.
+        pictures: name of the image of each object, n of them.
         seed: seed of the resampling.
         resamples: number of bootstrap resamples.
 
@@ -100,23 +100,23 @@ def estimate(values: Floats, pictures: Sequence[str], seed: int, resamples: int 
 
 
 def compare(first: dict[str, float], second: dict[str, float], seed: int, resamples: int = RESAMPLES) -> Comparison:
-    """Test by paired bootstrap whether two models differ, given each picture's mean.
+    """Test by paired bootstrap whether two models differ, given each image's mean.
 
     The differences are resampled after moving their mean to 0; the p value is the share of resamples whose mean is at
     least as far from 0 as the one observed, with one added to both counts (Davison & Hinkley 1997, equation 4.11).
 
     Args:
-        first: picture name to value, the baseline.
-        second: the same of the other model; pictures that only one has are left out.
+        first: image name to value, the baseline.
+        second: the same of the other model; images that only one has are left out.
         seed: seed of the resampling.
         resamples: number of bootstrap resamples.
 
     Raises:
-        DataError: the two have no picture in common.
+        DataError: the two have no image in common.
     """
     shared = sorted(set(first) & set(second))
     if not shared:
-        raise DataError("expected two models measured on the same pictures, got none in common; measure both again")
+        raise DataError("expected two models measured on the same images, got none in common; measure both again")
     differences = np.array([second[name] - first[name] for name in shared])
     observed = float(differences.mean())
     low, high = _intervals(differences[:, None], np.ones((len(shared), 1)), seed, resamples)[0]
@@ -124,7 +124,7 @@ def compare(first: dict[str, float], second: dict[str, float], seed: int, resamp
 
 
 def _by_picture(values: Floats, pictures: Sequence[str]) -> tuple[Floats, Floats]:
-    """Sums `(m, M)` and counts `(m, 1)` of `(n, M)` object values over the m pictures, by name."""
+    """Sums `(m, M)` and counts `(m, 1)` of `(n, M)` object values over the m images, by name."""
     names, index = np.unique(np.array(pictures, dtype=str), return_inverse=True)
     sums = np.zeros((len(names), values.shape[1]))
     np.add.at(sums, index, values)
@@ -132,7 +132,7 @@ def _by_picture(values: Floats, pictures: Sequence[str]) -> tuple[Floats, Floats
 
 
 def _p_value(differences: Floats, observed: float, seed: int, resamples: int) -> float:
-    """Two-sided p value of the hypothesis that the mean difference is 0; NaN for a single picture."""
+    """Two-sided p value of the hypothesis that the mean difference is 0; NaN for a single image."""
     if len(differences) < 2:
         return math.nan
     centred = (differences - observed)[:, None]
@@ -143,7 +143,7 @@ def _p_value(differences: Floats, observed: float, seed: int, resamples: int) ->
 
 
 def _intervals(parts: Floats, wholes: Floats, seed: int, resamples: int) -> list[tuple[float, float]]:
-    """95 % percentile interval of each column's `sum(parts) / sum(wholes)`; NaN for a single picture."""
+    """95 % percentile interval of each column's `sum(parts) / sum(wholes)`; NaN for a single image."""
     if len(parts) < 2:
         return [(math.nan, math.nan)] * parts.shape[1]
     ends = _bootstrap(parts, wholes, seed, resamples).confidence_interval
@@ -151,9 +151,9 @@ def _intervals(parts: Floats, wholes: Floats, seed: int, resamples: int) -> list
 
 
 def _bootstrap(parts: Floats, wholes: Floats, seed: int, resamples: int) -> Any:
-    """Bootstrap of each of M columns' `sum(parts) / sum(wholes)` over `(n, M)` pictures.
+    """Bootstrap of each of M columns' `sum(parts) / sum(wholes)` over `(n, M)` images.
 
-    scipy draws the pictures' numbers; sums over how often each was drawn are ten times faster than over drawn values.
+    scipy draws the images' numbers; sums over how often each was drawn are ten times faster than over drawn values.
     """
     from scipy.stats import bootstrap
 

@@ -30,10 +30,10 @@ class CellSummary:
     Attributes:
         cell: model, set, level and prompt.
         metrics: estimate by metric, see `rows.METRICS`.
-        sharpness: median over pictures of the variance of the Laplacian.
-        encode_seconds: median over pictures of the time of `set_image`.
+        sharpness: median over images of the variance of the Laplacian.
+        encode_seconds: median over images of the time of `set_image`.
         decode_seconds: median over objects of the time of `predict` per object.
-        psnr: median over pictures of the PSNR in dB of what the model got; None where no picture has one.
+        psnr: median over images of the PSNR in dB of what the model got; None where no image has one.
     """
 
     cell: Cell
@@ -50,7 +50,7 @@ class CellSummary:
 
 
 class ModelComparison(NamedTuple):
-    """Two models on the same pictures of one set at one level with one prompt; IoU, second minus first."""
+    """Two models on the same images of one set at one level with one prompt; IoU, second minus first."""
 
     set: str
     level: str
@@ -96,7 +96,7 @@ def summarise(rows: Iterable[Row], seed: int) -> list[CellSummary]:
 
 
 def compare_models(rows: Iterable[Row], seed: int) -> list[ModelComparison]:
-    """Compare every further model with the first one, per set, level and prompt, on the mean IoU of each picture."""
+    """Compare every further model with the first one, per set, level and prompt, on the mean IoU of each image."""
     cells = {cell: picture_means(members) for cell, members in by_cell(rows).items()}
     first = next(iter(cells)).model if cells else ""
     found = []
@@ -122,7 +122,7 @@ def level_means(summaries: list[CellSummary]) -> list[LevelMeans]:
 
 
 def flat(summary: CellSummary) -> dict[str, str | int | float]:
-    """A summary as one flat record, for CSV and JSON; an interval of a single picture is left empty."""
+    """A summary as one flat record, for CSV and JSON; an interval of a single image is left empty."""
     iou = summary.iou
     record: dict[str, str | int | float] = {**summary.cell._asdict(), "pictures": iou.pictures, "objects": iou.objects}
     for metric in METRICS:
@@ -158,7 +158,7 @@ def _summarise_cell(cell: Cell, rows: list[Row], seed: int) -> CellSummary:
 
 
 def picture_means(rows: Iterable[Row], metric: str = "iou") -> dict[str, float]:
-    """Mean of a metric over the objects of each picture, for the rows of one cell."""
+    """Mean of a metric over the objects of each image, for the rows of one cell."""
     values: dict[str, list[float]] = {}
     for row in rows:
         values.setdefault(row.image, []).append(getattr(row, metric))
@@ -166,7 +166,7 @@ def picture_means(rows: Iterable[Row], metric: str = "iou") -> dict[str, float]:
 
 
 def _mean(summaries: list[CellSummary], metric: str) -> float | None:
-    """Mean of the cells' means over pictures; None for no cell."""
+    """Mean of the cells' means over images; None for no cell."""
     return float(np.mean([s.metrics[metric].mean_pictures for s in summaries])) if summaries else None
 
 

@@ -1,4 +1,4 @@
-"""Where the enhancer wins and where it loses, as pictures."""
+"""Where the enhancer wins and where it loses, as images."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ def nest(maps: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def unnest(pixels: Tensor, size: tuple[int, int], levels: int = 2) -> Tensor:
-    """Bring `(M, K, 4**levels * h * w)` pixels back to pictures, `(M, K, 2**levels * h, 2**levels * w)`."""
+    """Bring `(M, K, 4**levels * h * w)` pixels back to images, `(M, K, 2**levels * h, 2**levels * w)`."""
     split = pixels.reshape(*pixels.shape[:2], *size, *(2,) * (2 * levels))
     rows, columns = range(2, 4 + 2 * levels, 2), range(3, 4 + 2 * levels, 2)
     factor = 2**levels

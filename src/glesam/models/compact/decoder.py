@@ -17,7 +17,7 @@ from glesam.models.compact.prompt_maps import DrawnPrompts
 from glesam.models.compact.two_way import FastTwoWay
 
 SHAPES_KEPT = 4
-"""Shapes of pictures, such as landscape and portrait at two sizes, whose preparations are kept."""
+"""Shapes of images, such as landscape and portrait at two sizes, whose preparations are kept."""
 
 
 class CompactMaskDecoder(Sam2MaskDecoder):  # type: ignore[misc]
@@ -37,7 +37,7 @@ class CompactMaskDecoder(Sam2MaskDecoder):  # type: ignore[misc]
         self._image: tuple[weakref.ref[Tensor], FastTwoWay, Tensor, Tensor] | None = None
 
     def __getstate__(self) -> dict[str, object]:
-        """Copies and pickles start without what is kept of pictures: it belongs to this module's weights."""
+        """Copies and pickles start without what is kept of images: it belongs to this module's weights."""
         return {**self.__dict__, "_fast": (), "_skips": None, "_image": None}
 
     def decode_all(
@@ -102,7 +102,7 @@ class CompactMaskDecoder(Sam2MaskDecoder):  # type: ignore[misc]
         return cast(Tensor, torch.ops.aten.gelu_(pixels))
 
     def _nested(self, skips: tuple[Tensor, Tensor], size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """Skips with the biases of the convolutions that they are added to; those of the last picture are kept.
+        """Skips with the biases of the convolutions that they are added to; those of the last image are kept.
 
         Returns:
             `(M, h * w, 4 * 64)` and `(M, h * w * 4, 4 * 32)`.
@@ -156,7 +156,7 @@ class CompactMaskDecoder(Sam2MaskDecoder):  # type: ignore[misc]
         return fast
 
     def _project(self, fast: FastTwoWay, latent: Tensor, dense: Tensor) -> tuple[Tensor, Tensor]:
-        """Image tokens and their first projections; those of the last picture without a mask prompt are kept."""
+        """Image tokens and their first projections; those of the last image without a mask prompt are kept."""
         if latent.shape[0] > 1 or dense.numel() > dense.shape[1]:
             keys = _tokens(latent + dense)
             return keys, fast.project(keys)

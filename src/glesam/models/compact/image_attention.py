@@ -1,6 +1,6 @@
 """What a block of the two-way transformer asks of the image's tokens, with as few passes over them as can be.
 
-Tokens of the image are many, those of a prompt few. So projections of the image are computed once for a picture
+Tokens of the image are many, those of a prompt few. So projections of the image are computed once for an image
 (`FirstImage`), or not at all (`LaterImage`): with `q . (W k) = (W^T q) . k` the queries move into the space of the
 image's tokens. Drawn prompts are four numbers a token and join in products of that size.
 """

@@ -102,7 +102,7 @@ class CompactModel(PromptableModel):
     def encode(self, pixel_values: Tensor) -> Embedding:
         """Encode `(B, 3, S, S)` pixel values into a `(B, 256, S/16, S/16)` latent and skips at strides 4 and 8.
 
-        Either side may be shorter, in multiples of 32 pixels: a picture without its padding costs less.
+        Either side may be shorter, in multiples of 32 pixels: an image without its padding costs less.
         """
         pixel_values = pixel_values.to(self.device, self.dtype, memory_format=torch.channels_last)
         embedding: Embedding = self.encoder(pixel_values)
@@ -188,8 +188,8 @@ class CompactModel(PromptableModel):
 
         Args:
             embedding: of B images, or of one that all prompts share.
-            prompts: B x N prompts in pixels of the encoded picture.
-            origin: `(2,)` pixels, where the encoded picture lies within the S x S frame. Training on crops smaller than
+            prompts: B x N prompts in pixels of the encoded image.
+            origin: `(2,)` pixels, where the encoded image lies within the S x S frame. Training on crops smaller than
                 S moves them about the frame, so that distances and places mean the same at every size.
             masks: which of the masks, index 0 the single mask and 1 to 3 the candidates.
         """

@@ -1,6 +1,6 @@
 """Inference of SAM's two-way transformer with the work that does not depend on the prompt taken out.
 
-A click shall answer within a blink on a CPU, and most of its cost is what is asked of the image's tokens
+A click should be answered at once on a CPU, and most of its cost is what is asked of the image's tokens
 (`image_attention`). Their positions never change, so their share of keys and queries is a constant; the first block
 sees the image before any prompt, so its projections belong to the image.
 """

@@ -100,7 +100,7 @@ class RuntimeModel(PromptableModel):
         # The only state: results name the weights by the digest of the model's tensors.
         digest = sha256(files.folder / CONFIG_FILE).encode()
         self.register_buffer("digest", torch.tensor(list(digest), dtype=torch.uint8))
-        files.session(encoder), files.session(decoder)  # a damaged file shall show now
+        files.session(encoder), files.session(decoder)  # a damaged file is found now, not at the first image
 
     @classmethod
     def from_pretrained(cls, folder: str | os.PathLike[str], runtime: str | None = None) -> Self:

@@ -56,7 +56,7 @@ class SamPromptable(WrappedModel):
         """
         height, width = check_image(image)
         scale = self.image_size / max(height, width)
-        # At least one pixel: the reference fails on pictures more than 2048 times as long as wide.
+        # At least one pixel: the reference fails on images more than 2048 times as long as wide.
         size = (max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5)))
         resized = np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR))
         square = np.zeros((3, self.image_size, self.image_size), np.float32)

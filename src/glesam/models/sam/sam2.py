@@ -99,7 +99,7 @@ class Sam2Promptable(WrappedModel):
 
 
 def squash(image: npt.NDArray[np.uint8], side: int) -> Tensor:
-    """Pixel values `(1, 3, side, side)` of a checked `(H, W, 3)` uint8 picture; see `Sam2Promptable.preprocess`."""
+    """Pixel values `(1, 3, side, side)` of a checked `(H, W, 3)` uint8 image; see `Sam2Promptable.preprocess`."""
     pixels = torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float() / 255
     return _normalise(F.interpolate(pixels, (side, side), mode="bilinear", align_corners=False, antialias=True))
 

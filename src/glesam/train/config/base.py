@@ -47,7 +47,7 @@ class StageConfig(BaseModel):
 
 
 class Phase(BaseModel):
-    """A part of the training at one picture size.
+    """A part of the training at one image size.
 
     Attributes:
         image_size: side of the training views in pixels, a multiple of 32.
@@ -91,7 +91,7 @@ class BaseConfig(StageConfig):
             Wortsman et al., CVPR 2022); 0 leaves them out. Keeps what the start could do on other images.
         steps: optimiser steps in all; the phases are made longer or shorter in proportion.
         backbone_lr: learning rate of the backbone relative to `lr`; its layers up to stride 8 stay frozen.
-        phases: picture sizes, one after the other.
+        phases: image sizes, one after the other.
         prompts: prompts a view.
         slots: points a prompt at most.
         paste: chance that cut-outs of one to three other photos are pasted into a view.

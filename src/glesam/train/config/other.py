@@ -45,8 +45,8 @@ class PriorConfig(StageConfig):
         heads: attention heads.
         layers: residual blocks at each size on the way down.
         embedding: width of the constant text embedding.
-        samples: pictures drawn at the end.
-        sample_steps: denoising steps of a picture.
+        samples: images drawn at the end.
+        sample_steps: denoising steps of an image.
     """
 
     image_size: int = Field(default=256, multiple_of=8, gt=0)

@@ -64,7 +64,7 @@ def bounding_box(region: Bool) -> npt.NDArray[np.float32]:
 def loosen_box(
     box: npt.NDArray[np.float32], ratio: float, shape: tuple[int, int], rng: np.random.Generator
 ) -> npt.NDArray[np.float32]:
-    """Move each side by up to `ratio` of the box's width or height, within the picture, at least a pixel wide."""
+    """Move each side by up to `ratio` of the box's width or height, within the image, at least a pixel wide."""
     width, height = box[2] - box[0], box[3] - box[1]
     moved = box + rng.uniform(-ratio, ratio, 4).astype(np.float32) * np.array([width, height] * 2, np.float32)
     moved = np.clip(moved, 0, np.array([shape[1], shape[0]] * 2, np.float32))

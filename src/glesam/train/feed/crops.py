@@ -67,12 +67,12 @@ class PhotoCrops(Dataset[Batch]):
 
 
 def to_signed(pixels: Tensor) -> Tensor:
-    """`(B, S, S, 3)` uint8 to `(B, 3, S, S)` float32 in -1 to 1, as diffusion models take pictures."""
+    """`(B, S, S, 3)` uint8 to `(B, 3, S, S)` float32 in -1 to 1, as diffusion models take images."""
     return pixels.permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def to_tiles(pictures: Tensor, columns: int) -> npt.NDArray[np.uint8]:
-    """Lay `(N, 3, S, S)` pictures in -1 to 1 side by side into one `(H, W, 3)` uint8 picture, `columns` a row."""
+    """Lay `(N, 3, S, S)` images in -1 to 1 side by side into one `(H, W, 3)` uint8 image, `columns` a row."""
     bytes_ = ((pictures.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
     rows = -(-len(bytes_) // columns)
     canvas = np.full((rows * columns, *bytes_.shape[1:]), 255, np.uint8)

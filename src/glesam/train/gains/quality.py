@@ -1,4 +1,4 @@
-"""How good a gate is: regret by condition, and whether gains come as they were expected; numbers and pictures."""
+"""How good a gate is: regret by condition, and whether gains come as they were expected; numbers and images."""
 
 from __future__ import annotations
 

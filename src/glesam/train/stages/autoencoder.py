@@ -71,7 +71,7 @@ class AutoencoderStage:
         return decay_groups([self.objective.model], self.config.lr, self.config.weight_decay)
 
     def validate(self, model: nn.Module) -> dict[str, float]:
-        """Nothing: the pictures that `save` draws are to be looked at."""
+        """Nothing: the images that `save` draws are to be looked at."""
         return {}
 
     def save(self, model: nn.Module, folder: Path) -> None:
@@ -106,6 +106,6 @@ def build_autoencoder(config: AutoencoderConfig) -> AutoencoderKL:
 
 
 def write_tiles(path: Path, pictures: Tensor, columns: int) -> None:
-    """Write `(N, 3, S, S)` pictures in -1 to 1 as one PNG."""
+    """Write `(N, 3, S, S)` images in -1 to 1 as one PNG."""
     with atomic_path(path) as temporary:
         cv2.imwrite(str(temporary), cv2.cvtColor(to_tiles(pictures, columns), cv2.COLOR_RGB2BGR))

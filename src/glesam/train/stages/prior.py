@@ -181,7 +181,7 @@ def make_scheduler() -> Any:
 def draw_samples(
     unet: UNet2DConditionModel, vae: AutoencoderKL, count: int, steps: int, seed: int, image_size: int
 ) -> Tensor:
-    """Draw pictures from noise by DDIM (Song et al., ICLR 2021).
+    """Draw images from noise by DDIM (Song et al., ICLR 2021).
 
     Returns:
         `(count, 3, image_size, image_size)` in about -1 to 1.
