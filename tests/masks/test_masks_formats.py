@@ -135,9 +135,9 @@ CODE = {"size": [2, 2], "counts": "4"}
         ([{"segmentation": CODE, "score": "high"}], "score of annotation 0, got 'high'"),
         ("text", "list of objects, got str"),
         ([1], "list of objects"),
-        ({"annotations": []}, "0 of 0 pictures"),
+        ({"annotations": []}, "0 of 0 images"),
         ({"images": [{"id": 1}], "annotations": []}, "width, height"),
-        ({"images": [{"id": i, "width": 2, "height": 2} for i in (1, 2)], "annotations": []}, "2 of 2 pictures"),
+        ({"images": [{"id": i, "width": 2, "height": 2} for i in (1, 2)], "annotations": []}, "2 of 2 images"),
     ],
 )
 def test_foreign_coco_is_refused_on_one_line(content, words):

@@ -1,6 +1,6 @@
 """What every verb shares: errors become one line and an exit status, messages go to stderr, one progress bar.
 
-Exit status (design, section 3): 0 done, 1 some inputs failed, 2 wrong use, 130 stopped with Ctrl-C, 143 by SIGTERM.
+Exit status: 0 done, 1 some inputs failed, 2 wrong use, 130 stopped with Ctrl-C, 143 by SIGTERM.
 """
 
 from __future__ import annotations

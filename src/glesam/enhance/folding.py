@@ -39,7 +39,7 @@ _SETTINGS: dict[str, Any] = {
 
 
 def fold(enhancer: LatentEnhancer, channels_last: bool = True, dtype: torch.dtype | None = None) -> FoldedEnhancer:
-    """Make an inference module that equals the enhancer within 1e-4 in float32 (issue 5) and costs less.
+    """Make an inference module that equals the enhancer within 1e-4 in float32 and costs less.
 
     The result is a snapshot: it shares no memory with the enhancer, which is left unchanged.
 

@@ -20,8 +20,8 @@ from glesam.models.base import Embedding
 from glesam.weights.folders import load_module, save_module
 
 FAMILY = "skip-adapter"
-Kind = Literal["attenuate", "branch"]
-KINDS: tuple[Kind, ...] = ("attenuate", "branch")
+SkipKind = Literal["attenuate", "branch"]
+KINDS: tuple[SkipKind, ...] = ("attenuate", "branch")
 
 
 class SkipAdapter(nn.Module):
@@ -38,7 +38,7 @@ class SkipAdapter(nn.Module):
         ModelError: an unknown kind, or no skips.
     """
 
-    def __init__(self, kind: Kind, channels: int = 256, skips: tuple[int, ...] = (32, 64), width: int = 2) -> None:
+    def __init__(self, kind: SkipKind, channels: int = 256, skips: tuple[int, ...] = (32, 64), width: int = 2) -> None:
         super().__init__()
         if kind not in KINDS:
             raise ModelError(f"expected a skip adapter of {', '.join(KINDS)}, got {kind!r}; raw skips need none")

@@ -23,6 +23,7 @@ from glesam.common.interrupts import deferred_interrupt
 from glesam.common.locks import sole
 from glesam.errors import ConfigError
 from glesam.train.config import StageConfig, write_config
+from glesam.train.feed.batch import Batch
 from glesam.weights.folders import write_torch
 
 
@@ -30,7 +31,6 @@ class DivergenceError(ConfigError):
     """A loss or a gradient is NaN or infinite."""
 
 
-Batch = dict[str, Tensor]
 CHECKPOINT = "last.pt"
 """File of a run folder with all that resuming needs."""
 LOG = "log.jsonl"

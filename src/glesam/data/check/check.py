@@ -23,31 +23,31 @@ T = TypeVar("T")
 Severity = Literal["problem", "note"]
 
 
-class Kind(NamedTuple):
+class FaultKind(NamedTuple):
     """One kind of finding: whether it is wrong or only worth knowing, and the cure in a few words."""
 
     severity: Severity
     meaning: str
 
 
-KINDS: dict[str, Kind] = {
-    "all masks empty": Kind("problem", "no object in any mask: were they written as black, or with the wrong values?"),
-    "unreadable image": Kind("problem", "replace or remove it"),
-    "unreadable mask": Kind("problem", "replace it"),
-    "size mismatch": Kind("problem", "image and mask must have the same size"),
-    "image without mask": Kind("problem", "add the mask or remove the image"),
-    "mask without image": Kind("problem", "add the image or remove the mask"),
-    "mask not PNG": Kind("problem", "lossy formats change ids: save masks as PNG"),
-    "same name twice": Kind("problem", "one file for each name: rename or remove one"),
-    "near-duplicate names": Kind("problem", "copies? names that differ in case clash on some systems"),
-    "empty mask": Kind("problem", "no object: draw it or remove the image"),
-    "soft-edged mask": Kind("problem", "grey borders would be read as objects: threshold it to 0/255"),
-    "unreadable sample": Kind("problem", "see the message"),
-    "void border": Kind("note", "255 is taken for VOC's void border and left out; --keep-void makes it an object"),
-    "annotation left out": Kind("note", "see the message"),
-    "tiny object": Kind("note", "smaller than one cell of SAM's 64x64 embedding: hardly learnable"),
-    "0/1 mask": Kind("note", "handled: 1 is the object"),
-    "0/255 mask": Kind("note", "handled: 255 is the object"),
+KINDS: dict[str, FaultKind] = {
+    "all masks empty": FaultKind("problem", "no object in any mask: were they written as black, or with wrong values?"),
+    "unreadable image": FaultKind("problem", "replace or remove it"),
+    "unreadable mask": FaultKind("problem", "replace it"),
+    "size mismatch": FaultKind("problem", "image and mask must have the same size"),
+    "image without mask": FaultKind("problem", "add the mask or remove the image"),
+    "mask without image": FaultKind("problem", "add the image or remove the mask"),
+    "mask not PNG": FaultKind("problem", "lossy formats change ids: save masks as PNG"),
+    "same name twice": FaultKind("problem", "one file for each name: rename or remove one"),
+    "near-duplicate names": FaultKind("problem", "copies? names that differ in case clash on some systems"),
+    "empty mask": FaultKind("problem", "no object: draw it or remove the image"),
+    "soft-edged mask": FaultKind("problem", "grey borders would be read as objects: threshold it to 0/255"),
+    "unreadable sample": FaultKind("problem", "see the message"),
+    "void border": FaultKind("note", "255 is taken for VOC's void border and left out; --keep-void makes it an object"),
+    "annotation left out": FaultKind("note", "see the message"),
+    "tiny object": FaultKind("note", "smaller than one cell of SAM's 64x64 embedding: hardly learnable"),
+    "0/1 mask": FaultKind("note", "handled: 1 is the object"),
+    "0/255 mask": FaultKind("note", "handled: 255 is the object"),
 }
 
 # SAM's image embedding has 64x64 cells (Kirillov et al., ICCV 2023): below one cell an object leaves hardly a trace.

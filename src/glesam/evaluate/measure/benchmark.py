@@ -65,7 +65,7 @@ class BenchmarkConfig:
         return self.min_share.get(set_name, self.min_share.get("", 0.0))
 
 
-class Part(NamedTuple):
+class Condition(NamedTuple):
     """One model on one data set at one level."""
 
     model: ModelSpec
@@ -132,10 +132,10 @@ def run_benchmark(
     """
     store = PartStore(out, overwrite)
     chosen = {source.name: choose(source.names, config.limit, config.seed) for source in sources}
-    todo: dict[ModelSpec, list[tuple[Part, dict[str, Any]]]] = {}
+    todo: dict[ModelSpec, list[tuple[Condition, dict[str, Any]]]] = {}
     for model in config.models:
         digest = fingerprint(model)
-        for part in (Part(model, source, level) for source in sources for level in config.levels):
+        for part in (Condition(model, source, level) for source in sources for level in config.levels):
             stamp = _stamp(config, part, chosen[part.source.name], digest)
             if store.is_done(str(model), part.source.name, str(part.level), stamp):
                 progress(str(part), len(chosen[part.source.name]))
@@ -153,7 +153,7 @@ def collect(config: BenchmarkConfig, sources: Sequence[Source], store: PartStore
     """Rows of all finished parts of a run, in the order models, sets, levels."""
     rows: list[Row] = []
     failed: dict[str, str] = {}
-    for part in (Part(m, s, level) for m in config.models for s in sources for level in config.levels):
+    for part in (Condition(m, s, level) for m in config.models for s in sources for level in config.levels):
         more, problems = store.read(str(part.model), part.source.name, str(part.level))
         rows += more
         failed.update({f"{part.source.name}/{name} at {part.level}": text for name, text in problems.items()})
@@ -208,7 +208,7 @@ def _arguments(prompts: Sequence[ObjectPrompt]) -> dict[str, npt.NDArray[Any]]:
 
 def _measure_part(
     config: BenchmarkConfig,
-    part: Part,
+    part: Condition,
     names: list[str],
     predictor: PromptPredictor,
     progress: Callable[[str, int], None],
@@ -240,7 +240,7 @@ def _measure_part(
     return rows, failed
 
 
-def _measure_picture(config: BenchmarkConfig, part: Part, loaded: Loaded, predictor: PromptPredictor) -> list[Row]:
+def _measure_picture(config: BenchmarkConfig, part: Condition, loaded: Loaded, predictor: PromptPredictor) -> list[Row]:
     """Rows of one image: encode it once, then ask for every object with every kind of prompt."""
     sample, clear = loaded
     share = config.share_of(part.source.name)
@@ -292,7 +292,7 @@ def _answers(
                 yield str(replace(spec, count=number)), probe, Answer(mask, float(score), done.seconds / len(some))
 
 
-def _samples(config: BenchmarkConfig, part: Part, names: list[str]) -> Iterator[tuple[str, Future[Loaded]]]:
+def _samples(config: BenchmarkConfig, part: Condition, names: list[str]) -> Iterator[tuple[str, Future[Loaded]]]:
     """Read and degrade the next images in a thread while the model works on this one."""
     with ThreadPoolExecutor(max_workers=1) as pool:
         waiting: deque[tuple[str, Future[Loaded]]] = deque()
@@ -307,7 +307,7 @@ def _samples(config: BenchmarkConfig, part: Part, names: list[str]) -> Iterator[
             pool.shutdown(cancel_futures=True)
 
 
-def _load(config: BenchmarkConfig, part: Part, name: str) -> Loaded:
+def _load(config: BenchmarkConfig, part: Condition, name: str) -> Loaded:
     """Read and degrade one image."""
     sample = part.source.load(name, part.level, config.seed, config.recipe)
     if part.level.is_clear:
@@ -317,7 +317,7 @@ def _load(config: BenchmarkConfig, part: Part, name: str) -> Loaded:
     return Loaded(sample, part.source.load(name, CLEAR, config.seed, config.recipe).image)
 
 
-def _stamp(config: BenchmarkConfig, part: Part, names: list[str], digest: str) -> dict[str, Any]:
+def _stamp(config: BenchmarkConfig, part: Condition, names: list[str], digest: str) -> dict[str, Any]:
     """All that acts on the rows of a part."""
     options = {"enhancer": part.model.enhancer, "restore": part.model.restore}
     return {

@@ -17,9 +17,9 @@ from glesam.train.config.pairs import (
     GateConfig,
     HeadConfig,
     PairConfig,
-    Part,
     PromptKind,
     RestorerConfig,
+    TrainedPart,
 )
 
 __all__ = [
@@ -33,7 +33,6 @@ __all__ = [
     "GateConfig",
     "HeadConfig",
     "PairConfig",
-    "Part",
     "Phase",
     "PriorConfig",
     "PromptKind",
@@ -41,6 +40,7 @@ __all__ = [
     "StageConfig",
     "SubjectConfig",
     "TextConfig",
+    "TrainedPart",
     "WordsConfig",
     "read_config",
     "write_config",

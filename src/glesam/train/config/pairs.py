@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from glesam.train.config.base import Phase, StageConfig
 
-Part = Literal["tokens", "decoder", "encoder", "enhancer", "skips"]
+TrainedPart = Literal["tokens", "decoder", "encoder", "enhancer", "skips"]
 
 PromptKind = Literal["points", "box", "mask"]
 
@@ -138,7 +138,7 @@ class DecoderConfig(PairConfig):
         refine: chance that a step ends with a corrective click on the mask of its first answer.
     """
 
-    train: tuple[Part, ...] = Field(default=("decoder",), min_length=1)
+    train: tuple[TrainedPart, ...] = Field(default=("decoder",), min_length=1)
     enhancer: str | None = None
     init: str | None = None
     encoder_layers: tuple[str, ...] = Field(default=("",), min_length=1)

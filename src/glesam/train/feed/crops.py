@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from glesam.train.feed.batch import Batch
 from glesam.train.feed.pack import PhotoPack
-
-Batch = dict[str, Tensor]
 
 
 class PhotoCrops(Dataset[Batch]):

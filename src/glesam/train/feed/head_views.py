@@ -12,11 +12,12 @@ from glesam.data.base import Sample
 from glesam.degrade.levels import apply
 from glesam.train.config import HeadConfig
 from glesam.train.feed.augment import ids_and_areas
+from glesam.train.feed.batch import Batch
 from glesam.train.feed.clicks import bounding_box, loosen_box, random_points
 from glesam.train.feed.large_scale import large_scale_view
 from glesam.train.feed.pack import PhotoPack
 from glesam.train.feed.pairs import Ids, Item, PairBatches
-from glesam.train.feed.views import _MIN_PIXELS, Batch
+from glesam.train.feed.views import _MIN_PIXELS
 
 CERTAIN = 10.0
 """Logit of a mask prompt inside its mask; outside it is the negative."""

@@ -21,11 +21,11 @@ from glesam.common.files import atomic_path, write_text
 from glesam.errors import DataError
 from glesam.models.base import PromptableModel
 from glesam.train.config import PairConfig
+from glesam.train.feed.batch import Batch
 from glesam.train.feed.pairs import PairBatches
 from glesam.train.feed.views import view_pixels
 from glesam.weights.folders import state_digest
 
-Batch = dict[str, Tensor]
 Progress = Callable[[int, int], None]
 _SHAPING = (
     "seed",

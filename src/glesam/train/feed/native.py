@@ -11,8 +11,8 @@ import torch
 
 from glesam.data.base import Sample
 from glesam.degrade.levels import apply
+from glesam.train.feed.batch import Batch
 from glesam.train.feed.pairs import Image, PairBatches
-from glesam.train.feed.views import Batch
 
 
 class NativePairs(PairBatches):

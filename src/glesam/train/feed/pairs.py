@@ -18,9 +18,10 @@ from glesam.degrade.levels import Level, apply, parse_level, parse_levels
 from glesam.errors import ConfigError
 from glesam.train.config import PairConfig
 from glesam.train.feed.augment import ViewConfig, ids_and_areas, jitter_colour, paste_object, random_view
+from glesam.train.feed.batch import Batch
 from glesam.train.feed.mixing import mix_statistics, mix_versions
 from glesam.train.feed.pack import PhotoPack
-from glesam.train.feed.views import _MIN_PIXELS, Batch, TrainingBatches
+from glesam.train.feed.views import _MIN_PIXELS, TrainingBatches
 
 Image = npt.NDArray[np.uint8]
 Ids = npt.NDArray[np.int32]

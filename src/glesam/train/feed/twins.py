@@ -12,10 +12,10 @@ from torch import Tensor
 
 from glesam.train.config import BaseConfig, PairConfig, Phase
 from glesam.train.feed.augment import ViewConfig
+from glesam.train.feed.batch import Batch
 from glesam.train.feed.clicks import sample_prompt, start_prompt
 from glesam.train.feed.pack import PhotoPack
 from glesam.train.feed.pairs import PairBatches
-from glesam.train.feed.views import Batch
 
 _KEYS = ("pixels", "points", "labels", "targets", "fine")
 _CENTRE = 0.5

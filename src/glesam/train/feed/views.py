@@ -18,10 +18,10 @@ from torch.utils.data import Dataset
 from glesam.models.base import PromptableModel
 from glesam.train.config import Phase
 from glesam.train.feed.augment import ViewConfig, ids_and_areas, jitter_colour, paste_object, random_view
+from glesam.train.feed.batch import Batch
 from glesam.train.feed.clicks import sample_prompt
 from glesam.train.feed.pack import PhotoPack
 
-Batch = dict[str, Tensor]
 _MIN_PIXELS = 100  # of an object in a view; smaller ones are a few cells of the mask, and a click on them is noise
 
 

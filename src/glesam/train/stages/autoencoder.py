@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from glesam.common.files import atomic_path
 from glesam.train.config import AutoencoderConfig
-from glesam.train.feed.crops import Batch, PhotoCrops, to_signed, to_tiles
+from glesam.train.feed.batch import Batch
+from glesam.train.feed.crops import PhotoCrops, to_signed, to_tiles
 from glesam.train.feed.pack import PhotoPack
 from glesam.train.stages.frozen import decay_groups
 from glesam.weights.folders import saving

@@ -18,10 +18,11 @@ from glesam.models.compact.pixels import to_pixel_values
 from glesam.models.registry import load_model
 from glesam.train.card import write_card
 from glesam.train.config import BaseConfig, read_config
+from glesam.train.feed.batch import Batch
 from glesam.train.feed.clicks import bounding_box, random_points
 from glesam.train.feed.pack import PhotoPack
 from glesam.train.feed.twins import TwinBatches
-from glesam.train.feed.views import Batch, TrainingBatches
+from glesam.train.feed.views import TrainingBatches
 from glesam.train.loop import CHECKPOINT, fill, read_state
 from glesam.train.losses import hard_iou, mask_losses
 from glesam.train.stages.rounds import RoundsObjective

@@ -24,7 +24,7 @@ from glesam.models.base import Embedding, PromptableModel, PromptTensors
 from glesam.models.compact.model import CompactModel
 from glesam.models.tuned import image_encoder, mask_decoder, save_tuned
 from glesam.train.config import DecoderConfig
-from glesam.train.feed.latents import Batch
+from glesam.train.feed.batch import Batch
 from glesam.train.feed.pack import PhotoPack
 from glesam.train.feed.pairs import PairBatches
 from glesam.train.feed.views import view_pixels

@@ -23,7 +23,8 @@ from glesam.enhance.schedule import NoiseSchedule
 from glesam.errors import ConfigError
 from glesam.models.base import PromptableModel
 from glesam.train.config import RANDOM, EnhancerConfig, PriorConfig
-from glesam.train.feed.latents import Batch, Progress, latent_statistics, pair_latents, pair_stream
+from glesam.train.feed.batch import Batch
+from glesam.train.feed.latents import Progress, latent_statistics, pair_latents, pair_stream
 from glesam.train.feed.pack import PhotoPack
 from glesam.train.feed.pairs import PairBatches
 from glesam.train.stages.frozen import FrozenPartsObjective, decay_groups, open_frozen

@@ -16,7 +16,8 @@ from glesam.data.base import SegmentationDataset
 from glesam.enhance.gate import LEVELS, DegradationGate
 from glesam.models.base import PromptableModel
 from glesam.train.config import GateConfig
-from glesam.train.feed.latents import Batch, Progress, pair_latents, pair_stream
+from glesam.train.feed.batch import Batch
+from glesam.train.feed.latents import Progress, pair_latents, pair_stream
 from glesam.train.feed.pack import PhotoPack
 from glesam.train.feed.pairs import PairBatches
 from glesam.train.stages.frozen import FrozenPartsObjective, decay_groups, open_frozen

@@ -23,10 +23,10 @@ from glesam.heads.robust import RobustHead
 from glesam.models.base import Embedding, PromptTensors
 from glesam.models.tuned import mask_decoder
 from glesam.train.config import HeadConfig
+from glesam.train.feed.batch import Batch
 from glesam.train.feed.head_views import CERTAIN, HeadBatches
 from glesam.train.feed.large_scale import noisy_mask
 from glesam.train.feed.pack import PhotoPack
-from glesam.train.loop import Batch
 from glesam.train.losses import dice_loss, focal_loss, hard_iou
 from glesam.train.points import point_losses
 from glesam.train.stages.base import validate

@@ -17,7 +17,8 @@ from glesam.enhance.priors import EMBEDDING_KEY
 from glesam.enhance.schedule import NoiseSchedule, alphas_cumprod
 from glesam.errors import ConfigError
 from glesam.train.config import PriorConfig
-from glesam.train.feed.crops import Batch, PhotoCrops, to_signed
+from glesam.train.feed.batch import Batch
+from glesam.train.feed.crops import PhotoCrops, to_signed
 from glesam.train.feed.pack import PhotoPack
 from glesam.train.stages.autoencoder import write_tiles
 from glesam.train.stages.frozen import FrozenPartsObjective, decay_groups

@@ -15,9 +15,9 @@ from glesam.restore.networks import unet_restorer
 from glesam.restore.quality import psnr
 from glesam.restore.unet import RestorationUnet
 from glesam.train.config import RestorerConfig
+from glesam.train.feed.batch import Batch
 from glesam.train.feed.native import NativePairs
 from glesam.train.feed.pack import PhotoPack
-from glesam.train.feed.views import Batch
 from glesam.train.stages.autoencoder import edge_loss
 from glesam.train.stages.frozen import decay_groups
 from glesam.train.validation import LEVELS

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from glesam.models.base import Embedding, PromptTensors
 from glesam.models.compact.model import CompactModel
 from glesam.train.config import BaseConfig
+from glesam.train.feed.batch import Batch
 from glesam.train.feed.twins import error_clicks
-from glesam.train.feed.views import Batch
 from glesam.train.losses import edge_loss, mask_losses
 
 _OBJECT_WEIGHT = 4.0

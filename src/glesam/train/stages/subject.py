@@ -20,10 +20,10 @@ from glesam.errors import ConfigError
 from glesam.fewshot.features import Backbone, image_features
 from glesam.subject.head import SubjectHead
 from glesam.train.config import SubjectConfig
+from glesam.train.feed.batch import Batch
 from glesam.train.losses import dice_loss
 from glesam.train.stages.frozen import decay_groups
 
-Batch = dict[str, Tensor]
 Progress = Callable[[int, int], None]
 
 _STRIDE = 16

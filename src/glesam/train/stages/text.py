@@ -24,11 +24,11 @@ from glesam.text.clip import PROMPT, TextModel
 from glesam.text.escnet.config import EscNetConfig, SamShape
 from glesam.text.escnet.net import EscNet
 from glesam.train.config import TextConfig
+from glesam.train.feed.batch import Batch
 from glesam.train.feed.named import LABELS_FILE, read_labels
 from glesam.train.losses import dice_loss
 from glesam.train.stages.frozen import decay_groups
 
-Batch = dict[str, Tensor]
 Progress = Callable[[int, int], None]
 
 _STEPS_UP = (64, 32)

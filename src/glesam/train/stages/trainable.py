@@ -11,7 +11,7 @@ from glesam.errors import ConfigError
 from glesam.models.base import Part as Tunable
 from glesam.models.base import PromptableModel
 from glesam.models.tuned import image_encoder, mask_decoder, part_of, tunable_state, with_tuned
-from glesam.train.config import Part
+from glesam.train.config import TrainedPart
 from glesam.train.stages.frozen import open_frozen
 from glesam.weights.folders import CONFIG_FILE, read_config
 
@@ -65,7 +65,7 @@ def changed_tensors(model: PromptableModel, part: Tunable, init: str | None) -> 
     return [name for name in tunable_state(model, part) if name in learning or name in before]
 
 
-def unfreeze(model: EnhancedModel, parts: tuple[Part, ...], encoder_layers: tuple[str, ...] = ("",)) -> None:
+def unfreeze(model: EnhancedModel, parts: tuple[TrainedPart, ...], encoder_layers: tuple[str, ...] = ("",)) -> None:
     """Let parts of a frozen model learn; a skip adapter, where there is one, always learns.
 
     Args:
