@@ -3,8 +3,12 @@
 Run: `python benchmarks/examples.py DATA... [--references 1 3 5] [--pairs 24] [--seed 0] [--everything]`.
 DATA holds `images/`, `masks/` (ids) and `labels.json`. Examples come from the images that may be trained on, searched
 are the images kept aside (a fifth, by name): for each class as many images with it as without, so that what is found
-where nothing is counts against precision. `--pairs` is the number of (class, image) pairs a set. Prints a table;
-`--everything` adds the baseline: everything mode, each mask by its nearest example.
+where nothing is counts against precision. `--pairs` is the number of (class, image) pairs a set. Prints a table, and
+the counts so far on stderr; `--everything` adds the baseline: everything mode, each mask by its likeness.
+
+"any threshold" is the recall of all that was proposed, and "at .6" the largest recall at a precision of at least .6
+over all thresholds: where the first is low, masks are missing; where only the second is, likeness cannot tell them
+apart; where both are high and recall is not, the threshold is wrong.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,12 +39,27 @@ class Counts:
     found: int = 0
     objects: int = 0
     seconds: list[float] = field(default_factory=list)
+    proposed: list[tuple[float, bool]] = field(default_factory=list)
+
+    def at_precision(self, least: float) -> float:
+        """The largest recall that some threshold on the proposals' scores gives at a precision of at least so much."""
+        right, best = 0, 0
+        ranked = sorted(self.proposed, reverse=True)
+        for count, (score, hit) in enumerate(ranked, 1):
+            right += hit
+            # Equal scores stand or fall together.
+            ends = count == len(ranked) or ranked[count][0] < score
+            if ends and right / count >= least:
+                best = right
+        return best / self.objects if self.objects else 0.0
 
     def row(self) -> str:
-        """Recall, precision, objects and CPU seconds a search."""
+        """Recall, precision, recall at any threshold and at a precision of .6, objects, CPU seconds a search."""
         precision = f"{self.right / self.found:.2f}" if self.found else "none found"
         recall = f"{self.right / self.objects:.2f}" if self.objects else "no objects"
-        return f"{recall} | {precision} | {self.objects} | {np.mean(self.seconds):.2f}"
+        reach = f"{sum(hit for _, hit in self.proposed) / self.objects:.2f}" if self.objects else "no objects"
+        seconds = np.mean(self.seconds) if self.seconds else 0.0
+        return f"{recall} | {precision} | {reach} | {self.at_precision(0.6):.2f} | {self.objects} | {seconds:.2f}"
 
 
 def kept_aside(name: str) -> bool:
@@ -107,33 +127,44 @@ def search(
         predictor.set_image(image)
         for way, total in counts.items():
             start = time.process_time()
-            masks = predictor.find_like().masks if way == "examples" else nearest_of_everything(predictor, image)
+            masks, scores = all_like(predictor) if way == "examples" else all_of_everything(predictor, image)
             total.seconds.append(time.process_time() - start)
-            total.found, total.objects = total.found + len(masks), total.objects + len(truths)
-            total.right += hits(masks, truths)
+            kept = scores >= predictor.examples.chosen().threshold
+            total.found, total.objects = total.found + int(kept.sum()), total.objects + len(truths)
+            total.right += sum(hits(masks[kept], truths))
+            total.proposed += zip(scores.tolist(), hits(masks, truths), strict=True)
+        print(f"{kind}: {counts['examples'].row()}", file=sys.stderr, flush=True)
     return [f"| {labelled.data.name} | {way} | {count} | {total.row()} |" for way, total in counts.items()]
 
 
-def nearest_of_everything(predictor: Predictor, image: Any) -> Any:
-    """Masks of everything mode that are alike enough."""
+def all_like(predictor: Predictor) -> tuple[Any, Any]:
+    """All masks that may be alike, and their likeness, the largest first."""
+    found = predictor.find_like(0.0)
+    return found.masks, found.scores
+
+
+def all_of_everything(predictor: Predictor, image: Any) -> tuple[Any, Any]:
+    """Masks of everything mode and their likeness, the largest first."""
     from glesam.fewshot.references import looks_of
 
     references, cache = predictor.examples.chosen(), predictor.examples.features
     masks = predictor.generate(points_per_side=16).masks
     if not len(masks):
-        return masks
-    looks = looks_of(cache.backbone, image, cache.of(image), list(masks))
-    return masks[references.likeness(looks) >= references.threshold]
+        return masks, np.zeros(0, np.float32)
+    scores = references.likeness(looks_of(cache.backbone, image, cache.of(image), list(masks)))
+    order = np.argsort(-scores, kind="stable")
+    return masks[order], scores[order]
 
 
-def hits(masks: Any, truths: Any) -> int:
-    """Objects found, each by one mask."""
-    left = list(truths)
+def hits(masks: Any, truths: Any) -> list[bool]:
+    """Whether each mask finds an object that none before it found."""
+    left, found = list(truths), []
     for mask in masks:
         values = [np.count_nonzero(mask & t) / np.count_nonzero(mask | t) for t in left]
-        if values and max(values) >= HIT:
+        found.append(bool(values) and max(values) >= HIT)
+        if found[-1]:
             del left[int(np.argmax(values))]
-    return len(truths) - len(left)
+    return found
 
 
 def main() -> None:
@@ -150,7 +181,8 @@ def main() -> None:
     from glesam import Predictor
 
     predictor = Predictor.from_pretrained(options.model)
-    print("| set | way | examples | recall | precision | objects | CPU s a search |\n|---|---|---|---|---|---|---|")
+    print("| set | way | examples | recall | precision | any threshold | at .6 | objects | CPU s a search |")
+    print("|---|---|---|---|---|---|---|---|---|")
     for folder in options.data:
         labelled = Labelled(folder)
         pairs = labelled.pairs(options.pairs, np.random.default_rng(options.seed))
