@@ -7,7 +7,7 @@ OUT ?= out
 # Ships once it is trained; until then the demo leaves the enhancer out.
 ENHANCER := $(wildcard src/glesam/models/weights/compact-enhancer/config.json)
 
-.PHONY: demo test test-slow lint env docs clean
+.PHONY: demo test test-slow fuzz lint env docs clean
 
 demo: $(VENV)/.runtime
 	$(BIN)/glesam segment examples/photos/coffee.jpg --box 75,15,485,390 --overlay --json --overwrite -o $(OUT)
@@ -23,6 +23,11 @@ test: $(VENV)/.dev
 
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -m slow
+
+# As the fuzz tests of the suite, with new files each time; FUZZ is how many times as many.
+FUZZ ?= 50
+fuzz: $(VENV)/.dev
+	GLESAM_FUZZ=$(FUZZ) OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/fuzz --timeout=7200
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

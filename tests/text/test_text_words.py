@@ -79,3 +79,25 @@ def test_what_is_no_word_list_is_refused(tmp_path: Path) -> None:
         WordList(tmp_path / "words.json")
     with pytest.raises(ModelError, match="expected a word list"):
         WordList(tmp_path / "none.json")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"classes": [1], "synsets": [["n1", ["cat"], []]]},
+        {"classes": ["x"], "synsets": [["n1", ["cat"], []]]},
+        {"classes": [0], "synsets": [["n1", [], []]]},
+        {"classes": [0], "synsets": [["n1", ["cat"], [3]]]},
+    ],
+)
+def test_a_damaged_word_list_is_one_line(tmp_path: Path, content: dict[str, object]) -> None:
+    (tmp_path / "words.json").write_text(json.dumps(content))
+    with pytest.raises(ModelError, match="install glesam again") as caught:
+        WordList(tmp_path / "words.json")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_circle_of_synsets_ends(tmp_path: Path) -> None:
+    content = {"classes": [0], "synsets": [["n1", ["cat"], [1]], ["n2", ["animal"], [0]]]}
+    (tmp_path / "words.json").write_text(json.dumps(content))
+    assert WordList(tmp_path / "words.json").classes("animal") == (0,)

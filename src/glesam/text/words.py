@@ -135,8 +135,9 @@ class WordList:
             waiting = [leaf]
             while waiting:
                 place = waiting.pop()
-                found[place].add(index)
-                waiting += self._synsets[place][2]
+                if index not in found[place]:
+                    found[place].add(index)
+                    waiting += self._synsets[place][2]
         return found
 
 
@@ -155,8 +156,25 @@ def singulars(word: str) -> list[str]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """The file's content, as far as it must be there."""
+    """The file's content, once it is what the class goes by."""
     content = read_json(path, ModelError, what="a word list")
     if not isinstance(content, dict) or not {"classes", "synsets"} <= content.keys():
         raise ModelError(f"expected classes and synsets in {path}, got others; make it by benchmarks/word_list.py")
+    synsets, classes = content["synsets"], content["classes"]
+    if not (isinstance(synsets, list) and all(_is_synset(each, len(synsets)) for each in synsets)):
+        raise ModelError(f"expected synsets as [id, nouns, synsets above] in {path}, got others; install glesam again")
+    if not _are_places(classes, len(synsets)):
+        raise ModelError(f"expected classes as numbers of synsets in {path}, got others; install glesam again")
     return content
+
+
+def _is_synset(value: Any, count: int) -> bool:
+    """Whether a value is `[id, nouns, synsets above]`, of a list of so many."""
+    if not isinstance(value, list) or len(value) != 3 or not isinstance(value[1], list) or not value[1]:
+        return False
+    return all(isinstance(noun, str) for noun in value[1]) and _are_places(value[2], count)
+
+
+def _are_places(values: Any, count: int) -> bool:
+    """Whether a value is a list of numbers of synsets."""
+    return isinstance(values, list) and all(type(place) is int and 0 <= place < count for place in values)
