@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -118,6 +119,11 @@ def test_saved_folder_gives_the_same_bits(tmp_path: Path) -> None:
     first, second = model.decode(embedding, prompts), again.decode(embedding, prompts)
     assert torch.equal(first.low_res_logits, second.low_res_logits)
     assert torch.equal(first.iou, second.iou)
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["tiny_vit"]["biased"]
+    config["tiny_vit"]["biased"] = False
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert not torch.equal(model.encode(pixels).latent, load_model(tmp_path).encode(pixels).latent)
     (tmp_path / "config.json").write_text('{"family": "mobile-sam"}')
     with pytest.raises(ModelError, match="expected TinyViT's sizes under 'tiny_vit'"):
         load_model(tmp_path)

@@ -16,8 +16,9 @@ from transformers import SamModel
 from glesam.errors import PromptError
 from glesam.models.base import Embedding, ImageGeometry, MaskOutput, PromptTensors
 from glesam.models.registry import load_model
+from glesam.models.sam.pixels import squash_frame
 from glesam.models.sam.sam import SamPromptable
-from glesam.models.sam.sam2 import Sam2Promptable, squash_frame
+from glesam.models.sam.sam2 import Sam2Promptable
 from glesam.predict.predictor import Predictor
 from glesam.prompts.prompts import Prompts
 from glesam.views.enlarge import axis_weights

@@ -36,8 +36,26 @@ def test_equal_to_the_authors_code(reference: dict[str, Tensor]) -> None:
     assert latent.shape == (1, 256, 64, 64)
     assert early.shape == (1, 32, 64, 64)
     torch.testing.assert_close(latent[:, ::8, ::2, ::2], reference["output"], atol=1e-5, rtol=0)
-    encoder.layers[2].blocks[1].attn.biased = True
-    assert (encoder(pixels)[0] - latent).abs().max() > 1e-4
+
+
+@torch.no_grad()
+def test_biases_of_the_file_are_used_unless_told_otherwise(reference: dict[str, Tensor]) -> None:
+    """With the biases of the file at zero both ways are one; with them as they are the answers differ."""
+    state = {k: v.float() for k, v in reference.items() if not k.startswith(("input", "output", *UNUSED))}
+    config = TinyVitConfig.from_state(state)
+    assert config.biased
+    pixels = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    differences = []
+    for factor in (0.0, 1.0):
+        scaled = {k: v * factor if "attention_biases" in k else v for k, v in state.items()}
+        latents = []
+        for options in ({}, {"biased": False}):
+            encoder = TinyVit(TinyVitConfig(**{**vars(config), **options})).eval()
+            encoder.load_state_dict(scaled)
+            latents.append(encoder(pixels)[0])
+        differences.append(float((latents[0] - latents[1]).abs().max()))
+    assert differences[0] < 1e-6
+    assert differences[1] > 1e-4
 
 
 @torch.no_grad()

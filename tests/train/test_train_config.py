@@ -1,11 +1,12 @@
 """Options: files and flags, unknown keys with the nearest name, wrong values in one line."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from glesam.errors import ConfigError
-from glesam.train.config import BaseConfig, read_config, write_config
+from glesam.train.config import BaseConfig, HeadConfig, read_config, write_config
 
 
 def test_flags_lie_over_the_file_and_what_is_not_given_stays(tmp_path):
@@ -40,3 +41,13 @@ def test_wrong_options_are_one_line_that_names_them(tmp_path, content, words):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ConfigError, match=r"none\.json"):
         read_config(BaseConfig, tmp_path / "none.json", {})
+
+
+@pytest.mark.parametrize("kind", ["hq", "robust"])
+def test_configurations_of_heads_leave_out_what_is_kept_aside(kind):
+    configs = Path(__file__).parents[2] / "configs"
+    config = read_config(HeadConfig, configs / f"compact-{kind}.json", {})
+    names = {Path(folder).name for folder in config.data}
+    assert (config.kind, config.model) == (kind, "compact")
+    assert set(config.kept_aside) == names & set((configs / "kept-aside.txt").read_text().split())
+    assert all(Path(folder).parent.name == "train" for folder in config.data)

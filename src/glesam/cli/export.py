@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from glesam.cli.common import console
+from glesam.cli.segment.options import HeadMode, HeadName
 
 if TYPE_CHECKING:
     from glesam.export.check import Comparison
@@ -36,9 +37,13 @@ def export(
     enhancer: Annotated[
         Path | None, typer.Option(help="Folder of an enhancer made for this model; exported with it.", metavar="FOLDER")
     ] = None,
+    head: HeadName = None,
+    head_mode: HeadMode = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an exported folder.")] = False,
 ) -> None:
-    """Export encoder, decoder and, where the model has one, enhancer, and compare them with torch.
+    """Export encoder, decoder and, where a compact model has one, enhancer, and compare them with torch.
+
+    Takes the compact model, SAM, MobileSAM and SAM 2, the last three with or without an hq head.
 
     An export whose masks differ from torch's (IoU below 0.995 on any prompt) is refused and leaves nothing behind.
     Run it with Predictor.from_pretrained(FOLDER) or glesam segment --model FOLDER.
@@ -48,7 +53,7 @@ def export(
     from glesam.predict.predictor import Predictor
 
     photos = [source.read() for source in iterate(photo)] if photo else []
-    predictor = Predictor.from_pretrained(model, enhancer=enhancer)
+    predictor = Predictor.from_pretrained(model, enhancer=enhancer, head=head, head_mode=head_mode)
     _print(export_folder(predictor, output, format.value, photos, overwrite))
     console.print(f"wrote {output}", markup=False, highlight=False, soft_wrap=True)
 

@@ -20,7 +20,7 @@ from glesam.common.files import sha256, write_text
 from glesam.enhance.pipeline import Restoration
 from glesam.errors import ConfigError, ModelError
 from glesam.export.check import Comparison, compare
-from glesam.export.graphs import Graph, enhancer_graph, graphs
+from glesam.export.graphs import Graph, enhancer_graph, graphs, inputs_of
 from glesam.export.onnx import OPSET, write_onnx
 from glesam.export.openvino import write_openvino
 from glesam.models.exported.model import FAMILY, SUFFIXES, RuntimeModel, runtime_of
@@ -41,7 +41,7 @@ def export(
     """Export a predictor's model, and what restores degraded photos if it has that, and compare with torch.
 
     Args:
-        predictor: of the compact family, on the CPU.
+        predictor: compact, SAM, MobileSAM or SAM 2; of the last three also with a head of HQ-SAM, and without enhancer.
         folder: made here; an error leaves none behind.
         format: "onnx" or "openvino".
         photos: to compare on; none: two drawn images.
@@ -147,6 +147,7 @@ def _write(predictor: Predictor, folder: Path, format: str) -> None:
         "family": FAMILY,
         "format": format,
         "source": {"name": predictor.name, "family": predictor.model.family, "sha256": state_digest(predictor.model)},
+        "inputs": inputs_of(predictor.model),
         "image_size": predictor.model.image_size,
         "opset": OPSET,
         "graphs": {n: {"inputs": g.inputs, "outputs": g.outputs, "free_axes": g.dynamic} for n, g in parts.items()},

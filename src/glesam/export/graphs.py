@@ -16,9 +16,15 @@ from glesam.enhance.pipeline import Restoration
 from glesam.enhance.skips import SkipAdapter
 from glesam.errors import ModelError
 from glesam.export.modules import DecoderGraph, EncoderGraph, GainGraph, GateGraph, SkipsGraph
+from glesam.export.sam import SamDecoderGraph, SamEncoderGraph, SamParts
+from glesam.heads.headed import HeadedModel
 from glesam.models.base import CORNER_LABELS, PromptableModel
 from glesam.models.compact.fine import WIDTH
 from glesam.models.compact.model import STRIDE, CompactModel
+from glesam.models.sam.sam2 import Sam2Promptable
+
+_LARGEST = 2**31
+"""Bytes of weights from which on an ONNX file needs others beside it."""
 
 _CHANNELS = (256, 32, 64)
 """Of the latent and of the skips at strides 4 and 8."""
@@ -43,7 +49,7 @@ class Graph:
 
 
 def graphs(model: PromptableModel, restoration: Restoration | None = None) -> dict[str, Graph]:
-    """Split a model into the graphs that are exported, by name.
+    """Split a model (compact, SAM, MobileSAM, SAM 2; these three with a head of HQ-SAM too) into graphs, by name.
 
     Names are `encoder` and `decoder`, and for what restores degraded photos `enhancer` (`enhancer-t7` for timestep 7),
     `gate`, `skips`, `tuned` (a tuned decoder) and `tuned-encoder`.
@@ -51,6 +57,9 @@ def graphs(model: PromptableModel, restoration: Restoration | None = None) -> di
     Raises:
         ModelError: a family, or a part of the restoration, whose export is not known.
     """
+    sam = SamParts.of(model)
+    if sam is not None:
+        return _sam_graphs(sam, restoration)
     base = _compact(model)
     parts = {"encoder": encoder_graph(base), "decoder": decoder_graph(base)}
     if restoration is None:
@@ -65,6 +74,53 @@ def graphs(model: PromptableModel, restoration: Restoration | None = None) -> di
     if restoration.decoder is not None:
         parts["tuned"] = decoder_graph(_compact(restoration.decoder), _has_early(restoration.encoder or base))
     return parts
+
+
+def inputs_of(model: PromptableModel) -> str:
+    """The kind of `glesam.models.exported.inputs` that a model belongs to."""
+    sam = SamParts.of(model)
+    if sam is None:
+        return "compact"
+    return "sam2" if isinstance(sam.model, Sam2Promptable) else "sam"
+
+
+def _sam_graphs(sam: SamParts, restoration: Restoration | None) -> dict[str, Graph]:
+    """Encoder and decoder of a SAM, MobileSAM or SAM 2; sides are fixed, and the encoder takes one image.
+
+    Raises:
+        ModelError: there is an enhancer, or the model is larger than ONNX files can be.
+    """
+    if restoration is not None:
+        raise ModelError(
+            f"expected a {sam.model.family} model without an enhancer to export, got one with it; leave it out"
+        )
+    if sum(p.numel() * p.element_size() for p in sam.model.parameters()) >= _LARGEST:
+        raise ModelError(
+            f"expected weights of less than 2 GB to export, as one ONNX file holds, got a larger {sam.model.family}; "
+            "use a smaller variant"
+        )
+    encoder, side = SamEncoderGraph(sam).eval(), sam.model.image_size
+    pixels = torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        maps = encoder(pixels)
+    skips = ("skip4", "skip8") if isinstance(sam.model, Sam2Promptable) else ()
+    names = ("latent", *skips, *(("fused",) if len(maps) > 1 + len(skips) else ()))
+    decoder, (example, points) = SamDecoderGraph(sam, len(skips)).eval(), _points(maps[0].shape[-1])
+    outputs = ("logits", "iou", *(("object_score",) if skips and sam.head is None else ()))
+    free = {name: {0: "images"} for name in names} | points | {name: {0: "prompts"} for name in outputs}
+    return {
+        "encoder": Graph(encoder, (pixels,), ("pixel_values",), names, {}),
+        "decoder": Graph(decoder, (*maps, *example), (*names, *points), outputs, free),
+    }
+
+
+def _points(side: int) -> tuple[tuple[Tensor, ...], dict[str, dict[int, str]]]:
+    """Example prompts of a decoder for latents of a side, and their names with the free axes."""
+    coords = torch.tensor([[[20.0, 30.0], [4.0, 5.0], [90.0, 80.0]], [[50.0, 40.0], [9.0, 8.0], [70.0, 60.0]]])
+    labels = torch.tensor([[1, *CORNER_LABELS], [0, *CORNER_LABELS]])
+    free = {name: {0: "prompts", 1: "points"} for name in ("point_coords", "point_labels")}
+    free |= {"mask_input": {0: "prompts", 1: "height_mask", 2: "width_mask"}, "has_mask": {0: "prompts"}}
+    return (coords, labels, torch.zeros(2, 4 * side, 4 * side), torch.tensor([0.0, 1.0])), free
 
 
 def _enhancers(restoration: Restoration, side: int) -> dict[str, Graph]:
@@ -113,15 +169,11 @@ def decoder_graph(model: CompactModel, early: bool | None = None) -> Graph:
     fine = model.fine is not None and (_has_early(model) if early is None else early)
     side = model.image_size // STRIDE
     maps = _maps(1, _CHANNELS, side)
-    coords = torch.tensor([[[20.0, 30.0], [4.0, 5.0], [90.0, 80.0]], [[50.0, 40.0], [9.0, 8.0], [70.0, 60.0]]])
-    labels = torch.tensor([[1, *CORNER_LABELS], [0, *CORNER_LABELS]])
-    masks = torch.zeros(2, 4 * side, 4 * side)
-    inputs: tuple[str, ...] = ("latent", "skip4", "skip8", "point_coords", "point_labels", "mask_input", "has_mask")
+    prompts, points = _points(side)
+    inputs: tuple[str, ...] = ("latent", "skip4", "skip8", *points)
     dynamic = {name: axes | {0: "images"} for name, axes in _free(inputs[:3]).items()}
-    dynamic |= {name: {0: "prompts", 1: "points"} for name in inputs[3:5]}
-    dynamic |= {"mask_input": {0: "prompts", 1: "height_mask", 2: "width_mask"}, "has_mask": {0: "prompts"}}
-    dynamic |= _free(("logits",)) | {"iou": {0: "prompts"}}
-    example = (*maps, coords, labels, masks, torch.tensor([0.0, 1.0]))
+    dynamic |= points | _free(("logits",)) | {"iou": {0: "prompts"}}
+    example = (*maps, *prompts)
     outputs: tuple[str, ...] = ("logits", "iou")
     if fine:
         example = (*example, torch.randn(1, WIDTH, 8 * side, 8 * side, generator=torch.Generator().manual_seed(1)))
@@ -178,7 +230,14 @@ def _compact(model: PromptableModel) -> CompactModel:
     """The model, on the CPU, if its export is known."""
     if not isinstance(model, CompactModel):
         raise ModelError(
-            f"expected a model of family compact to export, got {model.family}; for SAM and SAM 2 use their authors' "
-            "own ONNX export"
+            "expected a compact model, SAM, MobileSAM or SAM 2 to export, the last three with or without an hq head, "
+            f"got {_described(model)}; export the model without it, or one of these"
         )
     return model.cpu().eval()
+
+
+def _described(model: PromptableModel) -> str:
+    """Family of a model, and of its head."""
+    if isinstance(model, HeadedModel):
+        return f"{model.base.family} with a {model.head_kind} head"
+    return model.family

@@ -45,9 +45,12 @@ def attend(decoder: Any, inputs: DecoderInputs, outputs: Tensor, aside: Tensor |
     count = inputs.latent.shape[0] * inputs.per_row
     tokens = outputs.expand(count, -1, -1)
     if inputs.sparse is not None:
-        tokens = torch.cat([tokens, inputs.sparse.flatten(0, 1).to(outputs.dtype)], dim=1)
-    image = (inputs.latent + inputs.dense).repeat_interleave(inputs.per_row, dim=0)
-    positions = inputs.positions
+        # Not flattened where there is one prompt a row: ONNX takes the 0 of a shape without points for something else.
+        sparse = inputs.sparse[:, 0] if inputs.per_row == 1 else inputs.sparse.flatten(0, 1)
+        tokens = torch.cat([tokens, sparse.to(outputs.dtype)], dim=1)
+    image, positions = inputs.latent + inputs.dense, inputs.positions
+    if inputs.per_row != 1:
+        image = image.repeat_interleave(inputs.per_row, dim=0)
     if positions.shape[0] != 1:
         positions = positions.repeat_interleave(inputs.per_row, dim=0)
     tokens, keys, grid = tokens.unsqueeze(1), _rows(image), _rows(positions.expand(count, -1, -1, -1))
@@ -81,10 +84,10 @@ def upscale(decoder: Any, image: Tensor, skips: tuple[Tensor, ...] = ()) -> Tens
     """
     up = decoder.upscale_conv1(image)
     if skips:
-        up = up + per_prompt(skips[1], len(up) // len(skips[1]))
+        up = up + per_prompt(skips[1], up.shape[0] // skips[1].shape[0])
     up = decoder.upscale_conv2(decoder.activation(decoder.upscale_layer_norm(up)))
     if skips:
-        up = up + per_prompt(skips[0], len(up) // len(skips[0]))
+        up = up + per_prompt(skips[0], up.shape[0] // skips[0].shape[0])
     pixels: Tensor = decoder.activation(up)
     return pixels
 
@@ -115,7 +118,8 @@ def own_masks(decoder: Any, inputs: DecoderInputs, tokens: Tensor, pixels: Tenso
 
 def draw(weights: Tensor, pixels: Tensor) -> Tensor:
     """Products of `(M, K, c)` weights with `(M, c, H, W)` pixels: `(M, K, H, W)` logits."""
-    return (weights @ pixels.flatten(2)).view(len(pixels), -1, *pixels.shape[2:])
+    # Sizes are asked for as `shape`, here and below, so that a trace keeps them open.
+    return (weights @ pixels.flatten(2)).reshape(pixels.shape[0], -1, *pixels.shape[2:])
 
 
 def choose(decoder: Any, logits: Tensor, iou: Tensor, multimask: bool) -> tuple[Tensor, Tensor]:
@@ -131,10 +135,18 @@ def choose(decoder: Any, logits: Tensor, iou: Tensor, multimask: bool) -> tuple[
     return logits[:, :1], iou[:, :1]
 
 
+def all_masks(decoder: Any, logits: Tensor, iou: Tensor) -> tuple[Tensor, Tensor]:
+    """Of `(M, 4, ...)` masks all that may be asked for: the single one as `choose` gives it, and the candidates."""
+    single, score = choose(decoder, logits, iou, multimask=False)
+    return torch.cat([single, logits[:, 1:]], dim=1), torch.cat([score, iou[:, 1:]], dim=1)
+
+
 def add_per_image(maps: Tensor, images: Tensor | None) -> Tensor:
     """Add `(F, ...)` maps of images to `(M, ...)` maps of their prompts, F dividing M; None adds nothing."""
     if images is None:
         return maps
+    if images.shape[0] == 1:
+        return maps + images
     return (maps.reshape(len(images), -1, *maps.shape[1:]) + images[:, None]).flatten(0, 1)
 
 

@@ -19,6 +19,7 @@ from glesam.errors import ConfigError
 from glesam.heads.base import MaskHead
 from glesam.heads.decoding import (
     add_per_image,
+    all_masks,
     attend,
     choose,
     draw,
@@ -130,6 +131,12 @@ class HQHead(MaskHead):
         """
         token, tokens, pixels = self._pass(decoder, inputs)
         logits, iou = choose(decoder, *own_masks(decoder, inputs, tokens, pixels), multimask)
+        return self._join(logits, self._draw(token, pixels, fused)), iou
+
+    def answer_all(self, decoder: Any, inputs: DecoderInputs, fused: Tensor | None) -> tuple[Tensor, Tensor]:
+        """As `answer`, with the single mask and the three candidates: `(M, 4, 4h, 4w)` logits and `(M, 4)` IoU."""
+        token, tokens, pixels = self._pass(decoder, inputs)
+        logits, iou = all_masks(decoder, *own_masks(decoder, inputs, tokens, pixels))
         return self._join(logits, self._draw(token, pixels, fused)), iou
 
     def high_quality(self, decoder: Any, inputs: DecoderInputs, fused: Tensor | None) -> Tensor:

@@ -19,8 +19,8 @@ from glesam.images.pixels import RGB
 from glesam.masks.masks import Masks
 from glesam.masks.refine import Refiner, check_mode, make_guide
 from glesam.models.base import CORNER_LABELS, ImageGeometry
-from glesam.models.sam.base import TIED_KEYS, check_image
-from glesam.models.sam.sam2 import squash_frame
+from glesam.models.sam.base import TIED_KEYS
+from glesam.models.sam.pixels import check_image, squash_frame
 from glesam.predict.finish import cell_of
 from glesam.prompts.prompts import Prompts
 from glesam.video.tracker import Tracker

@@ -19,7 +19,6 @@ from glesam.enhance.gate import Verdict
 from glesam.enhance.pipeline import LevelRule, Restoration
 from glesam.errors import ConfigError, ModelError
 from glesam.models.base import (
-    CORNER_LABELS,
     FINE,
     Embedding,
     ImageGeometry,
@@ -30,12 +29,16 @@ from glesam.models.base import (
     squared,
     without_padding,
 )
-from glesam.models.compact.pixels import lay_into_square
+from glesam.models.exported.inputs import KINDS
 from glesam.models.exported.sessions import RUNTIMES, Session, open_session
 from glesam.weights.folders import CONFIG_FILE, read_config
 
 FAMILY = "exported"
 SUFFIXES = {"onnx": ".onnx", "openvino": ".xml"}
+
+_SKIPS = ("skip4", "skip8")
+_EXTRAS = {"early": FINE, "fused": "fused"}
+"""Name of a map in the graphs, and among an embedding's extras."""
 
 
 def runtime_of(name: str | os.PathLike[str]) -> str | None:
@@ -81,7 +84,7 @@ class ExportedFolder:
 
 
 class RuntimeModel(PromptableModel):
-    """A compact model whose encoder and decoder run outside torch. Float32, on the CPU; for inference.
+    """A model whose encoder and decoder run outside torch. Float32, on the CPU; for inference.
 
     Args:
         files: the exported folder.
@@ -90,13 +93,14 @@ class RuntimeModel(PromptableModel):
     """
 
     family: ClassVar[str] = FAMILY
-    side_step = 32
     digest: Tensor
 
     def __init__(self, files: ExportedFolder, decoder: str, encoder: str = "encoder") -> None:
         super().__init__()
         self.files, self.decoder, self.encoder = files, decoder, encoder
         self.image_size = int(files.config["image_size"])
+        self.inputs = KINDS[files.config.get("inputs", "compact")]
+        self.side_step, self.cuts_boxes = self.inputs.side_step, self.inputs.cuts_boxes
         # The only state: results name the weights by the digest of the model's tensors.
         digest = sha256(files.folder / CONFIG_FILE).encode()
         self.register_buffer("digest", torch.tensor(list(digest), dtype=torch.uint8))
@@ -160,42 +164,42 @@ class RuntimeModel(PromptableModel):
         return torch.float32
 
     def preprocess(self, image: npt.NDArray[np.uint8]) -> tuple[Tensor, ImageGeometry]:
-        """As `CompactModel.preprocess`: the same pixels, bit for bit."""
-        return lay_into_square(image, self.image_size)
+        """As the torch model: the same pixels, bit for bit."""
+        return self.inputs.lay(image, self.image_size)
 
     def encode(self, pixel_values: Tensor) -> Embedding:
-        """Encode `(B, 3, S, S)` pixel values."""
-        latent, skip4, skip8, *early = self.files.session(self.encoder)(pixel_values=pixel_values)
-        return Embedding(latent, (skip4, skip8), dict(zip((FINE,), early, strict=False)))
+        """Encode `(B, 3, S, S)` pixel values, one image after the other where the graph takes one."""
+        run, graph = self.files.session(self.encoder), self.files.config["graphs"][self.encoder]
+        images = [pixel_values] if "pixel_values" in graph["free_axes"] else torch.split(pixel_values, 1)
+        parts = zip(*(run(pixel_values=each) for each in images), strict=True)
+        maps = dict(zip(graph["outputs"], map(torch.cat, parts), strict=True))
+        skips = tuple(maps[name] for name in _SKIPS if name in maps)
+        return Embedding(maps["latent"], skips, {key: maps[name] for name, key in _EXTRAS.items() if name in maps})
 
     def decode(self, embedding: Embedding, prompts: PromptTensors, multimask: bool = False) -> MaskOutput:
         """Decode `(B, N)` prompts; see `PromptableModel.decode`."""
         batch, count = prompts.shape
         each = embedding.map(lambda m: per_prompt(m, count))
-        (skip4, skip8), latent = each.skips, each.latent
-        coords, labels = _points(prompts)
+        latent, graph = each.latent, self.files.config["graphs"][self.decoder]
+        maps = dict(zip(_SKIPS, each.skips, strict=False))
+        maps |= {name: each.extras[key] for name, key in _EXTRAS.items() if name in graph["inputs"]}
+        coords, labels = self.inputs.points(prompts)
         rows, columns = (4 * side for side in latent.shape[-2:])
         masks = without_padding(prompts.mask_input, latent)
         given = torch.full((batch * count,), 0.0 if masks is None else 1.0)
-        early = {"early": each.extras[FINE]} if "early" in self._inputs(self.decoder) else {}
-        logits, iou, *fine = self.files.session(self.decoder)(
-            **early,
+        found = self.files.session(self.decoder)(
+            **maps,
             latent=latent,
-            skip4=skip4,
-            skip8=skip8,
             point_coords=coords.flatten(0, 1),
             point_labels=labels.flatten(0, 1),
             mask_input=torch.zeros(batch * count, rows, columns) if masks is None else masks.float().flatten(0, 1),
             has_mask=given,
         )
         chosen = slice(1, None) if multimask else slice(0, 1)
-        iou = iou.view(batch, count, -1)
-        low, *finer = (squared(m.view(batch, count, *m.shape[1:])[:, :, chosen]) for m in (logits, *fine))
-        return MaskOutput(low, iou[:, :, chosen], finer[0] if finer else None)
-
-    def _inputs(self, graph: str) -> list[str]:
-        """Names of a graph's inputs."""
-        return list(self.files.config["graphs"][graph]["inputs"])
+        answers = {n: m.view(batch, count, *m.shape[1:]) for n, m in zip(graph["outputs"], found, strict=True)}
+        low, *fine = (squared(answers[name][:, :, chosen]) for name in ("logits", "fine") if name in answers)
+        present = answers["object_score"][..., 0] if "object_score" in answers else None
+        return MaskOutput(low, answers["iou"][:, :, chosen], fine[0] if fine else None, present)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Copy the exported folder."""
@@ -293,16 +297,3 @@ def _gate(files: ExportedFolder, options: dict[str, Any]) -> RuntimeGate | Runti
     """The exported gate of either kind; folders from before there were two hold no margins."""
     session, margins = files.session("gate"), options.get("margins")
     return RuntimeGate(session, options["threshold"]) if margins is None else RuntimeGainGate(session, margins)
-
-
-def _points(prompts: PromptTensors) -> tuple[Tensor, Tensor]:
-    """Points `(B, N, K, 2)` and labels `(B, N, K)`, boxes first, as two corner points."""
-    batch, count = prompts.shape
-    coords, labels = [torch.zeros(batch, count, 0, 2)], [torch.zeros(batch, count, 0, dtype=torch.long)]
-    if prompts.boxes is not None:
-        coords.append(prompts.boxes.float().reshape(batch, count, 2, 2))
-        labels.append(torch.tensor(CORNER_LABELS).expand(batch, count, 2))
-    if prompts.point_coords is not None and prompts.point_labels is not None:
-        coords.append(prompts.point_coords.float())
-        labels.append(prompts.point_labels.long())
-    return torch.cat(coords, dim=2), torch.cat(labels, dim=2)

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-import numpy.typing as npt
 import torch
 import transformers
 from torch import Tensor, nn
@@ -30,9 +28,6 @@ from glesam.weights.folders import (
 
 if TYPE_CHECKING:
     from typing import Self
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 
 # One matrix encodes the prompts' coordinates and the latent's grid; files may hold it under either name or both.
 TIED_KEYS = ("shared_image_embedding.positional_embedding", "prompt_encoder.shared_embedding.positional_embedding")
@@ -246,16 +241,3 @@ class WrappedModel(PromptableModel):
                 "use preprocess"
             )
         return pixel_values.to(self.device, self.dtype)
-
-
-def check_image(image: npt.NDArray[np.uint8]) -> tuple[int, int]:
-    """Return `(H, W)` of an `(H, W, 3)` uint8 array.
-
-    Raises:
-        ImageError: another shape or type, or no pixels.
-    """
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
-        raise ImageError(
-            f"expected an (H, W, 3) uint8 RGB array, got {image.dtype} {image.shape}; read it with glesam.images"
-        )
-    return image.shape[0], image.shape[1]

@@ -6,25 +6,17 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from PIL import Image
 from torch import Tensor
 
 from glesam.models.base import EARLY, Embedding, ImageGeometry
-from glesam.models.sam.base import IMAGENET_MEAN, IMAGENET_STD, WrappedModel, check_image
+from glesam.models.sam.base import WrappedModel
+from glesam.models.sam.pixels import lay_into_square
 
 BLOCK_NORM_EPS = 1e-5
 """Epsilon of the layer norms in the decoder's two-way blocks: torch's default, which the authors left as it is.
 
 transformers' configs say 1e-6, also those of the converted weights, so that its logits are off by up to .06.
 """
-
-
-def _normalised_levels() -> npt.NDArray[np.float32]:
-    """`(3, 256)`: the normalised value of each grey level in each channel, rounded as the reference rounds it."""
-    mean, std = (np.asarray(v, np.float32)[:, None] for v in (IMAGENET_MEAN, IMAGENET_STD))
-    levels = (np.arange(256, dtype=np.float64) * (1 / 255)).astype(np.float32)
-    return ((levels[None] - mean) / std).astype(np.float32)
 
 
 class SamPromptable(WrappedModel):
@@ -43,26 +35,8 @@ class SamPromptable(WrappedModel):
                 norm.eps = BLOCK_NORM_EPS
 
     def preprocess(self, image: npt.NDArray[np.uint8]) -> tuple[Tensor, ImageGeometry]:
-        """Resize the long side to S, normalise, and pad right and below with zeros, as the reference does.
-
-        Equal to transformers' `SamImageProcessorPil` bit for bit: Pillow's bilinear filter on uint8 (antialiased,
-        rounded to uint8), sides `floor(side * S / long side + 0.5)`, ImageNet mean and deviation.
-
-        Args:
-            image: `(H, W, 3)` uint8 RGB.
-
-        Raises:
-            ImageError: another shape or type.
-        """
-        height, width = check_image(image)
-        scale = self.image_size / max(height, width)
-        # At least one pixel: the reference fails on images more than 2048 times as long as wide.
-        size = (max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5)))
-        resized = np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR))
-        square = np.zeros((3, self.image_size, self.image_size), np.float32)
-        for channel, levels in enumerate(_normalised_levels()):
-            square[channel, : size[0], : size[1]] = levels[resized[..., channel]]
-        return torch.from_numpy(square)[None], ImageGeometry((height, width), size, self.image_size)
+        """Resize the long side to S and pad, see `pixels.lay_into_square`."""
+        return lay_into_square(image, self.image_size)
 
     def encode(self, pixel_values: Tensor) -> Embedding:
         """Encode `(B, 3, S, S)` pixel values into a `(B, 256, S/16, S/16)` latent.

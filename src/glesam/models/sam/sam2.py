@@ -6,16 +6,11 @@ from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
-import torch
-import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor
 
 from glesam.models.base import Embedding, ImageGeometry, PromptTensors
-from glesam.models.sam.base import IMAGENET_MEAN, IMAGENET_STD, WrappedModel, check_image
-
-LOGIT_LIMIT = 32.0
-"""The authors cut low-resolution logits to this before they give them out; masks are made of the uncut ones."""
+from glesam.models.sam.base import WrappedModel
+from glesam.models.sam.pixels import squash_into_square
 
 
 class Sam2Promptable(WrappedModel):
@@ -40,21 +35,8 @@ class Sam2Promptable(WrappedModel):
     )
 
     def preprocess(self, image: npt.NDArray[np.uint8]) -> tuple[Tensor, ImageGeometry]:
-        """Squash to S x S, whatever the aspect, and normalise, as the authors' image predictor does.
-
-        That is: uint8 / 255 in float32, then bilinear with antialias on floats (half-pixel centres, triangle filter
-        widened by the factor of reduction, no rounding to uint8 in between), then ImageNet mean and deviation.
-
-        Args:
-            image: `(H, W, 3)` uint8 RGB.
-
-        Raises:
-            ImageError: another shape or type.
-        """
-        original_size = check_image(image)
-        square = (self.image_size, self.image_size)
-        geometry = ImageGeometry(original_size, square, self.image_size, direct=True, limit=LOGIT_LIMIT)
-        return squash(image, self.image_size), geometry
+        """Squash to S x S, see `pixels.squash_into_square`."""
+        return squash_into_square(image, self.image_size)
 
     def encode(self, pixel_values: Tensor) -> Embedding:
         """Encode `(B, 3, S, S)` pixel values.
@@ -96,20 +78,3 @@ class Sam2Promptable(WrappedModel):
             high_resolution_features=skips,
         )
         return logits, iou, score
-
-
-def squash(image: npt.NDArray[np.uint8], side: int) -> Tensor:
-    """Pixel values `(1, 3, side, side)` of a checked `(H, W, 3)` uint8 image; see `Sam2Promptable.preprocess`."""
-    pixels = torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float() / 255
-    return _normalise(F.interpolate(pixels, (side, side), mode="bilinear", align_corners=False, antialias=True))
-
-
-def squash_frame(frame: npt.NDArray[np.uint8], side: int) -> Tensor:
-    """The same for a frame of a clip: the authors' loader of frames resizes uint8 by Pillow's bicubic filter."""
-    resized = np.asarray(Image.fromarray(frame).resize((side, side), Image.Resampling.BICUBIC))
-    return _normalise(torch.from_numpy(resized.copy()).permute(2, 0, 1)[None].float() / 255)
-
-
-def _normalise(pixels: Tensor) -> Tensor:
-    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
-    return (pixels - mean) / std

@@ -142,7 +142,7 @@ class WindowAttention(nn.Module):
         """`(B, H, W, C)` to the same; sides that no whole number of windows covers are padded with zeros."""
         batch, height, width, channels = x.shape
         side = self.window
-        rows, columns = -(-height // side), -(-width // side)
+        rows, columns = (height + side - 1) // side, (width + side - 1) // side  # ONNX divides negatives otherwise
         padded = F.pad(x, (0, 0, 0, columns * side - width, 0, rows * side - height))
         windows = padded.view(batch, rows, side, columns, side, channels).transpose(2, 3)
         # As in the reference, padding is normalised and attended to like any token.
