@@ -21,7 +21,7 @@ from glesam.data.build.builder import build
 from glesam.data.build.journal import FILE_NAME as JOURNAL
 from glesam.data.build.manifest import Manifest
 from glesam.data.build.options import BuildConfig
-from glesam.data.build.sample import Outcome, select_objects
+from glesam.data.build.sample import SampleOutcome, select_objects
 from glesam.data.readers.built import BuiltDataset
 from glesam.data.readers.folder import FolderDataset, read_image
 from glesam.data.readers.registry import open_dataset
@@ -98,9 +98,9 @@ def test_a_picture_does_not_depend_on_the_others(source: Path, tmp_path: Path) -
 @pytest.mark.parametrize("stop_after", [1, 3])
 def test_a_stopped_build_goes_on_to_the_same_manifest(source: Path, tmp_path: Path, stop_after: int) -> None:
     build(FolderDataset(source), tmp_path / "whole", workers=1)
-    done: list[Outcome] = []
+    done: list[SampleOutcome] = []
 
-    def stop(outcome: Outcome) -> None:
+    def stop(outcome: SampleOutcome) -> None:
         done.append(outcome)
         if len(done) == stop_after:
             raise KeyboardInterrupt
@@ -151,7 +151,7 @@ def test_a_folder_of_other_options_is_refused(source: Path, tmp_path: Path, chan
 
 
 def test_a_journal_of_other_options_or_broken_is_refused(source: Path, tmp_path: Path) -> None:
-    def stop(_: Outcome) -> None:
+    def stop(_: SampleOutcome) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from glesam.degrade.batch import RUN_FILE, BatchOptions, Outcome, Report, degrade_all, plan
+from glesam.degrade.batch import RUN_FILE, BatchOptions, BatchReport, Outcome, degrade_all, plan
 from glesam.degrade.variants import Variant, parse_variants
 from glesam.errors import ConfigError, DataError
 from glesam.images.sources import ImageSource, iterate
@@ -83,5 +83,5 @@ def test_too_wide_for_webp_is_named(tmp_path: Path) -> None:
 
 
 def test_nothing_to_do(tmp_path: Path) -> None:
-    assert degrade_all([], tmp_path / "out") == Report()
+    assert degrade_all([], tmp_path / "out") == BatchReport()
     assert not (tmp_path / "out").exists()

@@ -21,7 +21,7 @@ from glesam.cli import app
 from glesam.common.locks import sole
 from glesam.folders.parts import PARTS, Journal
 from glesam.folders.sheet import SHEET, Entry, draw_sheet
-from glesam.folders.table import Row, read_csv, rows_of
+from glesam.folders.table import ObjectRow, read_csv, rows_of
 
 BOXES = ["--box", "5,5,30,35", "--box", "30,2,58,38"]
 
@@ -39,13 +39,13 @@ def start(model: Path, photos: Path, out: Path, **variables: str) -> subprocess.
     )
 
 
-def comparable(folder: Path) -> list[Row]:
+def comparable(folder: Path) -> list[ObjectRow]:
     """The table without what a clock says."""
-    return [Row(**{**vars(row), "seconds": None}) for row in read_csv(folder / "results.csv")]
+    return [ObjectRow(**{**vars(row), "seconds": None}) for row in read_csv(folder / "results.csv")]
 
 
 @pytest.fixture
-def expected(folder_model: Path, photos: Path) -> list[Row]:
+def expected(folder_model: Path, photos: Path) -> list[ObjectRow]:
     from glesam import Predictor
 
     predictor, rows = Predictor.from_pretrained(folder_model), []
@@ -55,7 +55,9 @@ def expected(folder_model: Path, photos: Path) -> list[Row]:
     return rows
 
 
-def test_table_and_sheet_and_resuming(folder_model: Path, photos: Path, tmp_path: Path, expected: list[Row]) -> None:
+def test_table_and_sheet_and_resuming(
+    folder_model: Path, photos: Path, tmp_path: Path, expected: list[ObjectRow]
+) -> None:
     out = tmp_path / "out"
     assert call(folder_model, photos, "-o", out, "--json").exit_code == 0
     assert comparable(out) == expected
@@ -102,7 +104,7 @@ def test_numbers_of_threads_differ_in_the_last_digits_only(threads: Callable[[in
 
 
 def test_two_workers_of_as_many_threads_give_what_one_gives(
-    folder_model: Path, photos: Path, tmp_path: Path, expected: list[Row], threads: Callable[[int], None]
+    folder_model: Path, photos: Path, tmp_path: Path, expected: list[ObjectRow], threads: Callable[[int], None]
 ) -> None:
     threads(1)
     one, two = tmp_path / "one", tmp_path / "two"
@@ -114,7 +116,7 @@ def test_two_workers_of_as_many_threads_give_what_one_gives(
 
 
 def test_two_jobs_share_a_folder_and_a_killed_one_is_made_up_for(
-    folder_model: Path, photos: Path, tmp_path: Path, expected: list[Row]
+    folder_model: Path, photos: Path, tmp_path: Path, expected: list[ObjectRow]
 ) -> None:
     out = tmp_path / "out"
     alone = start(folder_model, photos, out, RANK="1", WORLD_SIZE="2")
@@ -149,7 +151,7 @@ def test_overwriting_that_is_killed_and_run_again_agrees_with_its_masks(
     class KilledError(BaseException):
         pass
 
-    def add(self: Journal, file: str, rows: list[Row]) -> None:
+    def add(self: Journal, file: str, rows: list[ObjectRow]) -> None:
         former(self, file, [replace(row, area=7) for row in rows])  # a row that no mask bears out
         noted.append(file)
         if len(noted) == 3:
@@ -172,7 +174,7 @@ def test_results_removed_meanwhile_are_named(
 ) -> None:
     out, former = tmp_path / "out", Journal.add
 
-    def add(self: Journal, file: str, rows: list[Row]) -> None:
+    def add(self: Journal, file: str, rows: list[ObjectRow]) -> None:
         former(self, file, rows)
         if file == "p2.jpg":
             shutil.rmtree(out)
@@ -189,7 +191,7 @@ def test_results_removed_meanwhile_are_named(
 
 
 @pytest.mark.slow
-def test_torchrun_starts_them(folder_model: Path, photos: Path, tmp_path: Path, expected: list[Row]) -> None:
+def test_torchrun_starts_them(folder_model: Path, photos: Path, tmp_path: Path, expected: list[ObjectRow]) -> None:
     words = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "glesam", "segment"]
     options = ["-o", str(tmp_path / "out"), *BOXES, "--model", str(folder_model), "--device", "cpu"]
     subprocess.run([sys.executable, *words, str(photos), *options], check=True, timeout=240)
@@ -215,7 +217,9 @@ def ray_session() -> Iterator[None]:
 
 
 @pytest.mark.slow
-def test_ray_pipeline(ray_session: None, folder_model: Path, photos: Path, tmp_path: Path, expected: list[Row]) -> None:
+def test_ray_pipeline(
+    ray_session: None, folder_model: Path, photos: Path, tmp_path: Path, expected: list[ObjectRow]
+) -> None:
     from pyarrow import fs
 
     from glesam.folders.ray_pipeline import PipelineJob, ray_pipeline
@@ -228,7 +232,7 @@ def test_ray_pipeline(ray_session: None, folder_model: Path, photos: Path, tmp_p
     job = PipelineJob("out", boxes, model=str(folder_model), formats=("png", "json"), out_filesystem=store)
     paths = [f"photos/{path.name}" for path in sorted(photos.iterdir())]
     report = ray_pipeline(paths, job, filesystem=store, actors=2)
-    assert [Row(**{**vars(row), "seconds": None}) for row in report.rows] == expected
+    assert [ObjectRow(**{**vars(row), "seconds": None}) for row in report.rows] == expected
     assert list(report.failed) == ["broken.jpg"]
     assert report.skipped == 0
     assert comparable(tmp_path / "out") == expected

@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from glesam.errors import DataError
 from glesam.folders.parts import PARTS, Journal
 from glesam.folders.recover import rows_from_outputs
-from glesam.folders.table import COLUMNS, RESULTS, Row, read_csv, read_csv_text, rows_of, to_csv, write_csv
+from glesam.folders.table import COLUMNS, RESULTS, ObjectRow, read_csv, read_csv_text, rows_of, to_csv, write_csv
 from glesam.masks.masks import Masks
 
 MASKS = np.zeros((2, 20, 30), bool)
 MASKS[0, 2:7, 4:10] = True
 MASKS[1, 15, 29] = True
 RESULT = Masks(MASKS, np.array([0.75, 0.5], np.float32), name="a.jpg", info={"enhanced": True, "model": "m"})
-WANT = [Row("a.jpg", 1, 0.75, 4, 2, 6, 5, 30, 1.5, True), Row("a.jpg", 2, 0.5, 29, 15, 1, 1, 1, 1.5, True)]
+WANT = [ObjectRow("a.jpg", 1, 0.75, 4, 2, 6, 5, 30, 1.5, True), ObjectRow("a.jpg", 2, 0.5, 29, 15, 1, 1, 1, 1.5, True)]
 names = st.text(st.characters(blacklist_categories=("Cs", "Cc")), min_size=1)
 finite = st.floats(0, 1e6, allow_nan=False)
 
@@ -41,9 +41,9 @@ def test_csv_as_python_reads_it(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
-@given(st.lists(st.builds(Row, names, *[st.integers(1, 9)], finite, *[st.integers(0, 9999)] * 5,
+@given(st.lists(st.builds(ObjectRow, names, *[st.integers(1, 9)], finite, *[st.integers(0, 9999)] * 5,
                           st.none() | finite, st.none() | st.booleans())))  # fmt: skip
-def test_whatever_is_written_is_read_back(rows: list[Row]) -> None:
+def test_whatever_is_written_is_read_back(rows: list[ObjectRow]) -> None:
     assert read_csv_text(to_csv(rows), "x") == rows
 
 
@@ -56,19 +56,21 @@ def test_what_is_no_table_is_refused(tmp_path: Path, text: str) -> None:
 
 def test_merge_takes_parts_of_all_ranks_and_the_former_table(tmp_path: Path) -> None:
     row = WANT[0]
-    write_csv(tmp_path / RESULTS, [Row("old.jpg", 1, 0.1, 0, 0, 1, 1, 1), Row("a.jpg", 1, 0.1, 0, 0, 1, 1, 1)])
+    write_csv(
+        tmp_path / RESULTS, [ObjectRow("old.jpg", 1, 0.1, 0, 0, 1, 1, 1), ObjectRow("a.jpg", 1, 0.1, 0, 0, 1, 1, 1)]
+    )
     Journal(tmp_path, 0).add("a.jpg", [row])
     second = Journal(tmp_path, 1)
     second.add("nothing.jpg", [])
     part = next((tmp_path / PARTS).glob("*-1-*.jsonl"))
     with part.open("a") as stream:
         stream.write('{"file": "cut.jpg", "ro')  # as a kill leaves it
-    second.add("b.jpg", [Row("b.jpg", 1, 0.2, 0, 0, 1, 1, 1)])
+    second.add("b.jpg", [ObjectRow("b.jpg", 1, 0.2, 0, 0, 1, 1, 1)])
     asked: list[str] = []
 
-    def recover(name: str) -> list[Row]:
+    def recover(name: str) -> list[ObjectRow]:
         asked.append(name)
-        return [Row(name, 1, 0.3, 0, 0, 1, 1, 1)]
+        return [ObjectRow(name, 1, 0.3, 0, 0, 1, 1, 1)]
 
     merged = Journal(tmp_path).merge(["b.jpg", "nothing.jpg", "a.jpg", "cut.jpg"], recover)
     assert [(r.file, r.score) for r in merged] == [("b.jpg", 0.2), ("a.jpg", 0.75), ("cut.jpg", 0.3), ("old.jpg", 0.1)]
@@ -80,7 +82,7 @@ def test_merge_takes_parts_of_all_ranks_and_the_former_table(tmp_path: Path) -> 
 def test_the_newest_run_counts_whatever_the_clock_says(tmp_path: Path) -> None:
     scores = [0.1, 0.2, 0.3]
     for number, score in enumerate(scores):
-        Journal(tmp_path).add("a.jpg", [Row("a.jpg", 1, score, 0, 0, 1, 1, 1)])
+        Journal(tmp_path).add("a.jpg", [ObjectRow("a.jpg", 1, score, 0, 0, 1, 1, 1)])
         (part,) = (tmp_path / PARTS).glob(f"{number + 1}-0-*.jsonl")
         os.utime(part, (1e9 - number, 1e9 - number))  # each run's clock is behind that of the one before
     assert [row.score for row in Journal(tmp_path).read()["a.jpg"]] == [0.3]

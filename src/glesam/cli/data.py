@@ -12,7 +12,7 @@ from glesam.common.documents import shown
 
 if TYPE_CHECKING:
     from glesam.data.base import SegmentationDataset
-    from glesam.data.build.sample import Outcome
+    from glesam.data.build.sample import SampleOutcome
     from glesam.data.check.check import CheckReport
 
 app = typer.Typer(
@@ -85,7 +85,7 @@ def build(
     total = len(dataset.names[:limit])
     with progress(total, "build") as advance:
 
-        def step(outcome: Outcome) -> None:
+        def step(outcome: SampleOutcome) -> None:
             if outcome.error is not None:
                 warn(f"glesam: error: {outcome.name}: {outcome.error}")
             advance()

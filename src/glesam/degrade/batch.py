@@ -78,7 +78,7 @@ class Outcome:
 
 
 @dataclass
-class Report:
+class BatchReport:
     """What a batch did: numbers of degraded images written and kept, and the images that failed, with reasons."""
 
     written: int = 0
@@ -104,7 +104,7 @@ def plan(sources: Sequence[ImageSource], variants: Sequence[Variant], out: Path,
     return tasks
 
 
-def degrade_all(tasks: Sequence[Task], out: Path, advance: Callable[[Outcome], None] | None = None) -> Report:
+def degrade_all(tasks: Sequence[Task], out: Path, advance: Callable[[Outcome], None] | None = None) -> BatchReport:
     """Do all tasks of one plan.
 
     Args:
@@ -119,7 +119,7 @@ def degrade_all(tasks: Sequence[Task], out: Path, advance: Callable[[Outcome], N
         DataError: the folder cannot be written, the disk is full, or a worker was killed.
         ConfigError: the folder holds images made with other options, or another run works there.
     """
-    report = Report()
+    report = BatchReport()
     if not tasks:
         return report
     with writing(out), sole(out):

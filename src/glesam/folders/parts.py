@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from glesam.common import jsonl
-from glesam.folders.table import RESULTS, Row, from_values, read_csv, write_csv
+from glesam.folders.table import RESULTS, ObjectRow, from_values, read_csv, write_csv
 
 PARTS = ".results"
 """Folder of the part files; hidden, so that no listing of images goes into it."""
@@ -43,7 +43,7 @@ class Journal:
     def _parts(self) -> list[Path]:
         return sorted((self.folder / PARTS).glob("*.jsonl"), key=lambda path: (_run_of(path), path.name))
 
-    def add(self, file: str, rows: Sequence[Row]) -> None:
+    def add(self, file: str, rows: Sequence[ObjectRow]) -> None:
         """Note one image; no object at all is a finding too.
 
         Raises:
@@ -56,9 +56,9 @@ class Journal:
             # The leading line end separates the record from one that a kill cut short.
             stream.write(b"\n" + line)
 
-    def read(self) -> dict[str, list[Row]]:
+    def read(self) -> dict[str, list[ObjectRow]]:
         """All that is noted, of all processes and ranks, by image; a line cut short by a kill counts as absent."""
-        found: dict[str, list[Row]] = {}
+        found: dict[str, list[ObjectRow]] = {}
         for part in self._parts():
             for values in jsonl.records(part, skip_broken=True):
                 record = _record(values)
@@ -66,7 +66,7 @@ class Journal:
                     found[record[0]] = record[1]
         return found
 
-    def merge(self, files: Iterable[str], recover: Callable[[str], Sequence[Row]]) -> list[Row]:
+    def merge(self, files: Iterable[str], recover: Callable[[str], Sequence[ObjectRow]]) -> list[ObjectRow]:
         """Write `results.csv` and remove the parts.
 
         Args:
@@ -81,7 +81,7 @@ class Journal:
             OSError: the table cannot be written.
         """
         table = self.folder / RESULTS
-        former: dict[str, list[Row]] = {}
+        former: dict[str, list[ObjectRow]] = {}
         for row in read_csv(table) if table.exists() else []:
             former.setdefault(row.file, []).append(row)
         merged = {**former, **self.read()}
@@ -98,7 +98,7 @@ def _run_of(part: Path) -> int:
     return int(number) if len(others) == 2 and number.isdecimal() else 0
 
 
-def _record(values: Any) -> tuple[str, list[Row]] | None:
+def _record(values: Any) -> tuple[str, list[ObjectRow]] | None:
     """Image and rows of one record, or None for one that is something else."""
     try:
         return str(values["file"]), [from_values(row) for row in values["rows"]]

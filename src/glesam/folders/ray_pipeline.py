@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from glesam.errors import ConfigError, GlesamError
-from glesam.folders.table import RESULTS, Row, from_values, read_csv_text, rows_of, to_csv
+from glesam.folders.table import RESULTS, ObjectRow, from_values, read_csv_text, rows_of, to_csv
 
 FORMATS = {"png": ".mask.png", "json": ".mask.json", "polygons": ".mask.geojson", "npz": ".mask.npz"}
 """Format to the ending of its file's name, as the command line writes them."""
@@ -80,7 +80,7 @@ class PipelineReport:
         failed: name to reason.
     """
 
-    rows: list[Row]
+    rows: list[ObjectRow]
     skipped: int
     failed: dict[str, str]
 
@@ -149,9 +149,9 @@ class _Actor:
         return [_record(name, row, "") for row in rows]
 
 
-def _record(name: str, row: Row | None, error: str) -> dict[str, Any]:
+def _record(name: str, row: ObjectRow | None, error: str) -> dict[str, Any]:
     """A row as Ray carries it: the same keys in every record."""
-    values = asdict(row or Row(name, 0, 0.0, 0, 0, 0, 0, 0, 0.0, False))
+    values = asdict(row or ObjectRow(name, 0, 0.0, 0, 0, 0, 0, 0, 0.0, False))
     return values | {"error": error}
 
 
@@ -181,12 +181,12 @@ def _sum_up(job: PipelineJob, names: list[str], results: list[dict[str, Any]], s
     from pyarrow import fs
 
     filesystem, table = job.filesystem(), posixpath.join(job.out, RESULTS)
-    rows: dict[str, list[Row]] = {}
+    rows: dict[str, list[ObjectRow]] = {}
     if filesystem.get_file_info(table).type == fs.FileType.File:
         with filesystem.open_input_stream(table) as stream:
             for row in read_csv_text(stream.read().decode("utf-8"), table):
                 rows.setdefault(row.file, []).append(row)
-    fresh: dict[str, list[Row]] = {}
+    fresh: dict[str, list[ObjectRow]] = {}
     failed: dict[str, str] = {}
     for record in results:
         error = record.pop("error")

@@ -11,12 +11,12 @@ from PIL import Image
 
 from glesam.common.documents import expect_object, parse_json, read_json
 from glesam.errors import DataError
-from glesam.folders.table import Row, rows_of
+from glesam.folders.table import ObjectRow, rows_of
 from glesam.masks.formats import PNG_KEY
 from glesam.masks.masks import Masks
 
 
-def rows_from_outputs(file: str, outputs: Mapping[str, Path | None]) -> list[Row]:
+def rows_from_outputs(file: str, outputs: Mapping[str, Path | None]) -> list[ObjectRow]:
     """Read the rows back; the time that the image took is not known any more.
 
     COCO JSON is exact. The mask PNG shows each pixel for one object only, so where objects overlap, box and area are
@@ -40,13 +40,13 @@ def rows_from_outputs(file: str, outputs: Mapping[str, Path | None]) -> list[Row
     raise DataError(f"expected a mask PNG or COCO JSON of {file}, found none; run again with --overwrite")
 
 
-def _from_json(path: Path, file: str) -> list[Row]:
+def _from_json(path: Path, file: str) -> list[ObjectRow]:
     """Rows of a COCO document of one image."""
     content = expect_object(read_json(path), str(path))
     return rows_of(Masks.from_coco(content), file) if content["annotations"] else []
 
 
-def _from_boxes(path: Path, file: str) -> list[Row]:
+def _from_boxes(path: Path, file: str) -> list[ObjectRow]:
     """Rows of a COCO document of boxes alone."""
     content = expect_object(read_json(path), str(path))
     names = {category["id"]: category["name"] for category in content["categories"]}
@@ -55,12 +55,12 @@ def _from_boxes(path: Path, file: str) -> list[Row]:
     for entry in content["annotations"]:
         x, y, width, height = (int(value) for value in entry["bbox"])
         number, score, area = int(entry["id"]), round(float(entry["score"]), 6), int(entry["area"])
-        row = Row(file, number, score, x, y, width, height, area, None, content["info"].get("enhanced"))
+        row = ObjectRow(file, number, score, x, y, width, height, area, None, content["info"].get("enhanced"))
         rows.append(replace(row, class_name=names[entry["category_id"]]) if named else row)
     return rows
 
 
-def _from_png(path: Path, file: str) -> list[Row]:
+def _from_png(path: Path, file: str) -> list[ObjectRow]:
     """Rows from a PNG of ids, with the scores and facts that its text chunk holds."""
     with Image.open(path) as image:
         facts = parse_json(str(image.info[PNG_KEY]), str(path))

@@ -19,7 +19,7 @@ RESULTS = "results.csv"
 
 
 @dataclass(frozen=True)
-class Row:
+class ObjectRow:
     """One object of one image.
 
     Attributes:
@@ -49,12 +49,12 @@ class Row:
     class_name: str = ""
 
 
-COLUMNS = tuple(field.name for field in fields(Row))
+COLUMNS = tuple(field.name for field in fields(ObjectRow))
 _NAMELESS = COLUMNS[:-1]
 """Of tables in which no object has a class name."""
 
 
-def rows_of(masks: Masks, file: str, seconds: float | None = None) -> list[Row]:
+def rows_of(masks: Masks, file: str, seconds: float | None = None) -> list[ObjectRow]:
     """The rows of one image's masks.
 
     Args:
@@ -67,12 +67,12 @@ def rows_of(masks: Masks, file: str, seconds: float | None = None) -> list[Row]:
     names = masks.class_names or ("",) * len(masks)
     shapes = zip(masks.boxes.astype(int).tolist(), masks.areas.tolist(), masks.scores.tolist(), names, strict=True)
     return [
-        Row(file, number, round(score, 6), x0, y0, x1 - x0, y1 - y0, area, told, enhanced, name)
+        ObjectRow(file, number, round(score, 6), x0, y0, x1 - x0, y1 - y0, area, told, enhanced, name)
         for number, ((x0, y0, x1, y1), area, score, name) in enumerate(shapes, start=1)
     ]
 
 
-def to_csv(rows: Iterable[Row]) -> str:
+def to_csv(rows: Iterable[ObjectRow]) -> str:
     """Rows as CSV text (RFC 4180, lines end in LF): header, then one line a row; unknown values are empty.
 
     The last column, `class_name`, is there only if an object has one.
@@ -85,7 +85,7 @@ def to_csv(rows: Iterable[Row]) -> str:
     return stream.getvalue()
 
 
-def write_csv(path: str | Path, rows: Iterable[Row]) -> None:
+def write_csv(path: str | Path, rows: Iterable[ObjectRow]) -> None:
     """Write rows to a file in one step.
 
     Raises:
@@ -94,7 +94,7 @@ def write_csv(path: str | Path, rows: Iterable[Row]) -> None:
     write_text(path, to_csv(rows))
 
 
-def read_csv(path: str | Path) -> list[Row]:
+def read_csv(path: str | Path) -> list[ObjectRow]:
     """Read what `write_csv` wrote.
 
     Raises:
@@ -104,7 +104,7 @@ def read_csv(path: str | Path) -> list[Row]:
     return read_csv_text(Path(path).read_bytes().decode("utf-8", errors="surrogateescape"), str(path))
 
 
-def read_csv_text(text: str, name: str) -> list[Row]:
+def read_csv_text(text: str, name: str) -> list[ObjectRow]:
     """Read rows from text that messages call `name`.
 
     Raises:
@@ -116,26 +116,26 @@ def read_csv_text(text: str, name: str) -> list[Row]:
     return [_row(values, f"{name}, line {number}") for number, values in enumerate(reader, start=2)]
 
 
-def from_values(values: dict[str, Any]) -> Row:
+def from_values(values: dict[str, Any]) -> ObjectRow:
     """A row from plain values, as `dataclasses.asdict` gives them.
 
     Raises:
         TypeError: keys are missing or unknown.
     """
-    return Row(**values)
+    return ObjectRow(**values)
 
 
-def _texts(row: Row) -> dict[str, Any]:
+def _texts(row: ObjectRow) -> dict[str, Any]:
     """Values as they stand in the file."""
     values = {key: "" if value is None else value for key, value in asdict(row).items()}
     return values | {"enhanced": str(values["enhanced"]).lower()}
 
 
-def _row(values: dict[str, Any], where: str) -> Row:
+def _row(values: dict[str, Any], where: str) -> ObjectRow:
     """A row from the texts of one line."""
     try:
         numbers = {key: int(values[key]) for key in COLUMNS[3:8]}
-        return Row(
+        return ObjectRow(
             values["file"],
             int(values["object"]),
             float(values["score"]),

@@ -15,7 +15,7 @@ from glesam.common.pool import writing
 from glesam.errors import DataError
 from glesam.folders.parts import Journal
 from glesam.folders.ranks import Meeting, Place
-from glesam.folders.table import Row
+from glesam.folders.table import ObjectRow
 
 if TYPE_CHECKING:
     from glesam.cli.segment.tally import Tally
@@ -86,7 +86,7 @@ class Book:
                 cure = DataError(f"expected the results of {name} in {self.folder}, they were removed; run it again")
                 tally.fail(name, cure)
 
-    def _recover(self, tally: Tally, name: str) -> list[Row]:
+    def _recover(self, tally: Tally, name: str) -> list[ObjectRow]:
         """Rows from the outputs of an image that was finished without a note."""
         from glesam.folders.recover import rows_from_outputs
 

@@ -23,7 +23,7 @@ from glesam.data.build.journal import Journal, read_journal
 from glesam.data.build.manifest import FILE_NAME as MANIFEST
 from glesam.data.build.manifest import Head, Manifest, SampleRecord, differences
 from glesam.data.build.options import BuildConfig
-from glesam.data.build.sample import Outcome, SampleBuilder, is_intact
+from glesam.data.build.sample import SampleBuilder, SampleOutcome, is_intact
 from glesam.errors import DataError
 
 
@@ -51,7 +51,7 @@ def build(
     out: str | Path,
     config: BuildConfig | None = None,
     workers: int | None = None,
-    advance: Callable[[Outcome], None] | None = None,
+    advance: Callable[[SampleOutcome], None] | None = None,
 ) -> BuildReport:
     """Build an LQSeg set of `source` in the folder `out`, or go on with one that was stopped.
 
@@ -99,7 +99,7 @@ def make_head(source: SegmentationDataset, config: BuildConfig) -> Head:
     )
 
 
-def _account(outcome: Outcome, report: BuildReport, records: dict[str, SampleRecord], journal: Journal) -> None:
+def _account(outcome: SampleOutcome, report: BuildReport, records: dict[str, SampleRecord], journal: Journal) -> None:
     """Enter one outcome into report, records and journal."""
     if outcome.record is not None:
         records[outcome.name] = outcome.record

@@ -26,7 +26,7 @@ _ENCODER_OPTIONS = {"png": [], "webp": [cv2.IMWRITE_WEBP_QUALITY, 101]}  # above
 
 
 @dataclass(frozen=True)
-class Outcome:
+class SampleOutcome:
     """What became of one image: a record, or an error, or neither when there is no object in it."""
 
     name: str
@@ -48,7 +48,7 @@ class SampleBuilder:
     out: Path
     config: BuildConfig
 
-    def __call__(self, index: int) -> Outcome:
+    def __call__(self, index: int) -> SampleOutcome:
         """Build sample `index`; what is wrong with the sample goes into the outcome.
 
         Raises:
@@ -60,15 +60,15 @@ class SampleBuilder:
             sample = self.source[index]
             mask, objects = select_objects(sample, self.config)
             if not objects:
-                return Outcome(name)
+                return SampleOutcome(name)
             encoded = {kind: self._encode(kind, pixels) for kind, pixels in self._pictures(sample, mask).items()}
         except (GlesamError, OSError, cv2.error) as error:
-            return Outcome(name, error=" ".join(str(error).split()))
+            return SampleOutcome(name, error=" ".join(str(error).split()))
         for record, content in encoded.values():
             write_bytes(self.out / record.path, content)
         height, width = sample.mask.shape
         files = {kind: record for kind, (record, _) in encoded.items()}
-        return Outcome(name, SampleRecord(name, width, height, objects, files, source))
+        return SampleOutcome(name, SampleRecord(name, width, height, objects, files, source))
 
     def _pictures(self, sample: Sample, mask: npt.NDArray[Any]) -> dict[str, tuple[str, npt.NDArray[Any], int | None]]:
         """File name, pixels and seed of each kind of image."""
