@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from glesam.degrade.batch import RUN_FILE, BatchOptions, BatchReport, Outcome, degrade_all, plan
+from glesam.degrade.levels import Level
 from glesam.degrade.variants import Variant, parse_variants
 from glesam.errors import ConfigError, DataError
 from glesam.images.sources import ImageSource, iterate
@@ -59,7 +60,7 @@ def test_failures_of_the_same_name_are_both_told(sources: list[ImageSource], tmp
 
 
 def test_a_killed_worker_is_one_error(sources: list[ImageSource], tmp_path: Path) -> None:
-    killer = Killer("lq1", "LQ-1", "lqseg", "test", "", 1)
+    killer = Killer(Level("lq", severity=1), "test")
     tasks = plan(sources, [killer], tmp_path / "out", BatchOptions(workers=2))
     with pytest.raises(DataError, match="one was killed"):
         degrade_all(tasks, tmp_path / "out")

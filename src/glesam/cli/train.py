@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
 
 from glesam.cli.common import handle_errors, progress, warn
 from glesam.cli.flags import field_flags, parsed, with_flags
+from glesam.cli.train_run import Options, Run, encoding, open_data, stage_options, train_stage
 from glesam.train.config import (
-    FINE_TUNING,
     AutoencoderConfig,
     BaseConfig,
     DecoderConfig,
@@ -24,7 +22,6 @@ from glesam.train.config import (
     HeadConfig,
     PriorConfig,
     RestorerConfig,
-    StageConfig,
     SubjectConfig,
     TextConfig,
     WordsConfig,
@@ -57,19 +54,6 @@ NO_BATCHES = (
 COMMON = ("val", "model", "cached_pairs", "seed", "lr", "steps", "workers")
 """Fields that the help of each stage lists first."""
 
-Options = TypeVar("Options", bound=StageConfig)
-
-
-@dataclass(frozen=True)
-class Run:
-    """What all stages' commands take beside the stage's own options."""
-
-    out: Path
-    data: list[str] | None
-    config: Path | None
-    cache: Path
-    resume: bool
-
 
 @app.callback()
 def main() -> None:
@@ -91,7 +75,7 @@ def stage(
             resume: Resume = False,
         ) -> None:
             run = Run(out, data, config, cache, resume)
-            function(_options(kind, given, run), run)
+            function(stage_options(kind, given, run), run)
 
         command.__name__, command.__doc__ = function.__name__, function.__doc__
         flags = field_flags(kind, COMMON, without)
@@ -110,7 +94,7 @@ def base(options: BaseConfig, run: Run) -> None:
     """
     from glesam.train.stages.base import BaseStage
 
-    _train(BaseStage(options, *_open_data(options, run)), run)
+    train_stage(BaseStage(options, *open_data(options, run)), run)
 
 
 @app.command()
@@ -136,14 +120,14 @@ def prior(
     from glesam.train.stages.prior import PriorStage
 
     run = Run(out, data, config, cache, resume)
-    options = _options(PriorConfig, given, run)
-    packs, _ = _open_data(options, run)
+    options = stage_options(PriorConfig, given, run)
+    packs, _ = open_data(options, run)
     if autoencoder is None:
         first = Run(out / "autoencoder", None, autoencoder_config, cache, resume)
         shared = {"data": options.data, "seed": options.seed, "workers": options.workers}
-        _train(AutoencoderStage(_options(AutoencoderConfig, shared, first), packs), first)
+        train_stage(AutoencoderStage(stage_options(AutoencoderConfig, shared, first), packs), first)
         autoencoder = str(first.out / "model")
-    _train(PriorStage(options, packs, autoencoder), run)
+    train_stage(PriorStage(options, packs, autoencoder), run)
 
 
 @stage(EnhancerConfig)
@@ -151,11 +135,11 @@ def enhancer(options: EnhancerConfig, run: Run) -> None:
     """Stage 1: train the enhancer to turn latents of degraded photos into those of clean ones."""
     from glesam.train.stages.enhancer import EnhancerStage
 
-    packs, validation = _open_data(options, run)
-    with _encoding() as show:
+    packs, validation = open_data(options, run)
+    with encoding() as show:
         made = EnhancerStage(options, packs, validation, run.cache, show)
         made.batches(0)
-    _train(made, run)
+    train_stage(made, run)
 
 
 @stage(DecoderConfig, without=("cached_pairs",))
@@ -163,7 +147,7 @@ def decoder(options: DecoderConfig, run: Run) -> None:
     """Stage 2: train the mask decoder on enhanced latents; or, as baselines, on raw ones, or the encoder."""
     from glesam.train.stages.decoder import DecoderStage
 
-    _train(DecoderStage(options, *_open_data(options, run)), run)
+    train_stage(DecoderStage(options, *open_data(options, run)), run)
 
 
 @stage(HeadConfig, without=("cached_pairs",))
@@ -171,7 +155,7 @@ def head(options: HeadConfig, run: Run) -> None:
     """Train a mask head on a frozen model of any family; use it with --head OUT/model."""
     from glesam.train.stages.head import HeadStage
 
-    _train(HeadStage(options, *_open_data(options, run)), run)
+    train_stage(HeadStage(options, *open_data(options, run)), run)
 
 
 @stage(GateConfig)
@@ -179,10 +163,10 @@ def gate(options: GateConfig, run: Run) -> None:
     """Train the gate, which tells degraded photos from clean ones, so that clean ones skip the enhancer."""
     from glesam.train.stages.gate import GateStage
 
-    packs, validation = _open_data(options, run)
-    with _encoding() as show:
+    packs, validation = open_data(options, run)
+    with encoding() as show:
         made = GateStage(options, packs, validation, run.cache, show)
-    _train(made, run)
+    train_stage(made, run)
 
 
 @stage(
@@ -206,7 +190,7 @@ def gain(options: GainConfig, run: Run) -> None:
     """
     from glesam.train.gains.run import train_gain_gate
 
-    packs, _ = _open_data(options, run)
+    packs, _ = open_data(options, run)
     with progress(options.versions, "measure the gain") as advance:
         reached = 0
 
@@ -227,7 +211,7 @@ def restorer(options: RestorerConfig, run: Run) -> None:
     """
     from glesam.train.stages.restorer import RestorerStage
 
-    _train(RestorerStage(options, *_open_data(options, run)), run)
+    train_stage(RestorerStage(options, *open_data(options, run)), run)
 
 
 @stage(SubjectConfig, without=("val",))
@@ -236,8 +220,8 @@ def subject(options: SubjectConfig, run: Run) -> None:
     from glesam.fewshot.backbone import bundled_backbone
     from glesam.train.stages.subject import SubjectStage, open_sets
 
-    with _encoding() as show:
-        _train(SubjectStage(options, open_sets(options), bundled_backbone(), show), run)
+    with encoding() as show:
+        train_stage(SubjectStage(options, open_sets(options), bundled_backbone(), show), run)
 
 
 @stage(TextConfig, without=("val",))
@@ -248,8 +232,8 @@ def text(options: TextConfig, run: Run) -> None:
     from glesam.train.stages.text import TextStage
 
     start = None if options.sam in ("none", "random") else load_model(options.sam)
-    with _encoding() as show:
-        _train(TextStage(options, load_text_model(options.text_model), start, show), run)
+    with encoding() as show:
+        train_stage(TextStage(options, load_text_model(options.text_model), start, show), run)
 
 
 @app.command()
@@ -339,72 +323,3 @@ def _forked(base: Any, fork: str, decoder: Path | None, encoder: Path | None, fo
         raise ConfigError("expected --fork or --decoder and --encoder, got both; a fork brings its own of each")
     save_fork(base, load_model(fork), folder)
     return folder / "decoder", folder / "encoder"
-
-
-def _options(kind: type[Options], given: dict[str, Any], run: Run) -> Options:
-    """A stage's options: flags over the file of `--config`, or over those that a resumed run was started with."""
-    shares = {"data": dict(_share(item) for item in run.data)} if run.data else {}
-    started = run.out / "config.json"
-    stored = started if run.config is None and run.resume and started.is_file() else run.config
-    tuning = kind is BaseConfig and stored is None and "init" in given
-    return read_config(kind, stored, {**(FINE_TUNING if tuning else {}), **parsed(kind, given), **shares})
-
-
-@contextmanager
-def _encoding() -> Iterator[Callable[[int, int], None]]:
-    """A progress bar for the one-off encoding of pairs; gives the function to call with (done, total)."""
-    with progress(None, "encode pairs") as advance:
-        yield lambda done, total: advance(1, f"encode pairs {done}/{total}")
-
-
-def _share(item: str) -> tuple[str, float]:
-    """Split `FOLDER:SHARE`; the share is 1 when not given."""
-    folder, colon, share = item.rpartition(":")
-    try:
-        return (folder, float(share)) if colon else (item, 1.0)
-    except ValueError:
-        return item, 1.0
-
-
-def _open_data(options: StageConfig, run: Run) -> tuple[list[Any], Any]:
-    """Pack the training sets, less what is kept aside of some, and open the validation set."""
-    from glesam.data.base import is_kept_aside
-    from glesam.data.readers.registry import open_dataset
-    from glesam.errors import ConfigError
-    from glesam.train.feed.pack import PartOfPack, pack
-
-    if not options.data:
-        raise ConfigError("expected data to train on, got none; pass --data FOLDER or a config with 'data'")
-    packs = []
-    for folder in options.data:
-        dataset = open_dataset(folder)
-        warn(f"{dataset.name}: {len(dataset)} photos")
-        whole = pack(dataset, run.cache)
-        aside = dataset.name in options.kept_aside
-        packs.append(PartOfPack(whole, lambda name: not is_kept_aside(name)) if aside else whole)
-    return packs, open_dataset(options.val) if options.val else None
-
-
-def _train(made: Any, run: Run) -> None:
-    """Run a stage with a progress bar that shows rate, time left and the losses."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from glesam.cli.common import messages
-    from glesam.train.loop import Trainer
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, TextColumn("{task.fields[losses]}"), console=messages) as bar:
-        task = bar.add_task(f"train {made.name}", total=None, losses="")
-
-        def show(step: int, total: int, losses: dict[str, float]) -> None:
-            text = "  ".join(f"{k} {losses[k]:.3f}" for k in ("loss", "iou") if k in losses)
-            rate = f"  {bar.tasks[task].speed:.2f} steps/s" if bar.tasks[task].speed else ""
-            bar.update(task, completed=step, total=total, losses=text + rate, description=f"train {made.name}")
-
-        trainer = Trainer(made, run.out, run.resume, show, lambda: bar.update(task, description="validating ..."))
-        try:
-            measured = trainer.run()
-        except KeyboardInterrupt:
-            warn(f"glesam: at step {trainer.step} of {trainer.total}; the same command with --resume goes on")
-            raise
-    warn(f"model in {run.out / 'model'}: " + ", ".join(f"{k} {v:.4f}" for k, v in measured.items()))

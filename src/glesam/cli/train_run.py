@@ -1,0 +1,95 @@
+"""What the sub-commands of `glesam train` share: options from flags and files, data, progress."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from glesam.cli.common import progress, warn
+from glesam.cli.flags import parsed
+from glesam.train.config import FINE_TUNING, BaseConfig, StageConfig, read_config
+
+Options = TypeVar("Options", bound=StageConfig)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What all stages' commands take beside the stage's own options."""
+
+    out: Path
+    data: list[str] | None
+    config: Path | None
+    cache: Path
+    resume: bool
+
+
+def stage_options(kind: type[Options], given: dict[str, Any], run: Run) -> Options:
+    """A stage's options: flags over the file of `--config`, or over those that a resumed run was started with."""
+    shares = {"data": dict(_share(item) for item in run.data)} if run.data else {}
+    started = run.out / "config.json"
+    stored = started if run.config is None and run.resume and started.is_file() else run.config
+    tuning = kind is BaseConfig and stored is None and "init" in given
+    return read_config(kind, stored, {**(FINE_TUNING if tuning else {}), **parsed(kind, given), **shares})
+
+
+@contextmanager
+def encoding() -> Iterator[Callable[[int, int], None]]:
+    """A progress bar for the one-off encoding of pairs; gives the function to call with (done, total)."""
+    with progress(None, "encode pairs") as advance:
+        yield lambda done, total: advance(1, f"encode pairs {done}/{total}")
+
+
+def _share(item: str) -> tuple[str, float]:
+    """Split `FOLDER:SHARE`; the share is 1 when not given."""
+    folder, colon, share = item.rpartition(":")
+    try:
+        return (folder, float(share)) if colon else (item, 1.0)
+    except ValueError:
+        return item, 1.0
+
+
+def open_data(options: StageConfig, run: Run) -> tuple[list[Any], Any]:
+    """Pack the training sets, less what is kept aside of some, and open the validation set."""
+    from glesam.data.base import is_kept_aside
+    from glesam.data.readers.registry import open_dataset
+    from glesam.errors import ConfigError
+    from glesam.train.feed.pack import PartOfPack, pack
+
+    if not options.data:
+        raise ConfigError("expected data to train on, got none; pass --data FOLDER or a config with 'data'")
+    packs = []
+    for folder in options.data:
+        dataset = open_dataset(folder)
+        warn(f"{dataset.name}: {len(dataset)} photos")
+        whole = pack(dataset, run.cache)
+        aside = dataset.name in options.kept_aside
+        packs.append(PartOfPack(whole, lambda name: not is_kept_aside(name)) if aside else whole)
+    return packs, open_dataset(options.val) if options.val else None
+
+
+def train_stage(made: Any, run: Run) -> None:
+    """Run a stage with a progress bar that shows rate, time left and the losses."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from glesam.cli.common import messages
+    from glesam.train.loop import Trainer
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, TextColumn("{task.fields[losses]}"), console=messages) as bar:
+        task = bar.add_task(f"train {made.name}", total=None, losses="")
+
+        def show(step: int, total: int, losses: dict[str, float]) -> None:
+            text = "  ".join(f"{k} {losses[k]:.3f}" for k in ("loss", "iou") if k in losses)
+            rate = f"  {bar.tasks[task].speed:.2f} steps/s" if bar.tasks[task].speed else ""
+            bar.update(task, completed=step, total=total, losses=text + rate, description=f"train {made.name}")
+
+        trainer = Trainer(made, run.out, run.resume, show, lambda: bar.update(task, description="validating ..."))
+        try:
+            measured = trainer.run()
+        except KeyboardInterrupt:
+            warn(f"glesam: at step {trainer.step} of {trainer.total}; the same command with --resume goes on")
+            raise
+    warn(f"model in {run.out / 'model'}: " + ", ".join(f"{k} {v:.4f}" for k, v in measured.items()))
