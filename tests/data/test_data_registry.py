@@ -25,6 +25,11 @@ def make(root: Path, key: str) -> None:
         pairs(root, "DUTS-TR-Image", "DUTS-TR-Mask", ["a"])
     elif key == "bdd100k":
         pairs(root, "images/10k/val", "labels/ins_seg/bitmasks/val", ["a"])
+    elif key == "bdd100k-semantic":
+        pairs(root, "images/10k/val", "labels/sem_seg/masks/val", ["a"])
+    elif key == "acdc":
+        write(root / "rgb_anon" / "fog" / "val" / "s" / "a_rgb_anon.png", photo(1))
+        (root / "gt").mkdir()
     elif key == "hqseg44k":
         pairs(root / "DIS5K/DIS-TR", "im", "gt", ["a"])
     elif key == "lqseg":
