@@ -9,34 +9,33 @@ from glesam.data.readers.registry import LAYOUTS, open_dataset, recognise
 from glesam.errors import DataError
 
 
+PAIRS = {
+    "folder": ("images", "masks"),
+    "thinobject": ("images", "masks"),
+    "ecssd": ("images", "ground_truth_mask"),
+    "msra10k": ("Imgs", "Imgs"),
+    "duts": ("DUTS-TR-Image", "DUTS-TR-Mask"),
+    "bdd100k": ("images/10k/val", "labels/ins_seg/bitmasks/val"),
+    "bdd100k-semantic": ("images/10k/val", "labels/sem_seg/masks/val"),
+    "hqseg44k": ("DIS5K/DIS-TR/im", "DIS5K/DIS-TR/gt"),
+    "lqseg": ("clear", "masks"),
+}
+
+
 def make(root: Path, key: str) -> None:
     """A miniature of a layout."""
-    if key == "folder":
-        pairs(root, "images", "masks", ["a"])
-    elif key == "thinobject":
-        pairs(root, "images", "masks", ["a"])
+    if key in PAIRS:
+        pairs(root, *PAIRS[key], ["a"])
+    if key == "thinobject":
         (root / "list").mkdir()
         (root / "list" / "test.txt").write_text("a.jpg")
-    elif key == "ecssd":
-        pairs(root, "images", "ground_truth_mask", ["a"])
-    elif key == "msra10k":
-        pairs(root, "Imgs", "Imgs", ["a"])
-    elif key == "duts":
-        pairs(root, "DUTS-TR-Image", "DUTS-TR-Mask", ["a"])
-    elif key == "bdd100k":
-        pairs(root, "images/10k/val", "labels/ins_seg/bitmasks/val", ["a"])
-    elif key == "bdd100k-semantic":
-        pairs(root, "images/10k/val", "labels/sem_seg/masks/val", ["a"])
     elif key == "acdc":
         write(root / "rgb_anon" / "fog" / "val" / "s" / "a_rgb_anon.png", photo(1))
         (root / "gt").mkdir()
-    elif key == "hqseg44k":
-        pairs(root / "DIS5K/DIS-TR", "im", "gt", ["a"])
     elif key == "lqseg":
-        pairs(root, "clear", "masks", ["a"])
         write(root / "lq2" / "a.png", photo(1))
         (root / "manifest.json").write_text("{}")
-    else:
+    elif key not in PAIRS:
         path = coco(root)
         if key == "lvis":
             path.rename(path.with_name("lvis_v1_val.json"))
