@@ -8,7 +8,6 @@ from data_layouts import coco, pairs, photo, write
 from glesam.data.readers.registry import LAYOUTS, open_dataset, recognise
 from glesam.errors import DataError
 
-
 PAIRS = {
     "folder": ("images", "masks"),
     "thinobject": ("images", "masks"),
