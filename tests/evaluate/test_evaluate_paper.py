@@ -115,7 +115,7 @@ def test_a_missing_set_is_named_with_its_layout() -> None:
     assert "images/NAME.jpg + masks/NAME.png" in str(caught.value)
     assert "--partial" in str(caught.value)
     for preset in PRESETS.values():
-        require_sets(preset, list(preset.sets))
+        require_sets(preset, [*preset.sets, "mine"])
         require_sets(preset, ["mine"], partial=True)
         if preset.sets:
             with pytest.raises(ConfigError, match="expected the data sets"):
