@@ -426,7 +426,7 @@ def test_empty_folder(call: Call, tmp_path: Path) -> None:
         (["--point", "5,5", "--enhance", "maybe"], "'maybe'"),
         (["--point", "5,5", "--overlai"], "No such option"),
         (["--point", "5,5", "--prompts", "p.json"], "got both"),
-        (["--prompts", "no-such.json"], "cannot read no-such.json"),
+        (["--prompts", "no-such.json"], "expected a prompts file in no-such.json, cannot read it"),
     ],
 )
 def test_wrong_use_is_one_line_and_2(call: Call, photo: Make, arguments: list[str], part: str) -> None:

@@ -357,7 +357,7 @@ def test_rules_file(tmp_path):
     path = tmp_path / "rules.json"
     path.write_text('[{"above": 0}, {"above": 1.5, "image_size": 256, "strength": 0.5}]')
     assert read_rules(path) == (LevelRule(0), LevelRule(1.5, None, 0.5, 256))
-    for text, message in (("{}", "JSON list"), ("[1]", "JSON list"), ('[{"abov": 1}]', "abov"), ("x", "JSON list")):
+    for text, message in (("{}", "JSON list"), ("[1]", "JSON list"), ('[{"abov": 1}]', "abov"), ("x", "expected JSON")):
         path.write_text(text)
         with pytest.raises(ModelError, match=message):
             read_rules(path)

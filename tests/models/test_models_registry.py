@@ -107,7 +107,7 @@ def test_folders_by_family(tmp_path: Path) -> None:
         assert model.dtype == torch.bfloat16
         assert not model.training
     (tmp_path / "sam" / "config.json").write_text('{"family": "resnet"}')
-    expected = r"expected a family of compact, mobile-sam, sam, sam2, headed in .* got 'resnet'"
+    expected = r"expected a family of compact, mobile-sam, sam, sam2, headed, exported in .* got 'resnet'"
     with pytest.raises(ModelError, match=expected):
         load_model(tmp_path / "sam")
 

@@ -14,7 +14,7 @@ from serve_helpers import encoded, text_of
 
 from glesam.common.stopping import check
 from glesam.predict import session
-from glesam.predict.decoding import decode
+from glesam.predict.decoding import decode_as_judged
 
 MakeApp = Callable[..., FastAPI]
 IMAGE = text_of(encoded(1, 80, 60))
@@ -51,9 +51,9 @@ def test_work_of_six_clients_that_left_does_not_hold_up_the_seventh(make_app: Ma
         for _ in range(600 if slow[0] else 0):
             check()
             time.sleep(0.1)
-        return decode(*arguments, **options)
+        return decode_as_judged(*arguments, **options)
 
-    monkeypatch.setattr(session, "decode", slowly)
+    monkeypatch.setattr(session, "decode_as_judged", slowly)
 
     async def scenario() -> tuple[list[int], int, float]:
         leave = asyncio.Event()
@@ -80,9 +80,9 @@ def test_everything_stops_between_two_chunks_of_clicks(make_app: MakeApp, monkey
         calls[0] += 1
         begun.set()
         time.sleep(0.02)
-        return decode(*arguments, **options)
+        return decode_as_judged(*arguments, **options)
 
-    monkeypatch.setattr(session, "decode", counted)
+    monkeypatch.setattr(session, "decode_as_judged", counted)
 
     async def scenario() -> None:
         leave = asyncio.Event()

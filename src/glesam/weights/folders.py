@@ -23,6 +23,8 @@ CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 _MOST = 16384
 """Largest number in a configuration: wider than the widest layer and longer than the longest side of any model."""
+_MOST_WORDS = 1 << 20
+"""Largest number where words are counted or named: vocabularies have up to some hundred thousand."""
 DIGEST_KEY = "sha256"
 """Key of `config.json` that holds the SHA-256 of `model.safetensors` in a sealed folder."""
 
@@ -79,12 +81,13 @@ def read_config(folder: str | Path) -> dict[str, Any]:
     return config
 
 
-def _beyond(value: Any) -> Any:
+def _beyond(value: Any, key: str = "") -> Any:
     """A number in a configuration that no model has, whose memory or loops would never end; None if all are sound."""
     if isinstance(value, (dict, list)):
-        parts = list(value.values()) if isinstance(value, dict) else value
-        return next((found for part in parts if (found := _beyond(part)) is not None), None)
-    return value if isinstance(value, (int, float)) and abs(value) > _MOST else None
+        parts = value.items() if isinstance(value, dict) else ((key, part) for part in value)
+        return next((found for name, part in parts if (found := _beyond(part, name)) is not None), None)
+    most = _MOST_WORDS if key == "vocab_size" or key.endswith("_token_id") else _MOST
+    return value if isinstance(value, (int, float)) and abs(value) > most else None
 
 
 @contextmanager

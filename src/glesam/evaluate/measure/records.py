@@ -175,7 +175,10 @@ def _read_stamp(path: Path) -> dict[str, Any]:
     Raises:
         DataError: it is not one.
     """
-    content = read_json(path, what="the stamp of a part")
+    try:
+        content = read_json(path, what="the stamp of a part")
+    except DataError as error:
+        raise DataError(f"{str(error).removesuffix('; correct it there')}; delete it and run again") from error
     if isinstance(content, dict) and all(isinstance(content.get(key), dict) for key in ("stamp", "failed")):
         return content
     raise DataError(f"expected the stamp of a part in {path}, got another content; delete it and run again")

@@ -1,7 +1,7 @@
 // A cut-out with soft edges, cropped to the objects: the guided filter (He, Sun and Tang, TPAMI 2013) of their mask, with
 // the numbers of `glesam segment --cutout`.
 
-const RADIUS_SHARE = 0.06; // radius of the filter, as a share of the root of the mask's area
+const RADIUS_SHARE = 0.025; // radius of the filter, as a share of the root of the mask's area
 const EPS = 1e-4; // variance of grey values from 0 to 1 below which a place counts as smooth
 
 /** Index mirrored at the ends, without the outermost one twice. */

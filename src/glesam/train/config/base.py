@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
@@ -145,6 +144,9 @@ class BaseConfig(StageConfig):
     @model_validator(mode="after")
     def _phases_fit(self) -> BaseConfig:
         """The phases have `steps` in all."""
+        # Imported here: the flags of the command are made from this file, and its help needs no arrays.
+        import numpy as np
+
         ends = np.cumsum([phase.steps for phase in self.phases])
         if self.steps is None or self.steps == ends[-1]:
             return self
