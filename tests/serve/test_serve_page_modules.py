@@ -15,6 +15,7 @@ import pytest
 from page_driver import ROOT
 from pycocotools import mask as coco_mask
 
+from glesam.masks.cutout import _RADIUS_SHARE
 from glesam.masks.refine import guided_filter
 from glesam.models.base import ImageGeometry
 from glesam.prompts.start import mask_logits
@@ -103,7 +104,7 @@ def test_soft_edges_are_the_guided_filters() -> None:
     grey = rng.random((40, 50)).astype(np.float32)
     y, x = np.mgrid[:40, :50]
     mask = (x - 25) ** 2 + (y - 18) ** 2 < 150
-    radius = max(2, round(0.06 * float(mask.sum()) ** 0.5))
+    radius = max(2, round(_RADIUS_SHARE * float(mask.sum()) ** 0.5))
     found = run(
         f"import {{ softAlpha }} from '{module('cutout.js')}';"
         "const alpha = softAlpha(Float32Array.from(given[0]), Uint8Array.from(given[1]), 50, 40);"
