@@ -167,9 +167,10 @@ def test_a_crowd_of_whom_some_send_garbage_and_some_leave_sees_no_failure(
     _, address = server
     client = httpx.Client(base_url=address, timeout=60)
     key = client.post("/v1/embed", content=encoded(3, 600, 400)).json()["id"]
-    seen = asyncio.run(crowd(address, key, 64, time.monotonic() + 4, pause=0.05))
+    seen = asyncio.run(crowd(address, key, 64, time.monotonic() + 120, most=4))
     assert {status for status in seen.statuses if status >= 500} == set()
-    assert seen.statuses[200] > 64
+    assert sum(seen.statuses.values()) > 240  # of 256; a fast answer may be there before its client leaves
+    assert seen.statuses[200] > 128
     assert seen.statuses[0] > 0
     assert sum(count for status, count in seen.statuses.items() if 400 <= status < 500) > 0
     _wait_for(client, 'glesam_queue_jobs{lane="long"} 0')
