@@ -171,17 +171,7 @@ def gate(options: GateConfig, run: Run) -> None:
 
 @stage(
     GainConfig,
-    without=(
-        "image_size",
-        "batch_size",
-        "steps",
-        "scale",
-        "paste",
-        "prompts",
-        "slots",
-        "inference_size",
-        "cached_pairs",
-    ),
+    without=NO_BATCHES,
 )
 def gain(options: GainConfig, run: Run) -> None:
     """Train the gate that judges by gain: where the bundle of --enhancer is worth it, for clicks and boxes apart.

@@ -36,12 +36,7 @@ class Bdd100kDataset(PairDataset):
     """
 
     def __init__(self, root: str | Path, name: str | None = None, split: str | None = None) -> None:
-        labels = require(Path(root), "labels/ins_seg/bitmasks", TITLE, STRUCTURE, HOME)
-        known = [part for part in SPLITS if (labels / part).is_dir()]
-        chosen = pick_split(split, SPLITS, TITLE) if split else only(known, "split", labels)
-        masks = files_by_stem(require(labels, chosen, TITLE, STRUCTURE, HOME), frozenset({".png"}))
-        folder = require(Path(root), f"images/10k/{chosen}", TITLE, STRUCTURE, HOME)
-        images = files_by_stem(folder, frozenset({".jpg"}))
+        chosen, images, masks = _files(Path(root), "labels/ins_seg/bitmasks", STRUCTURE, split)
         super().__init__(name or f"bdd100k-{chosen}", images, masks, read_bitmask, HOME)
 
 
@@ -82,13 +77,18 @@ class Bdd100kSemanticDataset(PairDataset):
     """
 
     def __init__(self, root: str | Path, name: str | None = None, split: str | None = None) -> None:
-        labels = require(Path(root), "labels/sem_seg/masks", TITLE, SEMANTIC_STRUCTURE, HOME)
-        known = [part for part in SPLITS if (labels / part).is_dir()]
-        chosen = pick_split(split, SPLITS, TITLE) if split else only(known, "split", labels)
-        masks = files_by_stem(require(labels, chosen, TITLE, SEMANTIC_STRUCTURE, HOME), frozenset({".png"}))
-        folder = require(Path(root), f"images/10k/{chosen}", TITLE, SEMANTIC_STRUCTURE, HOME)
-        images = files_by_stem(folder, frozenset({".jpg"}))
+        chosen, images, masks = _files(Path(root), "labels/sem_seg/masks", SEMANTIC_STRUCTURE, split)
         super().__init__(name or f"bdd100k-semantic-{chosen}", images, masks, read_regions, HOME)
+
+
+def _files(root: Path, folder: str, structure: str, split: str | None) -> tuple[str, dict[str, Path], dict[str, Path]]:
+    """The split, and by name the images and masks of one kind of labels."""
+    labels = require(root, folder, TITLE, structure, HOME)
+    known = [part for part in SPLITS if (labels / part).is_dir()]
+    chosen = pick_split(split, SPLITS, TITLE) if split else only(known, "split", labels)
+    masks = files_by_stem(require(labels, chosen, TITLE, structure, HOME), frozenset({".png"}))
+    images = files_by_stem(require(root, f"images/10k/{chosen}", TITLE, structure, HOME), frozenset({".jpg"}))
+    return chosen, images, masks
 
 
 LAYOUT = Layout("bdd100k", TITLE, STRUCTURE, HOME, ("images/10k", "labels/ins_seg/bitmasks"), Bdd100kDataset)
