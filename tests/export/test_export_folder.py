@@ -46,7 +46,7 @@ def restored(small_models) -> Predictor:
 
 
 @pytest.fixture(scope="module", params=PACKAGES)
-def exported(request, restored, tmp_path_factory) -> tuple[str, Path, check.Comparison]:
+def exported(request, restored, tmp_path_factory) -> tuple[str, Path, check.GraphComparison]:
     pytest.importorskip(PACKAGES[request.param])
     path = tmp_path_factory.mktemp("exports") / request.param
     return request.param, path, folder.export(restored, path, request.param, [skimage.data.coffee()])
@@ -177,7 +177,7 @@ def test_an_export_that_differs_is_refused_and_leaves_nothing(small_models, tmp_
 
 
 def test_nan_never_passes_the_check():
-    result = check.Comparison(ious={"a": [1.0]})
+    result = check.GraphComparison(ious={"a": [1.0]})
     result.note("latent", torch.tensor([float("nan")]), torch.tensor([0.0]))
     result.note("latent", torch.tensor([1.0]), torch.tensor([0.0]))
     with pytest.raises(ModelError, match="not finite in latent"):

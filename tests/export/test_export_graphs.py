@@ -18,7 +18,7 @@ from glesam.export.onnx import write_onnx
 from glesam.export.openvino import write_openvino
 from glesam.models.base import FINE, Embedding, PromptTensors
 from glesam.models.compact.model import CompactConfig, CompactModel
-from glesam.models.exported.sessions import Session, open_session
+from glesam.models.exported.sessions import GraphSession, open_session
 
 pytest.importorskip("onnx")
 
@@ -31,7 +31,7 @@ def opened(request: pytest.FixtureRequest, tmp_path: Path):
     package, suffix, writer = FORMATS[request.param]
     pytest.importorskip(package)
 
-    def make(graph) -> Session:
+    def make(graph) -> GraphSession:
         writer(graph, tmp_path / f"graph{suffix}")
         return open_session(tmp_path / f"graph{suffix}", request.param)
 

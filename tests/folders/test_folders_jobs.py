@@ -19,7 +19,7 @@ from typer.testing import CliRunner, Result
 
 from glesam.cli import app
 from glesam.common.locks import sole
-from glesam.folders.parts import PARTS, Journal
+from glesam.folders.parts import PARTS, ResultsJournal
 from glesam.folders.sheet import SHEET, Entry, draw_sheet
 from glesam.folders.table import ObjectRow, read_csv, rows_of
 
@@ -146,23 +146,23 @@ def test_overwriting_that_is_killed_and_run_again_agrees_with_its_masks(
 ) -> None:
     out = tmp_path / "out"
     assert call(folder_model, photos, "-o", out, "--json", "--npz").exit_code == 0
-    noted, former = [], Journal.add
+    noted, former = [], ResultsJournal.add
 
     class KilledError(BaseException):
         pass
 
-    def add(self: Journal, file: str, rows: list[ObjectRow]) -> None:
+    def add(self: ResultsJournal, file: str, rows: list[ObjectRow]) -> None:
         former(self, file, [replace(row, area=7) for row in rows])  # a row that no mask bears out
         noted.append(file)
         if len(noted) == 3:
             raise KilledError
 
-    monkeypatch.setattr(Journal, "add", add)
+    monkeypatch.setattr(ResultsJournal, "add", add)
     with pytest.raises(KilledError):
         CliRunner().invoke(app, ["segment", str(photos), *BOXES, "--model", str(folder_model), "-o", str(out), "--json",
                                  "--npz", "--overwrite"], catch_exceptions=False)  # fmt: skip
     assert [path.name for path in out.glob("p2.*")] == [], "nothing old beside what is new"
-    monkeypatch.setattr(Journal, "add", former)
+    monkeypatch.setattr(ResultsJournal, "add", former)
     again = call(folder_model, photos, "-o", out, "--json", "--npz")
     assert "1 segmented, 5 skipped" in again.stderr
     areas = {row.file: row.area for row in read_csv(out / "results.csv")}
@@ -172,15 +172,15 @@ def test_overwriting_that_is_killed_and_run_again_agrees_with_its_masks(
 def test_results_removed_meanwhile_are_named(
     folder_model: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out, former = tmp_path / "out", Journal.add
+    out, former = tmp_path / "out", ResultsJournal.add
 
-    def add(self: Journal, file: str, rows: list[ObjectRow]) -> None:
+    def add(self: ResultsJournal, file: str, rows: list[ObjectRow]) -> None:
         former(self, file, rows)
         if file == "p2.jpg":
             shutil.rmtree(out)
             out.mkdir()
 
-    monkeypatch.setattr(Journal, "add", add)
+    monkeypatch.setattr(ResultsJournal, "add", add)
     result = call(folder_model, photos, "-o", out)
     assert result.exit_code == 1
     assert "Traceback" not in result.output

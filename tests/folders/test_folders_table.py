@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glesam.errors import DataError
-from glesam.folders.parts import PARTS, Journal
+from glesam.folders.parts import PARTS, ResultsJournal
 from glesam.folders.recover import rows_from_outputs
 from glesam.folders.table import COLUMNS, RESULTS, ObjectRow, read_csv, read_csv_text, rows_of, to_csv, write_csv
 from glesam.masks.masks import Masks
@@ -59,8 +59,8 @@ def test_merge_takes_parts_of_all_ranks_and_the_former_table(tmp_path: Path) -> 
     write_csv(
         tmp_path / RESULTS, [ObjectRow("old.jpg", 1, 0.1, 0, 0, 1, 1, 1), ObjectRow("a.jpg", 1, 0.1, 0, 0, 1, 1, 1)]
     )
-    Journal(tmp_path, 0).add("a.jpg", [row])
-    second = Journal(tmp_path, 1)
+    ResultsJournal(tmp_path, 0).add("a.jpg", [row])
+    second = ResultsJournal(tmp_path, 1)
     second.add("nothing.jpg", [])
     part = next((tmp_path / PARTS).glob("*-1-*.jsonl"))
     with part.open("a") as stream:
@@ -72,7 +72,7 @@ def test_merge_takes_parts_of_all_ranks_and_the_former_table(tmp_path: Path) -> 
         asked.append(name)
         return [ObjectRow(name, 1, 0.3, 0, 0, 1, 1, 1)]
 
-    merged = Journal(tmp_path).merge(["b.jpg", "nothing.jpg", "a.jpg", "cut.jpg"], recover)
+    merged = ResultsJournal(tmp_path).merge(["b.jpg", "nothing.jpg", "a.jpg", "cut.jpg"], recover)
     assert [(r.file, r.score) for r in merged] == [("b.jpg", 0.2), ("a.jpg", 0.75), ("cut.jpg", 0.3), ("old.jpg", 0.1)]
     assert asked == ["cut.jpg"]
     assert read_csv(tmp_path / RESULTS) == merged
@@ -82,10 +82,10 @@ def test_merge_takes_parts_of_all_ranks_and_the_former_table(tmp_path: Path) -> 
 def test_the_newest_run_counts_whatever_the_clock_says(tmp_path: Path) -> None:
     scores = [0.1, 0.2, 0.3]
     for number, score in enumerate(scores):
-        Journal(tmp_path).add("a.jpg", [ObjectRow("a.jpg", 1, score, 0, 0, 1, 1, 1)])
+        ResultsJournal(tmp_path).add("a.jpg", [ObjectRow("a.jpg", 1, score, 0, 0, 1, 1, 1)])
         (part,) = (tmp_path / PARTS).glob(f"{number + 1}-0-*.jsonl")
         os.utime(part, (1e9 - number, 1e9 - number))  # each run's clock is behind that of the one before
-    assert [row.score for row in Journal(tmp_path).read()["a.jpg"]] == [0.3]
+    assert [row.score for row in ResultsJournal(tmp_path).read()["a.jpg"]] == [0.3]
 
 
 @pytest.mark.parametrize("suffix", ["png", "json"])

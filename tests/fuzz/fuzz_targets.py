@@ -244,7 +244,7 @@ def manifests(folder: Path) -> Target:
 
 
 def journals() -> Target:
-    from glesam.folders.parts import PARTS, Journal
+    from glesam.folders.parts import PARTS, ResultsJournal
     from glesam.folders.table import rows_of
     from glesam.video.journal import entries_of, file_of, is_complete, read_frames, to_masks
 
@@ -263,7 +263,7 @@ def journals() -> Target:
             parts = path.parent / PARTS
             parts.mkdir(exist_ok=True)
             shutil.copy(path, parts / path.name)
-            Journal(path.parent).read()
+            ResultsJournal(path.parent).read()
 
     return Target("journals", seeds, read, spoil_lines, 40)
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from glesam.evaluate.measure.benchmark import BenchmarkConfig, Results
     from glesam.evaluate.measure.model_specs import LoadPredictor
     from glesam.evaluate.measure.sources import Source
-    from glesam.evaluate.report.presets import Preset
+    from glesam.evaluate.report.presets import EvaluationPreset
     from glesam.evaluate.report.report import Report
 
 _MOST_NAMED = 20
@@ -97,7 +97,7 @@ def evaluate(
         raise typer.Exit(FAILED)
 
 
-def _preset(name: str | None) -> Preset | None:
+def _preset(name: str | None) -> EvaluationPreset | None:
     """The preset that was asked for."""
     from glesam.evaluate.report.presets import find_preset
 
@@ -105,7 +105,7 @@ def _preset(name: str | None) -> Preset | None:
 
 
 def _config(
-    preset: Preset | None,
+    preset: EvaluationPreset | None,
     models: str,
     enhance: str,
     levels: str | None,
@@ -163,7 +163,7 @@ def _shares(texts: Sequence[str]) -> dict[str, float]:
     return shares
 
 
-def _sources(data: Sequence[str], preset: Preset | None, partial: bool, kept_aside: bool) -> list[Source]:
+def _sources(data: Sequence[str], preset: EvaluationPreset | None, partial: bool, kept_aside: bool) -> list[Source]:
     """Open the data sets, and see that a preset has what it needs."""
     from glesam.evaluate.measure.sources import open_sources
     from glesam.evaluate.report.presets import require_sets

@@ -12,7 +12,7 @@ from glesam.cli.common import console
 from glesam.cli.segment.options import HeadMode, HeadName
 
 if TYPE_CHECKING:
-    from glesam.export.check import Comparison
+    from glesam.export.check import GraphComparison
 
 
 class Format(StrEnum):
@@ -58,7 +58,7 @@ def export(
     console.print(f"wrote {output}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _print(comparison: Comparison) -> None:
+def _print(comparison: GraphComparison) -> None:
     """Print what the comparison found."""
     from rich.table import Table
 

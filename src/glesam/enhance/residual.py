@@ -30,7 +30,7 @@ class ResidualEnhancer(nn.Module):
         super().__init__()
         self.channels, self.width = channels, width
         self.head = nn.Conv2d(channels, width, 3, padding=1)
-        self.blocks = nn.ModuleList(_Block(width) for _ in range(blocks))
+        self.blocks = nn.ModuleList(_ResidualBlock(width) for _ in range(blocks))
         self.tail = nn.Conv2d(width, channels, 3, padding=1)
         nn.init.zeros_(self.tail.weight)
         nn.init.zeros_(self.tail.bias)  # type: ignore[arg-type]
@@ -63,7 +63,7 @@ class ResidualEnhancer(nn.Module):
         return load_module(folder, FAMILY, lambda options: cls(**options))
 
 
-class _Block(nn.Module):
+class _ResidualBlock(nn.Module):
     """Two convolutions behind group norms, with a shortcut."""
 
     def __init__(self, width: int) -> None:

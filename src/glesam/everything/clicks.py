@@ -30,7 +30,7 @@ class MemoryWarning(UserWarning):
 
 
 @dataclass(frozen=True)
-class Candidate:
+class ClickMask:
     """A mask that passed the filters, at low resolution.
 
     Attributes:
@@ -68,13 +68,13 @@ class PointDecoder:
         self.low_size = (0, 0)
 
     @torch.inference_mode()
-    def candidates(self, view: View, points: Float) -> list[Candidate]:
+    def candidates(self, view: View, points: Float) -> list[ClickMask]:
         """Decode `(n, 2)` clicks in pixels of the view; three candidates each, filtered.
 
         Raises:
             MemoryError: there is too little memory for a single click; or torch's own error that says so.
         """
-        found: list[Candidate] = []
+        found: list[ClickMask] = []
         start = 0
         while start < len(points):
             try:
@@ -99,7 +99,7 @@ class PointDecoder:
         text = f"memory ran out, so {self._batch} points are decoded at once from now on{note}"
         warnings.warn(text, MemoryWarning, stacklevel=2)
 
-    def _filtered(self, view: View, points: Float) -> list[Candidate]:
+    def _filtered(self, view: View, points: Float) -> list[ClickMask]:
         """Decode and filter one batch."""
         logits, ious = self.answers(view, points)
         owners = np.repeat(np.arange(len(points)), ious.shape[1])
@@ -114,7 +114,7 @@ class PointDecoder:
         logits, ious = (torch.cat(parts) for parts in zip(*outputs, strict=True))
         return logits, ious
 
-    def _kept(self, logits: Tensor, ious: Tensor, points: Float) -> Iterator[Candidate]:
+    def _kept(self, logits: Tensor, ious: Tensor, points: Float) -> Iterator[ClickMask]:
         """Candidates that pass the filters, in order."""
         likely = torch.nonzero(ious >= self._options.pred_iou_thresh)[:, 0]
         logits, ious = logits[likely], ious[likely]
@@ -128,7 +128,7 @@ class PointDecoder:
                 left, above = max(0, x0 - MARGIN), max(0, y0 - MARGIN)
                 window = logits[index, above : y1 + MARGIN, left : x1 + MARGIN].float().cpu().numpy().copy()
                 x, y = clicks[index]
-                yield Candidate(iou, stable_share, (x, y), (x0, y0, x1, y1), window, (left, above))
+                yield ClickMask(iou, stable_share, (x, y), (x0, y0, x1, y1), window, (left, above))
 
     def _decode(self, view: View, points: Float) -> tuple[Tensor, Tensor]:
         """Decode one chunk, filled up to its size: `(n, C, h, w)` logits and `(n, C)` predicted IoU."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from glesam.everything.clicks import Candidate, PointDecoder, point_grid
+from glesam.everything.clicks import ClickMask, PointDecoder, point_grid
 from glesam.everything.nms import box_nms, mask_nms
 from glesam.everything.objects import Found, merge_tiles
 from glesam.everything.options import Options
@@ -85,7 +85,7 @@ class Generator:
         found = [self._found(candidates[i], enlarger, box, layer) for i in kept.tolist()]
         return [f for f in found if f.mask.area]
 
-    def _found(self, candidate: Candidate, enlarger: Enlarger, box: Box, layer: int) -> Found:
+    def _found(self, candidate: ClickMask, enlarger: Enlarger, box: Box, layer: int) -> Found:
         """Enlarge and clean one candidate."""
         # A click of the grid asks for whatever is there: it says which part was meant, and need not hold.
         click = Clicks.of(candidate.point, 1)

@@ -61,7 +61,7 @@ def joined(parts: Sequence[Found]) -> Found:
 CONTAINED = 0.8
 """Share of a mask's part in the strip that must lie in another tile's mask for it to be a piece of that mask."""
 
-Parts = dict[int, RunMask]
+StripParts = dict[int, RunMask]
 """Index of a mask to its part in a strip, where there is one."""
 
 
@@ -129,14 +129,14 @@ def _shared(first: Box, second: Box) -> Box | None:
     return (x0, y0, x1, y1) if x0 < x1 and y0 < y1 else None
 
 
-def _parts(found: Sequence[Found], indices: range, strip: Box) -> Parts:
+def _parts(found: Sequence[Found], indices: range, strip: Box) -> StripParts:
     """What of each mask lies in a strip, for those with anything there."""
     reaching = (i for i in indices if _shared(found[i].mask.box, strip) is not None)
     clipped = ((i, found[i].mask.clip(strip)) for i in reaching)
     return {i: part for i, part in clipped if part.area}
 
 
-def _best_pairs(parts: Parts, others: Parts, threshold: float) -> Iterator[tuple[int, int]]:
+def _best_pairs(parts: StripParts, others: StripParts, threshold: float) -> Iterator[tuple[int, int]]:
     """Pairs that are each other's best match, from the threshold on."""
     met = [(a, b) for a in parts for b in others if _shared(parts[a].box, others[b].box) is not None]
     ious = {(a, b): parts[a].iou(others[b]) for a, b in met}
@@ -149,7 +149,7 @@ def _best_pairs(parts: Parts, others: Parts, threshold: float) -> Iterator[tuple
             yield a, b
 
 
-def _pieces(parts: Parts, others: Parts, threshold: float) -> Iterator[tuple[int, int]]:
+def _pieces(parts: StripParts, others: StripParts, threshold: float) -> Iterator[tuple[int, int]]:
     """Pairs of a mask and the separate masks of the other tile that make it up, from the threshold on."""
     for a, part in parts.items():
         chosen: list[int] = []

@@ -24,7 +24,7 @@ IOU_BAR = 0.995
 
 
 @dataclass
-class Comparison:
+class GraphComparison:
     """How an exported model differs from torch.
 
     Attributes:
@@ -63,7 +63,7 @@ class Comparison:
             )
 
 
-def compare(reference: Predictor, exported: Predictor, photos: Iterable[images.ImageInput]) -> Comparison:
+def compare(reference: Predictor, exported: Predictor, photos: Iterable[images.ImageInput]) -> GraphComparison:
     """Run a torch model and its export side by side.
 
     Args:
@@ -74,7 +74,7 @@ def compare(reference: Predictor, exported: Predictor, photos: Iterable[images.I
     Raises:
         ImageError: a photo cannot be read.
     """
-    result = Comparison()
+    result = GraphComparison()
     modes = ("off",) if Restoration.of(reference.enhancer, reference.gate) is None else ("off", "on")
     for photo in photos:
         image = images.read(photo)
@@ -104,7 +104,7 @@ def check_prompts(height: int, width: int) -> dict[str, Prompts]:
     }
 
 
-def _compare_parts(result: Comparison, reference: Predictor, exported: Predictor, image: RGB) -> None:
+def _compare_parts(result: GraphComparison, reference: Predictor, exported: Predictor, image: RGB) -> None:
     """Compare what leaves the encoder and each part of the restoration, on the same inputs."""
     pixels, _ = reference.model.preprocess(image)
     own, other = reference.model.encode(pixels), exported.model.encode(pixels)
@@ -147,7 +147,7 @@ def _pair(reference: Predictor, exported: Predictor, image: RGB, prompts: Prompt
     return pairs
 
 
-def _compare_masks(result: Comparison, name: str, pairs: list[tuple[Masks, Masks]]) -> None:
+def _compare_masks(result: GraphComparison, name: str, pairs: list[tuple[Masks, Masks]]) -> None:
     """Compare masks and scores; of candidates all three."""
     for own, other in pairs:
         result.note("logits", torch.from_numpy(other.logits), torch.from_numpy(own.logits))

@@ -19,7 +19,7 @@ from glesam import images
 from glesam.common.files import sha256, write_text
 from glesam.enhance.pipeline import Restoration
 from glesam.errors import ConfigError, ModelError
-from glesam.export.check import Comparison, compare
+from glesam.export.check import GraphComparison, compare
 from glesam.export.graphs import Graph, enhancer_graph, graphs, inputs_of
 from glesam.export.onnx import OPSET, write_onnx
 from glesam.export.openvino import write_openvino
@@ -37,7 +37,7 @@ def export(
     format: str = "onnx",
     photos: Iterable[images.ImageInput] = (),
     overwrite: bool = False,
-) -> Comparison:
+) -> GraphComparison:
     """Export a predictor's model, and what restores degraded photos if it has that, and compare with torch.
 
     Args:

@@ -23,7 +23,7 @@ PARTS = ".results"
 
 
 @dataclass(frozen=True)
-class Journal:
+class ResultsJournal:
     """The part files of one folder of results.
 
     Attributes:

@@ -21,9 +21,8 @@ from glesam.heads.hq import HQHead
 from glesam.heads.robust import RobustHead
 from glesam.models.base import PromptableModel
 from glesam.models.sam.original import from_original, read_checkpoint
+from glesam.models.sam.original_names import Rule
 from glesam.weights.folders import check_keys, state_digest
-
-Rule = tuple[str, str]
 
 
 def _mlp3(old: str, new: str) -> tuple[Rule, ...]:

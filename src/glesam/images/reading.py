@@ -206,7 +206,7 @@ def _load(image: Image.Image, name: str, options: ReadOptions) -> ReadImage:
     return ReadImage(pixels, _told(scale))
 
 
-def _decode_tiff(stream: IO[bytes], layout: tiff.Layout, name: str, options: ReadOptions) -> ReadImage:
+def _decode_tiff(stream: IO[bytes], layout: tiff.TiffLayout, name: str, options: ReadOptions) -> ReadImage:
     """Decode a TIFF band by band."""
     check_size(layout.width, layout.height, options.max_pixels, name)
     chosen, alpha = _bands(layout, options, name)
@@ -226,7 +226,7 @@ def _decode_tiff(stream: IO[bytes], layout: tiff.Layout, name: str, options: Rea
     return ReadImage(upright(pixels, _tiff_orientation(layout)), facts)
 
 
-def _bands(layout: tiff.Layout, options: ReadOptions, name: str) -> tuple[list[int], str | None]:
+def _bands(layout: tiff.TiffLayout, options: ReadOptions, name: str) -> tuple[list[int], str | None]:
     """Numbers of the bands to use, from 0, and what the last of them is, where it is alpha."""
     if options.bands is not None:
         if max(options.bands) > layout.bands:
@@ -243,7 +243,7 @@ def _bands(layout: tiff.Layout, options: ReadOptions, name: str) -> tuple[list[i
     return (used, None) if layout.alpha is None else ([*used, layout.bands - 1], layout.alpha)
 
 
-def _tiff_orientation(layout: tiff.Layout) -> int:
+def _tiff_orientation(layout: tiff.TiffLayout) -> int:
     """The orientation that a TIFF's directory says (the same numbers as EXIF's)."""
     code = layout.directory.get(274, 1)
     return code if isinstance(code, int) and 1 <= code <= 8 else 1

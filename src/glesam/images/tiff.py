@@ -32,7 +32,7 @@ _COMPRESSIONS = frozenset({1, 5, 8, 32946, 32773, 34925, 50000})
 
 
 @dataclass(frozen=True)
-class Layout:
+class TiffLayout:
     """What a TIFF's first directory says of its samples.
 
     Attributes:
@@ -75,7 +75,7 @@ class Layout:
         return self.kind == "u" and max(self.bits) <= 8 and self.bands <= 4
 
 
-def layout_of(stream: IO[bytes]) -> Layout | None:
+def layout_of(stream: IO[bytes]) -> TiffLayout | None:
     """Read the first directory of a TIFF; None where the stream holds none, or its directory is broken."""
     stream.seek(0)
     prefix = stream.read(16)
@@ -91,7 +91,7 @@ def layout_of(stream: IO[bytes]) -> Layout | None:
         return None
 
 
-def read_bands(content: bytes, layout: Layout, chosen: Sequence[int], name: str) -> npt.NDArray[Any]:
+def read_bands(content: bytes, layout: TiffLayout, chosen: Sequence[int], name: str) -> npt.NDArray[Any]:
     """Decode bands of a TIFF.
 
     Args:
@@ -114,12 +114,12 @@ def read_bands(content: bytes, layout: Layout, chosen: Sequence[int], name: str)
     return values if list(chosen) == list(range(layout.bands)) else values[..., list(chosen)]
 
 
-def _layout(entries: dict[int, Any], prefix: bytes) -> Layout:
+def _layout(entries: dict[int, Any], prefix: bytes) -> TiffLayout:
     bits = tuple(int(b) for b in entries.get(_BITS, (1,)))
     bands = int(entries.get(_SAMPLES, len(bits)))
     formats = set(entries.get(_SAMPLE_FORMAT, (1,)))
     extra = tuple(entries.get(_EXTRA_SAMPLES, ()))
-    return Layout(
+    return TiffLayout(
         int(entries[_WIDTH]), int(entries[_LENGTH]), bands, bits,
         _KINDS.get(formats.pop(), "?") if len(formats) == 1 else "?",
         int(entries.get(_PHOTOMETRIC, 1)),
@@ -129,7 +129,7 @@ def _layout(entries: dict[int, Any], prefix: bytes) -> Layout:
     )  # fmt: skip
 
 
-def _check(layout: Layout, name: str) -> None:
+def _check(layout: TiffLayout, name: str) -> None:
     """Refuse what has no way, by its name."""
     predictor, compression = layout.directory.get(_PREDICTOR, 1), layout.directory.get(_COMPRESSION, 1)
     bits = sorted(set(layout.bits))
@@ -160,7 +160,7 @@ _KEPT = (
 _TYPES = frozenset({(kind, bits) for kind in "ui" for bits in (8, 16, 32, 64)} | {("f", b) for b in (16, 32, 64)})
 
 
-def _plane(layout: Layout, band: int) -> dict[int, Any]:
+def _plane(layout: TiffLayout, band: int) -> dict[int, Any]:
     """The directory of one band stored by itself, as a grey image."""
     changed = dict(layout.directory)
     for offsets, sizes in ((_STRIP_OFFSETS, _STRIP_BYTES), (_TILE_OFFSETS, _TILE_BYTES)):
@@ -171,7 +171,7 @@ def _plane(layout: Layout, band: int) -> dict[int, Any]:
     return changed
 
 
-def _samples(content: bytes, directory: dict[int, Any], bands: int, layout: Layout, name: str) -> npt.NDArray[Any]:
+def _samples(content: bytes, directory: dict[int, Any], bands: int, layout: TiffLayout, name: str) -> npt.NDArray[Any]:
     """`(H, W, bands)` samples that a directory says are interleaved."""
     size = bands * layout.dtype.itemsize
     changed = {tag: _numbers(directory[tag]) for tag in _KEPT if tag in directory}
@@ -220,7 +220,7 @@ def _with_directory(content: bytes, entries: dict[int, tuple[int, ...]], prefix:
     return b"".join([head, content[len(head) :], b"\0" * (len(content) % 2), table, bytes(size), beyond])
 
 
-def _undo_differences(values: npt.NDArray[Any], layout: Layout) -> npt.NDArray[Any]:
+def _undo_differences(values: npt.NDArray[Any], layout: TiffLayout) -> npt.NDArray[Any]:
     """Undo predictor 2: each pixel was stored as the difference to the one on its left, anew in each tile."""
     step = int(layout.directory.get(_TILE_WIDTH, layout.width))
     for left in range(0, layout.width, step):

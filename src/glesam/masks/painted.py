@@ -19,12 +19,12 @@ from PIL import Image
 from scipy.ndimage import distance_transform_edt
 
 from glesam.common.documents import one_line, shown
+from glesam.draw.colours import Colour
 from glesam.errors import DataError
 from glesam.images.opening import check_size
 from glesam.images.reading import MAX_PIXELS
 
 Bool = npt.NDArray[np.bool_]
-Colour = tuple[int, int, int]
 
 MOST_COLOURS = 255
 """Objects of one painted image at most."""

@@ -20,7 +20,7 @@ from glesam.prompts.prompts import Prompts
 if TYPE_CHECKING:
     from glesam.masks.masks import Masks
 
-Ask: TypeAlias = "Callable[[Prompts], Masks]"
+PredictMasks: TypeAlias = "Callable[[Prompts], Masks]"
 """Answers prompts on the image, one mask an object."""
 
 
@@ -81,7 +81,7 @@ class ClickCheck:
         }
 
 
-def check_clicks(ask: Ask, prompts: Prompts, doubt: float = DOUBT) -> list[ClickCheck]:
+def check_clicks(ask: PredictMasks, prompts: Prompts, doubt: float = DOUBT) -> list[ClickCheck]:
     """Judge the clicks of all objects that have other prompts to compare with.
 
     An object with a single click and no box has none. Costs one more mask for each click.
@@ -105,7 +105,7 @@ def without_doubtful(prompts: Prompts, checks: list[ClickCheck]) -> Prompts:
     return _rebuilt(prompts, [~doubts[i] if i in doubts else None for i in range(len(prompts))])
 
 
-def _check(ask: Ask, one: Prompts, index: int, doubt: float) -> ClickCheck:
+def _check(ask: PredictMasks, one: Prompts, index: int, doubt: float) -> ClickCheck:
     """Judge the clicks of one object."""
     count = int(one.point_counts[0])
     points, labels = _clicks(one, 0)

@@ -63,7 +63,7 @@ class Bench:
 
 
 @dataclass(frozen=True)
-class Place:
+class Reservation:
     """Where a request is worked on.
 
     Attributes:
@@ -121,7 +121,7 @@ class Service:
         start = time.perf_counter()
         prompts = prompts_of(request.objects, self.settings)
 
-        def choose(size: tuple[int, int]) -> Place:
+        def choose(size: tuple[int, int]) -> Reservation:
             prompts.check(size)
             return self._place(len(prompts), 4 if request.multimask else 1, size)
 
@@ -178,7 +178,7 @@ class Service:
     async def _answer(
         self,
         request: PictureRequest,
-        choose: Callable[[tuple[int, int]], Place],
+        choose: Callable[[tuple[int, int]], Reservation],
         enhance: str | None,
         job: Callable[[KeyedPredictor], T],
     ) -> T:
@@ -199,7 +199,7 @@ class Service:
             return await self._on_stored(place, key, mode, job, deadline)
 
     async def _on_stored(
-        self, place: Place, key: str, mode: str, job: Callable[[KeyedPredictor], T], deadline: float
+        self, place: Reservation, key: str, mode: str, job: Callable[[KeyedPredictor], T], deadline: float
     ) -> T:
         """Do a job on a picture that was sent before, whose embedding may have been dropped."""
         stored, bench = self.store.get(key), place.bench
@@ -248,18 +248,18 @@ class Service:
             )
         return self.store.get(request.id).data if request.id is not None else request.image or ""
 
-    def _place(self, count: int, layers: int, size: tuple[int, int]) -> Place:
+    def _place(self, count: int, layers: int, size: tuple[int, int]) -> Reservation:
         """Where objects are segmented: clicks do not wait behind large requests."""
         pixels, most = count * layers * size[0] * size[1], self.settings.max_mask_pixels
         if pixels > most:
             raise PromptError(f"expected masks of at most {most} pixels together, got {pixels}; ask for fewer objects")
         if count <= QUICK_OBJECTS and pixels <= QUICK_MASK_PIXELS:
-            return Place(self._quick)  # one at a time, and few: they need not wait for memory
-        return Place(self._long, pixels * _MASK_BYTES)
+            return Reservation(self._quick)  # one at a time, and few: they need not wait for memory
+        return Reservation(self._long, pixels * _MASK_BYTES)
 
-    def _alone(self, size: tuple[int, int]) -> Place:
+    def _alone(self, size: tuple[int, int]) -> Reservation:
         """Where an image is searched for all there is."""
-        return Place(self._long, _SEARCH_BYTES * size[0] * size[1])
+        return Reservation(self._long, _SEARCH_BYTES * size[0] * size[1])
 
     @contextmanager
     def _accepted(self) -> Iterator[float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import distance_transform_edt
 
+from glesam.fewshot.candidates import Ask
 from glesam.fewshot.features import Backbone, image_features
 from glesam.images.pixels import RGB
 from glesam.masks.masks import Masks
 from glesam.prompts.prompts import Prompts
 from glesam.subject.head import SubjectHead
 
-Ask = Callable[[Prompts, bool], Masks]
 Bool = npt.NDArray[np.bool_]
 Float = npt.NDArray[np.float32]
 

@@ -21,7 +21,7 @@ from glesam.views.view import Look, View
 ROOM = 1.5
 """Side of a window as a multiple of its prompts' or its mask's side: context that masks of photos are trained with."""
 
-Candidate = tuple[RunMask, float]
+ScoredMask = tuple[RunMask, float]
 """A mask and its predicted IoU."""
 KEPT_VIEWS = 2
 """Windows whose embeddings are kept: prompts of neighbouring objects often fall into the same one."""
@@ -60,7 +60,7 @@ class WindowPredictor:
             raise PromptError(
                 "expected points or boxes for windows of an image, got a mask input; leave it out, or leave tile out"
             )
-        found: list[tuple[list[Candidate], Box]] = [([(_empty(self._size), 0.0)], (0, 0, 0, 0))] * len(prompts)
+        found: list[tuple[list[ScoredMask], Box]] = [([(_empty(self._size), 0.0)], (0, 0, 0, 0))] * len(prompts)
         for indices, group in prompts.check(self._size).groups():
             for place, index in enumerate(indices.tolist()):
                 found[index] = self._object(group.select([place]))
@@ -70,7 +70,7 @@ class WindowPredictor:
         every = [candidates for candidates, _ in found] if self._multimask else None
         return SparseMasks(masks, scores, self._size, details, candidates=every)
 
-    def _object(self, prompt: Prompts) -> tuple[list[Candidate], Box]:
+    def _object(self, prompt: Prompts) -> tuple[list[ScoredMask], Box]:
         """Candidates for one object; while an inner edge of the window cuts the best, look at one twice as large."""
         frame, side = _frame(prompt), self._tile
         while True:
@@ -85,7 +85,7 @@ class WindowPredictor:
             side = 2 * max(window[2] - window[0], window[3] - window[1])
 
     @torch.inference_mode()
-    def _decode(self, prompt: Prompts, window: Box) -> list[Candidate]:
+    def _decode(self, prompt: Prompts, window: Box) -> list[ScoredMask]:
         """Decode one object in one window."""
         view = self._look(window)
         self.enhanced = self.enhanced or view.enhanced

@@ -19,7 +19,16 @@ from glesam.cli.segment.derived import (
     derived_fits,
     derived_wish,
 )
-from glesam.cli.segment.forms import BoxesFlag, CropFlag, CutoutFlag, Form, LabelsFor, Layout, LayoutChoice, Simplify
+from glesam.cli.segment.forms import (
+    BoxesFlag,
+    CropFlag,
+    CutoutFlag,
+    FolderLayout,
+    Form,
+    LabelsFor,
+    LayoutChoice,
+    Simplify,
+)
 from glesam.cli.segment.options import (
     Boxes,
     Device,
@@ -99,7 +108,7 @@ def segment(
     simplify: Simplify = None,
     boxes: BoxesFlag = False,
     labels: LabelsFor = None,
-    layout: LayoutChoice = Layout.flat,
+    layout: LayoutChoice = FolderLayout.flat,
     npz: NpzFlag = False,
     recursive: RecursiveFlag = False,
     overwrite: OverwriteFlag = False,

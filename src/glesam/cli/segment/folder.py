@@ -13,7 +13,7 @@ from glesam.cli.segment.outputs import STDOUT, Job
 from glesam.common.locks import LOCK, sole
 from glesam.common.pool import writing
 from glesam.errors import DataError
-from glesam.folders.parts import Journal
+from glesam.folders.parts import ResultsJournal
 from glesam.folders.ranks import Meeting, Place
 from glesam.folders.table import ObjectRow
 
@@ -37,7 +37,7 @@ class Book:
         self._jobs = {_key(job, names): job for job in jobs}
         self._names = {job.source.stem: name for name, job in self._jobs.items()}
         self._meeting = Meeting(folder, place, list(self._jobs))
-        self._journal = Journal(folder, place.rank)
+        self._journal = ResultsJournal(folder, place.rank)
 
     def note(self, job: Job, masks: Masks, seconds: float) -> None:
         """Note an image's rows; to be called when its outputs are about to appear."""
@@ -55,7 +55,7 @@ class Book:
             DataError: the folder cannot be written.
         """
         with writing(self.folder), sole(self.folder, lock_name(self.place.rank)):
-            self._journal = Journal(self.folder, self.place.rank)
+            self._journal = ResultsJournal(self.folder, self.place.rank)
             with self._meeting.attend() if self.place.world > 1 else nullcontext():
                 yield
             if self.place.rank == 0:

@@ -42,7 +42,7 @@ Simplify = Annotated[
 ]
 
 
-class Layout(StrEnum):
+class FolderLayout(StrEnum):
     """How a folder of results is laid out."""
 
     flat = "flat"
@@ -50,7 +50,7 @@ class Layout(StrEnum):
 
 
 LayoutChoice = Annotated[
-    Layout,
+    FolderLayout,
     typer.Option(help="dataset: images/ and masks/ in -o FOLDER, as 'glesam data check' and 'glesam train' take them."),
 ]
 
@@ -73,14 +73,14 @@ class Form:
 
     @classmethod
     def parse(
-        cls, formats: Sequence[str], crop: bool, simplify: float | None, layout: Layout, words: Sequence[str] = ()
+        cls, formats: Sequence[str], crop: bool, simplify: float | None, layout: FolderLayout, words: Sequence[str] = ()
     ) -> Form:
         """The form from the options.
 
         Raises:
             ConfigError: an option without the one that it belongs to.
         """
-        dataset = layout is Layout.dataset
+        dataset = layout is FolderLayout.dataset
         if crop and "cutout" not in formats:
             raise ConfigError("expected --cutout beside --crop, got none; add it, or leave --crop out")
         if simplify is not None and not {"polygons", *Tool} & set(formats):

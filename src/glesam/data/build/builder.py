@@ -19,7 +19,7 @@ from glesam.common.files import sweep
 from glesam.common.locks import sole
 from glesam.common.pool import cores, outcomes, writing
 from glesam.data.base import SegmentationDataset, fingerprint
-from glesam.data.build.journal import Journal, read_journal
+from glesam.data.build.journal import BuildJournal, read_journal
 from glesam.data.build.manifest import FILE_NAME as MANIFEST
 from glesam.data.build.manifest import Head, Manifest, SampleRecord, differences
 from glesam.data.build.options import BuildConfig
@@ -79,7 +79,7 @@ def build(
         kept = _unchanged(source, _resume(out, head, names))
         report = BuildReport(out / MANIFEST, kept=len(kept))
         records = dict(kept)
-        with Journal(out, head, kept) as journal:
+        with BuildJournal(out, head, kept) as journal:
             wanted = [index for index, name in enumerate(names) if name not in kept]
             for outcome in outcomes(SampleBuilder(source, out, config), wanted, workers or cores()):
                 _account(outcome, report, records, journal)
@@ -99,7 +99,9 @@ def make_head(source: SegmentationDataset, config: BuildConfig) -> Head:
     )
 
 
-def _account(outcome: SampleOutcome, report: BuildReport, records: dict[str, SampleRecord], journal: Journal) -> None:
+def _account(
+    outcome: SampleOutcome, report: BuildReport, records: dict[str, SampleRecord], journal: BuildJournal
+) -> None:
     """Enter one outcome into report, records and journal."""
     if outcome.record is not None:
         records[outcome.name] = outcome.record

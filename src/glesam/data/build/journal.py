@@ -16,7 +16,7 @@ from glesam.errors import DataError
 FILE_NAME = ".build.jsonl"
 
 
-class Journal:
+class BuildJournal:
     """The journal of a set in the making: the head first, then a line for each finished image.
 
     Use as a context manager; `add` appends. It stays on disk until `remove`.
@@ -35,7 +35,7 @@ class Journal:
         write_bytes(self._path, b"".join([jsonl.line(asdict(head)), *map(_line, records.values())]))
         self._stream: IO[bytes] = self._path.open("ab")
 
-    def __enter__(self) -> Journal:
+    def __enter__(self) -> BuildJournal:
         return self
 
     def __exit__(

@@ -22,8 +22,8 @@ from glesam.data.base import Sample, object_ids
 from glesam.degrade.levels import CLEAR, Level
 from glesam.errors import DataError, ImageError, ModelError
 from glesam.evaluate.measure.clicks import rounds
-from glesam.evaluate.measure.model_specs import LoadPredictor, ModelSpec, PromptPredictor, fingerprint
-from glesam.evaluate.measure.protocol import ObjectPrompt, PromptSpec, prompt_for
+from glesam.evaluate.measure.model_specs import LoadPredictor, ModelSpec, PredictorLike, fingerprint
+from glesam.evaluate.measure.protocol import DrawnPrompt, PromptSpec, prompt_for
 from glesam.evaluate.measure.records import FILES_KEY, PartStore, Row
 from glesam.evaluate.measure.sources import Source, choose
 from glesam.evaluate.metrics import measure
@@ -89,7 +89,7 @@ class Probe(NamedTuple):
 
     object_id: int
     truth: npt.NDArray[np.bool_]
-    prompt: ObjectPrompt
+    prompt: DrawnPrompt
 
 
 class Loaded(NamedTuple):
@@ -175,7 +175,7 @@ def probes(sample: Sample, spec: PromptSpec, min_share: float, seed: int) -> lis
     return found
 
 
-def ask(predictor: PromptPredictor, asked: Sequence[Probe]) -> list[Answer]:
+def ask(predictor: PredictorLike, asked: Sequence[Probe]) -> list[Answer]:
     """Ask a predictor, whose image is set, for objects with prompts of one kind, a few at a time.
 
     Raises:
@@ -197,7 +197,7 @@ def ask(predictor: PromptPredictor, asked: Sequence[Probe]) -> list[Answer]:
     return answers
 
 
-def _arguments(prompts: Sequence[ObjectPrompt]) -> dict[str, npt.NDArray[Any]]:
+def _arguments(prompts: Sequence[DrawnPrompt]) -> dict[str, npt.NDArray[Any]]:
     """Arguments of `predict` for N prompts of one kind: `(N, K, 2)` points with labels, or `(N, 4)` boxes."""
     boxes = [prompt.box for prompt in prompts if prompt.box is not None]
     if boxes:
@@ -210,7 +210,7 @@ def _measure_part(
     config: BenchmarkConfig,
     part: Condition,
     names: list[str],
-    predictor: PromptPredictor,
+    predictor: PredictorLike,
     progress: Callable[[str, int], None],
 ) -> tuple[list[Row], dict[str, str]]:
     """Rows of one part, and its images that cannot be read or degraded.
@@ -240,7 +240,7 @@ def _measure_part(
     return rows, failed
 
 
-def _measure_picture(config: BenchmarkConfig, part: Condition, loaded: Loaded, predictor: PromptPredictor) -> list[Row]:
+def _measure_picture(config: BenchmarkConfig, part: Condition, loaded: Loaded, predictor: PredictorLike) -> list[Row]:
     """Rows of one image: encode it once, then ask for every object with every kind of prompt."""
     sample, clear = loaded
     share = config.share_of(part.source.name)
@@ -276,7 +276,7 @@ def _measure_picture(config: BenchmarkConfig, part: Condition, loaded: Loaded, p
 
 
 def _answers(
-    config: BenchmarkConfig, spec: PromptSpec, sample: Sample, predictor: PromptPredictor, share: float
+    config: BenchmarkConfig, spec: PromptSpec, sample: Sample, predictor: PredictorLike, share: float
 ) -> Iterator[tuple[str, Probe, Answer]]:
     """Answers for all objects of an image with one kind of prompt; corrective clicks give one after each click."""
     if spec.kind != "clicks":
@@ -286,7 +286,7 @@ def _answers(
         return
     ids = object_ids(sample.mask, share)
     for start in range(0, len(ids), OBJECTS_AT_ONCE):
-        some = [Probe(i, sample.mask == i, ObjectPrompt()) for i in ids[start : start + OBJECTS_AT_ONCE]]
+        some = [Probe(i, sample.mask == i, DrawnPrompt()) for i in ids[start : start + OBJECTS_AT_ONCE]]
         for number, done in enumerate(rounds(predictor, [probe.truth for probe in some], spec.count), 1):
             for probe, mask, score in zip(some, done.masks, done.scores, strict=True):
                 yield str(replace(spec, count=number)), probe, Answer(mask, float(score), done.seconds / len(some))

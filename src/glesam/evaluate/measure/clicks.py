@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from glesam.errors import DataError
-from glesam.evaluate.measure.model_specs import PromptPredictor
+from glesam.evaluate.measure.model_specs import PredictorLike
 
 BoolMask = npt.NDArray[np.bool_]
 
@@ -79,7 +79,7 @@ class Round(NamedTuple):
     seconds: float
 
 
-def rounds(predictor: PromptPredictor, truths: Sequence[BoolMask], count: int) -> list[Round]:
+def rounds(predictor: PredictorLike, truths: Sequence[BoolMask], count: int) -> list[Round]:
     """Click on N objects of the current image, `count` times each.
 
     An object whose every pixel is right keeps its mask for the rest.

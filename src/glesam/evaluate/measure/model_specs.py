@@ -44,7 +44,7 @@ class MasksLike(Protocol):
         ...
 
 
-class PromptPredictor(Protocol):
+class PredictorLike(Protocol):
     """What the benchmark asks of a model: see `glesam.predict.predictor.Predictor`."""
 
     def set_image(self, image: Any, name: str | None = None) -> object:
@@ -87,7 +87,7 @@ class ModelSpec:
         return self.label
 
 
-LoadPredictor = Callable[[ModelSpec], PromptPredictor]
+LoadPredictor = Callable[[ModelSpec], PredictorLike]
 
 
 def parse_model(text: str, enhance: str = "auto") -> ModelSpec:
@@ -151,7 +151,7 @@ def parse_models(texts: Iterable[str], enhance: str = "auto") -> tuple[ModelSpec
 def predictor_loader(device: str | None = None) -> LoadPredictor:
     """Loader of real predictors on a device; None leaves the choice to the predictor."""
 
-    def load(spec: ModelSpec) -> PromptPredictor:
+    def load(spec: ModelSpec) -> PredictorLike:
         from glesam.predict.predictor import Predictor
 
         options = {"enhance": spec.enhance, "refine": spec.refine, "quality": spec.quality}

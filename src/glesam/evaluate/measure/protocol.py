@@ -50,7 +50,7 @@ class PromptSpec:
 
 
 @dataclass(frozen=True)
-class ObjectPrompt:
+class DrawnPrompt:
     """The prompt of one object.
 
     Attributes:
@@ -93,7 +93,7 @@ def parse_prompts(texts: Iterable[str]) -> tuple[PromptSpec, ...]:
     return tuple(dict.fromkeys(specs))
 
 
-def prompt_for(spec: PromptSpec, truth: BoolMask, image: str, object_id: int, seed: int) -> ObjectPrompt:
+def prompt_for(spec: PromptSpec, truth: BoolMask, image: str, object_id: int, seed: int) -> DrawnPrompt:
     """Draw the prompt of one object.
 
     Args:
@@ -108,11 +108,11 @@ def prompt_for(spec: PromptSpec, truth: BoolMask, image: str, object_id: int, se
     """
     rng = generator("prompt", spec.kind, image, object_id, seed)
     if spec.kind == "points":
-        return ObjectPrompt(points=draw_points(truth, spec.count, rng))
+        return DrawnPrompt(points=draw_points(truth, spec.count, rng))
     box = tight_box(truth)
     if spec.kind == "noisy-box":
         box = shake_box(box, spec.noise, (truth.shape[0], truth.shape[1]), rng)
-    return ObjectPrompt(box=box)
+    return DrawnPrompt(box=box)
 
 
 def draw_points(truth: BoolMask, count: int, rng: np.random.Generator) -> Coordinates:

@@ -17,7 +17,7 @@ _LAYOUT_KEYS = {"ThinObject-5K": "thinobject", "LVIS": "lvis", "ECSSD": "ecssd",
 
 
 @dataclass(frozen=True)
-class Preset:
+class EvaluationPreset:
     """The set-up of one table or figure.
 
     Attributes:
@@ -56,21 +56,27 @@ class Preset:
         return f"No number of the paper is stored for {self.name}: the report shows measured ones only."
 
 
-PRESETS: dict[str, Preset] = {
+PRESETS: dict[str, EvaluationPreset] = {
     preset.name: preset
     for preset in (
-        Preset("table1", "sets seen in training, three levels", ("ThinObject-5K", "LVIS"), _LQ, ("points:3",)),
-        Preset("table2", "unseen sets, three levels", ("ECSSD", "COCO"), _LQ, ("points:3",)),
-        Preset("table3", "degradations of the RobustSeg kind", (), (), ("points:3",), has_numbers=False),
-        Preset("table5", "degraded against clear pictures", ("ECSSD", "COCO"), ("clear", *_LQ), ("points:3",)),
-        Preset("table13", "boxes, exact and noisy", ("ECSSD",), _LQ, ("box", "noisy-box:0.2")),
-        Preset("real", "really degraded images", (), ("clear",), ("points:3", "box"), False, ("off", "on", "auto")),
-        Preset("clicks", "number of clicks", (), ("clear", *_LQ), ("points:1..10",), has_numbers=False),
+        EvaluationPreset(
+            "table1", "sets seen in training, three levels", ("ThinObject-5K", "LVIS"), _LQ, ("points:3",)
+        ),
+        EvaluationPreset("table2", "unseen sets, three levels", ("ECSSD", "COCO"), _LQ, ("points:3",)),
+        EvaluationPreset("table3", "degradations of the RobustSeg kind", (), (), ("points:3",), has_numbers=False),
+        EvaluationPreset(
+            "table5", "degraded against clear pictures", ("ECSSD", "COCO"), ("clear", *_LQ), ("points:3",)
+        ),
+        EvaluationPreset("table13", "boxes, exact and noisy", ("ECSSD",), _LQ, ("box", "noisy-box:0.2")),
+        EvaluationPreset(
+            "real", "really degraded images", (), ("clear",), ("points:3", "box"), False, ("off", "on", "auto")
+        ),
+        EvaluationPreset("clicks", "number of clicks", (), ("clear", *_LQ), ("points:1..10",), has_numbers=False),
     )
 }
 
 
-def find_preset(name: str) -> Preset:
+def find_preset(name: str) -> EvaluationPreset:
     """The preset of that name.
 
     Raises:
@@ -81,13 +87,13 @@ def find_preset(name: str) -> Preset:
     return PRESETS[name]
 
 
-def missing_sets(preset: Preset, given: Sequence[str]) -> list[str]:
+def missing_sets(preset: EvaluationPreset, given: Sequence[str]) -> list[str]:
     """Sets of the paper that a preset needs and that are not among the given names."""
     known = {canonical_set(name) for name in given}
     return [needed for needed in preset.sets if needed not in known]
 
 
-def require_sets(preset: Preset, given: Sequence[str], partial: bool = False) -> None:
+def require_sets(preset: EvaluationPreset, given: Sequence[str], partial: bool = False) -> None:
     """Refuse to go on without the sets of a preset.
 
     Args:

@@ -30,7 +30,7 @@ from glesam.models.base import (
     without_padding,
 )
 from glesam.models.exported.inputs import KINDS
-from glesam.models.exported.sessions import RUNTIMES, Session, open_session
+from glesam.models.exported.sessions import RUNTIMES, GraphSession, open_session
 from glesam.weights.folders import CONFIG_FILE, read_config
 
 FAMILY = "exported"
@@ -59,7 +59,7 @@ class ExportedFolder:
     def __init__(self, folder: Path, runtime: str) -> None:
         self.folder, self.runtime = folder, runtime
         self.config: dict[str, Any] = read_config(folder)
-        self._sessions: dict[str, Session] = {}
+        self._sessions: dict[str, GraphSession] = {}
         for name, digest in self.config["files"].items():
             found = sha256(folder / name) if (folder / name).is_file() else "no such file"
             if found != digest:
@@ -69,7 +69,7 @@ class ExportedFolder:
         """Whether there is a graph of this name."""
         return name in self.config["graphs"]
 
-    def session(self, name: str) -> Session:
+    def session(self, name: str) -> GraphSession:
         """Load a graph once.
 
         Raises:
@@ -209,7 +209,7 @@ class RuntimeModel(PromptableModel):
 class RuntimeEnhancer:
     """Latent to enhanced latent, outside torch."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: GraphSession) -> None:
         self.session = session
 
     def __call__(self, latent: Tensor) -> Tensor:
@@ -224,7 +224,7 @@ class RuntimeGate:
         threshold: photos of at least this level are enhanced.
     """
 
-    def __init__(self, session: Session, threshold: float) -> None:
+    def __init__(self, session: GraphSession, threshold: float) -> None:
         self.session, self.threshold = session, threshold
 
     def __call__(self, latent: Tensor) -> bool:
@@ -243,7 +243,7 @@ class RuntimeGainGate:
         margins: gain for clicks and for boxes above which an image is restored.
     """
 
-    def __init__(self, session: Session, margins: Sequence[float]) -> None:
+    def __init__(self, session: GraphSession, margins: Sequence[float]) -> None:
         self.session, self.margins = session, check_margins(margins)
 
     def verdict(self, embedding: Embedding, pixels: Tensor) -> Verdict:
@@ -262,7 +262,7 @@ class RuntimeSkips:
         kind: as in `SkipAdapter`.
     """
 
-    def __init__(self, session: Session, kind: str) -> None:
+    def __init__(self, session: GraphSession, kind: str) -> None:
         self.session, self.kind = session, kind
 
     def __call__(self, embedding: Embedding, levels: Tensor | None) -> Embedding:

@@ -33,7 +33,7 @@ def need(package: str, extra: str) -> ModuleType:
         ) from error
 
 
-def open_session(path: str | Path, runtime: str) -> Session:
+def open_session(path: str | Path, runtime: str) -> GraphSession:
     """Load a graph.
 
     Args:
@@ -53,7 +53,7 @@ def open_session(path: str | Path, runtime: str) -> Session:
         ) from error
 
 
-class Session:
+class GraphSession:
     """A loaded graph: named tensors in, tensors out in the graph's order. Threads may share it."""
 
     def __call__(self, **inputs: Tensor) -> list[Tensor]:
@@ -61,7 +61,7 @@ class Session:
         raise NotImplementedError
 
 
-class OnnxSession(Session):
+class OnnxSession(GraphSession):
     """ONNX Runtime on the CPU."""
 
     def __init__(self, module: Any, path: Path) -> None:
@@ -71,11 +71,11 @@ class OnnxSession(Session):
         self._session = module.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
     def __call__(self, **inputs: Tensor) -> list[Tensor]:
-        """See `Session`."""
+        """See `GraphSession`."""
         return [torch.from_numpy(array) for array in self._session.run(None, _arrays(inputs))]
 
 
-class OpenvinoSession(Session):
+class OpenvinoSession(GraphSession):
     """OpenVINO on the CPU; each thread has its own request."""
 
     def __init__(self, module: Any, path: Path) -> None:
@@ -85,7 +85,7 @@ class OpenvinoSession(Session):
         self._requests = threading.local()
 
     def __call__(self, **inputs: Tensor) -> list[Tensor]:
-        """See `Session`."""
+        """See `GraphSession`."""
         infer: Callable[[dict[str, Any]], Any] | None = getattr(self._requests, "infer", None)
         if infer is None:
             infer = self._requests.infer = self._model.create_infer_request().infer

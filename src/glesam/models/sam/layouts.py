@@ -13,7 +13,7 @@ from glesam.models.sam.original_names import MOBILE_MARK, SAM2_MARK, SAM_MARK
 
 
 @dataclass(frozen=True)
-class Layout:
+class CheckpointLayout:
     """A kind of checkpoint.
 
     Attributes:
@@ -35,63 +35,65 @@ _SAM, _SAM2, _MOBILE = re.escape(SAM_MARK), re.escape(SAM2_MARK), re.escape(MOBI
 _SMALLER = "use mobile-sam or compact, which are as small"
 _HQ, _ROBUST = r"(sam_)?mask_decoder\.(hf_token|hf_mlp)\..+", r"mask_decoder\.(custom_robust_token|robust_mlp)\..+"
 
-LAYOUTS: tuple[Layout, ...] = (
-    Layout("HQ-SAM 2", (_HQ, _SAM2), files=("sam2.1_hq_hiera_large.pt",)),
-    Layout("Light HQ-SAM", (_HQ, _MOBILE), files=("sam_hq_vit_tiny.pth",)),
-    Layout(
+LAYOUTS: tuple[CheckpointLayout, ...] = (
+    CheckpointLayout("HQ-SAM 2", (_HQ, _SAM2), files=("sam2.1_hq_hiera_large.pt",)),
+    CheckpointLayout("Light HQ-SAM", (_HQ, _MOBILE), files=("sam_hq_vit_tiny.pth",)),
+    CheckpointLayout(
         "HQ-SAM",
         (_HQ, _SAM),
         files=("sam_hq_vit_b.pth", "sam_hq_vit_l.pth", "sam_hq_vit_h.pth"),
     ),
-    Layout("RobustSAM", (_ROBUST, _SAM), files=tuple(f"robustsam_checkpoint_{size}.pth" for size in ("b", "l", "h"))),
-    Layout(
+    CheckpointLayout(
+        "RobustSAM", (_ROBUST, _SAM), files=tuple(f"robustsam_checkpoint_{size}.pth" for size in ("b", "l", "h"))
+    ),
+    CheckpointLayout(
         "EdgeTAM",
         (r"image_encoder\.trunk\.body\..+",),
         instead="use sam2.1-hiera-tiny, which tracks too, or transformers' EdgeTamModel outside glesam",
         files=("edgetam.pt",),
     ),
-    Layout(
+    CheckpointLayout(
         "EfficientSAM",
         (r"prompt_encoder\.bbox_top_left_embeddings\.weight",),
         instead=_SMALLER,
         files=("efficient_sam_vitt.pt", "efficient_sam_vits.pt"),
     ),
-    Layout("EdgeSAM", (r"image_encoder\.features\.0\..+",), instead=_SMALLER, files=("edge_sam_3x.pth",)),
-    Layout(
+    CheckpointLayout("EdgeSAM", (r"image_encoder\.features\.0\..+",), instead=_SMALLER, files=("edge_sam_3x.pth",)),
+    CheckpointLayout(
         "SAM 3",
         (r"(sam3_model\.|detector_model\.|detector\.).+",),
         instead="use sam2.1-hiera-large for points and boxes; see docs/models.md for SAM 3 through transformers",
         files=("sam3.pt", "sam3.1_multiplex.pt"),
     ),
-    Layout(
+    CheckpointLayout(
         "SAM 2.1",
         (_SAM2, r"no_obj_embed_spatial"),
         "points, boxes, masks; clips",
         files=tuple(f"sam2.1_hiera_{size}.pt" for size in ("tiny", "small", "base_plus", "large")),
     ),
-    Layout(
+    CheckpointLayout(
         "SAM 2.0",
         (_SAM2,),
         "points, boxes, masks; clips",
         files=tuple(f"sam2_hiera_{size}.pt" for size in ("tiny", "small", "base_plus", "large")),
     ),
-    Layout("MobileSAM", (_MOBILE,), files=("mobile_sam.pt",)),
-    Layout(
+    CheckpointLayout("MobileSAM", (_MOBILE,), files=("mobile_sam.pt",)),
+    CheckpointLayout(
         "SAM", (_SAM,), files=("sam_vit_b_01ec64.pth", "sam_vit_l_0b3195.pth", "sam_vit_h_4b8939.pth", "epoch_last.pth")
     ),
-    Layout(
+    CheckpointLayout(
         "LoRA of a diffusion U-Net (GleSAM's enhancer)",
         (r".*\.(lora_A|lora\.down)\.weight",),
         instead="it belongs to an enhancer: see docs/enhance.md",
         files=("pytorch_lora_weights.safetensors",),
     ),
-    Layout(
+    CheckpointLayout(
         "a model in transformers' names",
         (r"vision_encoder\..+",),
         instead="give the folder that holds it and its config.json",
         files=("model.safetensors",),
     ),
-    Layout(
+    CheckpointLayout(
         "a YOLO network, perhaps FastSAM",
         (r"(model\.)?0\.conv\.weight",),
         instead="use compact or mobile-sam with --everything",
@@ -100,7 +102,7 @@ LAYOUTS: tuple[Layout, ...] = (
 )
 
 
-def recognise(keys: Iterable[str]) -> Layout | None:
+def recognise(keys: Iterable[str]) -> CheckpointLayout | None:
     """The first layout whose marks are all among the keys of a file; None for an unknown one."""
     # One text, one key a line: a search each instead of a loop over a thousand keys.
     text = "\n".join(keys)
@@ -110,7 +112,7 @@ def recognise(keys: Iterable[str]) -> Layout | None:
     return None
 
 
-def advice(layout: Layout | None) -> str:
+def advice(layout: CheckpointLayout | None) -> str:
     """What to do with a file that glesam does not read."""
     if layout is None:
         return "give an original SAM, SAM 2 or MobileSAM file, or a folder that glesam saved"

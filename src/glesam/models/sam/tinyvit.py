@@ -99,7 +99,7 @@ class ConvNorm(nn.Module):
         return F.conv2d(x, kernel, shift, conv.stride, conv.padding, groups=conv.groups)
 
 
-class InvertedBottleneck(nn.Module):
+class MBConv(nn.Module):
     """Widen, filter each channel, narrow, and add what came in."""
 
     def __init__(self, width: int, hidden: int) -> None:
@@ -210,7 +210,7 @@ class Stem(nn.Module):
         return out
 
 
-class Stage(nn.Module):
+class TinyVitStage(nn.Module):
     """Blocks of one width, and the way to the next stage where there is one."""
 
     def __init__(self, blocks: list[nn.Module], downsample: Downsample | None) -> None:
@@ -237,7 +237,7 @@ class TinyVit(nn.Module):
             Downsample(a, b, 2 if i < last - 1 else 1) for i, (a, b) in enumerate(itertools.pairwise(config.widths))
         ]
         self.layers = nn.ModuleList(
-            Stage([_block(config, i) for _ in range(depth)], way)
+            TinyVitStage([_block(config, i) for _ in range(depth)], way)
             for i, (depth, way) in enumerate(zip(config.depths, [*ways, None], strict=True))
         )
         out: Any = config.out_channels
@@ -267,6 +267,6 @@ def _block(config: TinyVitConfig, stage: int) -> nn.Module:
     """A block of a stage: the first has convolutions alone."""
     width = config.widths[stage]
     if stage == 0:
-        return InvertedBottleneck(width, round(width * config.expansion))
+        return MBConv(width, round(width * config.expansion))
     hidden = round(width * config.mlp_ratio)
     return WindowBlock(width, config.heads[stage], config.windows[stage], hidden, config.biased)

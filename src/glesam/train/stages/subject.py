@@ -21,10 +21,9 @@ from glesam.fewshot.features import Backbone, image_features
 from glesam.subject.head import SubjectHead
 from glesam.train.config import SubjectConfig
 from glesam.train.feed.batch import Batch
+from glesam.train.feed.latents import Progress
 from glesam.train.losses import dice_loss
 from glesam.train.stages.frozen import decay_groups
-
-Progress = Callable[[int, int], None]
 
 _STRIDE = 16
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -25,11 +25,10 @@ from glesam.text.escnet.config import EscNetConfig, SamShape
 from glesam.text.escnet.net import EscNet
 from glesam.train.config import TextConfig
 from glesam.train.feed.batch import Batch
+from glesam.train.feed.latents import Progress
 from glesam.train.feed.named import LABELS_FILE, read_labels
 from glesam.train.losses import dice_loss
 from glesam.train.stages.frozen import decay_groups
-
-Progress = Callable[[int, int], None]
 
 _STEPS_UP = (64, 32)
 
