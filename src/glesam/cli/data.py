@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from glesam.cli.common import FAILED, console, progress, warn
+from glesam.cli.verb_options import VerbOptions, takes
 from glesam.common.documents import shown
 
 if TYPE_CHECKING:
     from glesam.data.base import SegmentationDataset
+    from glesam.data.build.options import BuildConfig
     from glesam.data.build.sample import SampleOutcome
     from glesam.data.check.check import CheckReport
 
@@ -47,50 +49,65 @@ def _quiet() -> None:
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
 
 
-@app.command()
-def build(
-    source: Annotated[Path, typer.Argument(help="Data set: its folder, or the json of COCO or LVIS.")],
+class BuildOptions(VerbOptions):
+    """What `glesam data build` is told besides the set."""
+
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder of the built set; a stopped build goes on there.")
-    ],
-    levels: Annotated[str, typer.Option(help="Levels to make, of 1 (light), 2 and 3 (heavy).")] = "1,2,3",
-    recipe: Annotated[
-        str, typer.Option(help="test: the paper's recipe for test sets; train: the on-line one.")
-    ] = "test",
-    seed: Annotated[int, typer.Option(help="With name and level of an image, the source of all chance.")] = 0,
+    ]
+    levels: Annotated[str, typer.Option(help="Levels to make, of 1 (light), 2 and 3 (heavy).")] = "1,2,3"
+    recipe: Annotated[str, typer.Option(help="test: the paper's recipe for test sets; train: the on-line one.")] = (
+        "test"
+    )
+    seed: Annotated[int, typer.Option(help="With name and level of an image, the source of all chance.")] = 0
     objects: Annotated[
         str, typer.Option("--object", help="all: instance ids; largest or random: one object an image (0/255).")
-    ] = "all",
+    ] = "all"
     min_share: Annotated[
         float, typer.Option(help="Leave out objects that cover less of the image than this share.")
-    ] = 0.0,
+    ] = 0.0
     image_format: Annotated[
         str,
         typer.Option("--format", help="png or webp, both lossless: a lossy file would degrade the level once more."),
-    ] = "png",
-    limit: Annotated[int | None, typer.Option(help="Build the first so many images by name only.")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; all cores when not given.")] = None,
-    layout: LayoutOption = None,
-    split: SplitOption = None,
-    keep_void: VoidOption = False,
+    ] = "png"
+    limit: Annotated[int | None, typer.Option(help="Build the first so many images by name only.")] = None
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; all cores when not given.")] = None
+    layout: LayoutOption = None
+    split: SplitOption = None
+    keep_void: VoidOption = False
+
+    def build_config(self) -> BuildConfig:
+        """How the set is built.
+
+        Raises:
+            ConfigError: an option that cannot be read.
+        """
+        from glesam.data.build.options import BuildConfig
+
+        options: dict[str, Any] = {"recipe": self.recipe, "objects": self.objects, "image_format": self.image_format}
+        return BuildConfig(_levels(self.levels), seed=self.seed, min_share=self.min_share, limit=self.limit, **options)
+
+
+@app.command()
+@takes(BuildOptions)
+def build(
+    source: Annotated[Path, typer.Argument(help="Data set: its folder, or the json of COCO or LVIS.")],
+    options: BuildOptions,
 ) -> None:
     """Build an LQSeg set: clear/, lq1/, lq2/, lq3/, masks/ and manifest.json with seeds and hashes of every file."""
     from glesam.data.build.builder import build as build_set
-    from glesam.data.build.options import BuildConfig
     from glesam.data.readers.registry import open_dataset
 
-    options: dict[str, Any] = {"recipe": recipe, "objects": objects, "image_format": image_format}
-    config = BuildConfig(_levels(levels), seed=seed, min_share=min_share, limit=limit, **options)
-    dataset = open_dataset(source, layout, split=split, keep_void=keep_void)
-    total = len(dataset.names[:limit])
-    with progress(total, "build") as advance:
+    config = options.build_config()
+    dataset = open_dataset(source, options.layout, split=options.split, keep_void=options.keep_void)
+    with progress(len(dataset.names[: options.limit]), "build") as advance:
 
         def step(outcome: SampleOutcome) -> None:
             if outcome.error is not None:
                 warn(f"glesam: error: {outcome.name}: {outcome.error}")
             advance()
 
-        report = build_set(dataset, output, config, workers, step)
+        report = build_set(dataset, options.output, config, options.workers, step)
     left_out = f", {len(report.without_object)} without object left out" if report.without_object else ""
     warn(f"{report.built} images built, {report.kept} kept{left_out}, {len(report.failed)} failed: {report.manifest}")
     if report.failed:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from glesam.cli.common import FAILED, handle_errors, progress, warn
+from glesam.cli.verb_options import VerbOptions, takes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,55 +21,72 @@ if TYPE_CHECKING:
 _SHEET_ROWS, _SHEET_VARIANTS, _WRAP, _SHEET_SIDE = 6, 5, 4, 240
 
 
-@handle_errors
-def degrade(
-    inputs: Annotated[list[str], typer.Argument(help="Images, folders, glob patterns, or - for stdin.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the results; a stopped run goes on there.")],
-    recipe: Annotated[str, typer.Option(help="lqseg, robustseg or real.")] = "lqseg",
-    level: Annotated[str | None, typer.Option(help="lqseg: 1 (mild), 2, 3, or all (default); 1,3 for two.")] = None,
+class DegradeOptions(VerbOptions):
+    """What `glesam degrade` is told besides its inputs."""
+
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the results; a stopped run goes on there.")]
+    recipe: Annotated[str, typer.Option(help="lqseg, robustseg or real.")] = "lqseg"
+    level: Annotated[str | None, typer.Option(help="lqseg: 1 (mild), 2, 3, or all (default); 1,3 for two.")] = None
     lqseg_recipe: Annotated[
         str | None, typer.Option(help="lqseg: test (default), as the published test sets; train, as training pairs.")
-    ] = None,
+    ] = None
     kind: Annotated[
         str | None, typer.Option(help="robustseg, real: a kind such as fog, or all (default); fog,rain for two.")
-    ] = None,
-    severity: Annotated[str | None, typer.Option(help="robustseg, real: 1 (mild) to 5, or all; 3 by default.")] = None,
-    seed: Annotated[int, typer.Option(help="With the name of an image, the source of all chance.")] = 0,
+    ] = None
+    severity: Annotated[str | None, typer.Option(help="robustseg, real: 1 (mild) to 5, or all; 3 by default.")] = None
+    seed: Annotated[int, typer.Option(help="With the name of an image, the source of all chance.")] = 0
     image_format: Annotated[
         str,
         typer.Option("--format", help="png or webp, both lossless: a lossy file would degrade once more, unrecorded."),
-    ] = "png",
+    ] = "png"
     contact_sheet: Annotated[
         Path | None, typer.Option(help="Also write an image (.png, .jpg) of clean and degraded ones side by side.")
-    ] = None,
-    record: Annotated[bool, typer.Option("--record", help="Write every random draw to a .json per image.")] = False,
-    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Go into sub-folders too.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Make anew what is there already.")] = False,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; all cores when not given.")] = None,
+    ] = None
+    record: Annotated[bool, typer.Option("--record", help="Write every random draw to a .json per image.")] = False
+    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Go into sub-folders too.")] = False
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Make anew what is there already.")] = False
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; all cores when not given.")] = None
+
+    def tasks(self, inputs: Sequence[str]) -> list[Task]:
+        """What is to be done to each image.
+
+        Raises:
+            GlesamError: an option that cannot be read, or an input that is not there.
+        """
+        from glesam.degrade.batch import BatchOptions, plan
+        from glesam.degrade.variants import parse_variants
+        from glesam.images.sources import iterate
+
+        variants = parse_variants(self.recipe, self.lqseg_recipe, self.level, self.kind, self.severity)
+        options = BatchOptions(self.seed, self.image_format, self.overwrite, self.record, self.workers)
+        if self.contact_sheet is not None:
+            from glesam.draw.sheet import check_suffix
+
+            check_suffix(self.contact_sheet)
+        if self.recursive:
+            _check_apart(inputs, self.output)
+        tasks = plan(iterate(inputs, self.recursive), variants, self.output, options)
+        if moving := [variant.kind for variant in variants if variant.moves_pixels]:
+            names = ", ".join(dict.fromkeys(moving))
+            warn(f"note: masks of the clean images will not fit: pixels are moved by {names}")
+        return tasks
+
+
+@handle_errors
+@takes(DegradeOptions)
+def degrade(
+    inputs: Annotated[list[str], typer.Argument(help="Images, folders, glob patterns, or - for stdin.")],
+    options: DegradeOptions,
 ) -> None:
     """Degrade photos: LQSeg levels, RobustSeg kinds, or real-world kinds.
 
     One variant goes into the output folder itself, several into a folder each (lq1, fog-3). Same seed and same file
     name, same pixels, whatever the order of the files.
     """
-    from glesam.degrade.batch import BatchOptions, plan
-    from glesam.degrade.variants import parse_variants
-    from glesam.draw.sheet import check_suffix
-    from glesam.images.sources import iterate
-
-    variants = parse_variants(recipe, lqseg_recipe, level, kind, severity)
-    options = BatchOptions(seed, image_format, overwrite, record, workers)
-    if contact_sheet is not None:
-        check_suffix(contact_sheet)
-    if recursive:
-        _check_apart(inputs, output)
-    tasks = plan(iterate(inputs, recursive), variants, output, options)
-    if moving := [variant.kind for variant in variants if variant.moves_pixels]:
-        names = ", ".join(dict.fromkeys(moving))
-        warn(f"note: masks of the clean images will not fit: pixels are moved by {names}")
-    failed = _run(tasks, output)
-    if contact_sheet is not None:
-        _write_sheet(contact_sheet, tasks, failed)
+    tasks, sheet = options.tasks(inputs), options.contact_sheet
+    failed = _run(tasks, options.output)
+    if sheet is not None:
+        _write_sheet(sheet, tasks, failed)
     if failed:
         raise typer.Exit(FAILED)
 

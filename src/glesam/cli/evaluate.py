@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from glesam.cli.common import FAILED, console, handle_errors, progress, warn
+from glesam.cli.verb_options import VerbOptions, takes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,57 +22,100 @@ if TYPE_CHECKING:
 _MOST_NAMED = 20
 
 
-@handle_errors
-def evaluate(
+class EvaluateOptions(VerbOptions):
+    """What `glesam evaluate` is told."""
+
     data: Annotated[
         list[str] | None,
         typer.Option("--data", help="Data set: DIR, or NAME=DIR to name it as a table does; may be repeated."),
-    ] = None,
+    ] = None
     levels: Annotated[
         str | None,
         typer.Option(help="clear, lq1, lq2, lq3, robustseg:KIND:1-5, real:KIND:1-5; KIND may be all. Default: clear."),
-    ] = None,
+    ] = None
     models: Annotated[
         str,
         typer.Option(
             help="Names, folders or hub ids; NAME+FOLDER gives one an enhancer, @enhance=on|off|auto a mode, "
             "@restore=NAME[:ARGUMENT] a restorer."
         ),
-    ] = "compact",
+    ] = "compact"
     prompts: Annotated[
         str | None,
         typer.Option(
             help="points:K, points:1..10, box, noisy-box:0.2; clicks:K corrects the answer. Default: points:3,box."
         ),
-    ] = None,
+    ] = None
     preset: Annotated[
         str | None,
         typer.Option(
             help="Set-up of the paper: table1, table2, table3, table5, table13 or clicks; or real: folders of degraded "
             "images, enhancer off, on and auto."
         ),
-    ] = None,
-    partial: Annotated[bool, typer.Option("--partial", help="Run a preset without the sets that are missing.")] = False,
+    ] = None
+    partial: Annotated[bool, typer.Option("--partial", help="Run a preset without the sets that are missing.")] = False
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the report; a stopped run goes on there.")] = Path(
         "evaluation"
-    ),
-    seed: Annotated[int, typer.Option(min=0, help="With the names of image and object, the source of all chance.")] = 0,
-    limit: Annotated[int | None, typer.Option(min=1, help="Images per set, chosen by hash of their names.")] = None,
+    )
+    seed: Annotated[int, typer.Option(min=0, help="With the names of image and object, the source of all chance.")] = 0
+    limit: Annotated[int | None, typer.Option(min=1, help="Images per set, chosen by hash of their names.")] = None
     min_share: Annotated[
         list[str] | None,
         typer.Option(help="Smallest object as a share of the image, 0.005, or SET=0.005; may be repeated. Default: 0."),
-    ] = None,
-    average: Annotated[str, typer.Option(help="What the first table counts alike: images or objects.")] = "images",
+    ] = None
+    average: Annotated[str, typer.Option(help="What the first table counts alike: images or objects.")] = "images"
     kept_aside: Annotated[
         bool,
         typer.Option("--kept-aside", help="Of each set only the images that training leaves out (one in five)."),
-    ] = False,
-    recipe: Annotated[str, typer.Option(help="LQSeg recipe for lq1 to lq3: test or train.")] = "test",
-    device: Annotated[str, typer.Option(help="cpu, cuda, mps, or auto.")] = "auto",
-    enhance: Annotated[str, typer.Option(help="on, off or auto, for models that do not say it themselves.")] = "auto",
-    figures: Annotated[bool, typer.Option("--figures/--no-figures", help="Draw figures and a gallery.")] = True,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Measure parts of another set-up again.")] = False,
-) -> None:
+    ] = False
+    recipe: Annotated[str, typer.Option(help="LQSeg recipe for lq1 to lq3: test or train.")] = "test"
+    device: Annotated[str, typer.Option(help="cpu, cuda, mps, or auto.")] = "auto"
+    enhance: Annotated[str, typer.Option(help="on, off or auto, for models that do not say it themselves.")] = "auto"
+    figures: Annotated[bool, typer.Option("--figures/--no-figures", help="Draw figures and a gallery.")] = True
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Measure parts of another set-up again.")] = False
+
+    def benchmark(self, preset: EvaluationPreset | None) -> BenchmarkConfig:
+        """What to measure: options that were given win over the preset, the preset over the defaults.
+
+        Raises:
+            ConfigError: an option that cannot be read.
+        """
+        from glesam.degrade.levels import parse_levels
+        from glesam.evaluate.measure.benchmark import BenchmarkConfig
+        from glesam.evaluate.measure.model_specs import parse_models
+        from glesam.evaluate.measure.protocol import parse_prompts
+
+        self._check_words()
+        levels = preset.levels if preset and self.levels is None else parse_levels([_or(self.levels, "clear")])
+        prompts = (
+            preset.prompts if preset and self.prompts is None else parse_prompts([_or(self.prompts, "points:3,box")])
+        )
+        models = _in_modes(self.models, preset.modes) if preset else [self.models]
+        return BenchmarkConfig(
+            parse_models(models, self.enhance),
+            levels,
+            prompts,
+            self.seed,
+            self.recipe,
+            _shares(self.min_share or []),
+            self.limit,
+            self.average,
+        )
+
+    def _check_words(self) -> None:
+        from glesam.common.messages import hint
+        from glesam.degrade.levels import RECIPES
+        from glesam.errors import ConfigError
+
+        if self.recipe not in RECIPES:
+            raise ConfigError(f"expected --recipe test or train, got {self.recipe!r}; {hint(self.recipe, RECIPES)}")
+        if self.average not in ("images", "objects"):
+            raise ConfigError(f"expected --average images or objects, got {self.average!r}; images is the paper's")
+
+
+@handle_errors
+@takes(EvaluateOptions)
+def evaluate(options: EvaluateOptions) -> None:
     """Measure models: IoU, Dice, pixel accuracy and boundary IoU per object, with 95 % intervals.
 
     Writes report.md, per_object.csv, summary.csv, summary.json and figures. Masks are measured at the image's size.
@@ -81,20 +125,24 @@ def evaluate(
     from glesam.evaluate.report.drawing import require_matplotlib
     from glesam.evaluate.report.report import make_report
 
-    if figures:
+    if options.figures:
         require_matplotlib()
-    chosen = _preset(preset)
-    config = _config(chosen, models, enhance, levels, prompts, seed, recipe, min_share or [], limit, average)
-    sources = _sources(data or [], chosen, partial, kept_aside)
+    chosen, out = _preset(options.preset), options.out
+    config = options.benchmark(chosen)
+    sources = _sources(options.data or [], chosen, options.partial, options.kept_aside)
     _check_share_names(config, sources)
     _check_writable(out)
-    load = predictor_loader(device)
+    load = predictor_loader(options.device)
     with sole(out):
-        results = _run(config, sources, out, load, overwrite)
+        results = _run(config, sources, out, load, options.overwrite)
         notes = [f"Set-up of {chosen.name}: {chosen.title}. {chosen.note}".strip()] if chosen else []
-        _finish(make_report(config, results, notes), sources, out, load if figures else None)
+        _finish(make_report(config, results, notes), sources, out, load if options.figures else None)
     if results.failed:
         raise typer.Exit(FAILED)
+
+
+def _or(given: str | None, default: str) -> str:
+    return default if given is None else given
 
 
 def _preset(name: str | None) -> EvaluationPreset | None:
@@ -102,39 +150,6 @@ def _preset(name: str | None) -> EvaluationPreset | None:
     from glesam.evaluate.report.presets import find_preset
 
     return None if name is None else find_preset(name)
-
-
-def _config(
-    preset: EvaluationPreset | None,
-    models: str,
-    enhance: str,
-    levels: str | None,
-    prompts: str | None,
-    seed: int,
-    recipe: str,
-    shares: Sequence[str],
-    limit: int | None,
-    average: str,
-) -> BenchmarkConfig:
-    """What to measure: options that were given win over the preset, the preset over the defaults."""
-    from glesam.common.messages import hint
-    from glesam.degrade.levels import RECIPES, parse_levels
-    from glesam.errors import ConfigError
-    from glesam.evaluate.measure.benchmark import BenchmarkConfig
-    from glesam.evaluate.measure.model_specs import parse_models
-    from glesam.evaluate.measure.protocol import parse_prompts
-
-    if recipe not in RECIPES:
-        raise ConfigError(f"expected --recipe test or train, got {recipe!r}; {hint(recipe, RECIPES)}")
-    if average not in ("images", "objects"):
-        raise ConfigError(f"expected --average images or objects, got {average!r}; images is the paper's")
-    chosen_levels = (
-        preset.levels if preset and levels is None else parse_levels(["clear" if levels is None else levels])
-    )
-    default = "points:3,box" if prompts is None else prompts
-    chosen_prompts = preset.prompts if preset and prompts is None else parse_prompts([default])
-    specs = parse_models(_in_modes(models, preset.modes) if preset else [models], enhance)
-    return BenchmarkConfig(specs, chosen_levels, chosen_prompts, seed, recipe, _shares(shares), limit, average)
 
 
 def _in_modes(models: str, modes: Sequence[str]) -> list[str]:

@@ -44,7 +44,7 @@ def field_flags(
                 rich_help_panel=panel,
                 show_default=_shown(field),
             )
-            flags.append(_keyword(name, Annotated[annotation | None, option], None))
+            flags.append(keyword(name, Annotated[annotation | None, option], None))
     return flags
 
 
@@ -65,13 +65,23 @@ def with_flags(flags: list[inspect.Parameter]) -> Callable[[Callable[..., None]]
             given = {flag.name: value for flag in further if (value := values.pop(flag.name)) not in (None, [])}
             function(given=given, **values)
 
-        signature = inspect.Signature([*mine, *further])
-        wrapper.__signature__ = signature  # type: ignore[attr-defined]
-        wrapper.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()} | {"return": None}
-        del wrapper.__wrapped__
-        return wrapper
+        return show_signature(wrapper, [*mine, *further])
 
     return decorate
+
+
+def show_signature(wrapper: Callable[..., None], parameters: list[inspect.Parameter]) -> Callable[..., None]:
+    """Give a decorated verb the signature that typer reads its flags from."""
+    shown: Any = wrapper
+    shown.__signature__ = inspect.Signature(parameters)
+    shown.__annotations__ = {p.name: p.annotation for p in parameters} | {"return": None}
+    del shown.__wrapped__
+    return wrapper
+
+
+def keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    """A parameter that is passed by name."""
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
 def parsed(kind: type[BaseModel], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -125,7 +135,3 @@ def _sentence(text: str) -> str:
     """A field's text as a sentence of the help; leaving the flag out stands for None."""
     plain = text.replace("`", "").replace(", or None", "").replace("; or None", "")
     return plain[:1].upper() + plain[1:]
-
-
-def _keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from glesam.common.documents import expect_object, read_json, shown
 from glesam.common.messages import hint
 from glesam.errors import ConfigError
 
@@ -35,6 +37,29 @@ def validated(kind: type[Model], values: Mapping[str, Any], what: str) -> Model:
         raise ConfigError(_one_line(kind, error, what)) from error
 
 
+def read_settings(kind: type[Model], path: str | Path | None, given: Mapping[str, Any], what: str) -> Model:
+    """Make settings from a JSON file, if there is one, with the given values over it.
+
+    Args:
+        kind: as for `validated`.
+        path: JSON file of keys and values, or None.
+        given: further values, which win.
+        what: as for `validated`.
+
+    Raises:
+        ConfigError: the file is missing or no JSON object; and as `validated`.
+    """
+    values: dict[str, Any] = {}
+    if path is not None:
+        values = expect_object(read_json(path, ConfigError, what=f"a JSON file of {what}s"), shown(path), ConfigError)
+    return validated(kind, {**values, **given}, what)
+
+
+def keys_of(kind: type[BaseModel]) -> dict[str, str]:
+    """The key of each field in files and arguments, by the field's name: its alias, or the name itself."""
+    return {name: field.alias or name for name, field in kind.model_fields.items()}
+
+
 def descriptions(kind: type[BaseModel]) -> dict[str, str]:
     """Text of each setting from the docstrings of its class and of those that it extends; none under `python -OO`."""
     found: dict[str, str] = {}
@@ -52,7 +77,7 @@ def _one_line(kind: type[BaseModel], error: ValidationError, what: str) -> str:
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        return f"expected a known {what}, got {key!r}; {hint(key, kind.model_fields)}"
+        return f"expected a known {what}, got {key!r}; {hint(key, keys_of(kind).values())}"
     if not key:
         return f"expected {what}s that fit together, got: {first['msg'].removeprefix('Value error, ')}"
     field = kind.model_fields.get(key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from glesam.cli.common import Enhance
@@ -63,59 +64,131 @@ from glesam.cli.segment.options import (
 from glesam.cli.segment.reading import Bands, ValueRange, read_options
 from glesam.cli.segment.wanted import Wanted
 from glesam.cli.segment.words import LabelFlag, Text, TextModelFolder, asked_words
+from glesam.cli.verb_options import VerbOptions, takes
 
 
-def segment(
-    inputs: Inputs,
-    point: Points = None,
-    box: Boxes = None,
-    prompts: PromptsFile = None,
-    like: Like = None,
-    like_mask: LikeMask = None,
-    unlike: Unlike = None,
-    likeness: Likeness = None,
-    feature_cache: FeatureCacheFolder = None,
-    start_mask: StartMask = None,
-    heat_map: HeatMap = None,
-    subject: SubjectFlag = False,
-    check_prompts: CheckPrompts = False,
-    text: Text = None,
-    text_model: TextModelFolder = None,
-    label: LabelFlag = False,
-    everything: EverythingFlag = False,
-    everything_like: EverythingLike = None,
-    points_per_side: PointsPerSide = None,
-    tile: Tile = None,
-    value_range: ValueRange = None,
-    bands: Bands = None,
-    multimask: MultimaskFlag = False,
-    model: Model = "compact",
-    device: Device = "auto",
-    enhance: EnhanceMode = Enhance.auto,
-    refine: RefineMode = Refine.auto,
-    quality: QualityMode = Quality.standard,
-    enhancer: EnhancerFolder = None,
-    restore: RestoreName = None,
-    restore_cache: RestoreCache = None,
-    head: HeadName = None,
-    head_mode: HeadMode = None,
-    output: Output = None,
-    overlay: OverlayFlag = False,
-    json: JsonFlag = False,
-    polygons: PolygonsFlag = False,
-    cutout: CutoutFlag = False,
-    crop: CropFlag = False,
-    simplify: Simplify = None,
-    boxes: BoxesFlag = False,
-    labels: LabelsFor = None,
-    layout: LayoutChoice = FolderLayout.flat,
-    npz: NpzFlag = False,
-    recursive: RecursiveFlag = False,
-    overwrite: OverwriteFlag = False,
-    workers: Workers = 1,
-    frame: FrameNumber = 0,
-    max_frames: MaxFrames = None,
-) -> None:
+class SegmentOptions(VerbOptions):
+    """What `glesam segment` is told besides its inputs."""
+
+    point: Points = None
+    box: Boxes = None
+    prompts: PromptsFile = None
+    like: Like = None
+    like_mask: LikeMask = None
+    unlike: Unlike = None
+    likeness: Likeness = None
+    feature_cache: FeatureCacheFolder = None
+    start_mask: StartMask = None
+    heat_map: HeatMap = None
+    subject: SubjectFlag = False
+    check_prompts: CheckPrompts = False
+    text: Text = None
+    text_model: TextModelFolder = None
+    label: LabelFlag = False
+    everything: EverythingFlag = False
+    everything_like: EverythingLike = None
+    points_per_side: PointsPerSide = None
+    tile: Tile = None
+    value_range: ValueRange = None
+    bands: Bands = None
+    multimask: MultimaskFlag = False
+    model: Model = "compact"
+    device: Device = "auto"
+    enhance: EnhanceMode = Enhance.auto
+    refine: RefineMode = Refine.auto
+    quality: QualityMode = Quality.standard
+    enhancer: EnhancerFolder = None
+    restore: RestoreName = None
+    restore_cache: RestoreCache = None
+    head: HeadName = None
+    head_mode: HeadMode = None
+    output: Output = None
+    overlay: OverlayFlag = False
+    json_file: JsonFlag = False
+    polygons: PolygonsFlag = False
+    cutout: CutoutFlag = False
+    crop: CropFlag = False
+    simplify: Simplify = None
+    boxes: BoxesFlag = False
+    labels: LabelsFor = None
+    layout: LayoutChoice = FolderLayout.flat
+    npz: NpzFlag = False
+    recursive: RecursiveFlag = False
+    overwrite: OverwriteFlag = False
+    workers: Workers = 1
+    frame: FrameNumber = 0
+    max_frames: MaxFrames = None
+
+    def model_choice(self) -> ModelChoice:
+        """The model, and what happens to images before it; a restorer is known to be one before any model is loaded.
+
+        Raises:
+            ConfigError: no such restorer.
+        """
+        if self.restore is not None:
+            from glesam.restore.registry import check_restorer
+
+            check_restorer(self.restore)
+        return ModelChoice(
+            self.model,
+            self.device,
+            self.enhance.value,
+            self.enhancer,
+            self.restore,
+            self.restore_cache,
+            self.refine.value,
+            self.head,
+            self.head_mode,
+            self.quality.value,
+        )
+
+    def wanted(self) -> Wanted:
+        """The objects asked for.
+
+        Raises:
+            GlesamError: options that do not fit together, or of which one cannot be read.
+        """
+        from glesam.cli.segment.everything import everything_settings
+
+        clicked = bool(self.point or self.box or self.prompts)
+        derived = derived_wish(
+            self.like,
+            self.like_mask,
+            self.unlike,
+            self.likeness,
+            self.feature_cache,
+            self.start_mask,
+            self.heat_map,
+            self.subject,
+        )
+        derived_fits(derived, clicked or self.everything, self.tile, self.check_prompts and not clicked)
+        prompted = clicked or derived is not None
+        named = asked_words(self.text, self.text_model, self.label, prompted, self.everything, self.tile)
+        settings = everything_settings(self.everything, clicked, self.points_per_side, self.tile, self.everything_like)
+        without = settings is not None or derived is not None or named is not None
+        wanted = Wanted(None) if without else Wanted.parse(self.point or [], self.box or [], self.prompts)
+        wanted = replace(wanted, everything=settings, tile=self.tile, derived=derived, named=named)
+        return replace(wanted, check=self.check_prompts, reading=read_options(self.value_range, self.bands))
+
+    @property
+    def formats(self) -> list[str]:
+        """The outputs asked for besides the mask, of `outputs.ENDINGS`."""
+        flags = {"overlay": self.overlay, "json": self.json_file, "polygons": self.polygons, "npz": self.npz}
+        flags |= {"classes": self.label, "cutout": self.cutout, "boxes": self.boxes}
+        flags |= {tool.value: True for tool in self.labels or ()}
+        return [name for name, asked in flags.items() if asked]
+
+    def form(self, words: Sequence[str]) -> Form:
+        """The form of the outputs, for the words that are looked for.
+
+        Raises:
+            ConfigError: options of outputs that do not fit together.
+        """
+        return Form.parse(self.formats, self.crop, self.simplify, self.layout, words)
+
+
+@takes(SegmentOptions)
+def segment(inputs: Inputs, options: SegmentOptions) -> None:
     """Segment photos: each object named by a prompt becomes a mask.
 
     Writes a PNG with the number of the object at each pixel (0 outside), at the photo's size, and on request other
@@ -126,47 +199,15 @@ def segment(
     Exit status: 0 done, 1 a photo failed (named; the others are done), 2 wrong use.
     """
     from glesam.cli.segment.clip import ClipOptions, asks_for_video, fits_clip, segment_clip
-    from glesam.cli.segment.everything import everything_settings
     from glesam.cli.segment.run import ImageOptions, segment_images
 
-    model_choice = ModelChoice(
-        model,
-        device,
-        enhance.value,
-        enhancer,
-        _checked(restore),
-        restore_cache,
-        refine.value,
-        head,
-        head_mode,
-        quality.value,
-    )
-    clicked = bool(point or box or prompts)
-    derived = derived_wish(like, like_mask, unlike, likeness, feature_cache, start_mask, heat_map, subject)
-    derived_fits(derived, clicked or everything, tile, check_prompts and not clicked)
-    named = asked_words(text, text_model, label, clicked or derived is not None, everything, tile)
-    settings = everything_settings(everything, clicked, points_per_side, tile, everything_like)
-    without = settings is not None or derived is not None or named is not None
-    wanted = Wanted(None) if without else Wanted.parse(point or [], box or [], prompts)
-    wanted = replace(wanted, everything=settings, tile=tile, derived=derived, named=named, check=check_prompts)
-    wanted = replace(wanted, reading=read_options(value_range, bands))
-    flags = {"overlay": overlay, "json": json, "polygons": polygons, "npz": npz, "classes": label}
-    flags |= {"cutout": cutout, "boxes": boxes} | {tool.value: True for tool in labels or ()}
-    formats = [name for name, asked in flags.items() if asked]
-    form = Form.parse(formats, crop, simplify, layout, () if named is None else named.words)
+    model, wanted = options.model_choice(), options.wanted()
+    form = options.form(() if wanted.named is None else wanted.named.words)
+    outputs = (options.multimask, options.output, options.formats)
     if asks_for_video(inputs):
         fits_clip(wanted, form)
-        clip = ClipOptions(model_choice, multimask, output, formats, overwrite, frame, max_frames)
+        clip = ClipOptions(model, *outputs, options.overwrite, options.frame, options.max_frames)
         segment_clip(inputs[0], wanted, clip)
     else:
-        options = ImageOptions(model_choice, multimask, output, formats, form, recursive, overwrite, workers)
-        segment_images(inputs, wanted, options)
-
-
-def _checked(restore: str | None) -> str | None:
-    """A restorer's name, once it is known to be one: before any model is loaded."""
-    if restore is not None:
-        from glesam.restore.registry import check_restorer
-
-        check_restorer(restore)
-    return restore
+        images = ImageOptions(model, *outputs, form, options.recursive, options.overwrite, options.workers)
+        segment_images(inputs, wanted, images)

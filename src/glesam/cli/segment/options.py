@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import Field
 
 from glesam.cli.common import Enhance
 from glesam.cli.segment.choice import Quality, Refine
@@ -113,7 +114,9 @@ Output = Annotated[
     ),
 ]
 OverlayFlag = Annotated[bool, typer.Option("--overlay", help="Also write the photo with its masks drawn in.")]
-JsonFlag = Annotated[bool, typer.Option("--json", help="Also write COCO JSON: RLE, boxes, scores.")]
+JsonFlag = Annotated[
+    bool, typer.Option("--json", help="Also write COCO JSON: RLE, boxes, scores."), Field(alias="json")
+]
 PolygonsFlag = Annotated[bool, typer.Option("--polygons", help="Also write outlines as GeoJSON, in pixels.")]
 NpzFlag = Annotated[bool, typer.Option("--npz", help="Also write all arrays, with low-resolution logits.")]
 RecursiveFlag = Annotated[bool, typer.Option("--recursive", "-r", help="Go into sub-folders.")]

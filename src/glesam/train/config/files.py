@@ -7,10 +7,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from glesam.common.documents import expect_object, read_json, shown
 from glesam.common.files import write_text
-from glesam.common.settings import validated
-from glesam.errors import ConfigError
+from glesam.common.settings import read_settings
 
 ConfigType = TypeVar("ConfigType", bound=BaseModel)
 
@@ -21,12 +19,8 @@ def read_config(kind: type[ConfigType], path: str | Path | None, overrides: dict
     Raises:
         ConfigError: the file is missing or not JSON, a key is unknown (nearest name given), or a value does not fit.
     """
-    values: dict[str, Any] = {}
-    if path is not None:
-        what = "a JSON file of training options"
-        values = expect_object(read_json(path, ConfigError, what=what), shown(path), ConfigError)
-    values.update({k: v for k, v in overrides.items() if v is not None})
-    return validated(kind, values, "training option")
+    given = {key: value for key, value in overrides.items() if value is not None}
+    return read_settings(kind, path, given, "training option")
 
 
 def write_config(config: BaseModel, path: Path) -> None:
