@@ -103,6 +103,9 @@ def test_a_killed_run_resumes_to_the_same_losses(data, tmp_path):
         Trainer(stage(data, tmp_path / "c", **short), tmp_path / "parts")
     with pytest.raises(ConfigError, match="lr"):
         Trainer(stage(data, tmp_path / "c", **short, lr=0.5), tmp_path / "parts", resume=True)
+    stored = tmp_path / "parts" / "config.json"
+    older = {key: value for key, value in json.loads(stored.read_text()).items() if key not in ("lora", "mixing")}
+    stored.write_text(json.dumps(older))  # of a time before these options
     Trainer(stage(data, tmp_path / "c", **short), tmp_path / "parts", resume=True, on_step=record(parts)).run()
     assert parts == whole
     logged = [json.loads(line) for line in (tmp_path / "parts" / "log.jsonl").read_text().splitlines()]

@@ -19,7 +19,7 @@ from glesam.cli import app
 from glesam.errors import ConfigError, ModelError
 from glesam.models.compact.model import CompactConfig, CompactModel
 from glesam.models.registry import bundled_enhancer
-from glesam.train.config import FINE_TUNING, BaseConfig, Phase, read_config
+from glesam.train.config import FINE_TUNING, LORA_TUNING, BaseConfig, Phase, read_config
 from glesam.train.loop import Trainer
 from glesam.train.stages.base import BaseStage
 
@@ -63,8 +63,9 @@ def test_steps_stretch_the_phases(lengths: tuple[int, ...], total: int, expected
 def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(ConfigError, match="too few for 2 phases"):
         read_config(BaseConfig, None, {"steps": 1})
-    with pytest.raises(ConfigError, match="weights that init names, and there are none"):
-        read_config(BaseConfig, None, {"average": 0.5})
+    for option in ({"average": 0.5}, {"lora": 4}):
+        with pytest.raises(ConfigError, match="weights that init names, and there are none"):
+            read_config(BaseConfig, None, option)
 
 
 def test_the_command_tunes_from_a_model(start: Path, data: Path, tmp_path: Path) -> None:
@@ -114,6 +115,9 @@ def test_a_start_alone_brings_the_options_of_fine_tuning(
     assert seen[0].lr == FINE_TUNING["lr"]
     assert [phase.steps for phase in seen[0].phases] == [7]
     assert seen[0].fine, "the model's head for fine masks learns too"
+    run("--init", start, "--lora", 4, "--data", data, "--out", tmp_path / "l", "--cache", tmp_path / "c")
+    expected = BaseConfig(**{**FINE_TUNING, **LORA_TUNING, "init": str(start), "lora": 4, "fine": True})
+    assert seen.pop().model_dump(exclude={"data"}) == expected.model_dump(exclude={"data"})
     run("--data", data, "--backbone", "lite0", "--out", tmp_path / "b", "--cache", tmp_path / "c", "--no-pretrained")
     assert seen[1].average == 0
     assert seen[1].lr == BaseConfig().lr

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from glesam.cli.common import progress, warn
 from glesam.cli.flags import parsed
-from glesam.train.config import FINE_TUNING, BaseConfig, StageConfig, read_config
+from glesam.train.config import FINE_TUNING, LORA_TUNING, BaseConfig, StageConfig, read_config
 
 Options = TypeVar("Options", bound=StageConfig)
 
@@ -31,8 +31,10 @@ def stage_options(kind: type[Options], given: dict[str, Any], run: Run) -> Optio
     shares = {"data": dict(_share(item) for item in run.data)} if run.data else {}
     started = run.out / "config.json"
     stored = started if run.config is None and run.resume and started.is_file() else run.config
-    tuning = kind is BaseConfig and stored is None and "init" in given
-    return read_config(kind, stored, {**(FINE_TUNING if tuning else {}), **parsed(kind, given), **shares})
+    tuning: dict[str, Any] = {}
+    if kind is BaseConfig and stored is None and "init" in given:
+        tuning = {**FINE_TUNING, **(LORA_TUNING if given.get("lora") else {})}
+    return read_config(kind, stored, {**tuning, **parsed(kind, given), **shares})
 
 
 @contextmanager

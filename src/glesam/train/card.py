@@ -26,6 +26,7 @@ def card(config: BaseConfig) -> str:
     sets = "\n".join(f"* {Path(name).name}: {share / total:.0%} of the views" for name, share in config.data.items())
     start = "the ImageNet weights of its backbone" if config.init is None else f"`{config.init}`"
     mean = f", averaged with that start ({config.average:g} of it)" if config.average else ""
+    low = f", by low-rank adapters of rank {config.lora}" if config.lora else ""
     steps = sum(phase.steps for phase in config.phases)
     return f"""---
 library_name: glesam
@@ -36,7 +37,7 @@ tags: [segment-anything, promptable-segmentation]
 
 # A compact model for promptable segmentation
 
-Trained by `glesam train base` from {start}{mean}: {steps} steps, peak rate {config.lr:g}, seed {config.seed}.
+Trained by `glesam train base` from {start}{low}{mean}: {steps} steps, peak rate {config.lr:g}, seed {config.seed}.
 
 ## Data
 

@@ -142,6 +142,8 @@ class Trainer:
         """Restore weights, moving average, optimiser and step."""
         stored = expect_object(read_json(self.out / "config.json", ConfigError), f"{self.out}/config.json", ConfigError)
         current = self.stage.config.model_dump(mode="json")
+        # A run of a time before an option was there had its default.
+        stored = {**type(self.stage.config).model_construct().model_dump(mode="json"), **stored}
         changed = sorted(k for k in current if stored.get(k) != current[k])
         if changed:
             raise ConfigError(

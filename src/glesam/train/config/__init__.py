@@ -6,7 +6,7 @@ One class for each stage. Its fields are the keys of `--config` and of the run's
 
 from __future__ import annotations
 
-from glesam.train.config.base import FINE_TUNING, BaseConfig, Phase, StageConfig
+from glesam.train.config.base import FINE_TUNING, LORA_TUNING, BaseConfig, Phase, StageConfig
 from glesam.train.config.files import read_config, write_config
 from glesam.train.config.other import AutoencoderConfig, PriorConfig, SubjectConfig, TextConfig, WordsConfig
 from glesam.train.config.pairs import (
@@ -24,6 +24,7 @@ from glesam.train.config.pairs import (
 
 __all__ = [
     "FINE_TUNING",
+    "LORA_TUNING",
     "RANDOM",
     "AutoencoderConfig",
     "BaseConfig",

@@ -77,6 +77,9 @@ FINE_TUNING: dict[str, Any] = {
 }
 """What `BaseConfig` is for a start from a trained model and a set of some dozens to hundreds of images."""
 
+LORA_TUNING: dict[str, Any] = {"lr": 2e-3, "backbone_lr": 1.0, "average": 0.0}
+"""What takes the place of these options with low-rank adapters, which learn slower and cannot go as far."""
+
 
 class BaseConfig(StageConfig):
     """The base stage: the compact model on clean photos.
@@ -88,6 +91,8 @@ class BaseConfig(StageConfig):
             None.
         average: share of the weights that training started from in the model that is saved and measured (WiSE-FT:
             Wortsman et al., CVPR 2022); 0 leaves them out. Keeps what the start could do on other images.
+        lora: rank of low-rank adapters (LoRA) on linear layers and convolutions: only they learn, beside the weights of
+            `init`, and are added to them in the model that is saved; 0 trains the weights themselves.
         steps: optimiser steps in all; the phases are made longer or shorter in proportion.
         backbone_lr: learning rate of the backbone relative to `lr`; its layers up to stride 8 stay frozen.
         phases: image sizes, one after the other.
@@ -115,6 +120,7 @@ class BaseConfig(StageConfig):
     pretrained: bool = True
     init: str | None = None
     average: float = Field(default=0.0, ge=0, lt=1)
+    lora: int = Field(default=0, ge=0)
     steps: int | None = Field(default=None, ge=1)
     backbone_lr: float = 0.05
     phases: tuple[Phase, ...] = (
@@ -158,11 +164,15 @@ class BaseConfig(StageConfig):
         return self
 
     @model_validator(mode="after")
-    def _average_has_a_start(self) -> BaseConfig:
-        """There are weights to average with."""
+    def _there_is_a_start(self) -> BaseConfig:
+        """There are weights to average with, or to put adapters beside."""
         if self.average and self.init is None:
             raise ValueError(
                 "average is with the weights that init names, and there are none; name them, or leave it out"
+            )
+        if self.lora and self.init is None:
+            raise ValueError(
+                "lora goes beside the weights that init names, and there are none; name them, or leave it out"
             )
         return self
 

@@ -25,6 +25,7 @@ from glesam.train.feed.twins import TwinBatches
 from glesam.train.feed.views import TrainingBatches
 from glesam.train.loop import CHECKPOINT, fill, read_state
 from glesam.train.losses import hard_iou, mask_losses
+from glesam.train.lowrank import attach, merged
 from glesam.train.stages.rounds import RoundsObjective
 
 
@@ -89,7 +90,8 @@ class BaseStage:
             config = config.model_copy(update={"fine": True})
         self.config, self.packs, self.val = config, packs, val
         # Taken before a resumed run's weights come in: the start is what `init` names, always.
-        self.start = {k: v.detach().clone() for k, v in model.state_dict().items()} if config.average else {}
+        start = merged(model).state_dict() if config.average else {}
+        self.start = {name: weight.detach().clone() for name, weight in start.items()}
         self.objective: nn.Module = BaseObjective(model, config.refine)
         if _in_rounds(config):
             self.objective = RoundsObjective(model, config)
@@ -130,7 +132,7 @@ class BaseStage:
 
     def _averaged(self, model: nn.Module) -> CompactModel:
         """The model, or its mean with the weights that training started from."""
-        trained, share = cast(CompactModel, model), self.config.average
+        trained, share = merged(cast(CompactModel, model)), self.config.average
         if not share:
             return trained
         mean = copy.deepcopy(trained)
@@ -162,9 +164,18 @@ def build_model(config: BaseConfig) -> CompactModel:
         _keep_prompts(model)
     backbone = model.encoder.backbone
     frozen = [backbone.stem, *backbone.blocks[: backbone.taps[1] + 1]] if config.pretrained else []
+    if config.lora:
+        kept = {id(each) for module in frozen for each in module.modules()}
+        layers = [each for part in _adapted(model) for each in part.modules() if id(each) not in kept]
+        attach(model, layers, config.lora, config.seed)
     for module in frozen:
         module.requires_grad_(False)
     return model.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def _adapted(model: CompactModel) -> list[nn.Module]:
+    """The parts whose layers get adapters; what embeds prompts stays, so that the enhancer's decoders go on to fit."""
+    return [part for part in (model.encoder, model.mask_decoder, model.fine) if part is not None]
 
 
 def _keep_prompts(model: CompactModel) -> None:
@@ -190,12 +201,13 @@ def _initial(init: str) -> CompactModel:
             raise ConfigError(f"expected a compact model to start from, got {init} of family {model.family}")
         return model.with_prompt_maps()
     # Checkpoints leave frozen layers out: those of the backbone are ImageNet's, whatever the run itself started from,
-    # but embeddings of prompts that were kept are those of that start.
+    # but embeddings of prompts that were kept, and weights beside adapters, are those of that start.
     config = read_config(BaseConfig, Path(init) / "config.json", {})
-    model = build_model(config if config.keep_prompts else config.model_copy(update={"init": None}))
+    needs_start = config.keep_prompts or config.lora > 0
+    model = build_model(config if needs_start else config.model_copy(update={"init": None}))
     frozen = {name for name, weight in model.named_parameters() if not weight.requires_grad}
     fill(model, read_state(checkpoint)["ema"], frozen, Path(init))
-    return model
+    return merged(model)
 
 
 @torch.inference_mode()
