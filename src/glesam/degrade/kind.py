@@ -134,11 +134,9 @@ class Degrader:
         """
         row = find(self.kinds, kind)
         _check_severity(severity)
-        _check_picture(image)
-        if mask is not None:
-            _check_mask(mask, image)
-        draws = Draws(seed)
-        parameters = row.at(severity)
+        _check_image(image)
+        _check_mask(mask, image)
+        draws, parameters = Draws(seed), row.at(severity)
         result = row.render(np.ascontiguousarray(image), draws, **parameters)
         if record is not None:
             record.update({"kind": row.name, "severity": int(severity), **parameters, **draws.record})
@@ -155,7 +153,7 @@ def _check_severity(severity: int) -> None:
         raise ConfigError(f"expected a severity of 1, 2, 3, 4 or 5, got {severity!r}; 1 is mild and 5 is severe")
 
 
-def _check_picture(image: Picture) -> None:
+def _check_image(image: Picture) -> None:
     """Refuse what is not an RGB uint8 image of at least 8 x 8 pixels."""
     shape = getattr(image, "shape", None)
     dtype = getattr(image, "dtype", type(image).__name__)
@@ -170,8 +168,10 @@ def _check_picture(image: Picture) -> None:
         )
 
 
-def _check_mask(mask: Mask, image: Picture) -> None:
+def _check_mask(mask: Mask | None, image: Picture) -> None:
     """Refuse a mask of another size or of real numbers."""
+    if mask is None:
+        return
     shape = getattr(mask, "shape", None)
     dtype = getattr(mask, "dtype", None)
     if dtype is None or (dtype != np.bool_ and not np.issubdtype(dtype, np.integer)):

@@ -95,19 +95,22 @@ def write_bundle(
     _save_parts(folder, model, parts, half or int8)
     for name in set(chosen) & _PACKED if int8 else ():
         store_int8(folder / name)
-    base = {"family": model.family, "image_size": model.image_size, "sha256": state_digest(model)}
-    files = [path for name in chosen for path in sorted((folder / name).iterdir())]
-    values = {
-        "family": FAMILY,
-        "format": FORMAT,
-        "base": base,
-        "parts": chosen,
-        "rules": [asdict(rule) for rule in rules],
-        "files": {path.relative_to(folder).as_posix(): sha256(path) for path in files},
-    }
+    values = _config(folder, model, chosen, rules)
     write_text(folder / CONFIG_FILE, json.dumps(values, indent=2) + "\n")
     load_bundle(folder, model)  # a bundle that cannot be used is found out now, not by its user
     return folder
+
+
+def _config(folder: Path, model: PromptableModel, chosen: Sequence[str], rules: Sequence[LevelRule]) -> dict[str, Any]:
+    files = [path for name in chosen for path in sorted((folder / name).iterdir())]
+    return {
+        "family": FAMILY,
+        "format": FORMAT,
+        "base": {"family": model.family, "image_size": model.image_size, "sha256": state_digest(model)},
+        "parts": list(chosen),
+        "rules": [asdict(rule) for rule in rules],
+        "files": {path.relative_to(folder).as_posix(): sha256(path) for path in files},
+    }
 
 
 class BundleWarning(UserWarning):

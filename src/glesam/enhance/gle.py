@@ -232,12 +232,7 @@ class LatentEnhancer(nn.Module):
             schedule = load_schedule(name, schedule)
         if schedule is None:
             raise ModelError("expected a schedule with a U-Net object, got none; pass schedule=NoiseSchedule(...)")
-        if text_embedding is None and name is None:
-            raise ModelError("expected a text embedding with a U-Net object, got none; pass text_embedding")
-        if not isinstance(text_embedding, Tensor):
-            text = empty_prompt_embedding(name or "") if text_embedding is None else read_text_embedding(text_embedding)
-        else:
-            text = text_embedding
+        text = _text(text_embedding, name)
         unet = expand_unet_channels(load_prior(name) if name is not None else prior, channels)
         if lora is not None:
             load_lora(unet, lora, lora_alpha)
@@ -278,6 +273,15 @@ class LatentEnhancer(nn.Module):
             schedule=schedule,
             lora_alpha=OFFICIAL_ALPHA,
         )
+
+
+def _text(given: Tensor | str | Path | None, prior: str | None) -> Tensor:
+    """The embedding itself, that of a file, or the empty prompt's of a prior."""
+    if given is None and prior is None:
+        raise ModelError("expected a text embedding with a U-Net object, got none; pass text_embedding")
+    if given is None:
+        return empty_prompt_embedding(prior or "")
+    return given if isinstance(given, Tensor) else read_text_embedding(given)
 
 
 def check_latent(latent: Tensor, channels: int) -> None:

@@ -93,22 +93,34 @@ class DecoderGraph(nn.Module):
             `early`, `(M, 4, 8h, 8w)` logits besides.
         """
         image, (height, width) = latent + self._dense(mask_input, has_mask), latent.shape[-2:]
-        if self.prompt_maps is not None:
-            coarse = _draw(point_coords, point_labels, self.side, STRIDE)[..., :height, :width]
-            fine = _draw(point_coords, point_labels, 4 * self.side, STRIDE // 4)[..., : 4 * height, : 4 * width]
-            image, skip4 = image + self.prompt_maps.coarse(coarse), skip4 + self.prompt_maps.fine(fine)
+        image, skip4 = self._drawn(image, skip4, point_coords, point_labels)
         tokens, image = self._transform(image, self._sparse(point_coords, point_labels))
-        decoder = self.mask_decoder
-        up = decoder.activation(decoder.upscale_layer_norm(decoder.upscale_conv1(image) + skip8))
-        up = decoder.activation(decoder.upscale_conv2(up) + skip4)
-        weights = torch.stack([mlp(tokens[:, 1 + i]) for i, mlp in enumerate(decoder.output_hypernetworks_mlps)], dim=1)
-        logits = (weights @ up.flatten(2)).reshape(-1, len(decoder.output_hypernetworks_mlps), 4 * height, 4 * width)
-        boxes, iou = _boxes(point_coords, point_labels)[:, None], decoder.iou_prediction_head(tokens[:, 0])
+        up = self._upscaled(image, skip4, skip8)
+        mlps = self.mask_decoder.output_hypernetworks_mlps
+        weights = torch.stack([mlp(tokens[:, 1 + i]) for i, mlp in enumerate(mlps)], dim=1)
+        logits = (weights @ up.flatten(2)).reshape(-1, len(mlps), 4 * height, 4 * width)
+        boxes, iou = _boxes(point_coords, point_labels)[:, None], self.mask_decoder.iou_prediction_head(tokens[:, 0])
         inside = keep_inside(logits[:, None], boxes, STRIDE // 4)[:, 0]
         if self.fine is None or early is None:
             return inside, iou
         finer = logits_at_stride2(self.fine, tokens[:, 1], up, early, logits)
         return inside, iou, keep_inside(finer[:, None], boxes, STRIDE // 8)[:, 0]
+
+    def _drawn(self, image: Tensor, skip4: Tensor, coords: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Latent and finest skip with the prompts drawn on them, where the model has maps of prompts."""
+        if self.prompt_maps is None:
+            return image, skip4
+        height, width = image.shape[-2:]
+        coarse = _draw(coords, labels, self.side, STRIDE)[..., :height, :width]
+        fine = _draw(coords, labels, 4 * self.side, STRIDE // 4)[..., : 4 * height, : 4 * width]
+        return image + self.prompt_maps.coarse(coarse), skip4 + self.prompt_maps.fine(fine)
+
+    def _upscaled(self, image: Tensor, skip4: Tensor, skip8: Tensor) -> Tensor:
+        """Four times finer: `(M, 32, 4h, 4w)`."""
+        decoder = self.mask_decoder
+        up = decoder.activation(decoder.upscale_layer_norm(decoder.upscale_conv1(image) + skip8))
+        finer: Tensor = decoder.activation(decoder.upscale_conv2(up) + skip4)
+        return finer
 
     def _sparse(self, coords: Tensor, labels: Tensor) -> Tensor:
         """Prompt tokens `(M, T, 256)`, filled up to the number that training used."""

@@ -19,7 +19,7 @@ from glesam.predict.embedder import Embedder
 from glesam.predict.embeddings import file_name, numbered
 from glesam.predict.finish import start_logits
 from glesam.predict.modes import check_dtype
-from glesam.predict.session import Session
+from glesam.predict.session import CurrentImage, Session
 from glesam.prompts.names import refuse
 from glesam.prompts.prompts import Prompts
 from glesam.restore.base import Restorer
@@ -133,7 +133,7 @@ class PromptPredictor:
         check: bool = False,
         **unknown: Any,
     ) -> Masks:
-        """Segment N objects of the current image.
+        """Segment N objects of the current image; the masks have its size, and the order of the prompts.
 
         Args:
             prompts: prompts made before; or give their parts as the other arguments, see `glesam.prompts.Prompts`.
@@ -141,19 +141,12 @@ class PromptPredictor:
             labels: 1 foreground, 0 background, in the layout of `points`.
             boxes: `(4,)` or `(N, 4)` `(x0, y0, x1, y1)` in pixels.
             mask_input: `(h, w)` or `(N, h, w)` logits of an earlier prediction.
-            start: an earlier prediction of the same N objects to go on from: in place of its logits as `mask_input`. Of
-                three candidates `masks.pick(i)` takes the one that was meant.
             multimask: give three candidates for each object; `masks` is then the best by predicted score.
-            tile: for big images, look at each object in a window of at least so many pixels; see docs/everything.md.
-            obey: with `refine="auto"`, a positive click is inside of its mask and a negative one outside, also where
-                the decoder did not follow; False is for clicks that are guesses.
-            check: judge each click by the mask that the others give, at the cost of one more mask for each: clicks that
-                look wrong are told by a `glesam.prompts.hygiene.DoubtfulClickWarning`, `info["checks"]` has the
-                details, and the masks stay what they are.
+            tile: look at each object in a window of at least so many pixels, for big images; see docs/everything.md.
+            obey: with `refine="auto"` clicks hold, also where the decoder did not follow; False is for guesses.
+            start: an earlier prediction of the same N objects to go on from; `masks.pick(i)` takes one of three.
+            check: warn (`DoubtfulClickWarning`, `info["checks"]`) of clicks that look wrong by the mask of the others.
             **unknown: refused with the name that was meant, also where it is segment-anything's.
-
-        Returns:
-            Masks at the image's size, in the order of the prompts.
 
         Raises:
             ImageError: no image is set.
@@ -162,22 +155,18 @@ class PromptPredictor:
         if unknown:
             raise refuse(unknown, _ARGUMENTS, "predict")
         current = self.session.current
-        if start is not None:
-            mask_input = start_logits(start, mask_input)
-        parts = (points, labels, boxes, mask_input)
-        if prompts is not None and any(part is not None for part in parts):
-            raise PromptError(
-                "expected a Prompts object or its parts, got both; put everything into the Prompts object"
-            )
-        prompts = Prompts(*parts) if prompts is None else prompts
-        if tile is None:
-            answer = self.session.answer(current.encoded, prompts, multimask, current.name, obey)
-        else:
-            from glesam.predict.parts import predict_windows
+        asked = _asked(prompts, points, labels, boxes, mask_input, start)
+        answer = self._answer(current, asked, multimask, tile, obey)
+        return self._checked(asked, answer) if check else answer
 
-            answer = predict_windows(self.session, prompts, multimask, tile)
-        if not check:
-            return answer
+    def _answer(self, current: CurrentImage, prompts: Prompts, multimask: bool, tile: int | None, obey: bool) -> Masks:
+        if tile is None:
+            return self.session.answer(current.encoded, prompts, multimask, current.name, obey)
+        from glesam.predict.parts import predict_windows
+
+        return predict_windows(self.session, prompts, multimask, tile)
+
+    def _checked(self, prompts: Prompts, answer: Masks) -> Masks:
         from glesam.predict.derived import checked
 
         return checked(self.session, prompts, answer)
@@ -244,3 +233,15 @@ class PromptPredictor:
     def reset(self) -> None:
         """Forget the current image and all embeddings."""
         self.session.reset()
+
+
+def _asked(
+    prompts: Prompts | None, points: Any, labels: Any, boxes: Any, mask_input: Any, start: Masks | None
+) -> Prompts:
+    """One object of what `predict` got."""
+    parts = (points, labels, boxes, mask_input if start is None else start_logits(start, mask_input))
+    if prompts is None:
+        return Prompts(*parts)
+    if any(part is not None for part in parts):
+        raise PromptError("expected a Prompts object or its parts, got both; put everything into the Prompts object")
+    return prompts

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from glesam.masks.refine import check_mode
 from glesam.predict.base import PromptPredictor
+from glesam.predict.load import load_parts
 from glesam.predict.modes import check_dtype, check_enhance
 from glesam.predict.quality import check_quality
 from glesam.restore.base import Restorer
@@ -84,50 +85,31 @@ class Predictor(PromptPredictor):
         head_mode: str | None = None,
         quality: str = "standard",
     ) -> Self:
-        """Load a model by preset name, folder, hub id or original checkpoint.
+        """Load a model by preset name, folder, hub id or original checkpoint; `enhance` to `quality`: see the class.
 
         Args:
             name: see `glesam.models.registry.load_model`; `glesam models` lists the presets.
             device: "cpu", "cuda", "mps", or "auto" for the first of cuda, mps, cpu that is there.
-            enhance: see the class.
-            dtype: "float32" or "bfloat16", see the class. The weights are kept in float32 in both.
-            enhancer: folder of an enhancer that was made for this model (`glesam train bundle`); without it `compact`
-                has the one that ships with the package, other models none. "compact" is that one, for a model that was
-                tuned from `compact`; a warning says what it does not know.
-            runtime: "onnx" or "openvino" runs an exported folder (`glesam export`) outside torch; without it such a
-                folder runs in the format that it was made for.
-            restore: what restores images before the model sees them: a restorer, or its name, such as "median:5" (see
-                `glesam.restore.registry`); None for nothing.
+            enhance: "on", "off" or "auto".
+            dtype: "float32" or "bfloat16"; the weights are kept in float32 in both.
+            enhancer: folder of an enhancer for this model (`glesam train bundle`); None: the one that ships, if any;
+                "compact": the one that ships for `compact`, for a model tuned from it.
+            runtime: "onnx" or "openvino" for an exported folder (`glesam export`); None: what it was made for.
+            restore: restorer of images or its name, such as "median:5", see `glesam.restore.registry`.
             restore_cache: folder that keeps restored images for later runs.
-            refine: see the class.
-            head: another mask head for the model: "hq" or "robust" where the authors' file is on this machine, the
-                folder of a trained head, or an authors' file; see docs/heads.md.
-            head_mode: "sum" or "hq" for heads of the kind "hq".
-            quality: see the class.
+            refine: "auto" or "off".
+            head: "hq", "robust", the folder of a trained mask head, or an authors' file; see docs/heads.md.
+            head_mode: "sum" or "hq", for "hq" heads.
+            quality: "fast", "standard" or "high".
 
         Raises:
-            ModelError: unknown name, missing weights, no such device, an enhancer that is corrupt or made for another
-                model, `enhance="on"` without an enhancer, or a restorer whose network cannot be loaded.
+            ModelError: a part that is not there, cannot be loaded or does not fit; `enhance="on"` without an enhancer.
             ConfigError: unknown `enhance`, `refine`, `quality`, `dtype` or `restore`.
         """
-        from glesam.predict.load import load_parts
-
-        # A wrong word is refused before a model is loaded.
-        check_enhance(enhance)
-        check_dtype(dtype)
-        check_mode(refine)
-        check_quality(quality)
+        check_enhance(enhance), check_dtype(dtype), check_mode(refine), check_quality(quality)  # before any is loaded
         parts = load_parts(name, device, dtype, enhancer, runtime, restore, restore_cache, head, head_mode)
-        return cls(
-            parts.model,
-            enhance,
-            parts.restoration,
-            dtype=parts.dtype,
-            name=str(name),
-            restorer=parts.restorer,
-            refine=refine,
-            quality=quality,
-        )
+        further: dict[str, Any] = {"restorer": parts.restorer, "refine": refine, "quality": quality}
+        return cls(parts.model, enhance, parts.restoration, dtype=parts.dtype, name=str(name), **further)
 
     def generate(self, **settings: Any) -> SparseMasks:
         """Segment everything in the current image, without prompts.

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from glesam.errors import ConfigError, ModelError
+from glesam.prompts.names import refuse
 from glesam.video.tracker import Tracker
 
 KINDS = ("auto", "memory", "masks")
+_WITHOUT_MEMORY = ("enhancer", "restore", "head")
+_FURTHER = (*_WITHOUT_MEMORY, "restore_cache", "refine", "head_mode", "quality")
 
 
 def load_tracker(
@@ -17,13 +22,7 @@ def load_tracker(
     enhance: str = "auto",
     multimask: bool = False,
     kind: str = "auto",
-    enhancer: str | os.PathLike[str] | None = None,
-    restore: str | None = None,
-    restore_cache: str | os.PathLike[str] | None = None,
-    refine: str = "auto",
-    head: str | None = None,
-    head_mode: str | None = None,
-    quality: str = "standard",
+    **further: Any,
 ) -> Tracker:
     """Load a model for clips.
 
@@ -34,50 +33,46 @@ def load_tracker(
         enhance: "on" asks for the enhancer, which works with the previous mask only.
         multimask: three candidates on the first frame; the memory has its own rule.
         kind: "memory", "masks", or "auto": memory where weights have it and no enhancing is asked for.
-        enhancer: folder of an enhancer, see `Predictor.from_pretrained`; works with the previous mask only.
-        restore: restorer for each frame, see `Predictor.from_pretrained`; works with the previous mask only.
-        restore_cache: folder that keeps restored frames.
-        refine: "auto" or "off", see `Predictor`.
-        head: mask head, see `Predictor.from_pretrained`; works with the previous mask only.
-        head_mode: see `Predictor.from_pretrained`.
-        quality: see `Predictor`; works with the previous mask only.
+        **further: `enhancer`, `restore`, `restore_cache`, `refine`, `head`, `head_mode` and `quality`, see
+            `Predictor.from_pretrained`; but for `refine` they work with the previous mask only.
 
     Raises:
         ConfigError: unknown `kind` or `refine`.
         ModelError: as `Predictor.from_pretrained`, or there is no memory and `kind` asks for it.
+        PromptError: an argument of another name.
     """
-    if kind not in KINDS:
-        raise ConfigError(f"expected a kind of {', '.join(KINDS)}, got {kind!r}; name one of these")
-    from glesam.masks.refine import check_mode
-    from glesam.predict.modes import pick_device
-    from glesam.predict.predictor import Predictor
-
-    if kind != "masks" and enhance != "on" and enhancer is None and restore is None and head is None:
-        from glesam.video.memory import MemoryTracker, has_memory, load_memory_model
-
-        folder = _folder(model)
-        if folder is not None and has_memory(folder):
-            return MemoryTracker(load_memory_model(folder, pick_device(device)), str(model), check_mode(refine))
+    _check(kind, further)
+    plain = kind != "masks" and enhance != "on" and all(further.get(name) is None for name in _WITHOUT_MEMORY)
+    if plain and (tracker := _with_memory(model, device, further.get("refine", "auto"))) is not None:
+        return tracker
     if kind == "memory":
         raise ModelError(
             f"expected SAM 2 weights with memory for kind='memory' without enhancing, got {model}; use SAM 2's "
             "weights, or kind='masks'"
         )
+    from glesam.predict.predictor import Predictor
     from glesam.video.propagate import MaskPropagation
 
-    predictor = Predictor.from_pretrained(
-        model,
-        device,
-        enhance,
-        enhancer=enhancer,
-        restore=restore,
-        restore_cache=restore_cache,
-        refine=refine,
-        head=head,
-        head_mode=head_mode,
-        quality=quality,
-    )
-    return MaskPropagation(predictor, multimask)
+    return MaskPropagation(Predictor.from_pretrained(model, device, enhance, **further), multimask)
+
+
+def _check(kind: str, further: Iterable[str]) -> None:
+    if kind not in KINDS:
+        raise ConfigError(f"expected a kind of {', '.join(KINDS)}, got {kind!r}; name one of these")
+    if unknown := [name for name in further if name not in _FURTHER]:
+        raise refuse(unknown, _FURTHER, "load_tracker")
+
+
+def _with_memory(model: str | os.PathLike[str], device: str, refine: str) -> Tracker | None:
+    """SAM 2 with its memory, where the weights have it."""
+    from glesam.masks.refine import check_mode
+    from glesam.predict.modes import pick_device
+    from glesam.video.memory import MemoryTracker, has_memory, load_memory_model
+
+    folder = _folder(model)
+    if folder is None or not has_memory(folder):
+        return None
+    return MemoryTracker(load_memory_model(folder, pick_device(device)), str(model), check_mode(refine))
 
 
 def _folder(model: str | os.PathLike[str]) -> Path | None:

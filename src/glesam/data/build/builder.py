@@ -55,8 +55,8 @@ def build(
 ) -> BuildReport:
     """Build an LQSeg set of `source` in the folder `out`, or go on with one that was stopped.
 
-    Writes `clear/`, `lq1/` ..., `masks/` and `manifest.json`. Images that fail are named in the report; the rest is
-    built. With more than one worker, call this under `if __name__ == "__main__":`, as processes are started afresh.
+    Writes `clear/`, `lq1/` ..., `masks/` and `manifest.json`; images that fail are named in the report. With more than
+    one worker, call this under `if __name__ == "__main__":`, as processes are started afresh.
 
     Args:
         source: data set to take images and masks from.
@@ -65,16 +65,12 @@ def build(
         workers: number of processes; all cores when not given.
         advance: called after each image, with its outcome.
 
-    Returns:
-        What was built, kept, left out, and what failed.
-
     Raises:
         DataError: `out` holds something else or a set of other options, or cannot be written, or the disk is full.
         ConfigError: an option is impossible, or another build works in `out`.
     """
     config, out = config or BuildConfig(), Path(out)
-    head = make_head(source, config)
-    names = source.names[: config.limit]
+    head, names = make_head(source, config), source.names[: config.limit]
     with writing(out), sole(out):
         kept = _unchanged(source, _resume(out, head, names))
         report = BuildReport(out / MANIFEST, kept=len(kept))

@@ -68,9 +68,8 @@ class CompactMaskDecoder(Sam2MaskDecoder):  # type: ignore[misc]
         Returns:
             `(M, K, 4h, 4w)` logits and `(M, K)` predicted IoU of the K masks, and with `fine` `(M, K, 8h, 8w)` logits.
         """
-        count, (h, w) = sparse.shape[0], latent.shape[2:]
-        tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight]).expand(count, -1, -1)
-        tokens = torch.cat([tokens, sparse], dim=1)
+        (h, w), own = latent.shape[2:], torch.cat([self.iou_token.weight, self.mask_tokens.weight])
+        tokens = torch.cat([own.expand(len(sparse), -1, -1), sparse], dim=1)
         if torch.is_grad_enabled():
             tokens, image = self._learn(tokens, latent, positions, dense, drawn)
         else:
@@ -78,8 +77,7 @@ class CompactMaskDecoder(Sam2MaskDecoder):  # type: ignore[misc]
         weights = [self.output_hypernetworks_mlps[i](tokens[:, 1 + i]) for i in range(*masks.indices(4))]
         pixels = self._upscale(image, *self._nested(skips, (h, w)))
         pixels = self._activate(pixels if drawn is None else drawn.add_fine(pixels))
-        logits = torch.stack(weights, dim=1) @ pixels.transpose(1, 2)
-        logits = unnest(logits, (h, w))
+        logits = unnest(torch.stack(weights, dim=1) @ pixels.transpose(1, 2), (h, w))
         finer = None if fine is None else fine[0](tokens[:, 1], pixels, fine[1], logits)
         return logits, cast(Tensor, self.iou_prediction_head(tokens[:, 0])[:, masks]), finer
 

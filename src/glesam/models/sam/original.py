@@ -170,45 +170,41 @@ def sam_config(state: Mapping[str, Tensor], source: str) -> Any:
         ModelError: a key that tells a size is missing.
     """
     try:
-        hidden, _, patch, _ = state[tables.SAM_MARK].shape
-        blocks = 1 + max(int(m[1]) for k in state if (m := re.match(r"image_encoder\.blocks\.(\d+)\.", k)))
-        rel_pos = [state[f"image_encoder.blocks.{i}.attn.rel_pos_h"].shape for i in range(blocks)]
-        grid = state["image_encoder.pos_embed"].shape[1]
-        mlp_dim = state["image_encoder.blocks.0.mlp.lin1.weight"].shape[0]
-        output_channels = state["image_encoder.neck.0.weight"].shape[0]
+        vision = _vision_sizes(state)
+        width = vision["output_channels"]
         mask_channels = state["prompt_encoder.mask_downscaling.3.weight"].shape[0]
         decoder_mlp = state["mask_decoder.transformer.layers.0.mlp.lin1.weight"].shape[0]
         iou_hidden = state["mask_decoder.iou_prediction_head.layers.0.weight"].shape[0]
     except (KeyError, ValueError) as error:
         raise ModelError(f"expected SAM's full set of keys in {source}, missing {error}; download it again") from error
+    shared = {name: vision[name] for name in ("image_size", "patch_size")}
+    prompts = {"hidden_size": width, **shared, "mask_input_channels": mask_channels}
+    decoder = {"hidden_size": width, "mlp_dim": decoder_mlp, "iou_head_hidden_dim": iou_hidden}
+    return transformers.SamConfig(vision_config=vision, prompt_encoder_config=prompts, mask_decoder_config=decoder)
+
+
+def _vision_sizes(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Sizes of the image encoder; a `KeyError` or `ValueError` where a key is missing."""
+    hidden, _, patch, _ = state[tables.SAM_MARK].shape
+    blocks = 1 + max(int(m[1]) for k in state if (m := re.match(r"image_encoder\.blocks\.(\d+)\.", k)))
+    rel_pos = [state[f"image_encoder.blocks.{i}.attn.rel_pos_h"].shape for i in range(blocks)]
+    grid = state["image_encoder.pos_embed"].shape[1]
+    output_channels = state["image_encoder.neck.0.weight"].shape[0]
     # Relative positions number 2 * side - 1: a block's side is its window's, or the whole grid's if it is global.
     whole = 2 * grid - 1
     local = [shape[0] for shape in rel_pos if shape[0] != whole]
-    return transformers.SamConfig(
-        vision_config={
-            "hidden_size": hidden,
-            "num_hidden_layers": blocks,
-            "num_attention_heads": hidden // rel_pos[0][1],
-            "mlp_dim": mlp_dim,
-            "image_size": grid * patch,
-            "patch_size": patch,
-            "output_channels": output_channels,
-            "num_pos_feats": output_channels // 2,
-            "window_size": (local[0] + 1) // 2 if local else 0,
-            "global_attn_indexes": [i for i, shape in enumerate(rel_pos) if shape[0] == whole],
-        },
-        prompt_encoder_config={
-            "hidden_size": output_channels,
-            "image_size": grid * patch,
-            "patch_size": patch,
-            "mask_input_channels": mask_channels,
-        },
-        mask_decoder_config={
-            "hidden_size": output_channels,
-            "mlp_dim": decoder_mlp,
-            "iou_head_hidden_dim": iou_hidden,
-        },
-    )
+    return {
+        "hidden_size": hidden,
+        "num_hidden_layers": blocks,
+        "num_attention_heads": hidden // rel_pos[0][1],
+        "mlp_dim": state["image_encoder.blocks.0.mlp.lin1.weight"].shape[0],
+        "image_size": grid * patch,
+        "patch_size": patch,
+        "output_channels": output_channels,
+        "num_pos_feats": output_channels // 2,
+        "window_size": (local[0] + 1) // 2 if local else 0,
+        "global_attn_indexes": [i for i, shape in enumerate(rel_pos) if shape[0] == whole],
+    }
 
 
 def sam2_config(state: Mapping[str, Tensor], source: str) -> Any:
