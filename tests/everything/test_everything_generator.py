@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from everything_pictures import SIDE, PaintedModel, painted, predictor
+from everything_images import SIDE, PaintedModel, painted, predictor
 from pycocotools import mask as coco
 from skimage.data import astronaut
 

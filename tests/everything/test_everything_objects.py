@@ -7,7 +7,7 @@ import tracemalloc
 import numpy as np
 import numpy.typing as npt
 import pytest
-from everything_pictures import painted, predictor
+from everything_images import painted, predictor
 from scipy import ndimage
 
 from glesam.everything.objects import Found, Groups, merge_tiles

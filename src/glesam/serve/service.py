@@ -22,9 +22,9 @@ from glesam.serve.encoding import (
     prompts_of,
 )
 from glesam.serve.metrics import Metrics, Sample, resident_bytes
-from glesam.serve.pictures import AbsentEmbeddingError, EmbeddingCache, KeyedPredictor, PictureStore, StoredPicture
 from glesam.serve.queues import Lane
 from glesam.serve.refusals import overloaded
+from glesam.serve.stored_images import AbsentEmbeddingError, EmbeddingCache, KeyedPredictor, PictureStore, StoredPicture
 from glesam.text.base import parse_words
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import { openBefore } from './keeping.js';
 import { fitted, listenToKeys, zoomed } from './keyboard.js';
 import { persist, tryNow } from './net.js';
 import { drawPanels, listKinds } from './panels.js';
-import { embedAgain, makeWorse, open, openAll, step } from './photos.js';
+import { embedAgain, makeWorse, open, openAll, step } from './images.js';
 import { listen, listenToSlider } from './pointer.js';
 import { switchPreview } from './preview.js';
 import { clear, isUsable, nextObject, redo, undo } from './prompts.js';

@@ -2,7 +2,7 @@
 
 import { everything, findWords } from './api.js';
 import { persist } from './net.js';
-import { onStage } from './photos.js';
+import { onStage } from './images.js';
 import { take } from './prompts.js';
 import { decode, iou } from './rle.js';
 import { finished, placeOf, report, sides, withPicture } from './session.js';

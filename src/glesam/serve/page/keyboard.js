@@ -2,7 +2,7 @@
 
 import { foundAt } from './draw.js';
 import { keepFound } from './finding.js';
-import { step } from './photos.js';
+import { step } from './images.js';
 import { switchPreview } from './preview.js';
 import { addPoint, choose, nextObject, redo, remove, selectBy, setBox, undo } from './prompts.js';
 import { hasEnhancer, set, state } from './state.js';

@@ -1,6 +1,6 @@
 """Draw the picture at the top of the README: prompts on example images with their masks, and the cut-outs below.
 
-Run: `python benchmarks/readme_picture.py [--out docs/images/demo.jpg]`.
+Run: `python benchmarks/readme_image.py [--out docs/images/demo.jpg]`.
 """
 
 from __future__ import annotations

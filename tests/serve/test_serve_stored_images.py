@@ -13,8 +13,8 @@ from torch import Tensor
 from glesam.enhance.pipeline import Restoration
 from glesam.images.reading import content_hash, read
 from glesam.predict.predictor import Predictor
-from glesam.serve.pictures import AbsentEmbeddingError, EmbeddingCache, KeyedPredictor, PictureStore, StoredPicture
 from glesam.serve.refusals import RefusalError
+from glesam.serve.stored_images import AbsentEmbeddingError, EmbeddingCache, KeyedPredictor, PictureStore, StoredPicture
 
 
 class Shift(torch.nn.Module):
