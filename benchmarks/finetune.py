@@ -24,7 +24,7 @@ from glesam.data.base import is_kept_aside
 from glesam.data.readers.registry import open_dataset
 from glesam.evaluate.measure.records import from_csv
 from glesam.evaluate.report.statistics import compare
-from glesam.evaluate.report.summary import by_cell, picture_means
+from glesam.evaluate.report.summary import by_cell, image_means
 
 BASE = "compact@enhance=off"
 
@@ -80,14 +80,12 @@ def measure(data: Path, tuned: Path, out: Path, limit: int, *words: str) -> None
         glesam("evaluate", "--data", data, *words, *models, "--limit", limit, "--out", out)
     rows = from_csv(out / "per_object.csv")
     cells = [by_cell(row for row in rows if row.model == name) for name in (BASE, after)]
-    ours, theirs = (
-        {(cell.set, cell.prompt): picture_means(members) for cell, members in each.items()} for each in cells
-    )
+    ours, theirs = ({(cell.set, cell.prompt): image_means(members) for cell, members in each.items()} for each in cells)
     for key, before in ours.items():
         found = compare(before, theirs[key], stable_seed("finetune", 0))
         first, second = (np.mean(list(means.values())) for means in (before, theirs[key]))
         gain = f"{found.difference:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
-        print(f"| {' | '.join(key)} | {found.pictures} | {first:.3f} | {second:.3f} | {gain} | {found.p_value:.4f} |")
+        print(f"| {' | '.join(key)} | {found.images} | {first:.3f} | {second:.3f} | {gain} | {found.p_value:.4f} |")
 
 
 def glesam(*words: object) -> float:

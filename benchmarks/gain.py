@@ -20,7 +20,7 @@ from pathlib import Path
 from glesam.common.seeds import stable_seed
 from glesam.evaluate.measure.records import Row, from_csv
 from glesam.evaluate.report.statistics import compare
-from glesam.evaluate.report.summary import by_cell, picture_means
+from glesam.evaluate.report.summary import by_cell, image_means
 
 CLEAR = "clear"
 NOTICEABLE = 0.05
@@ -59,9 +59,9 @@ def better_and_worse(base: Means, model: Means) -> tuple[float, float]:
 
 def line(base: Measured, model: Measured, cell: Cell, seed: int = 0) -> str:
     """One row of the table."""
-    mine, theirs = picture_means(base[cell]), picture_means(model[cell])
-    edges = [mean(picture_means(measured[cell], "boundary_iou")) for measured in (base, model)]
-    gap = gap_closed(mine, theirs, picture_means(base.get((*cell[:2], CLEAR), [])))
+    mine, theirs = image_means(base[cell]), image_means(model[cell])
+    edges = [mean(image_means(measured[cell], "boundary_iou")) for measured in (base, model)]
+    gap = gap_closed(mine, theirs, image_means(base.get((*cell[:2], CLEAR), [])))
     found, (better, worse) = compare(mine, theirs, stable_seed("gain", seed)), better_and_worse(mine, theirs)
     return (
         f"| {' | '.join(cell)} | {mean(mine):.3f} | {mean(theirs):.3f} | {found.difference:+.3f} "
@@ -83,7 +83,7 @@ def hurt(base: Measured, model: Measured, count: int) -> str:
     """The photos that lose most, worst first."""
     losses = []
     for cell, rows in model.items():
-        mine, theirs = picture_means(base.get(cell, [])), picture_means(rows)
+        mine, theirs = image_means(base.get(cell, [])), image_means(rows)
         losses += [(theirs[name] - mine[name], cell, name) for name in mine if name in theirs]
     worst = sorted(losses)[:count]
     lines = [f"| {' | '.join(cell)} | {name} | {loss:+.3f} |" for loss, cell, name in worst]
@@ -101,7 +101,7 @@ def draw(base: Measured, model: Measured, out: Path) -> None:
     FigureCanvasAgg(figure)
     for axis, (name, prompt) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         for number, level in enumerate(levels):
-            mine, theirs = (picture_means(measured.get((name, prompt, level), [])) for measured in (base, model))
+            mine, theirs = (image_means(measured.get((name, prompt, level), [])) for measured in (base, model))
             names = sorted(set(mine) & set(theirs))
             colour = ("#7fb8d8", "#e0a13c", "#b3364a")[number % 3]
             axis.scatter([mine[n] for n in names], [theirs[n] for n in names], s=7, color=colour, label=level)

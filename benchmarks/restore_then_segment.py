@@ -23,7 +23,7 @@ from glesam.evaluate.measure.sources import open_sources
 from glesam.evaluate.report.markdown import markdown_table
 from glesam.evaluate.report.report import make_report, write_report
 from glesam.evaluate.report.statistics import compare
-from glesam.evaluate.report.summary import by_cell, picture_means, summarise
+from glesam.evaluate.report.summary import by_cell, image_means, summarise
 
 CLASSICAL = ("median", "nlm", "deblock", "gamma", "clahe")
 
@@ -37,7 +37,7 @@ def columns(model: str, restorers: Sequence[str]) -> str:
 def table(rows: Sequence[Row], seed: int = 0) -> str:
     """One line for each model, set and prompt; levels side by side."""
     summaries = {summary.cell: summary for summary in summarise(rows, seed)}
-    cells = {cell: picture_means(members) for cell, members in by_cell(rows).items()}
+    cells = {cell: image_means(members) for cell, members in by_cell(rows).items()}
     levels = list(dict.fromkeys(cell.level for cell in cells))
     base = next(iter(cells)).model
     lines = []
@@ -46,7 +46,7 @@ def table(rows: Sequence[Row], seed: int = 0) -> str:
         texts = []
         for cell in mine:
             values, plain = cells[cell], cells[cell._replace(model=base)]
-            text = f"{summaries[cell].iou.mean_pictures:.3f}"
+            text = f"{summaries[cell].iou.mean_images:.3f}"
             if cell.model != base:
                 found = compare(plain, values, seed)
                 text += f" ({found.difference:+.3f} [{found.low:+.3f}, {found.high:+.3f}])"

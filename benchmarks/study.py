@@ -25,7 +25,7 @@ from glesam.common.files import write_text
 from glesam.common.seeds import stable_seed
 from glesam.evaluate.measure.records import from_csv
 from glesam.evaluate.report.statistics import compare
-from glesam.evaluate.report.summary import picture_means
+from glesam.evaluate.report.summary import image_means
 from study_figure import draw
 from study_plan import VARIANTS, Plan, Task, Variant
 
@@ -46,9 +46,9 @@ def table(grouped: dict[str, Measured], titles: dict[str, str], seed: int = 0) -
     for name, prompt in dict.fromkeys((name, prompt) for name, prompt, _ in base):
         head = ["variant", "", *levels, "gap closed"]
         lines = [f"## {name}, {prompt}", "", f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
-        bases = {level: picture_means(base.get((name, prompt, level), [])) for level in levels}
+        bases = {level: image_means(base.get((name, prompt, level), [])) for level in levels}
         for key, found in grouped.items():
-            mine = {level: picture_means(found.get((name, prompt, level), [])) for level in levels}
+            mine = {level: image_means(found.get((name, prompt, level), [])) for level in levels}
             texts = [_cell(bases[level], mine[level], seed) for level in levels]
             lines.append(f"| {key} | {titles[key]} | {' | '.join(texts)} | {_gaps(bases, mine, levels)} |")
         parts.append("\n".join(lines))

@@ -8,7 +8,7 @@ from pathlib import Path
 from gain import Measured
 from glesam.common.seeds import stable_seed
 from glesam.evaluate.report.statistics import compare
-from glesam.evaluate.report.summary import picture_means
+from glesam.evaluate.report.summary import image_means
 
 COLOURS = ("#4a6fa5", "#c1666b", "#48a9a6", "#d4b483", "#7d5a8c", "#5b8e55")
 
@@ -33,9 +33,9 @@ def draw(grouped: Mapping[str, Measured], titles: Mapping[str, str], level: str,
     axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
     letters = sorted({key[0] for key in others})
     for axis, (name, prompt) in zip(axes, panels, strict=True):
-        bottom = picture_means(grouped[base][name, prompt, level])
+        bottom = image_means(grouped[base][name, prompt, level])
         for row, key in enumerate(others):
-            found = compare(bottom, picture_means(grouped[key][name, prompt, level]), stable_seed("study", seed))
+            found = compare(bottom, image_means(grouped[key][name, prompt, level]), stable_seed("study", seed))
             colour = COLOURS[letters.index(key[0]) % len(COLOURS)]
             axis.plot([found.low, found.high], [row, row], color=colour, linewidth=2)
             axis.plot(found.difference, row, "o", color=colour, markersize=5)

@@ -107,5 +107,5 @@ def test_impossible_thresholds_are_refused(threshold):
 
 
 def test_one_photo_at_a_time_is_decided(gate):
-    with pytest.raises(ModelError, match="one photo"):
+    with pytest.raises(ModelError, match="one image"):
         gate(torch.zeros(2, 6, 2, 2))

@@ -109,7 +109,7 @@ def test_broken_pictures_are_named_and_the_rest_is_done(tmp_path: Path, data: Pa
     result = _run("--data", data, "--no-figures", "-o", tmp_path / "out")
     assert result.exit_code == 1
     assert "left out ecssd/p02 at clear" in result.stderr
-    assert "(3 pictures, 6 objects)" in (tmp_path / "out" / "report.md").read_text()
+    assert "(3 images, 6 objects)" in (tmp_path / "out" / "report.md").read_text()
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ def test_cells_hold_means_over_pictures_and_objects() -> None:
             values = [getattr(r, metric) for r in mine]
             per_picture = [np.mean([getattr(r, metric) for r in mine if r.image == i]) for i in {r.image for r in mine}]
             assert summary.metrics[metric].mean_objects == pytest.approx(np.mean(values))
-            assert summary.metrics[metric].mean_pictures == pytest.approx(np.mean(per_picture))
+            assert summary.metrics[metric].mean_images == pytest.approx(np.mean(per_picture))
     with pytest.raises(DataError, match="run the benchmark first"):
         summarise([], 0)
 
@@ -110,8 +110,8 @@ def test_markdown_shows_settings_notes_failures_and_figures() -> None:
     text = to_markdown(report, [Path("x/iou_against_level.png")])
     for part in (
         "> A note.",
-        "ecssd (12 pictures, 24 objects of at least 0.50% of the picture)",
-        "at most 12 pictures per set",
+        "ecssd (12 images, 24 objects of at least 0.50% of the image)",
+        "at most 12 images per set",
         "## Left out (1)",
         "* ecssd/p9 at lq1: cannot be decoded",
         "![iou against level](iou_against_level.png)",
@@ -126,7 +126,7 @@ def test_markdown_numbers_are_those_of_the_summaries() -> None:
     text = to_markdown(report, [])
     for summary in report.summaries:
         iou = summary.iou
-        shown = f"{iou.mean_pictures:.3f} [{iou.low:.3f}, {iou.high:.3f}] / {summary.metrics['dice'].mean_pictures:.3f}"
+        shown = f"{iou.mean_images:.3f} [{iou.low:.3f}, {iou.high:.3f}] / {summary.metrics['dice'].mean_images:.3f}"
         line = next(
             x for x in text.splitlines() if x.startswith(f"| ecssd | {summary.cell.prompt} | {summary.cell.level} | ")
         )

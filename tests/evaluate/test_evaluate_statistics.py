@@ -18,8 +18,8 @@ def _one(values: np.ndarray, pictures: list[str], seed: int = 0, resamples: int 
 
 def test_means_over_pictures_and_objects() -> None:
     result = _one(np.array([1.0, 0.0, 0.0, 0.5]), ["b", "b", "b", "a"])
-    assert (result.pictures, result.objects) == (2, 4)
-    assert result.mean_pictures == pytest.approx((1 / 3 + 0.5) / 2)
+    assert (result.images, result.objects) == (2, 4)
+    assert result.mean_images == pytest.approx((1 / 3 + 0.5) / 2)
     assert result.mean_objects == pytest.approx(1.5 / 4)
 
 
@@ -75,7 +75,7 @@ def test_same_seed_same_interval_whatever_the_order() -> None:
 
 def test_a_single_picture_has_no_interval() -> None:
     result = _one(np.array([0.2, 0.4]), ["p", "p"])
-    assert result.mean_pictures == pytest.approx(0.3)
+    assert result.mean_images == pytest.approx(0.3)
     assert all(math.isnan(v) for v in (result.low, result.high, result.low_objects, result.high_objects))
     single = compare({"p": 0.1}, {"p": 0.2}, 0)
     assert single.difference == pytest.approx(0.1)
@@ -119,7 +119,7 @@ def test_equal_models_have_p_one_and_clear_gaps_the_smallest() -> None:
 
 def test_only_shared_pictures_are_compared() -> None:
     result = compare({"a": 0.1, "b": 0.2, "c": 0.9}, {"a": 0.2, "b": 0.4, "d": 0.0}, 0)
-    assert result.pictures == 2
+    assert result.images == 2
     assert result.difference == pytest.approx(0.15)
     with pytest.raises(DataError, match="none in common"):
         compare({"a": 0.1}, {"b": 0.2}, 0)

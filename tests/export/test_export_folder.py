@@ -58,7 +58,7 @@ def test_the_comparison_saw_every_part_and_passed(exported):
     assert parts <= comparison.errors.keys()
     assert comparison.lowest >= 0.995
     assert all(0 <= error < 1e-2 for error in comparison.errors.values())
-    assert comparison.photos == 1
+    assert comparison.images == 1
     assert sum(map(len, comparison.ious.values())) == 2 * (1 + 1 + 1 + 4 + 12 + 4 + 4 + 12 + 4)
 
 
@@ -217,7 +217,7 @@ def test_the_command_exports_checks_and_segment_runs_it(small_models, tmp_path):
 
 
 def test_without_photos_drawn_pictures_serve():
-    pictures = folder.drawn_pictures()
+    pictures = folder.drawn_images()
     assert [p.shape[2] for p in pictures] == [3, 3]
     assert all(p.dtype == np.uint8 and p.std() > 10 for p in pictures)
     assert pictures[0].shape != pictures[1].shape

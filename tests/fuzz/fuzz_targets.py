@@ -389,7 +389,7 @@ def caches(folder: Path) -> Target:
     from glesam.fewshot.cache import _read as read_features
     from glesam.fewshot.cache import _write as write_features
     from glesam.fewshot.features import ImageFeatures
-    from glesam.train.feed.pack import PhotoPack, pack
+    from glesam.train.feed.pack import ImagePack, pack
 
     source = folder / "packed"
     for part, content in (("images", encoded("PNG")), ("masks", encoded("PNG", IDS))):
@@ -407,7 +407,7 @@ def caches(folder: Path) -> Target:
             return
         for name in ("images.bin", "masks.bin"):
             (path.parent / name).symlink_to(index.parent / name)
-        packed = PhotoPack(path.parent)
+        packed = ImagePack(path.parent)
         if len(packed):
             packed[0]
 

@@ -18,7 +18,7 @@ from glesam.images.reading import content_hash, read
 from glesam.masks.masks import Masks
 from glesam.prompts.file import ObjectPrompt
 from glesam.prompts.prompts import Prompts
-from glesam.serve.encoding import answer_objects, decode_picture, encoded_bytes, png, prompts_of
+from glesam.serve.encoding import answer_objects, decode_image, encoded_bytes, png, prompts_of
 from glesam.serve.refusals import RefusalError
 from glesam.serve.settings import ServerSettings
 
@@ -102,11 +102,11 @@ def test_bad_prompts_name_the_object(objects: list[dict[str, object]], message: 
 
 def test_pictures_are_known_by_their_pixels() -> None:
     data = encoded(3)
-    key, pixels = decode_picture(encoded_bytes(text_of(data), SETTINGS), SETTINGS)
+    key, pixels = decode_image(encoded_bytes(text_of(data), SETTINGS), SETTINGS)
     assert key == content_hash(read(data))
     again = png(pixels)
     assert again != data
-    assert decode_picture(again, SETTINGS)[0] == key
+    assert decode_image(again, SETTINGS)[0] == key
 
 
 @pytest.mark.parametrize("text", ["a", "=", "data:image/png;base64,AAAA", "AAA\nA", "\u00e4\u00e4\u00e4\u00e4"])
@@ -123,5 +123,5 @@ def test_limits_on_bytes_and_pixels() -> None:
             encoded_bytes(each, small)
         assert refused.value.status == 413
     with pytest.raises(ImageError, match=r"expected at most 2399 pixels, got 60x40 .*--max-megapixels"):
-        decode_picture(data, ServerSettings(max_pixels=2399))
-    assert decode_picture(data, ServerSettings(max_pixels=2400))[1].shape == (40, 60, 3)
+        decode_image(data, ServerSettings(max_pixels=2399))
+    assert decode_image(data, ServerSettings(max_pixels=2400))[1].shape == (40, 60, 3)

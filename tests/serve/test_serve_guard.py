@@ -103,7 +103,7 @@ def test_bodies_together_are_bounded(make_app: MakeApp) -> None:
     app = make_app(max_bytes=1000, upload_bytes=1333 + 2**20)
     parts: list[bytes | float | None] = [b"x" * 2**20, b"x" * 2000]
     status, body = post_in_parts(app, "/v1/segment", parts)
-    assert (status, body["error"].split(",")[0]) == (503, "expected fewer pictures at once")
+    assert (status, body["error"].split(",")[0]) == (503, "expected fewer images at once")
 
 
 @pytest.mark.parametrize("junk", [b"[" * 500_000, b"[1," * 300_000, b'{"a":' * 200_000])

@@ -136,7 +136,7 @@ def test_sentences_are_the_librarys(client: TestClient, tiny: Predictor) -> None
     answer = segment(client, id=key, enhance="on")
     assert (answer.status_code, answer.json()["error"]) == (422, str(error.value))
     with pytest.raises(GlesamError) as error:
-        read(b"GIF89a", name="the picture sent")
+        read(b"GIF89a", name="the image sent")
     answer = client.post("/v1/embed", content=b"GIF89a")
     assert (answer.status_code, answer.json()["error"]) == (422, str(error.value))
 

@@ -14,7 +14,7 @@ from glesam.enhance.pipeline import Restoration
 from glesam.images.reading import content_hash, read
 from glesam.predict.predictor import Predictor
 from glesam.serve.refusals import RefusalError
-from glesam.serve.stored_images import AbsentEmbeddingError, EmbeddingCache, KeyedPredictor, PictureStore, StoredPicture
+from glesam.serve.stored_images import AbsentEmbeddingError, EmbeddingCache, ImageStore, KeyedPredictor, StoredImage
 
 
 class Shift(torch.nn.Module):
@@ -29,22 +29,22 @@ class Shift(torch.nn.Module):
 
 
 def test_store_keeps_the_last_used_within_its_bytes() -> None:
-    store = PictureStore(100)
+    store = ImageStore(100)
     for name in "abc":
-        store.put(name, StoredPicture(name.encode() * 30, (1, 1)))
+        store.put(name, StoredImage(name.encode() * 30, (1, 1)))
     store.get("a")
-    store.put("d", StoredPicture(b"d" * 30, (1, 1)))
+    store.put("d", StoredImage(b"d" * 30, (1, 1)))
     assert [len(store), store.total_bytes] == [3, 90]
     assert store.get("a").data == b"a" * 30
-    with pytest.raises(RefusalError, match=r"^expected the id of an embedded picture, got 'b', ") as gone:
+    with pytest.raises(RefusalError, match=r"^expected the id of an embedded image, got 'b', ") as gone:
         store.get("b")
     assert gone.value.status == 404
 
 
 def test_store_counts_the_same_picture_once() -> None:
-    store = PictureStore(100)
+    store = ImageStore(100)
     for _ in range(5):
-        store.put("a", StoredPicture(b"x" * 60, (1, 1)))
+        store.put("a", StoredImage(b"x" * 60, (1, 1)))
     assert (len(store), store.total_bytes) == (1, 60)
 
 

@@ -11,7 +11,7 @@ from glesam.enhance.priors import load_prior, load_schedule
 from glesam.enhance.schedule import NoiseSchedule
 from glesam.errors import ConfigError
 from glesam.train.config import AutoencoderConfig, PriorConfig
-from glesam.train.feed.crops import PhotoCrops, to_signed, to_tiles
+from glesam.train.feed.crops import ImageCrops, to_signed, to_tiles
 from glesam.train.feed.pack import pack
 from glesam.train.stages.autoencoder import AutoencoderStage, edge_loss
 from glesam.train.stages.frozen import state_digest
@@ -49,7 +49,7 @@ def test_autoencoder_learns_to_reconstruct(packs, autoencoder):
     from diffusers import AutoencoderKL
 
     trained, fresh = AutoencoderKL.from_pretrained(out / "model"), autoencoder_stage(packs).objective.model
-    pictures = to_signed(PhotoCrops(packs, [1.0], 32, 6, 1, seed=99)[0]["pixels"])
+    pictures = to_signed(ImageCrops(packs, [1.0], 32, 6, 1, seed=99)[0]["pixels"])
     with torch.no_grad():
         errors = [
             float((m.decode(m.encode(pictures).latent_dist.mean).sample - pictures).abs().mean())
@@ -133,10 +133,10 @@ def test_wrong_input_is_refused(packs, tmp_path):
 
 
 def test_crops_have_no_padding_and_follow_the_seed(packs):
-    stream = PhotoCrops(packs, [1.0], 24, 5, 3, seed=1)
-    assert torch.equal(stream[2]["pixels"], PhotoCrops(packs, [1.0], 24, 5, 3, seed=1)[2]["pixels"])
+    stream = ImageCrops(packs, [1.0], 24, 5, 3, seed=1)
+    assert torch.equal(stream[2]["pixels"], ImageCrops(packs, [1.0], 24, 5, 3, seed=1)[2]["pixels"])
     assert not torch.equal(stream[2]["pixels"], stream[1]["pixels"])
-    assert not torch.equal(stream[2]["pixels"], PhotoCrops(packs, [1.0], 24, 5, 3, seed=1, rank=1)[2]["pixels"])
+    assert not torch.equal(stream[2]["pixels"], ImageCrops(packs, [1.0], 24, 5, 3, seed=1, rank=1)[2]["pixels"])
     assert stream[0]["pixels"].shape == (5, 24, 24, 3)
     assert len(stream) == 3
 

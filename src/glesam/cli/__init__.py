@@ -21,10 +21,10 @@ class Verb(NamedTuple):
 
 
 VERBS: dict[str, Verb] = {
-    "segment": Verb("glesam.cli.segment.command:segment", "Segment photos from points, boxes or a prompts file."),
+    "segment": Verb("glesam.cli.segment.command:segment", "Segment images from points, boxes or a prompts file."),
     "words": Verb("glesam.cli.words:words", "List the words that can be found without a text model."),
     "models": Verb("glesam.cli.models:app", "List the models that can be used by name."),
-    "degrade": Verb("glesam.cli.degrade:degrade", "Degrade photos as the LQSeg and RobustSeg benchmarks do."),
+    "degrade": Verb("glesam.cli.degrade:degrade", "Degrade images as the LQSeg and RobustSeg benchmarks do."),
     "data": Verb("glesam.cli.data:app", "Look at data sets, and build degraded ones."),
     "evaluate": Verb("glesam.cli.evaluate:evaluate", "Measure models on a data set."),
     "export": Verb("glesam.cli.export:export", "Export a model to ONNX or OpenVINO, compared with torch."),

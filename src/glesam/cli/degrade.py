@@ -78,7 +78,7 @@ def degrade(
     inputs: Annotated[list[str], typer.Argument(help="Images, folders, glob patterns, or - for stdin.")],
     options: DegradeOptions,
 ) -> None:
-    """Degrade photos: LQSeg levels, RobustSeg kinds, or real-world kinds.
+    """Degrade images: LQSeg levels, RobustSeg kinds, or real-world kinds.
 
     One variant goes into the output folder itself, several into a folder each (lq1, fog-3). Same seed and same file
     name, same pixels, whatever the order of the files.

@@ -226,8 +226,8 @@ def _run(
     from glesam.evaluate.measure.benchmark import run_benchmark
     from glesam.evaluate.measure.sources import choose
 
-    pictures = sum(len(choose(source.names, config.limit, config.seed)) for source in sources)
-    with progress(pictures * len(config.models) * len(config.levels), "evaluate") as advance:
+    images = sum(len(choose(source.names, config.limit, config.seed)) for source in sources)
+    with progress(images * len(config.models) * len(config.levels), "evaluate") as advance:
         return run_benchmark(
             config, sources, out, load, lambda part, count: advance(count, description=part), overwrite=overwrite
         )

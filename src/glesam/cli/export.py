@@ -29,7 +29,7 @@ def export(
     photo: Annotated[
         list[str] | None,
         typer.Option(
-            help="Photos, folders or patterns to compare with torch on; repeatable. Give some of your own; without "
+            help="Images, folders or patterns to compare with torch on; repeatable. Give some of your own; without "
             "any, two drawn images serve.",
             metavar="INPUT",
         ),
@@ -70,4 +70,4 @@ def _print(comparison: GraphComparison) -> None:
     for name, ious in comparison.ious.items():
         table.add_row(name, str(len(ious)), f"{min(ious):.5f}", f"{sum(ious) / len(ious):.5f}")
     console.print(table)
-    console.print(f"compared on {comparison.photos} pictures; least IoU {comparison.lowest:.5f}", highlight=False)
+    console.print(f"compared on {comparison.images} images; least IoU {comparison.lowest:.5f}", highlight=False)

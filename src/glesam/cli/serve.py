@@ -31,7 +31,7 @@ class ServeOptions(VerbOptions):
         str, typer.Option(help="Name (see 'glesam models'), folder of a saved model, hub id, or .pth/.pt file.")
     ] = "compact"
     device: Annotated[str, typer.Option(help="cpu, cuda, mps, or auto for the fastest there is.")] = "auto"
-    enhance: Annotated[Enhance, typer.Option(help="Enhance degraded photos, for requests that do not say.")] = (
+    enhance: Annotated[Enhance, typer.Option(help="Enhance degraded images, for requests that do not say.")] = (
         Enhance.auto
     )
     enhancer: EnhancerFolder = None
@@ -71,7 +71,7 @@ class ServeOptions(VerbOptions):
         float, typer.Option(help="Seconds from SIGTERM to the end; what is not answered then is told to come again.")
     ] = 25
     queue: Annotated[int, typer.Option(help="Requests accepted at once; more are told to come again.")] = 64
-    cache: Annotated[int, typer.Option(help="Photos whose embeddings are kept.")] = 16
+    cache: Annotated[int, typer.Option(help="Images whose embeddings are kept.")] = 16
 
     def settings(self) -> ServerSettings:
         """The server's settings.

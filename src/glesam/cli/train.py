@@ -36,7 +36,7 @@ Data = Annotated[
 ]
 Out = Annotated[Path, typer.Option(help="Run folder: checkpoints, logs and, at the end, what was trained.")]
 Config = Annotated[Path | None, typer.Option(help="JSON file of options; flags lie over it.")]
-Cache = Annotated[Path, typer.Option(help="Folder for packed photos and latents; may be deleted at any time.")]
+Cache = Annotated[Path, typer.Option(help="Folder for packed images and latents; may be deleted at any time.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, exactly.")]
 CACHE = Path("cache/packs")
 NO_BATCHES = (
@@ -112,7 +112,7 @@ def prior(
     cache: Cache = CACHE,
     resume: Resume = False,
 ) -> None:
-    """Train a small latent-diffusion prior on photos, from scratch: first its autoencoder, then its U-Net.
+    """Train a small latent-diffusion prior on images, from scratch: first its autoencoder, then its U-Net.
 
     Look at OUT/autoencoder/reconstructions.png and OUT/samples.png. Masks are not used.
     """
@@ -132,7 +132,7 @@ def prior(
 
 @stage(EnhancerConfig)
 def enhancer(options: EnhancerConfig, run: Run) -> None:
-    """Stage 1: train the enhancer to turn latents of degraded photos into those of clean ones."""
+    """Stage 1: train the enhancer to turn latents of degraded images into those of clean ones."""
     from glesam.train.stages.enhancer import EnhancerStage
 
     packs, validation = open_data(options, run)
@@ -160,7 +160,7 @@ def head(options: HeadConfig, run: Run) -> None:
 
 @stage(GateConfig)
 def gate(options: GateConfig, run: Run) -> None:
-    """Train the gate, which tells degraded photos from clean ones, so that clean ones skip the enhancer."""
+    """Train the gate, which tells degraded images from clean ones, so that clean ones skip the enhancer."""
     from glesam.train.stages.gate import GateStage
 
     packs, validation = open_data(options, run)

@@ -65,7 +65,7 @@ def open_data(options: StageConfig, run: Run) -> tuple[list[Any], Any]:
     packs = []
     for folder in options.data:
         dataset = open_dataset(folder)
-        warn(f"{dataset.name}: {len(dataset)} photos")
+        warn(f"{dataset.name}: {len(dataset)} images")
         whole = pack(dataset, run.cache)
         aside = dataset.name in options.kept_aside
         packs.append(PartOfPack(whole, lambda name: not is_kept_aside(name)) if aside else whole)

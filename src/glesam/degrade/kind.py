@@ -17,9 +17,7 @@ from glesam.common.messages import CHOOSE, hint
 from glesam.degrade.draws import DrawRecord, Draws
 from glesam.degrade.optics.warping import warp_mask
 from glesam.errors import ConfigError, DataError, ImageError
-
-Picture: TypeAlias = NDArray[np.uint8]
-"""(H, W, 3) uint8, RGB, sRGB-encoded."""
+from glesam.images.pixels import RGB
 
 Mask: TypeAlias = NDArray[Any]
 """(H, W) bool or whole numbers: one value per pixel, its object."""
@@ -37,7 +35,7 @@ class Moved(NamedTuple):
     `map_x` and `map_y` are (H, W) float32: the column and row, in pixels of the input, that each output pixel shows.
     """
 
-    image: Picture
+    image: RGB
     map_x: NDArray[np.float32]
     map_y: NDArray[np.float32]
 
@@ -57,7 +55,7 @@ class Kind:
     """
 
     name: str
-    render: Callable[..., Picture | Moved]
+    render: Callable[..., RGB | Moved]
     parameters: Mapping[str, Five]
     source: str
     published: str = ""
@@ -98,21 +96,21 @@ class Degrader:
 
     @overload
     def __call__(
-        self, image: Picture, kind: str, severity: int, seed: int, mask: None = None, record: DrawRecord | None = None
-    ) -> Picture: ...
+        self, image: RGB, kind: str, severity: int, seed: int, mask: None = None, record: DrawRecord | None = None
+    ) -> RGB: ...
     @overload
     def __call__(
-        self, image: Picture, kind: str, severity: int, seed: int, mask: Mask, record: DrawRecord | None = None
-    ) -> tuple[Picture, Mask]: ...
+        self, image: RGB, kind: str, severity: int, seed: int, mask: Mask, record: DrawRecord | None = None
+    ) -> tuple[RGB, Mask]: ...
     def __call__(
         self,
-        image: Picture,
+        image: RGB,
         kind: str,
         severity: int,
         seed: int,
         mask: Mask | None = None,
         record: DrawRecord | None = None,
-    ) -> Picture | tuple[Picture, Mask]:
+    ) -> RGB | tuple[RGB, Mask]:
         """Degrade one image.
 
         Args:
@@ -153,7 +151,7 @@ def _check_severity(severity: int) -> None:
         raise ConfigError(f"expected a severity of 1, 2, 3, 4 or 5, got {severity!r}; 1 is mild and 5 is severe")
 
 
-def _check_image(image: Picture) -> None:
+def _check_image(image: RGB) -> None:
     """Refuse what is not an RGB uint8 image of at least 8 x 8 pixels."""
     shape = getattr(image, "shape", None)
     dtype = getattr(image, "dtype", type(image).__name__)
@@ -168,7 +166,7 @@ def _check_image(image: Picture) -> None:
         )
 
 
-def _check_mask(mask: Mask | None, image: Picture) -> None:
+def _check_mask(mask: Mask | None, image: RGB) -> None:
     """Refuse a mask of another size or of real numbers."""
     if mask is None:
         return

@@ -4,7 +4,7 @@
 config.json            the base model (family, size, digest of its weights), rules by level, digest of every file
 enhancer/              latent enhancer, of any kind that `load_enhancer` knows     at least one of these but
 decoder/               tuned mask decoder                                          the gate, or a rule with an
-encoder/               tuned image encoder, with which degraded photos are         image size
+encoder/               tuned image encoder, with which degraded images are         image size
                        encoded anew
 gate/                  level of degradation; or that, and the gain by restoring
 skips/                 what becomes of the skips; without it they stay raw

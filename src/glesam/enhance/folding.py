@@ -1,6 +1,6 @@
 """Folding: the enhancer for inference, with everything that never changes computed once.
 
-Timestep and text are the same for every photo. So the time embedding and its projections are constants, which move
+Timestep and text are the same for every image. So the time embedding and its projections are constants, which move
 into biases; the keys and values of cross-attention are constants, which stay as such or melt into the neighbouring
 projections; LoRA is merged; queries, keys and values of self-attention come from one projection; the alignment scale
 and equation 4's factors go into head and tail. What is left is a plain module that needs neither peft nor float64.

@@ -1,4 +1,4 @@
-"""The gate: reads from a latent how degraded its photo is, so that clean photos skip the enhancer.
+"""The gate: reads from a latent how degraded its image is, so that clean images skip the enhancer.
 
 A head of a few hundred thousand multiplications on the mean and deviation of each channel; the level is ordinal, 0
 (clear) to 3 (as bad as LQ-3).
@@ -59,17 +59,17 @@ def judged_by_level(level: float, threshold: float) -> Verdict:
 class DegradationGate(nn.Module):
     """Predicts the level of degradation from a latent.
 
-    Each of three outputs is the log-odds that the photo is at least as bad as one level (ordinal regression, Frank and
+    Each of three outputs is the log-odds that the image is at least as bad as one level (ordinal regression, Frank and
     Hall, ECML 2001); the level is the sum of the three probabilities.
 
     Attributes:
-        threshold: photos of at least this level are enhanced; stored with the gate.
+        threshold: images of at least this level are enhanced; stored with the gate.
         centre, spread: `(2 * channels,)` buffers, mean and deviation of the pooled features in training.
 
     Args:
         channels: of the latent.
         hidden: width of the hidden layer.
-        threshold: level from which on a photo counts as degraded, above 0 and below 3.
+        threshold: level from which on an image counts as degraded, above 0 and below 3.
 
     Raises:
         ModelError: impossible threshold.
@@ -87,7 +87,7 @@ class DegradationGate(nn.Module):
         self.input, self.output = nn.Linear(2 * channels, hidden), nn.Linear(hidden, LEVELS)
 
     def forward(self, latent: Tensor) -> bool:
-        """Whether one photo, `(1, channels, h, w)`, is degraded: its level reaches the threshold.
+        """Whether one image, `(1, channels, h, w)`, is degraded: its level reaches the threshold.
 
         Raises:
             ModelError: the shape is another one.
@@ -95,7 +95,7 @@ class DegradationGate(nn.Module):
         return self.level(latent) >= self.threshold
 
     def odds(self, latent: Tensor) -> Tensor:
-        """Log-odds `(B, 3)` that each photo is at least LQ-1, LQ-2, LQ-3, for `(B, channels, h, w)` latents.
+        """Log-odds `(B, 3)` that each image is at least LQ-1, LQ-2, LQ-3, for `(B, channels, h, w)` latents.
 
         Raises:
             ModelError: the shape is another one.
@@ -111,13 +111,13 @@ class DegradationGate(nn.Module):
         return self.odds(latent).sigmoid().sum(dim=1)
 
     def level(self, latent: Tensor) -> float:
-        """Level of one photo, `(1, channels, h, w)`: 0 (clear) to 3 (as bad as LQ-3).
+        """Level of one image, `(1, channels, h, w)`: 0 (clear) to 3 (as bad as LQ-3).
 
         Raises:
             ModelError: the shape is another one.
         """
         if len(latent) != 1:
-            raise ModelError(f"expected the latent of one photo, got {len(latent)}; use levels for several")
+            raise ModelError(f"expected the latent of one image, got {len(latent)}; use levels for several")
         return float(self.levels(latent))
 
     @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Generative latent enhancement (GLE): the latent of a degraded photo, made to look like that of a clean one.
+"""Generative latent enhancement (GLE): the latent of a degraded image, made to look like that of a clean one.
 
 One denoising step of a diffusion prior, adapted by LoRA (GleSAM, CVPR 2025, section 3.2 and equation 4).
 """

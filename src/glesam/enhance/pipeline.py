@@ -1,4 +1,4 @@
-"""All that is done for a degraded photo between encoder and masks: enhancer, skips, tuned decoder, chosen by level.
+"""All that is done for a degraded image between encoder and masks: enhancer, skips, tuned decoder, chosen by level.
 
 One object that the predictor asks; without it the predictor is the base model, bit for bit.
 """
@@ -48,13 +48,13 @@ class LevelGate(Protocol):
 
 @dataclass(frozen=True)
 class LevelRule:
-    """How photos from a level of degradation on are treated.
+    """How images from a level of degradation on are treated.
 
     Attributes:
         above: lowest level on the gate's scale, 0 (clear) to 3.
         timestep: schedule index of the one step; None is the enhancer's own.
         strength: share of the enhancer's change that is applied, 1 for all of it.
-        image_size: longer side in pixels at which the photo is encoded anew; None keeps the first encoding. A second,
+        image_size: longer side in pixels at which the image is encoded anew; None keeps the first encoding. A second,
             smaller encoding comes on top of the first, which the gate has read: at half the side it adds about a
             quarter of the encoder's time.
         least_box: share of the image; with `enhance="auto"` an object whose box is smaller keeps the base model's
@@ -77,15 +77,15 @@ class LevelRule:
 
 
 class Restoration:
-    """Turns the embedding of a degraded photo into one that the decoder reads better.
+    """Turns the embedding of a degraded image into one that the decoder reads better.
 
     Args:
         enhancer: latent `(1, C, h, w)` to latent of the same shape; None leaves latents as they are.
-        gate: latent to whether the photo is degraded; a `DegradationGate` also tells its level, a `GainGate` decides
-            for clicks and boxes apart. None: all photos are.
+        gate: latent to whether the image is degraded; a `DegradationGate` also tells its level, a `GainGate` decides
+            for clicks and boxes apart. None: all images are.
         skips: changes the skips; None leaves them raw.
         decoder: model with a tuned mask decoder for restored embeddings; None uses the base model's.
-        encoder: model with a tuned image encoder, which encodes degraded photos anew; None uses the base model's.
+        encoder: model with a tuned image encoder, which encodes degraded images anew; None uses the base model's.
         rules: by level, lowest first; the last one whose `above` the level reaches holds. Empty: one for all.
         at_timestep: the enhancer at the timesteps that rules name.
         weights: digest of all parts, for the results' `info`.
@@ -138,7 +138,7 @@ class Restoration:
 
     @property
     def needs_level(self) -> bool:
-        """Whether the level decides more than if the photo is restored at all."""
+        """Whether the level decides more than if the image is restored at all."""
         return len(self.rules) > 1 or (self.skips is not None and self.skips.kind == "attenuate")
 
     @property
@@ -178,11 +178,11 @@ class Restoration:
     def restore(
         self, model: PromptableModel, embedding: Embedding, level: float | None = None, pixels: Tensor | None = None
     ) -> Embedding:
-        """Restore the embedding of one photo.
+        """Restore the embedding of one image.
 
         Args:
             model: the base model, for a second encoding.
-            embedding: what it made of the photo.
+            embedding: what it made of the image.
             level: what the gate said.
             pixels: `(1, 3, h, w)` model input, its longer side S; needed where `needs_pixels`.
 
@@ -194,7 +194,7 @@ class Restoration:
     def encode_anew(
         self, model: PromptableModel, embedding: Embedding, level: float | None = None, pixels: Tensor | None = None
     ) -> Embedding:
-        """Encode a photo again, where its level asks for another input size or there is a tuned encoder.
+        """Encode an image again, where its level asks for another input size or there is a tuned encoder.
 
         Arguments and errors are those of `restore`.
         """
@@ -202,7 +202,7 @@ class Restoration:
         if size is None and self.encoder is None:
             return embedding
         if pixels is None:
-            raise ModelError("expected the photo's pixels for a second encoding, got none; pass them")
+            raise ModelError("expected the image's pixels for a second encoding, got none; pass them")
         encoder = model if self.encoder is None else self.encoder
         return encoder.encode(shrink(pixels, size, encoder.side_step))
 
@@ -232,7 +232,7 @@ class Restoration:
     ) -> MaskOutput:
         """Decode prompts, given in pixels of the model's usual square, on a restored embedding.
 
-        Logits have the usual size, whatever size the photo was encoded at, so that masks, geometry and mask inputs
+        Logits have the usual size, whatever size the image was encoded at, so that masks, geometry and mask inputs
         stay those of the base model.
         """
         side, usual = 4 * max(embedding.latent.shape[-2:]), model.image_size // MASK_STRIDE
@@ -252,7 +252,7 @@ class EnhancedModel(PromptableModel):
         enhancer: latent to latent of the same shape; None leaves the latent as it is.
         skips: changes the skips; None leaves them raw.
         gate: tells levels to a skip adapter that needs them.
-        size: side of the square that photos are encoded in; None is the base model's own.
+        size: side of the square that images are encoded in; None is the base model's own.
     """
 
     family: ClassVar[str] = "enhanced"
@@ -277,7 +277,7 @@ class EnhancedModel(PromptableModel):
     def encode(self, pixel_values: Tensor) -> Embedding:
         """Encode pixel values of the sizes that the base model takes, enhance the latent and restore the skips.
 
-        As in use, the gate reads the encoding at the model's own size, also where photos are encoded anew at another.
+        As in use, the gate reads the encoding at the model's own size, also where images are encoded anew at another.
         """
         levels = None
         if self.gate is not None and self.size is not None:

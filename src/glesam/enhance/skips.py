@@ -1,4 +1,4 @@
-"""What becomes of the high-resolution skips of a degraded photo.
+"""What becomes of the high-resolution skips of a degraded image.
 
 SAM 2 and the compact model hand the decoder maps at strides 4 and 8 that never pass the enhancer and carry the
 degradation around it. They stay raw by default; here are the two other ways: attenuated by the level of degradation, or
@@ -25,11 +25,11 @@ KINDS: tuple[SkipKind, ...] = ("attenuate", "branch")
 
 
 class SkipAdapter(nn.Module):
-    """Changes the skips of degraded photos; at the start it leaves them as they are.
+    """Changes the skips of degraded images; at the start it leaves them as they are.
 
     Args:
         kind: "attenuate" multiplies each channel by `exp(-slope * level)` with a slope learnt for each channel, so that
-            a clear photo (level 0) keeps its skips; "branch" adds what a light network makes of skip and latent.
+            a clear image (level 0) keeps its skips; "branch" adds what a light network makes of skip and latent.
         channels: of the latent.
         skips: channels of each skip, stride 4 first.
         width: how many times wider the branch is inside.
@@ -54,7 +54,7 @@ class SkipAdapter(nn.Module):
         """Give an embedding whose latent is enhanced already its skips.
 
         Args:
-            embedding: of B photos.
+            embedding: of B images.
             levels: `(B,)` levels of degradation, 0 to 3; needed by "attenuate" alone.
 
         Raises:

@@ -140,7 +140,7 @@ class PointDecoder:
 
 
 def _cells(view: View, axis: int, cells: int) -> int:
-    """Cells of an axis that hold a part of the picture and not padding only."""
+    """Cells of an axis that hold a part of the image and not padding only."""
     return -(-view.geometry.input_size[axis] * cells // view.geometry.image_size)
 
 
@@ -152,11 +152,11 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 
 def point_grid(points_per_side: int, size: tuple[int, int]) -> npt.NDArray[np.float32]:
-    """Spread clicks evenly over a picture, each in the middle of its cell (SAM, ICCV 2023, appendix B).
+    """Spread clicks evenly over an image, each in the middle of its cell (SAM, ICCV 2023, appendix B).
 
     Args:
         points_per_side: n, clicks in each row and in each column.
-        size: `(H, W)` of the picture in pixels.
+        size: `(H, W)` of the image in pixels.
 
     Returns:
         `(n * n, 2)` float32 `(x, y)` in pixels, row by row from the top left.

@@ -1,4 +1,4 @@
-"""Everything mode from the picture to the result: views, clicks, filters, suppression, cleaning, merging."""
+"""Everything mode from the image to the result: views, clicks, filters, suppression, cleaning, merging."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from glesam.views.view import Look
 
 @dataclass
 class Generator:
-    """Finds every object of one picture.
+    """Finds every object of one image.
 
     Attributes:
         options: what to look for and keep.
-        size: `(H, W)` of the picture.
+        size: `(H, W)` of the image.
         look: gives the view of a box.
         decoder: decodes clicks on a view.
         enhanced: whether any view so far was enhanced.
@@ -45,7 +45,7 @@ class Generator:
         return [found[i] for i in kept.tolist()]
 
     def _layers(self) -> list[Found]:
-        """Masks of the whole picture and of its crops; where boxes agree that of the smallest crop stays."""
+        """Masks of the whole image and of its crops; where boxes agree that of the smallest crop stays."""
         options, found = self.options, []
         for layer, box in crop_boxes(self.size, options.crop_n_layers, options.crop_overlap_ratio):
             # A crop's grid has at least one point.
@@ -59,7 +59,7 @@ class Generator:
         return [found[i] for i in kept.tolist()]
 
     def _tiles(self, tile: int) -> list[Found]:
-        """Masks of all tiles, merged; and those of the whole picture that are too large for a tile."""
+        """Masks of all tiles, merged; and those of the whole image that are too large for a tile."""
         options, (height, width) = self.options, self.size
         ys, xs = (tile_spans(length, tile, options.tile_overlap) for length in (height, width))
         boxes = [(x0, y0, x1, y1) for y0, y1 in ys for x0, x1 in xs]
@@ -72,7 +72,7 @@ class Generator:
         return merged + _unseen(large, merged, options.tile_merge_thresh)
 
     def _view(self, box: Box, points_per_side: int, layer: int = 0) -> list[Found]:
-        """Masks of one view in the frame of the picture; those with like boxes suppressed, the others cleaned."""
+        """Masks of one view in the frame of the image; those with like boxes suppressed, the others cleaned."""
         view = self.look(box)
         self.enhanced = self.enhanced or view.enhanced
         points = point_grid(points_per_side, view.geometry.original_size)

@@ -1,4 +1,4 @@
-"""Masks of overlapping tiles become masks of the whole picture: matched in the shared strips, joined by union-find."""
+"""Masks of overlapping tiles become masks of the whole image: matched in the shared strips, joined by union-find."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from glesam.masks.runs import Box, RunMask, union
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """A mask of the whole picture.
+    """A mask of the whole image.
 
     Attributes:
         mask: the mask, not empty.
         iou: predicted IoU.
         stability: stability score.
-        point: `(x, y)` of the click that found it, in pixels of the picture.
-        view: box of the picture, of the crop, or around the tiles in which it was found.
-        layer: 0 for the whole picture, i for a crop of layer i.
+        point: `(x, y)` of the click that found it, in pixels of the image.
+        view: box of the image, of the crop, or around the tiles in which it was found.
+        layer: 0 for the whole image, i for a crop of layer i.
         like: whether the box is told as segment-anything tells it, one pixel narrower and lower than COCO's.
     """
 
@@ -99,7 +99,7 @@ def merge_tiles(tiles: Sequence[tuple[Box, Sequence[Found]]], threshold: float) 
     together (an object shaped like a U, whose arms alone reach into that tile).
 
     Args:
-        tiles: box of each tile, and its masks in the frame of the whole picture.
+        tiles: box of each tile, and its masks in the frame of the whole image.
         threshold: IoU in the strip.
 
     Returns:

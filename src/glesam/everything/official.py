@@ -29,11 +29,11 @@ ENLARGED_FLOATS = 2**26
 
 @dataclass
 class OfficialGenerator:
-    """Finds every object of one picture; takes the same as `Generator`.
+    """Finds every object of one image; takes the same as `Generator`.
 
     Attributes:
         options: what to look for and keep; `mask_nms_thresh` and the tiles' settings are not heeded.
-        size: `(H, W)` of the picture.
+        size: `(H, W)` of the image.
         look: gives the view of a box.
         decoder: decodes clicks on a view.
         enhanced: whether any view so far was enhanced.
@@ -56,7 +56,7 @@ class OfficialGenerator:
         return self._cleaned(found) if options.min_mask_region_area else found
 
     def _view(self, box: Box, layer: int) -> list[Found]:
-        """Masks of one view in the frame of the picture, those with like boxes suppressed, highest score first."""
+        """Masks of one view in the frame of the image, those with like boxes suppressed, highest score first."""
         options, view = self.options, self.look(box)
         self.enhanced = self.enhanced or view.enhanced
         side = int(options.points_per_side / options.crop_n_points_downscale_factor**layer)
@@ -109,7 +109,7 @@ def stability_scores(logits: Tensor, offset: float) -> Tensor:
 def without_small_regions(inside: npt.NDArray[np.bool_], least: int, holes: bool) -> tuple[npt.NDArray[np.bool_], bool]:
     """Fill holes, or remove islands, of fewer than `least` pixels; of islands that are all small the largest stays.
 
-    A hole is any 8-connected region outside the mask, also at the picture's edge.
+    A hole is any 8-connected region outside the mask, also at the image's edge.
 
     Returns:
         The mask, and whether anything was done.

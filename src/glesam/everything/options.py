@@ -27,24 +27,24 @@ LIKE: dict[str, dict[str, Any]] = {
 class Options(BaseModel):
     """What everything mode looks for and keeps.
 
-    The thresholds are for the compact model, chosen on 50 of its training photos of COCO: of 204 objects it finds 53 %
-    with 52 masks a photo (56 % with 134 and no thresholds). SAM is surer of itself: segment-anything has 0.88 and 0.95.
+    The thresholds are for the compact model, chosen on 50 of its training images of COCO: of 204 objects it finds 53 %
+    with 52 masks an image (56 % with 134 and no thresholds). SAM is surer of itself: segment-anything has .88, .95.
 
     Attributes:
-        points_per_side: n of the n x n grid of clicks in each view (picture, crop or tile).
+        points_per_side: n of the n x n grid of clicks in each view (image, crop or tile).
         points_per_batch: clicks whose answers are held at once; changes memory, never the result.
         pred_iou_thresh: masks below this predicted IoU go, 0 to 1.
         stability_score_thresh: masks below this stability go, 0 to 1; measured at the decoder's resolution, with `like`
-            at the picture's (see `filters.stability_scores`).
+            at the image's (see `filters.stability_scores`).
         stability_score_offset: by how much, in logits, the cut is moved up and down to measure stability.
         box_nms_thresh: of two masks of one view whose boxes have a larger IoU, the one with the higher score stays.
-        mask_nms_thresh: the same for the IoU of the masks themselves, over the whole picture.
-        crop_n_layers: layers of crops besides the whole picture, for small objects: layer i has 2^i x 2^i crops.
+        mask_nms_thresh: the same for the IoU of the masks themselves, over the whole image.
+        crop_n_layers: layers of crops besides the whole image, for small objects: layer i has 2^i x 2^i crops.
         crop_nms_thresh: IoU of boxes above which a mask of a smaller crop replaces that of a larger one.
-        crop_overlap_ratio: overlap of the first layer's crops as a share of the picture's shorter side.
+        crop_overlap_ratio: overlap of the first layer's crops as a share of the image's shorter side.
         crop_n_points_downscale_factor: each further layer has this many times fewer points a side.
-        min_mask_region_area: holes and islands of fewer pixels of the picture are cleaned away; 0 keeps all.
-        tile: side in pixels of square tiles for a big picture, or None to look at the whole picture at once.
+        min_mask_region_area: holes and islands of fewer pixels of the image are cleaned away; 0 keeps all.
+        tile: side in pixels of square tiles for a big image, or None to look at the whole image at once.
         tile_overlap: share of a tile's side that it shares with the next one, above 0 and at most 0.5.
         tile_merge_thresh: masks of neighbouring tiles are one object from this IoU in the shared strip on.
         like: "segment-anything" gives the masks of its `SamAutomaticMaskGenerator` in its order, with its defaults and

@@ -45,7 +45,7 @@ def remove_islands(mask: RunMask, min_area: int) -> RunMask:
 def fill_holes(mask: RunMask, min_area: int) -> RunMask:
     """Fill gaps of fewer than `min_area` pixels that do not lead out of the mask's box.
 
-    A gap that ends at the picture's edge is a hole too, where the mask reaches this edge around it.
+    A gap that ends at the image's edge is a hole too, where the mask reaches this edge around it.
     """
     gaps = mask.gaps()
     count, labels = label(gaps)

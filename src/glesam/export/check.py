@@ -1,4 +1,4 @@
-"""An export is compared with its torch model on photos before anybody relies on it."""
+"""An export is compared with its torch model on images before anybody relies on it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from glesam.predict.predictor import Predictor
 from glesam.prompts.prompts import Prompts
 
 IOU_BAR = 0.995
-"""Least IoU of any mask with the torch model's, at the photo's size."""
+"""Least IoU of any mask with the torch model's, at the image's size."""
 
 
 @dataclass
@@ -28,14 +28,14 @@ class GraphComparison:
     """How an exported model differs from torch.
 
     Attributes:
-        errors: part (`latent`, `skip4`, `enhanced`, `logits`, ...) to the largest absolute difference over all photos.
+        errors: part (`latent`, `skip4`, `enhanced`, `logits`, ...) to the largest absolute difference over all images.
         ious: IoU of every mask with torch's, by what the prompts were.
-        photos: how many were compared.
+        images: how many were compared.
     """
 
     errors: dict[str, float] = field(default_factory=dict)
     ious: dict[str, list[float]] = field(default_factory=dict)
-    photos: int = 0
+    images: int = 0
 
     @property
     def lowest(self) -> float:
@@ -58,7 +58,7 @@ class GraphComparison:
         if broken or self.lowest < IOU_BAR:
             got = f"numbers that are not finite in {broken[0]}" if broken else f"{self.lowest:.4f}"
             raise ModelError(
-                f"expected exported masks with IoU of at least {IOU_BAR} to torch's on every photo, got {got}; do not "
+                f"expected exported masks with IoU of at least {IOU_BAR} to torch's on every image, got {got}; do not "
                 "use this export, and try the other format or another version of the runtime"
             )
 
@@ -72,13 +72,13 @@ def compare(reference: Predictor, exported: Predictor, photos: Iterable[images.I
         photos: in any form that `Predictor.set_image` takes.
 
     Raises:
-        ImageError: a photo cannot be read.
+        ImageError: an image cannot be read.
     """
     result = GraphComparison()
     modes = ("off",) if Restoration.of(reference.enhancer, reference.gate) is None else ("off", "on")
-    for photo in photos:
-        image = images.read(photo)
-        result.photos += 1
+    for given in photos:
+        image = images.read(given)
+        result.images += 1
         with torch.inference_mode():
             _compare_parts(result, reference, exported, image)
         for mode in modes:
@@ -89,7 +89,7 @@ def compare(reference: Predictor, exported: Predictor, photos: Iterable[images.I
 
 
 def check_prompts(height: int, width: int) -> dict[str, Prompts]:
-    """Prompts of every kind on a photo of `(H, W)` pixels: few and many points, boxes, both."""
+    """Prompts of every kind on an image of `(H, W)` pixels: few and many points, boxes, both."""
     xs, ys = np.array([0.3, 0.7]) * width, np.array([0.35, 0.65]) * height
     grid = np.stack(np.meshgrid(xs, ys), axis=-1).reshape(-1, 2)
     half = np.array([width, height]) / 4

@@ -38,7 +38,7 @@ def export(
     photos: Iterable[images.ImageInput] = (),
     overwrite: bool = False,
 ) -> GraphComparison:
-    """Export a predictor's model, and what restores degraded photos if it has that, and compare with torch.
+    """Export a predictor's model, and what restores degraded images if it has that, and compare with torch.
 
     Args:
         predictor: compact, SAM, MobileSAM or SAM 2; of the last three also with a head of HQ-SAM, and without enhancer.
@@ -53,16 +53,16 @@ def export(
     Raises:
         ConfigError: unknown format, or the folder is there already.
         ModelError: a part cannot be exported, a package is missing, or masks differ too much from torch's.
-        ImageError: a photo cannot be read.
+        ImageError: an image cannot be read.
         OSError: a file cannot be written.
     """
     target = Path(folder)
     _check_options(target, format, overwrite)
-    pictures = list(photos) or drawn_pictures()
+    given = list(photos) or drawn_images()
     with _fresh_folder(target) as temporary:
         _write(predictor, temporary, format)
         model = RuntimeModel.from_pretrained(temporary, format)
-        comparison = compare(predictor, Predictor(model, "auto", model.restoration()), pictures)
+        comparison = compare(predictor, Predictor(model, "auto", model.restoration()), given)
         comparison.require()
     return comparison
 
@@ -100,8 +100,8 @@ def export_enhancer(
     return error
 
 
-def drawn_pictures() -> list[Any]:
-    """Two images of discs and stripes, `(H, W, 3)` uint8, for a check without photos."""
+def drawn_images() -> list[Any]:
+    """Two images of discs and stripes, `(H, W, 3)` uint8, for a check on none of one's own."""
     import numpy as np
 
     ys, xs = np.mgrid[:240, :320]

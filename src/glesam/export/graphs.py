@@ -51,7 +51,7 @@ class Graph:
 def graphs(model: PromptableModel, restoration: Restoration | None = None) -> dict[str, Graph]:
     """Split a model (compact, SAM, MobileSAM, SAM 2; these three with a head of HQ-SAM too) into graphs, by name.
 
-    Names are `encoder` and `decoder`, and for what restores degraded photos `enhancer` (`enhancer-t7` for timestep 7),
+    Names are `encoder` and `decoder`, and for what restores degraded images `enhancer` (`enhancer-t7` for timestep 7),
     `gate`, `skips`, `tuned` (a tuned decoder) and `tuned-encoder`.
 
     Raises:

@@ -203,7 +203,7 @@ class SkipsGraph(nn.Module):
         self.adapter = adapter
 
     def forward(self, latent: Tensor, skip4: Tensor, skip8: Tensor, level: Tensor) -> tuple[Tensor, ...]:
-        """Adapt `(B, 32, 4h, 4w)` and `(B, 64, 2h, 2w)` skips of photos of `(B,)` levels."""
+        """Adapt `(B, 32, 4h, 4w)` and `(B, 64, 2h, 2w)` skips of images of `(B,)` levels."""
         adapted: Embedding = self.adapter(Embedding(latent, (skip4, skip8)), level)
         # Neither kind of adapter looks at all inputs, and those that lead nowhere would be dropped from the file.
         idle = 0 * level.reshape(-1, 1, 1, 1) + 0 * latent.mean(dim=(1, 2, 3), keepdim=True)

@@ -19,7 +19,7 @@ MOST_TILES = 48
 """Eight rows of six: what one can take in at a glance. A larger folder shows every n-th image."""
 
 _SIDE = 448
-"""Pixels of the longer side that are kept of an image, twice a tile's: the sheet of any photos fits in memory."""
+"""Pixels of the longer side that are kept of an image, twice a tile's: the sheet of any images fits in memory."""
 
 
 @dataclass(frozen=True)

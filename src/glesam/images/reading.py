@@ -174,7 +174,7 @@ def _decode(stream: IO[bytes], name: str, options: ReadOptions) -> ReadImage:
             if whole is None:
                 raise
             return _load(identified(whole, name), name, options)
-        # Phones append previews and gain maps to photos (MPO); nobody would call such a photo animated.
+        # Phones append previews and gain maps to images (MPO); nobody would call such an image animated.
         if image.format != "MPO" and has_frames(image):
             text = f"{name}: {image.format} with several frames or pages, only the first is used"
             warnings.warn(text, ImageWarning, stacklevel=5)

@@ -111,9 +111,7 @@ def left_out(
             found.update(_files_in(path, recursive))
         elif item != STDIN and not os.path.exists(path) and glob.has_magic(item):
             found.update(Path(m) for m in glob.glob(str(path), recursive=True) if os.path.isfile(m))
-    return sorted(
-        p for p in found if not p.name.startswith(".") and not _is_picture(p.name, ()) and not _own(p, exclude)
-    )
+    return sorted(p for p in found if not p.name.startswith(".") and not _is_image(p.name, ()) and not _own(p, exclude))
 
 
 def _expand(item: str, recursive: bool, exclude: Sequence[str]) -> list[ImageSource]:
@@ -133,7 +131,7 @@ def _expand(item: str, recursive: bool, exclude: Sequence[str]) -> list[ImageSou
 def _of_folder(folder: Path, recursive: bool, exclude: Sequence[str]) -> list[ImageSource]:
     """Images in a folder, sorted by relative path."""
     # Regular files only: reading a pipe would wait for ever.
-    paths = [path for path in _files_in(folder, recursive) if _is_picture(path.name, exclude) and os.path.isfile(path)]
+    paths = [path for path in _files_in(folder, recursive) if _is_image(path.name, exclude) and os.path.isfile(path)]
     if not paths:
         hint = "" if recursive else ", or ask for sub-folders too"
         raise ImageError(f"expected images in the folder {folder}, found none ({_listing()}); name another{hint}")
@@ -156,7 +154,7 @@ def _files_in(folder: Path, recursive: bool) -> Iterator[Path]:
 def _of_pattern(pattern: str, exclude: Sequence[str]) -> list[ImageSource]:
     """Images that match a glob pattern, named from its fixed part on."""
     matches = [Path(m) for m in glob.glob(pattern, recursive=True)]
-    paths = [m for m in matches if m.is_file() and _is_picture(m.name, exclude)]
+    paths = [m for m in matches if m.is_file() and _is_image(m.name, exclude)]
     if not paths:
         raise ImageError(
             f"expected images for the pattern {pattern}, none of its {len(matches)} matches is one ({_listing()}); "
@@ -173,7 +171,7 @@ def _relative(paths: list[Path], base: Path) -> list[ImageSource]:
     return [ImageSource(name, "", path) for name, path in sorted(named)]
 
 
-def _is_picture(name: str, exclude: Sequence[str]) -> bool:
+def _is_image(name: str, exclude: Sequence[str]) -> bool:
     """Whether a folder's file is taken."""
     if name.startswith(".") or _own(Path(name), exclude):
         return False

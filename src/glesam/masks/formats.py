@@ -200,11 +200,11 @@ def _from_coco(content: Any, size: tuple[int, int] | None, name: str | None) -> 
     info: dict[str, Any] = {}
     entries, categories = content, {}
     if isinstance(content, dict):
-        picture = _picture(content, name)
-        name, info = picture.get("file_name") or None, content.get("info") or {}
-        size = (picture["height"], picture["width"])
+        chosen = _chosen_image(content, name)
+        name, info = chosen.get("file_name") or None, content.get("info") or {}
+        size = (chosen["height"], chosen["width"])
         categories = {c.get("id"): c.get("name") for c in _entries(content.get("categories", []))}
-        entries = [a for a in _entries(content["annotations"]) if a.get("image_id") == picture["id"]]
+        entries = [a for a in _entries(content["annotations"]) if a.get("image_id") == chosen["id"]]
     stack = [_mask(entry, i) for i, entry in enumerate(_entries(entries))]
     sizes = {mask.shape for mask in stack} | ({size} if size else set())
     if len(sizes) != 1:
@@ -224,18 +224,18 @@ def _from_coco(content: Any, size: tuple[int, int] | None, name: str | None) -> 
     }
 
 
-def _picture(document: dict[str, Any], name: str | None) -> dict[str, Any]:
+def _chosen_image(document: dict[str, Any], name: str | None) -> dict[str, Any]:
     """The one image of a COCO document that is meant."""
     listed = _entries(document.get("images", []))
-    pictures = [p for p in listed if name is None or p.get("file_name") == name]
-    if len(pictures) != 1 or not {"id", "width", "height"} <= pictures[0].keys() or "annotations" not in document:
+    found = [p for p in listed if name is None or p.get("file_name") == name]
+    if len(found) != 1 or not {"id", "width", "height"} <= found[0].keys() or "annotations" not in document:
         known = len(listed)
-        wanted = "one picture" if name is None else f"one picture {name}"
+        wanted = "one image" if name is None else f"one image {name}"
         raise DataError(
-            f"expected a COCO document with {wanted} (id, width, height) and annotations, got {len(pictures)} of "
+            f"expected a COCO document with {wanted} (id, width, height) and annotations, got {len(found)} of "
             f"{known} images; give the name of one"
         )
-    return pictures[0]
+    return found[0]
 
 
 def _entries(values: Any) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Mask decoders and image encoders tuned for degraded photos: kept apart from the base model, which stays as it was.
+"""Mask decoders and image encoders tuned for degraded images: kept apart from the base model, which stays as it was.
 
 Only the tensors that changed are stored, so that a folder is as small as what was trained. A model that was trained on
 from the base model as a whole, its fork, gives both parts with all of their tensors.

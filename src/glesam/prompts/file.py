@@ -60,14 +60,14 @@ def read_prompts_file(path: str | os.PathLike[str]) -> dict[str, Prompts]:
     """
     content = read_json(path, PromptError, unique=True, what="a prompts file")
     try:
-        pictures = _FILE.validate_python(content)
+        images = _FILE.validate_python(content)
     except ValidationError as error:
         raise PromptError(f"{shown(path)}: {_one_line(error)}") from None
     except RecursionError:
         raise PromptError(f"expected prompts in {shown(path)}, got values nested too deeply; see the format") from None
-    if not pictures:
+    if not images:
         raise PromptError(f"expected prompts for at least one image, got none in {path}; add one")
-    return {name: _prompts(objects, f"{path}: {name}") for name, objects in pictures.items()}
+    return {name: _prompts(objects, f"{path}: {name}") for name, objects in images.items()}
 
 
 def write_prompts_file(path: str | os.PathLike[str], prompts: Mapping[str, Prompts]) -> None:

@@ -115,7 +115,7 @@ def non_local_means(image: RGB, strength: float | None) -> RGB:
 def noise_level(image: RGB) -> float:
     """Standard deviation of the noise in grey values: Immerkaer's Laplacian (CVIU 1996) in the smoothest blocks.
 
-    Over the whole image texture counts as noise: clear photos of 400 pixels would have 4 grey values of it.
+    Over the whole image texture counts as noise: clear images of 400 pixels would have 4 grey values of it.
     """
     if min(image.shape[:2]) < _BLOCK + 2:
         return 0.0

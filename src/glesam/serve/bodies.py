@@ -100,7 +100,7 @@ class Bodies:
         body += chunk
         self.held_bytes += len(chunk)
         if self.held_bytes > self._settings.upload_bytes:
-            raise overloaded("expected fewer pictures at once, got more than the memory set aside for them; retry")
+            raise overloaded("expected fewer images at once, got more than the memory set aside for them; retry")
 
     def _too_slow(self, over: bool) -> RefusalError:
         """The refusal of a body that stopped, or that came for too long."""

@@ -42,7 +42,7 @@ def encoded_bytes(data: bytes | str, settings: ServerSettings) -> bytes:
     return content
 
 
-def decode_picture(data: bytes, settings: ServerSettings) -> tuple[str, RGB]:
+def decode_image(data: bytes, settings: ServerSettings) -> tuple[str, RGB]:
     """Decode an image within the limits.
 
     Args:
@@ -58,7 +58,7 @@ def decode_picture(data: bytes, settings: ServerSettings) -> tuple[str, RGB]:
     from glesam.images.reading import content_hash, read
 
     try:
-        pixels = read(data, settings.max_pixels, name="the picture sent")
+        pixels = read(data, settings.max_pixels, name="the image sent")
     except ImageError as error:
         # The library's argument is an option of the server.
         cure = "start the server with more --max-megapixels"

@@ -18,11 +18,11 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
     for status, text in {
         400: "The request cannot be read.",
         401: "The token is missing or wrong.",
-        404: "The id is unknown: embed the picture (again).",
+        404: "The id is unknown: embed the image (again).",
         408: "The body stopped arriving.",
         413: "Too many bytes, or more work than fits in memory.",
         415: "The body is packed in another way than gzip.",
-        422: "The picture or the prompts are not as expected.",
+        422: "The image or the prompts are not as expected.",
         503: "Too many requests at once; come again after the seconds in Retry-After.",
         504: "The work took longer than the server's limit.",
     }.items()
@@ -35,7 +35,7 @@ _JSON = {"schema": {"type": "object", "required": ["image"], "properties": {"ima
 _KINDS = {"application/octet-stream": _ENCODED, "image/*": _ENCODED, "multipart/form-data": _FORM}
 _RAW_BODY = {"requestBody": {"required": True, "content": {**_KINDS, "application/json": _JSON}}}
 _PNG: dict[int | str, dict[str, Any]] = {
-    200: {"description": "The degraded picture.", "content": {"image/png": _ENCODED}}
+    200: {"description": "The degraded image.", "content": {"image/png": _ENCODED}}
 }
 
 
@@ -83,7 +83,7 @@ async def models(request: Request) -> JSONResponse:
     response_model=schemas.EmbedAnswer,
     responses=_ERRORS,
     openapi_extra=_RAW_BODY,
-    summary="Embed a picture",
+    summary="Embed an image",
 )
 async def embed(request: Request) -> JSONResponse:
     """Take an image: its bytes, a form's `file`, or JSON with `image` in base64. Its id saves sending it again."""
@@ -94,7 +94,7 @@ async def embed(request: Request) -> JSONResponse:
     "/v1/segment", response_model=schemas.SegmentAnswer, responses=_ERRORS, summary="Segment what prompts point at"
 )
 async def segment(request: Request, body: schemas.SegmentRequest) -> JSONResponse:
-    """Give one mask for each object, in pixels of the picture."""
+    """Give one mask for each object, in pixels of the image."""
     return JSONResponse(await _service(request).segment(body))
 
 
@@ -118,9 +118,9 @@ async def words() -> JSONResponse:
     return JSONResponse(bundled().known)
 
 
-@router.post("/v1/degrade", response_class=Response, responses={**_ERRORS, **_PNG}, summary="Make a picture worse")
+@router.post("/v1/degrade", response_class=Response, responses={**_ERRORS, **_PNG}, summary="Make an image worse")
 async def degrade(request: Request, body: schemas.DegradeRequest) -> Response:
-    """Degrade a picture; the header `X-Picture-Id` holds an id of the result, which need not be sent again."""
+    """Degrade an image; the header `X-Picture-Id` holds an id of the result, which need not be sent again."""
     key, content = await _service(request).degrade(body)
     return Response(content, media_type="image/png", headers={"X-Picture-Id": key})
 

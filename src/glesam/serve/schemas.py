@@ -11,7 +11,7 @@ from glesam.prompts.file import ObjectPrompt
 Enhance = Literal["on", "off", "auto"]
 MaskFormat = Literal["rle", "polygons", "png"]
 Id = Annotated[str, Field(max_length=64, description="As `POST /v1/embed` gave it.")]
-Base64 = Annotated[str, Field(description="An encoded picture in base64; no address is ever fetched.")]
+Base64 = Annotated[str, Field(description="An encoded image in base64; no address is ever fetched.")]
 Mode = Annotated[Enhance | None, Field(description="Whether the enhancer is used; the server's own mode if left out.")]
 
 
@@ -29,8 +29,8 @@ class ServedPrompt(ObjectPrompt):
     ] = None
 
 
-class PictureRequest(BaseModel):
-    """A picture: either its id or itself."""
+class ImageRequest(BaseModel):
+    """An image: either its id or itself."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -38,8 +38,8 @@ class PictureRequest(BaseModel):
     image: Base64 | None = None
 
 
-class SegmentRequest(PictureRequest):
-    """Which objects of which picture."""
+class SegmentRequest(ImageRequest):
+    """Which objects of which image."""
 
     objects: Annotated[list[ServedPrompt], Field(min_length=1)]
     multimask: Annotated[bool, Field(description="Give three candidates for each object too.")] = False
@@ -49,8 +49,8 @@ class SegmentRequest(PictureRequest):
     logits: Annotated[bool, Field(description="Give the low-resolution logits too, for `mask_input`.")] = False
 
 
-class EverythingRequest(PictureRequest):
-    """A picture whose every object is wanted."""
+class EverythingRequest(ImageRequest):
+    """An image whose every object is wanted."""
 
     enhance: Mode = None
     refine: Refine = None
@@ -60,7 +60,7 @@ class EverythingRequest(PictureRequest):
     format: MaskFormat = "rle"
 
 
-class TextRequest(PictureRequest):
+class TextRequest(ImageRequest):
     """An image in which words are looked for."""
 
     text: Annotated[str, Field(max_length=4096, description="English nouns, as `dog; cup`.")]
@@ -69,8 +69,8 @@ class TextRequest(PictureRequest):
     format: MaskFormat = "rle"
 
 
-class DegradeRequest(PictureRequest):
-    """A picture to be made worse: an LQSeg level, or a kind with its severity."""
+class DegradeRequest(ImageRequest):
+    """An image to be made worse: an LQSeg level, or a kind with its severity."""
 
     level: Annotated[int, Field(ge=1, le=3)] | None = None
     kind: Annotated[str, Field(max_length=64)] | None = None
@@ -95,9 +95,9 @@ class HealthAnswer(BaseModel):
 
 
 class EmbedAnswer(BaseModel):
-    """An embedded picture."""
+    """An embedded image."""
 
-    id: Annotated[str, Field(description="Hash of the pixels: the same picture has the same id.")]
+    id: Annotated[str, Field(description="Hash of the pixels: the same image has the same id.")]
     width: int
     height: int
     degraded: Annotated[bool | None, Field(description="What the gate says; null where it was not asked.")]

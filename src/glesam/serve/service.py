@@ -16,7 +16,7 @@ from glesam.serve.budget import READ_BYTES, Budget, degrade_bytes, pixel_count
 from glesam.serve.encoding import (
     answer_everything,
     answer_objects,
-    decode_picture,
+    decode_image,
     encoded_bytes,
     png,
     prompts_of,
@@ -24,14 +24,14 @@ from glesam.serve.encoding import (
 from glesam.serve.metrics import Metrics, Sample, resident_bytes
 from glesam.serve.queues import Lane
 from glesam.serve.refusals import overloaded
-from glesam.serve.stored_images import AbsentEmbeddingError, EmbeddingCache, KeyedPredictor, PictureStore, StoredPicture
+from glesam.serve.stored_images import AbsentEmbeddingError, EmbeddingCache, ImageStore, KeyedPredictor, StoredImage
 from glesam.text.base import parse_words
 
 if TYPE_CHECKING:
     from glesam.images.pixels import RGB
     from glesam.predict.predictor import Predictor
     from glesam.prompts.prompts import Prompts
-    from glesam.serve.schemas import DegradeRequest, EverythingRequest, PictureRequest, SegmentRequest, TextRequest
+    from glesam.serve.schemas import DegradeRequest, EverythingRequest, ImageRequest, SegmentRequest, TextRequest
     from glesam.serve.settings import ServerSettings
 
 T = TypeVar("T")
@@ -43,7 +43,7 @@ QUICK_MASK_PIXELS = 2**26
 """Pixels of masks up to which a request counts as a click."""
 
 _LONG_SHARE, _LONG_ENTRIES = 4, 2
-"""The part of the queue that long work may fill; pictures it keeps embedded."""
+"""The part of the queue that long work may fill; images it keeps embedded."""
 
 _MASK_BYTES, _SEARCH_BYTES = 2, 8
 """Bytes for each pixel of a mask, from its refining to its encoding; of an image whose every object is sought."""
@@ -86,7 +86,7 @@ class Service:
 
     def __init__(self, settings: ServerSettings, predictor: Predictor, metrics: Metrics) -> None:
         self.settings, self.predictor, self.metrics = settings, predictor, metrics
-        self.store, self.budget = PictureStore(settings.store_bytes), Budget(settings.work_bytes)
+        self.store, self.budget = ImageStore(settings.store_bytes), Budget(settings.work_bytes)
         length, part = settings.queue_length, max(1, settings.queue_length // _LONG_SHARE)
         self._quick = Bench(Lane("model", length), EmbeddingCache(predictor, settings.cache_entries, settings.dtype))
         self._long = Bench(Lane("long", part), EmbeddingCache(predictor, _LONG_ENTRIES, settings.dtype))
@@ -106,7 +106,7 @@ class Service:
             lane.give_up()
 
     async def embed(self, data: bytes | str) -> dict[str, Any]:
-        """Embed a picture, given as its bytes or these in base64; see `EmbedAnswer`."""
+        """Embed an image, given as its bytes or these in base64; see `EmbedAnswer`."""
         start = time.perf_counter()
         with self._accepted() as deadline:
             content = encoded_bytes(data, self.settings)
@@ -159,30 +159,30 @@ class Service:
         return {**answer, "milliseconds": _since(start)}
 
     async def degrade(self, request: DegradeRequest) -> tuple[str, bytes]:
-        """Make a picture worse: id and PNG of the result, which is remembered like one that was sent."""
+        """Make an image worse: id and PNG of the result, which is remembered like one that was sent."""
         make = _degradation(request)
         with self._accepted() as deadline:
             data = encoded_bytes(self._source(request), self.settings)
 
             def job() -> tuple[str, bytes, RGB]:
-                worse = make(decode_picture(data, self.settings)[1])
+                worse = make(decode_image(data, self.settings)[1])
                 return _key(worse), png(worse), worse
 
             needed = pixel_count(data, self.settings.max_pixels) * max(READ_BYTES, degrade_bytes(request.kind))
             async with self.budget.hold(needed, deadline):
                 key, content, worse = await self._degrader.run(job, deadline)
         if len(content) <= self.settings.store_bytes:
-            self.store.put(key, StoredPicture(content, (worse.shape[0], worse.shape[1])))
+            self.store.put(key, StoredImage(content, (worse.shape[0], worse.shape[1])))
         return key, content
 
     async def _answer(
         self,
-        request: PictureRequest,
+        request: ImageRequest,
         choose: Callable[[tuple[int, int]], Reservation],
         enhance: str | None,
         job: Callable[[KeyedPredictor], T],
     ) -> T:
-        """Find or take the picture of a request, and do the job on it."""
+        """Find or take the image of a request, and do the job on it."""
         mode = enhance or self.settings.enhance
         with self._accepted() as deadline:
             source = self._source(request)
@@ -201,7 +201,7 @@ class Service:
     async def _on_stored(
         self, place: Reservation, key: str, mode: str, job: Callable[[KeyedPredictor], T], deadline: float
     ) -> T:
-        """Do a job on a picture that was sent before, whose embedding may have been dropped."""
+        """Do a job on an image that was sent before, whose embedding may have been dropped."""
         stored, bench = self.store.get(key), place.bench
         if key in bench.cache:
             try:
@@ -211,7 +211,7 @@ class Service:
                 pass  # it was dropped while the job waited
         # Both at once: two that hold one part and wait for the other would wait for ever.
         async with self.budget.hold(place.mask_bytes + self._reading(stored.data), deadline):
-            _, pixels = await self._decoder.run(partial(decode_picture, stored.data, self.settings), deadline)
+            _, pixels = await self._decoder.run(partial(decode_image, stored.data, self.settings), deadline)
             return await self._run(bench, key, pixels, mode, job, deadline)
 
     async def _run(
@@ -221,9 +221,9 @@ class Service:
         return await bench.lane.run(lambda: job(bench.cache.get(key, pixels, mode)), deadline)
 
     async def _receive(self, data: bytes, deadline: float) -> tuple[str, RGB]:
-        """Decode a new picture and remember it."""
-        key, pixels = await self._decoder.run(partial(decode_picture, data, self.settings), deadline)
-        self.store.put(key, StoredPicture(data, (pixels.shape[0], pixels.shape[1])))
+        """Decode a new image and remember it."""
+        key, pixels = await self._decoder.run(partial(decode_image, data, self.settings), deadline)
+        self.store.put(key, StoredImage(data, (pixels.shape[0], pixels.shape[1])))
         return key, pixels
 
     def _reading(self, data: bytes) -> int:
@@ -234,8 +234,8 @@ class Service:
         """Whether the masks of a request are refined."""
         return request.refine or self.settings.refine
 
-    def _source(self, request: PictureRequest) -> bytes | str:
-        """The picture that a request is about: bytes of a known one, or what was sent.
+    def _source(self, request: ImageRequest) -> bytes | str:
+        """The image that a request is about: bytes of a known one, or what was sent.
 
         Raises:
             PromptError: neither or both are given.
@@ -244,7 +244,7 @@ class Service:
         if (request.id is None) == (request.image is None):
             got = "none" if request.id is None else "both"
             raise PromptError(
-                f"expected id or image, got {got}; give the id of an embedded picture or a picture in base64"
+                f"expected id or image, got {got}; give the id of an embedded image or an image in base64"
             )
         return self.store.get(request.id).data if request.id is not None else request.image or ""
 
@@ -279,10 +279,10 @@ class Service:
         add("glesam_active_requests", "gauge", "Requests accepted and not answered.", lambda: [({}, self.active)])
         queues = [({"lane": lane.name}, lane) for lane in self.lanes]
         add("glesam_queue_jobs", "gauge", "Jobs waiting or running.", lambda: [(k, v.pending) for k, v in queues])
-        add("glesam_store_bytes", "gauge", "Encoded pictures.", lambda: [({}, self.store.total_bytes)])
-        add("glesam_store_pictures", "gauge", "Pictures whose id is known.", lambda: [({}, len(self.store))])
+        add("glesam_store_bytes", "gauge", "Encoded images.", lambda: [({}, self.store.total_bytes)])
+        add("glesam_store_pictures", "gauge", "Images whose id is known.", lambda: [({}, len(self.store))])
         labelled = [({"lane": name}, cache) for name, cache in caches.items()]
-        add("glesam_cache_entries", "gauge", "Embedded pictures.", lambda: [(k, len(c)) for k, c in labelled])
+        add("glesam_cache_entries", "gauge", "Embedded images.", lambda: [(k, len(c)) for k, c in labelled])
         for name in ("hits", "misses", "evictions"):
             read = partial(_read_counts, labelled, name)
             add(f"glesam_cache_{name}_total", "counter", f"Embedding cache: {name}.", read)
@@ -295,7 +295,7 @@ def _read_counts(caches: list[tuple[dict[str, str], EmbeddingCache]], name: str)
 
 
 def _degraded(predictor: KeyedPredictor) -> bool | None:
-    """What the gate said of a predictor's picture."""
+    """What the gate said of a predictor's image."""
     return predictor.degraded
 
 
@@ -359,7 +359,7 @@ def _degradation(request: DegradeRequest) -> Callable[[RGB], RGB]:
 
 
 def _key(pixels: RGB) -> str:
-    """Content hash of a picture."""
+    """Content hash of an image."""
     from glesam.images.reading import content_hash
 
     return content_hash(pixels)

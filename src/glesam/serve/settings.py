@@ -32,8 +32,8 @@ class ServerSettings:
         host, port: where to listen; port 0 takes a free one.
         token: bearer token that `/v1` and `/metrics` ask for, or None.
         public_without_token: allow a `host` that other machines can reach although there is no token.
-        max_bytes: of one encoded picture.
-        max_pixels: width times height of one picture.
+        max_bytes: of one encoded image.
+        max_pixels: width times height of one image.
         max_objects: objects in one request.
         max_points: points on one object.
         max_points_per_side: of the grid of everything mode.
@@ -44,8 +44,8 @@ class ServerSettings:
         grace_seconds: from SIGTERM to the end: what is not answered then is told to come again.
         answer_seconds: from the whole request to its answer.
         queue_length: requests accepted at once; more are refused with 503.
-        cache_entries: pictures whose embeddings are kept.
-        store_bytes: encoded pictures kept, for embedding one again that fell out of the cache.
+        cache_entries: images whose embeddings are kept.
+        store_bytes: encoded images kept, for embedding one again that fell out of the cache.
         upload_bytes: bodies that are arriving, all together.
         work_bytes: memory in which images are decoded and worked on, all requests together.
         max_connections: open at once; beyond it the longest silent one is closed.
@@ -130,7 +130,7 @@ class ServerSettings:
 
     @property
     def max_body(self) -> int:
-        """Bytes of the largest request: a picture in base64, and a megabyte for all else."""
+        """Bytes of the largest request: an image in base64, and a megabyte for all else."""
         return self.max_bytes * 4 // 3 + 2**20
 
     @property

@@ -1,4 +1,4 @@
-"""What the server remembers: encoded pictures by content, and the embeddings of the last ones, both bounded."""
+"""What the server remembers: encoded images by content, and the embeddings of the last ones, both bounded."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class StoredPicture:
-    """A picture as it came.
+class StoredImage:
+    """An image as it came.
 
     Attributes:
         data: encoded bytes.
@@ -32,43 +32,43 @@ class StoredPicture:
     size: tuple[int, int]
 
 
-class PictureStore:
-    """Encoded pictures by content hash, the longest unused of them dropped; touched by the event loop alone.
+class ImageStore:
+    """Encoded images by content hash, the longest unused of them dropped; touched by the event loop alone.
 
     Args:
-        max_bytes: of all pictures together.
+        max_bytes: of all images together.
     """
 
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes, self.total_bytes = max_bytes, 0
-        self._pictures: OrderedDict[str, StoredPicture] = OrderedDict()
+        self._images: OrderedDict[str, StoredImage] = OrderedDict()
 
     def __len__(self) -> int:
-        """Number of pictures."""
-        return len(self._pictures)
+        """Number of images."""
+        return len(self._images)
 
-    def put(self, key: str, picture: StoredPicture) -> None:
-        """Keep a picture; of two with the same content the first stays."""
-        if key not in self._pictures:
-            self._pictures[key] = picture
-            self.total_bytes += len(picture.data)
-        self._pictures.move_to_end(key)
+    def put(self, key: str, image: StoredImage) -> None:
+        """Keep an image; of two with the same content the first stays."""
+        if key not in self._images:
+            self._images[key] = image
+            self.total_bytes += len(image.data)
+        self._images.move_to_end(key)
         while self.total_bytes > self.max_bytes:
-            _, oldest = self._pictures.popitem(last=False)
+            _, oldest = self._images.popitem(last=False)
             self.total_bytes -= len(oldest.data)
 
-    def get(self, key: str) -> StoredPicture:
-        """Look a picture up, which makes it the last used.
+    def get(self, key: str) -> StoredImage:
+        """Look an image up, which makes it the last used.
 
         Raises:
             RefusalError: 404, it never came or was dropped.
         """
-        if key not in self._pictures:
+        if key not in self._images:
             raise RefusalError(
-                404, f"expected the id of an embedded picture, got {key[:40]!r}, which is not here; embed it first"
+                404, f"expected the id of an embedded image, got {key[:40]!r}, which is not here; embed it first"
             )
-        self._pictures.move_to_end(key)
-        return self._pictures[key]
+        self._images.move_to_end(key)
+        return self._images[key]
 
 
 class AbsentEmbeddingError(Exception):
@@ -76,13 +76,13 @@ class AbsentEmbeddingError(Exception):
 
 
 class KeyedPredictor(Predictor):
-    """A predictor that goes back to an embedded picture by its content hash, without pixels."""
+    """A predictor that goes back to an embedded image by its content hash, without pixels."""
 
     @classmethod
     def like(cls, base: Predictor, cache_size: int, dtype: str) -> KeyedPredictor:
         """Make one with the weights of another, whose modules it does not share.
 
-        Threads may share modules (see `Predictor`), but what these keep of the last picture, such as its projections,
+        Threads may share modules (see `Predictor`), but what these keep of the last image, such as its projections,
         would be another lane's as often as not. So each lane has its own; weights are never written, and are shared.
         """
         parts = (base.model, base.enhancer, base.gate)
@@ -93,25 +93,25 @@ class KeyedPredictor(Predictor):
 
     @property
     def embedded(self) -> int:
-        """Number of pictures in the cache."""
+        """Number of images in the cache."""
         return len(self.session.embedder.cache)
 
     @property
     def degraded(self) -> bool | None:
-        """What the gate said of the current picture; None where it was not asked."""
+        """What the gate said of the current image; None where it was not asked."""
         verdict = self.session.encoded.verdict
         return None if verdict is None else verdict.enhanced
 
     def has(self, key: str) -> bool:
-        """Whether a picture is in the cache; may be asked from any thread."""
+        """Whether an image is in the cache; may be asked from any thread."""
         return key in self.session.embedder.cache
 
     def recall(self, key: str, pixels: RGB | None = None) -> bool:
-        """Make a picture of the cache the current one, with its pixels only if they are given; False without it."""
+        """Make an image of the cache the current one, with its pixels only if they are given; False without it."""
         return self.session.recall(key, pixels)
 
     def require_pixels(self) -> None:
-        """Ask for the current picture's pixels.
+        """Ask for the current image's pixels.
 
         Raises:
             AbsentEmbeddingError: it was recalled without them.
@@ -129,11 +129,11 @@ def _tensors(base: Predictor) -> Iterator[Tensor]:
 
 
 class EmbeddingCache:
-    """Embeddings of the last pictures; belongs to one lane's thread, only `in` may be asked from elsewhere.
+    """Embeddings of the last images; belongs to one lane's thread, only `in` may be asked from elsewhere.
 
     Args:
         base: its weights are used.
-        entries: pictures kept.
+        entries: images kept.
         dtype: as `Predictor` takes it.
     """
 
@@ -143,17 +143,17 @@ class EmbeddingCache:
         self._warm()
 
     def _warm(self) -> None:
-        """Answer a click on a grey picture: kernels are made at their first use, and nobody shall wait for that."""
+        """Answer a click on a grey image: kernels are made at their first use, and nobody shall wait for that."""
         self._predictor.set_image(np.full((64, 64, 3), 127, np.uint8))
         self._predictor.predict(points=[[32, 32]])
         self._predictor.reset()
 
     def __contains__(self, key: str) -> bool:
-        """Whether a picture is embedded."""
+        """Whether an image is embedded."""
         return self._predictor.has(key)
 
     def __len__(self) -> int:
-        """Number of pictures."""
+        """Number of images."""
         return self._predictor.embedded
 
     @property
@@ -162,7 +162,7 @@ class EmbeddingCache:
         return self.misses - len(self)
 
     def get(self, key: str, pixels: RGB | None, enhance: str) -> KeyedPredictor:
-        """The predictor with this picture as its current one; encodes it where needed.
+        """The predictor with this image as its current one; encodes it where needed.
 
         Args:
             key: content hash.

@@ -1,4 +1,4 @@
-"""Validation on clear and degraded photos: the same sets of photos for every stage, degraded by the test recipe."""
+"""Validation on clear and degraded images: the same sets of images for every stage, degraded by the test recipe."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LEVELS = (CLEAR, *(Level("lq", severity=n) for n in LQ_LEVELS))
 
 
 class DegradedSet:
-    """A data set at one level of quality; a photo's degradation depends on its name and the seed only."""
+    """A data set at one level of quality; an image's degradation depends on its name and the seed only."""
 
     def __init__(self, data: SegmentationDataset, level: Level, seed: int) -> None:
         self.data, self.level, self.seed = data, level, seed
@@ -41,10 +41,10 @@ class DegradedSet:
 def level_latents(
     model: PromptableModel, data: SegmentationDataset, count: int, seed: int, size: int | None = None
 ) -> Iterator[tuple[list[Level], Tensor]]:
-    """Encode photos spread over a set at every level, as at inference, the longer side `size` (None: the model's).
+    """Encode images spread over a set at every level, as at inference, the longer side `size` (None: the model's).
 
     Yields:
-        The levels, clear first, and the photo's latents `(levels, C, h, w)` in their order.
+        The levels, clear first, and the image's latents `(levels, C, h, w)` in their order.
     """
     for index in np.linspace(0, len(data) - 1, min(count, len(data))).astype(int):
         sample = data[int(index)]

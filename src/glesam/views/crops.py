@@ -12,7 +12,7 @@ EDGE = 20
 """A mask that comes this near, in pixels, to an inner edge of a crop is taken to be cut off by it."""
 
 MIN_TILE = 64
-"""Smallest tile in pixels: below it a model sees next to nothing of a photo."""
+"""Smallest tile in pixels: below it a model sees next to nothing of an image."""
 
 
 def check_tile(tile: int | None) -> None:

@@ -19,7 +19,7 @@ from glesam.views.enlarge import MARGIN, Enlarger, mask_boxes
 from glesam.views.view import Look, View
 
 ROOM = 1.5
-"""Side of a window as a multiple of its prompts' or its mask's side: context that masks of photos are trained with."""
+"""Side of a window as a multiple of its prompts' or its mask's side: context that masks of images are trained with."""
 
 ScoredMask = tuple[RunMask, float]
 """A mask and its predicted IoU."""

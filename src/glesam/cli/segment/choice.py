@@ -1,4 +1,4 @@
-"""Which model works on the images, and what happens to them before it: the options that photos and clips share."""
+"""Which model works on the images, and what happens to them before it: the options that images and clips share."""
 
 from __future__ import annotations
 

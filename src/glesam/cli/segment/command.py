@@ -1,4 +1,4 @@
-"""`glesam segment`: photos in, masks out."""
+"""`glesam segment`: images in, masks out."""
 
 from __future__ import annotations
 
@@ -189,14 +189,14 @@ class SegmentOptions(VerbOptions):
 
 @takes(SegmentOptions)
 def segment(inputs: Inputs, options: SegmentOptions) -> None:
-    """Segment photos: each object named by a prompt becomes a mask.
+    """Segment images: each object named by a prompt becomes a mask.
 
-    Writes a PNG with the number of the object at each pixel (0 outside), at the photo's size, and on request other
+    Writes a PNG with the number of the object at each pixel (0 outside), at the image's size, and on request other
     formats beside it. To stdout goes one format only: the PNG, or the one asked for.
 
-    Of many photos with -o FOLDER also results.csv and contact-sheet.jpg. Under torchrun each job takes its share.
+    Of many images with -o FOLDER also results.csv and contact-sheet.jpg. Under torchrun each job takes its share.
 
-    Exit status: 0 done, 1 a photo failed (named; the others are done), 2 wrong use.
+    Exit status: 0 done, 1 an image failed (named; the others are done), 2 wrong use.
     """
     from glesam.cli.segment.clip import ClipOptions, asks_for_video, fits_clip, segment_clip
     from glesam.cli.segment.run import ImageOptions, segment_images

@@ -14,7 +14,7 @@ from glesam.cli.segment.choice import Quality, Refine
 Inputs = Annotated[
     list[str],
     typer.Argument(
-        help="Photos, folders, patterns such as 'photos/*.jpg', - for stdin; or one clip, or camera:0.",
+        help="Images, folders, patterns such as 'photos/*.jpg', - for stdin; or one clip, or camera:0.",
         metavar="INPUT...",
     ),
 ]
@@ -36,7 +36,7 @@ Boxes = Annotated[
 PromptsFile = Annotated[
     Path | None,
     typer.Option(
-        help='JSON file with several objects for each photo: {"cat.jpg": [{"points": [[320, 240]], "labels": [1], '
+        help='JSON file with several objects for each image: {"cat.jpg": [{"points": [[320, 240]], "labels": [1], '
         '"box": [10, 20, 300, 400]}]}; names as in the folder given.',
         metavar="FILE",
     ),
@@ -55,7 +55,7 @@ PointsPerSide = Annotated[
 Tile = Annotated[
     int | None,
     typer.Option(
-        help="Big photos: look at tiles of so many pixels with --everything, at windows around the prompts without "
+        help="Big images: look at tiles of so many pixels with --everything, at windows around the prompts without "
         "it; try 1024.",
         metavar="PIXELS",
     ),
@@ -67,10 +67,10 @@ Model = Annotated[
     str, typer.Option(help="Name (see 'glesam models'), folder of a saved model, hub id, or .pth/.pt file.")
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda, mps, or auto for the fastest there is.")]
-EnhanceMode = Annotated[Enhance, typer.Option(help="Enhance degraded photos: always, never, or as the model sees fit.")]
+EnhanceMode = Annotated[Enhance, typer.Option(help="Enhance degraded images: always, never, or as the model sees fit.")]
 RefineMode = Annotated[
     Refine,
-    typer.Option(help="Masks with the photo's own edges, without crumbs, on which clicks hold; off: the decoder's."),
+    typer.Option(help="Masks with the image's own edges, without crumbs, on which clicks hold; off: the decoder's."),
 ]
 QualityMode = Annotated[
     Quality, typer.Option(help="high looks several times, and from near at small objects; fast at a smaller copy.")
@@ -96,7 +96,7 @@ RestoreCache = Annotated[
 HeadName = Annotated[
     str | None,
     typer.Option(
-        help="Another mask head: hq (sharper masks), robust (degraded photos), folder of a trained head, or an "
+        help="Another mask head: hq (sharper masks), robust (degraded images), folder of a trained head, or an "
         "authors' file; see docs/heads.md.",
         metavar="NAME|PATH",
     ),
@@ -109,11 +109,11 @@ Output = Annotated[
     typer.Option(
         "--output",
         "-o",
-        help="File (.png, .json, .geojson, .npz), folder, or - for stdout. Without it: beside the photo as "
-        "photo.mask.png; one photo in one format goes to stdout if that is redirected.",
+        help="File (.png, .json, .geojson, .npz), folder, or - for stdout. Without it: beside the image as "
+        "photo.mask.png; one image in one format goes to stdout if that is redirected.",
     ),
 ]
-OverlayFlag = Annotated[bool, typer.Option("--overlay", help="Also write the photo with its masks drawn in.")]
+OverlayFlag = Annotated[bool, typer.Option("--overlay", help="Also write the image with its masks drawn in.")]
 JsonFlag = Annotated[
     bool, typer.Option("--json", help="Also write COCO JSON: RLE, boxes, scores."), Field(alias="json")
 ]
@@ -122,7 +122,7 @@ NpzFlag = Annotated[bool, typer.Option("--npz", help="Also write all arrays, wit
 RecursiveFlag = Annotated[bool, typer.Option("--recursive", "-r", help="Go into sub-folders.")]
 OverwriteFlag = Annotated[bool, typer.Option("--overwrite", help="Replace outputs that are there already.")]
 Workers = Annotated[
-    int, typer.Option(min=1, help="Processes that work at once on many photos; each holds a model of its own.")
+    int, typer.Option(min=1, help="Processes that work at once on many images; each holds a model of its own.")
 ]
 FrameNumber = Annotated[int, typer.Option(min=0, help="Clips: the frame, from 0, that the prompts are on.")]
 MaxFrames = Annotated[int | None, typer.Option(min=1, help="Clips and cameras: end after so many frames with results.")]

@@ -35,7 +35,7 @@ ENDINGS = {
     "labelme": ".json",
     "yolo": ".txt",
 }
-"""Format to what its file's name ends in. Plain `.json` only for LabelMe, which keeps its own beside a photo so."""
+"""Format to what its file's name ends in. Plain `.json` only for LabelMe, which keeps its own beside an image so."""
 
 OWN_OUTPUTS = (*(f"*{end}" for end in ENDINGS.values() if end.count(".") > 1), "contact-sheet.jpg", "results.csv")
 """What a folder or a pattern must not take for an image in the next run."""
@@ -90,9 +90,9 @@ def plan(
     form = form or Form()
     planned = _dataset(sources, formats, output) if form.dataset else _plan(sources, formats, output, outright)
     jobs = [replace(job, form=form) for job in planned]
-    pictures = {os.path.realpath(source.path) for source in sources if source.path is not None}
+    images = {os.path.realpath(source.path) for source in sources if source.path is not None}
     for path in (path for job in jobs for path in job.files.values() if path is not None):
-        if os.path.realpath(path) in pictures:
+        if os.path.realpath(path) in images:
             raise ConfigError(f"expected results apart from the images, got {path} for both; choose another -o")
     return jobs
 

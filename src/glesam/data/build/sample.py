@@ -20,7 +20,7 @@ from glesam.degrade import lqseg as degradation
 from glesam.errors import DataError, GlesamError
 
 _LARGEST_ID = 65535
-# OpenCV's own default for PNG (fastest deflate, run-length strategy) is the fastest of those measured on photos of
+# OpenCV's own default for PNG (fastest deflate, run-length strategy) is the fastest of those measured on images of
 # 400x300: 5 ms and 196 KiB an image; level 3 takes 12 ms for 173 KiB, lossless WebP 110 to 200 ms for 113 KiB.
 _ENCODER_OPTIONS = {"png": [], "webp": [cv2.IMWRITE_WEBP_QUALITY, 101]}  # above 100 means lossless to OpenCV
 
@@ -61,7 +61,7 @@ class SampleBuilder:
             mask, objects = select_objects(sample, self.config)
             if not objects:
                 return SampleOutcome(name)
-            encoded = {kind: self._encode(kind, pixels) for kind, pixels in self._pictures(sample, mask).items()}
+            encoded = {kind: self._encode(kind, pixels) for kind, pixels in self._files(sample, mask).items()}
         except (GlesamError, OSError, cv2.error) as error:
             return SampleOutcome(name, error=" ".join(str(error).split()))
         for record, content in encoded.values():
@@ -70,21 +70,21 @@ class SampleBuilder:
         files = {kind: record for kind, (record, _) in encoded.items()}
         return SampleOutcome(name, SampleRecord(name, width, height, objects, files, source))
 
-    def _pictures(self, sample: Sample, mask: npt.NDArray[Any]) -> dict[str, tuple[str, npt.NDArray[Any], int | None]]:
+    def _files(self, sample: Sample, mask: npt.NDArray[Any]) -> dict[str, tuple[str, npt.NDArray[Any], int | None]]:
         """File name, pixels and seed of each kind of image."""
         plain = _file_name(sample.name)
-        pictures: dict[str, tuple[str, npt.NDArray[Any], int | None]] = {
+        files: dict[str, tuple[str, npt.NDArray[Any], int | None]] = {
             "clear": (f"{plain}.{self.config.image_format}", sample.image, None)
         }
         for level in self.config.levels:
             seed = level_seed(sample.name, level, self.config.seed)
             image = degradation.degrade(sample.image, level, seed, recipe=self.config.recipe)
-            pictures[f"lq{level}"] = (f"{plain}.{self.config.image_format}", image, seed)
-        return pictures | {"masks": (f"{plain}.png", mask, None)}
+            files[f"lq{level}"] = (f"{plain}.{self.config.image_format}", image, seed)
+        return files | {"masks": (f"{plain}.png", mask, None)}
 
-    def _encode(self, kind: str, picture: tuple[str, npt.NDArray[Any], int | None]) -> tuple[FileRecord, bytes]:
+    def _encode(self, kind: str, file: tuple[str, npt.NDArray[Any], int | None]) -> tuple[FileRecord, bytes]:
         """Encode one image without loss."""
-        name, pixels, seed = picture
+        name, pixels, seed = file
         suffix = name.rsplit(".", 1)[1]
         stored = np.ascontiguousarray(pixels[..., ::-1]) if pixels.ndim == 3 else pixels
         _, buffer = cv2.imencode(f".{suffix}", stored, _ENCODER_OPTIONS[suffix])

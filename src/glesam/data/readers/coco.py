@@ -25,7 +25,7 @@ from glesam.errors import ConfigError, DataError
 from glesam.images.reading import MAX_PIXELS
 
 TITLE = "COCO"
-STRUCTURE = "annotations/instances_val2017.json + val2017/NAME.jpg, or any COCO json beside or above its pictures"
+STRUCTURE = "annotations/instances_val2017.json + val2017/NAME.jpg, or any COCO json beside or above its images"
 HOME = (
     "the COCO site (Lin et al., ECCV 2014), archives '2017 Val images' or '2017 Train images', and "
     "'2017 Train/Val annotations'"
@@ -36,7 +36,7 @@ Crowds = Literal["drop", "keep"]
 _OTHER_TASKS = ("captions_", "person_keypoints_", "stuff_", "panoptic_", "image_info_", "lvis_")
 
 
-class Picture(NamedTuple):
+class ImageRecord(NamedTuple):
     """One entry of the index: the file, its size by the json, and its annotations sorted by id."""
 
     path: Path
@@ -86,9 +86,9 @@ class CocoDataset:
 
     def fingerprint(self, index: int, digests: Digests) -> str:
         """Digest of a sample's image and of its entries in the json; see `FileBacked`."""
-        picture = self._index[self._names[index]]
-        entries = json.dumps([picture.height, picture.width, picture.annotations], sort_keys=True)
-        return hashlib.sha256(f"{digests.of(picture.path)} {entries}".encode()).hexdigest()
+        record = self._index[self._names[index]]
+        entries = json.dumps([record.height, record.width, record.annotations], sort_keys=True)
+        return hashlib.sha256(f"{digests.of(record.path)} {entries}".encode()).hexdigest()
 
     def __getitem__(self, index: int) -> Sample:
         """Read one sample.
@@ -97,35 +97,35 @@ class CocoDataset:
             DataError: the image is missing, unreadable or of another size than in the json, or a mask is broken.
         """
         name = self._names[index]
-        picture = self._index[name]
-        if not os.path.isfile(picture.path):
-            raise DataError(f"expected the image {picture.path}, found none; get it from {self.home}")
-        image = read_image(picture.path)
-        if image.shape[:2] != (picture.height, picture.width):
+        record = self._index[name]
+        if not os.path.isfile(record.path):
+            raise DataError(f"expected the image {record.path}, found none; get it from {self.home}")
+        image = read_image(record.path)
+        if image.shape[:2] != (record.height, record.width):
             raise DataError(
-                f"expected {picture.path} to be {picture.width}x{picture.height} as in {self.annotations_path.name}, "
+                f"expected {record.path} to be {record.width}x{record.height} as in {self.annotations_path.name}, "
                 f"got {image.shape[1]}x{image.shape[0]}; take the images that were annotated"
             )
-        return Sample(name, image, self._mask(picture))
+        return Sample(name, image, self._mask(record))
 
-    def _mask(self, picture: Picture) -> npt.NDArray[np.int32]:
+    def _mask(self, record: ImageRecord) -> npt.NDArray[np.int32]:
         """Paint an image's annotations into one id mask, the largest first."""
         objects = []
-        for i, annotation in enumerate(picture.annotations, start=1):
-            mask = self._decode(annotation, picture)
+        for i, annotation in enumerate(record.annotations, start=1):
+            mask = self._decode(annotation, record)
             if mask is not None:
                 objects.append((i, *_cut(mask)))
-        ids = np.zeros((picture.height, picture.width), dtype=np.int32)
+        ids = np.zeros((record.height, record.width), dtype=np.int32)
         for i, window, mask in sorted(objects, key=lambda each: (-int(each[2].sum()), each[0])):
             ids[window][mask] = i
         return ids
 
-    def _decode(self, annotation: dict[str, Any], picture: Picture) -> BoolMask | None:
+    def _decode(self, annotation: dict[str, Any], record: ImageRecord) -> BoolMask | None:
         """Decode one annotation; one that is broken is left out with a note that names it, the others stay."""
         try:
-            return decode_segmentation(annotation.get("segmentation"), picture.height, picture.width)
+            return decode_segmentation(annotation.get("segmentation"), record.height, record.width)
         except DataError as error:
-            name, identity = shown(picture.path.name), brief_value(annotation.get("id"))
+            name, identity = shown(record.path.name), brief_value(annotation.get("id"))
             text = f"{name}: annotation {identity} is left out: {error}"
             warnings.warn(text, DataWarning, stacklevel=5)
             return None
@@ -135,7 +135,7 @@ class CocoDataset:
         return sorted(self._index)
 
     @cached_property
-    def _index(self) -> dict[str, Picture]:
+    def _index(self) -> dict[str, ImageRecord]:
         """Name to image, from the json."""
         content = _read_json(self.annotations_path)
         by_image: dict[Any, list[dict[str, Any]]] = defaultdict(list)
@@ -145,12 +145,12 @@ class CocoDataset:
         stored = {entry["id"]: self.relative_path(entry) for entry in content["images"]}
         # Written on Windows: the separators there; a name that holds a backslash itself is met on other systems.
         entries = {key: path.replace("\\", "/") for key, path in stored.items()}
-        if self._find_pictures(list(stored.values()), needed=False) is not None:
+        if self._find_files(list(stored.values()), needed=False) is not None:
             entries = stored
-        folder = self._find_pictures(list(entries.values()))
+        folder = self._find_files(list(entries.values()))
         names = _unique_names(list(entries.values()))
         return {
-            names[entries[e["id"]]]: Picture(
+            names[entries[e["id"]]]: ImageRecord(
                 folder / entries[e["id"]], int(e["height"]), int(e["width"]), sorted(by_image[e["id"]], key=_by_id)
             )
             for e in content["images"]
@@ -165,7 +165,7 @@ class CocoDataset:
             )
         return str(entry["file_name"])
 
-    def _find_pictures(self, relative: list[str], needed: bool = True) -> Any:
+    def _find_files(self, relative: list[str], needed: bool = True) -> Any:
         """The folder under which the images are: the first place in which any of the first ones is found.
 
         Without `needed` None stands for no such place.
@@ -184,7 +184,7 @@ class CocoDataset:
                 return place
         if not needed:
             return None
-        first = relative[0] if relative else "any picture"
+        first = relative[0] if relative else "any image"
         raise DataError(
             f"expected the images of {self.annotations_path} ({first}, ...) in {json_folder.parent / split} or "
             f"{json_folder.parent / 'images'}, found none; get them from {self.home}"
@@ -235,7 +235,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         content = expect_object(read_json(path, what="COCO json"), shown(path))
         for entry in expect_objects(content["images"], "'images'", TypeError):
-            _check_picture(entry)
+            _check_entry(entry)
         for annotation in expect_objects(content["annotations"], "'annotations'", TypeError):
             hash(annotation["image_id"])
     except (KeyError, TypeError, ValueError, OverflowError) as error:
@@ -246,7 +246,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     return dict(content)
 
 
-def _check_picture(entry: dict[str, Any]) -> None:
+def _check_entry(entry: dict[str, Any]) -> None:
     """Check one entry of `images`.
 
     Raises:

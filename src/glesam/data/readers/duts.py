@@ -18,7 +18,7 @@ SPLITS = ("TR", "TE")
 
 
 class DutsDataset(PairDataset):
-    """10,553 training and 5,019 test photos with salient objects as one mask (Wang et al., CVPR 2017).
+    """10,553 training and 5,019 test images with salient objects as one mask (Wang et al., CVPR 2017).
 
     Args:
         root: folder of one split (`DUTS-TR`), or the folder that holds the splits' folders.

@@ -17,7 +17,7 @@ HOME = (
 
 
 class EcssdDataset(PairDataset):
-    """1,000 photos with one salient object each (Shi et al., TPAMI 2016); unseen in the paper's training.
+    """1,000 images with one salient object each (Shi et al., TPAMI 2016); unseen in the paper's training.
 
     Args:
         root: folder that holds `images` and `ground_truth_mask`.

@@ -49,7 +49,7 @@ _SEPARATE = ("im", "gt")
 
 
 class HqSeg44kDataset(PairDataset):
-    """44,320 photos with fine masks of one object each (Ke et al., NeurIPS 2023); names are `<subset>__<file stem>`.
+    """44,320 images with fine masks of one object each (Ke et al., NeurIPS 2023); names are `<subset>__<file stem>`.
 
     Args:
         root: folder that holds `DIS5K`, `thin_object_detection` and `cascade_psp`.
@@ -65,8 +65,8 @@ class HqSeg44kDataset(PairDataset):
         images: dict[str, Path] = {}
         masks: dict[str, Path] = {}
         for key, subset in subsets.items():
-            picture_folder, mask_folder = _folders_of(Path(root), key, subset)
-            images |= _named(key, files_by_stem(picture_folder, frozenset({".jpg"})))
+            image_folder, mask_folder = _folders_of(Path(root), key, subset)
+            images |= _named(key, files_by_stem(image_folder, frozenset({".jpg"})))
             masks |= _named(key, files_by_stem(mask_folder, frozenset({".png"})))
         super().__init__(name or f"hqseg44k-{split or 'train'}", images, masks, read_binary_mask, HOME)
 

@@ -12,7 +12,7 @@ from glesam.errors import DataError
 TITLE = "LVIS"
 STRUCTURE = "annotations/lvis_v1_val.json + train2017/NAME.jpg + val2017/NAME.jpg"
 HOME = (
-    "the LVIS site (Gupta et al., CVPR 2019; v1 annotations), pictures from the COCO site, archives '2017 Train "
+    "the LVIS site (Gupta et al., CVPR 2019; v1 annotations), images from the COCO site, archives '2017 Train "
     "images' and '2017 Val images' (both are needed for the validation set)"
 )
 

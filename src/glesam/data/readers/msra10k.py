@@ -17,7 +17,7 @@ HOME = (
 
 
 class Msra10kDataset(PairDataset):
-    """10,000 photos with one salient object each (Cheng et al., TPAMI 2015).
+    """10,000 images with one salient object each (Cheng et al., TPAMI 2015).
 
     Args:
         root: folder that holds `Imgs`.

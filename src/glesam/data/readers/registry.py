@@ -19,7 +19,7 @@ FOLDER = Layout(
     "folder",
     "plain folder",
     "images/NAME.jpg + masks/NAME.png",
-    "your own photos and masks",
+    "your own images and masks",
     ("images", "masks"),
     without_splits(FolderDataset, "a plain folder"),
 )

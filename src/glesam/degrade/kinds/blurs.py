@@ -8,15 +8,15 @@ import cv2
 import numpy as np
 
 from glesam.degrade.draws import Draws
-from glesam.degrade.kind import Picture
 from glesam.degrade.optics.point_spread import line, spread
+from glesam.images.pixels import RGB
 
 # Frames of a zoom: one per so many pixels of way at the border, within limits that bound the time.
 _ZOOM_STEP = 2.0
 _ZOOM_FRAMES = (8, 40)
 
 
-def resampling_blur(image: Picture, draws: Draws, *, factor: float) -> Picture:
+def resampling_blur(image: RGB, draws: Draws, *, factor: float) -> RGB:
     """Make the image smaller and large again, both bilinear and without a low-pass (so that it may alias).
 
     Args:
@@ -27,11 +27,11 @@ def resampling_blur(image: Picture, draws: Draws, *, factor: float) -> Picture:
     height, width = image.shape[:2]
     small = (max(1, round(width / factor)), max(1, round(height / factor)))
     reduced = cv2.resize(image, small, interpolation=cv2.INTER_LINEAR)
-    enlarged: Picture = cv2.resize(reduced, (width, height), interpolation=cv2.INTER_LINEAR)
+    enlarged: RGB = cv2.resize(reduced, (width, height), interpolation=cv2.INTER_LINEAR)
     return enlarged
 
 
-def motion_blur(image: Picture, draws: Draws, *, length: float) -> Picture:
+def motion_blur(image: RGB, draws: Draws, *, length: float) -> RGB:
     """An even straight movement in a drawn direction.
 
     Args:
@@ -43,7 +43,7 @@ def motion_blur(image: Picture, draws: Draws, *, length: float) -> Picture:
     return np.rint(spread(image.astype(np.float32), kernel)).clip(0, 255).astype(np.uint8)
 
 
-def zoom_blur(image: Picture, draws: Draws, *, zoom: float) -> Picture:
+def zoom_blur(image: RGB, draws: Draws, *, zoom: float) -> RGB:
     """The lens zooms during the exposure: mean of images enlarged by `zoom**-0.5` to `zoom**0.5` about one point.
 
     The range lies evenly about 1, so that an object stays, on average, where its mask is; enlarging from 1 upwards

@@ -7,15 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glesam.degrade.draws import Draws
-from glesam.degrade.kind import Picture
 from glesam.degrade.optics.photometry import to_float, to_uint8
+from glesam.images.pixels import RGB
 
 _LEAST_SHARE = 0.6
 
 
 def colour_jitter(
-    image: Picture, draws: Draws, *, brightness: float, contrast: float, saturation: float, hue: float
-) -> Picture:
+    image: RGB, draws: Draws, *, brightness: float, contrast: float, saturation: float, hue: float
+) -> RGB:
     """Shift brightness, contrast, saturation and hue, in this order, each up or down.
 
     Each shift is 0.6 to 1 of its parameter, never near nothing, so that a severity means what it says.
@@ -37,7 +37,7 @@ def colour_jitter(
     return to_uint8(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB))
 
 
-def brightness(image: Picture, draws: Draws, *, factor: float) -> Picture:
+def brightness(image: RGB, draws: Draws, *, factor: float) -> RGB:
     """Darken: every value times `factor`, rounded. Nothing here is random.
 
     Args:
@@ -48,7 +48,7 @@ def brightness(image: Picture, draws: Draws, *, factor: float) -> Picture:
     return _by_table(image, np.arange(256) * factor)
 
 
-def contrast(image: Picture, draws: Draws, *, factor: float) -> Picture:
+def contrast(image: RGB, draws: Draws, *, factor: float) -> RGB:
     """Stretch about level 128: `(v - 128) factor + 128`, rounded and clipped. Nothing here is random.
 
     Args:
@@ -59,9 +59,9 @@ def contrast(image: Picture, draws: Draws, *, factor: float) -> Picture:
     return _by_table(image, (np.arange(256) - 128.0) * factor + 128.0)
 
 
-def _by_table(image: Picture, levels: NDArray[np.floating]) -> Picture:
+def _by_table(image: RGB, levels: NDArray[np.floating]) -> RGB:
     """Replace each level by its entry."""
-    replaced: Picture = np.rint(levels).clip(0, 255).astype(np.uint8)[image]
+    replaced: RGB = np.rint(levels).clip(0, 255).astype(np.uint8)[image]
     return replaced
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import cv2
 
 from glesam.degrade.draws import Draws
-from glesam.degrade.kind import Picture
 from glesam.errors import ImageError
+from glesam.images.pixels import RGB
 
 
-def compression(image: Picture, draws: Draws, *, quality: float) -> Picture:
+def compression(image: RGB, draws: Draws, *, quality: float) -> RGB:
     """Write as JPEG and read back; chroma at half resolution, as cameras and sites do. Nothing here is random.
 
     Args:
@@ -20,7 +20,7 @@ def compression(image: Picture, draws: Draws, *, quality: float) -> Picture:
     return reencode(image, "jpeg", int(quality))
 
 
-def reencode(image: Picture, codec: str, quality: int) -> Picture:
+def reencode(image: RGB, codec: str, quality: int) -> RGB:
     """Write an image in memory and read it back.
 
     Args:
@@ -35,5 +35,5 @@ def reencode(image: Picture, codec: str, quality: int) -> Picture:
     done, data = cv2.imencode(f".{codec}", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [flag, quality])
     if not done:
         raise ImageError(f"expected OpenCV to write {codec}, it refused; install opencv-python-headless with {codec}")
-    decoded: Picture = cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    decoded: RGB = cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
     return decoded

@@ -7,11 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glesam.degrade.draws import Draws
-from glesam.degrade.kind import Moved, Picture
+from glesam.degrade.kind import Moved
 from glesam.degrade.optics.warping import grid, reflect, warp_image
+from glesam.images.pixels import RGB
 
 
-def elastic(image: Picture, draws: Draws, *, alpha: float, sigma: float, affine: float) -> Moved:
+def elastic(image: RGB, draws: Draws, *, alpha: float, sigma: float, affine: float) -> Moved:
     """Elastic deformation after Simard, Steinkraus & Platt (ICDAR 2003, section 2), with a random affine map before it.
 
     Each pixel is displaced by white noise in -1..1, smoothed by a Gaussian of `sigma` and multiplied by `alpha`. The
@@ -34,7 +35,7 @@ def elastic(image: Picture, draws: Draws, *, alpha: float, sigma: float, affine:
     return Moved(warp_image(image, map_x, map_y), map_x, map_y)
 
 
-def frosted_glass(image: Picture, draws: Draws, *, reach: float) -> Moved:
+def frosted_glass(image: RGB, draws: Draws, *, reach: float) -> Moved:
     """Frosted glass: every pixel shows one of its neighbours, drawn evenly from a square.
 
     The mask is taken through the very same draws: each of its pixels keeps the object of the pixel that is shown

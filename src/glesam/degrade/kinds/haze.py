@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from glesam.degrade.draws import Draws
-from glesam.degrade.kind import Picture
 from glesam.degrade.optics.depth_proxy import depth_proxy
 from glesam.degrade.optics.photometry import to_float, to_uint8, veil
+from glesam.images.pixels import RGB
 
 
-def haze(image: Picture, draws: Draws, *, beta: float) -> Picture:
+def haze(image: RGB, draws: Draws, *, beta: float) -> RGB:
     """Koschmieder's law `I = J t + A (1 - t)` with `t = exp(-beta (0.3 + 0.7 d))` and d of `depth_proxy`.
 
     On sRGB values, as RESIDE does (Li et al., IEEE TIP 2019, whose A is drawn from 0.7..1 and whose beta

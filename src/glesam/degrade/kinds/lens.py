@@ -8,15 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glesam.degrade.draws import Draws
-from glesam.degrade.kind import Moved, Picture
+from glesam.degrade.kind import Moved
 from glesam.degrade.optics.photometry import decode, encode
 from glesam.degrade.optics.point_spread import disc, spread
 from glesam.degrade.optics.warping import grid, reflect, warp_image
+from glesam.images.pixels import RGB
 
 _EXPOSURE_SAMPLES = 9
 
 
-def defocus(image: Picture, draws: Draws, *, radius: float) -> Picture:
+def defocus(image: RGB, draws: Draws, *, radius: float) -> RGB:
     """Out of focus: in linear light every point becomes a disc, so that bright points stay bright.
 
     Geometric optics of a round aperture: Potmesil & Chakravarty, SIGGRAPH 1981.
@@ -29,7 +30,7 @@ def defocus(image: Picture, draws: Draws, *, radius: float) -> Picture:
     return encode(spread(decode(image), disc(radius * min(image.shape[:2]))))
 
 
-def rolling_motion(image: Picture, draws: Draws, *, skew: float, wobble: float, exposure: float) -> Moved:
+def rolling_motion(image: RGB, draws: Draws, *, skew: float, wobble: float, exposure: float) -> Moved:
     """The camera swings while its rows are read one after the other, each row for a while.
 
     Row r is read at time r / H. The image's content has then moved by `skew t` sideways (a steady swing) and by

@@ -14,15 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glesam.degrade.draws import Draws
-from glesam.degrade.kind import Picture
 from glesam.degrade.optics.photometry import light_levels, linear_to_srgb, srgb_to_linear, to_uint8
+from glesam.images.pixels import RGB
 
 _BLACK = 0.0625
 _RAW_STEPS = 1023
 _ROW_SHARE = 0.15
 
 
-def low_light(image: Picture, draws: Draws, *, stops: float, lift: float, shot: float) -> Picture:
+def low_light(image: RGB, draws: Draws, *, stops: float, lift: float, shot: float) -> RGB:
     """Underexpose in the raw domain, add the sensor's noise, and develop with a partial lift.
 
     White-balance gains are drawn from the ranges of Brooks et al.; read noise follows their line

@@ -9,15 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glesam.degrade.draws import Draws
-from glesam.degrade.kind import Picture
 from glesam.degrade.optics.photometry import LUMINANCE, to_float, to_uint8
 from glesam.degrade.optics.point_spread import disc
 from glesam.degrade.optics.textures import clouds, count_for, particles
+from glesam.images.pixels import RGB
 
 _PAPER = np.array([1.04, 0.97, 0.80], dtype=np.float32)
 
 
-def old_film(image: Picture, draws: Draws, *, fade: float, grain: float, scratches: float, dust: float) -> Picture:
+def old_film(image: RGB, draws: Draws, *, fade: float, grain: float, scratches: float, dust: float) -> RGB:
     """Fade, darken the corners, add grain, then dust and scratches on top, as they lie on the film.
 
     The grain's variance at density u is `u (1 - u)`, that of a random cover of the film by grains (Boolean model:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import cv2
 
 from glesam.degrade.draws import Draws
-from glesam.degrade.kind import Picture
 from glesam.degrade.kinds.compression import reencode
+from glesam.images.pixels import RGB
 
 _SMALLEST_SIDE = 8
 _INTERPOLATIONS = {"bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC, "area": cv2.INTER_AREA}
 
 
-def recompression(image: Picture, draws: Draws, *, rounds: float, scale: float, quality: float) -> Picture:
+def recompression(image: RGB, draws: Draws, *, rounds: float, scale: float, quality: float) -> RGB:
     """A chain of resize and WebP or JPEG, as many times as the image was shared; then back to its size.
 
     Resizing between the codings shifts the block grid, so that artefacts of one round are coded again by the next:
@@ -34,5 +34,5 @@ def recompression(image: Picture, draws: Draws, *, rounds: float, scale: float, 
         shared = cv2.resize(shared, size, interpolation=_INTERPOLATIONS[way])
         codec = draws.choice(f"codec_{turn}", ("jpeg", "webp"), (0.7, 0.3))
         shared = reencode(shared, codec, draws.integer(f"quality_{turn}", round(0.8 * quality), round(1.2 * quality)))
-    restored: Picture = cv2.resize(shared, (width, height), interpolation=cv2.INTER_CUBIC)
+    restored: RGB = cv2.resize(shared, (width, height), interpolation=cv2.INTER_CUBIC)
     return restored

@@ -8,17 +8,17 @@ import cv2
 import numpy as np
 
 from glesam.degrade.draws import Draws
-from glesam.degrade.kind import Picture
 from glesam.degrade.optics.photometry import to_float, to_uint8
+from glesam.images.pixels import RGB
 
 # Deviations of high-ISO noise per unit of `intensity`, at mid-grey, on values in 0..1; set so that the published range
-# gives the PSNR of the published formula (12.9 dB, mean over three photos of scikit-image at half size).
+# gives the PSNR of the published formula (12.9 dB, mean over three images of scikit-image at half size).
 _LUMA_DEVIATION = 0.2
 _CHROMA_DEVIATION = 0.44
 _RANGE_OF_FACTOR = 0.05
 
 
-def gaussian_noise(image: Picture, draws: Draws, *, variance: float) -> Picture:
+def gaussian_noise(image: RGB, draws: Draws, *, variance: float) -> RGB:
     """White Gaussian noise, drawn for each pixel and channel by itself.
 
     Args:
@@ -30,7 +30,7 @@ def gaussian_noise(image: Picture, draws: Draws, *, variance: float) -> Picture:
     return to_uint8((image + noise * np.float32(math.sqrt(variance))) / 255.0)
 
 
-def iso_noise(image: Picture, draws: Draws, *, colour_shift: float, intensity: float) -> Picture:
+def iso_noise(image: RGB, draws: Draws, *, colour_shift: float, intensity: float) -> RGB:
     """Noise of a high ISO setting: fine grain in the luma, coarser blotches in the two chroma planes.
 
     The luma deviation grows with the root of the luma, as photon noise does; in-camera sharpening leaves luma noise
@@ -54,7 +54,7 @@ def iso_noise(image: Picture, draws: Draws, *, colour_shift: float, intensity: f
     return to_uint8(cv2.cvtColor(planes, cv2.COLOR_YCrCb2RGB))
 
 
-def impulse_noise(image: Picture, draws: Draws, *, factor: float) -> Picture:
+def impulse_noise(image: RGB, draws: Draws, *, factor: float) -> RGB:
     """Multiplicative noise: every value times its own factor from `factor` +- 0.05.
 
     RobustSeg's "impulse noise" is this, and not salt and pepper; the width is that of its range, 1.4 to 1.5.

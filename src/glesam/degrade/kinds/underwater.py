@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glesam.degrade.draws import Draws
-from glesam.degrade.kind import Picture
 from glesam.degrade.optics.depth_proxy import depth_proxy
 from glesam.degrade.optics.photometry import LUMINANCE, decode, encode, veil
 from glesam.degrade.optics.point_spread import disc
 from glesam.degrade.optics.textures import count_for, particles
+from glesam.images.pixels import RGB
 
 # Share of light left after one metre, in red, green and blue. Clear ocean: Chiang & Chen, IEEE TIP 2012.
 # Coast: the same red, while dissolved matter takes more of the blue than of the green.
@@ -26,8 +26,8 @@ _CHANNELS = ("red", "green", "blue")
 
 
 def underwater(
-    image: Picture, draws: Draws, *, distance: float, depth: float, turbidity: float, blur: float, snow: float
-) -> Picture:
+    image: RGB, draws: Draws, *, distance: float, depth: float, turbidity: float, blur: float, snow: float
+) -> RGB:
     """Underwater image formation after Akkaynak & Treibitz, CVPR 2018, in linear light.
 
     `I = (J t + B (1 - t)) exp(-k D)` with `t = exp(-(k + b) z)` and `B = 0.6 b / (k + b)`: the sun's light loses its

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glesam.degrade.draws import Draws
-from glesam.degrade.kind import Picture
 from glesam.degrade.optics.photometry import to_float, to_uint8, veil
 from glesam.degrade.optics.point_spread import disc, line, spread
 from glesam.degrade.optics.textures import clouds, count_for, particles
+from glesam.images.pixels import RGB
 
 _STRIP = 2**18
 """Pixels worked on at once where a whole image in float would be too much."""
@@ -22,7 +22,7 @@ _SNOW_LAYERS = (("far", 0.45, 4.0, 0.75), ("middle", 1.0, 1.0, 0.95), ("near", 2
 _RAIN_LAYERS = (("far", 0.45, 3.0, 0.45), ("middle", 1.0, 1.0, 0.7), ("near", 2.2, 0.15, 0.55))
 
 
-def snow(image: Picture, draws: Draws, *, veil_strength: float, flakes: float, size: float) -> Picture:
+def snow(image: RGB, draws: Draws, *, veil_strength: float, flakes: float, size: float) -> RGB:
     """Snowfall: a pale veil that takes colour and contrast, and flakes of three distances drifting with the wind.
 
     Args:
@@ -49,7 +49,7 @@ def snow(image: Picture, draws: Draws, *, veil_strength: float, flakes: float, s
     return to_uint8(shown)
 
 
-def fog(image: Picture, draws: Draws, *, density: float) -> Picture:
+def fog(image: RGB, draws: Draws, *, density: float) -> RGB:
     """Drifting fog: Koschmieder's law with an optical depth that varies in banks and grows towards the top (far away).
 
     Args:
@@ -66,7 +66,7 @@ def fog(image: Picture, draws: Draws, *, density: float) -> Picture:
     return to_uint8(veil(to_float(image), np.exp(-depth)[..., None], airlight))
 
 
-def rain(image: Picture, draws: Draws, *, darkening: float, mist: float, drops: float, length: float) -> Picture:
+def rain(image: RGB, draws: Draws, *, darkening: float, mist: float, drops: float, length: float) -> RGB:
     """Rainfall: a dull, misty scene behind bright slanted streaks of three distances.
 
     A drop moves during the exposure and so adds a constant brightness along its streak while hiding part of the

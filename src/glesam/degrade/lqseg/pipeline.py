@@ -55,7 +55,7 @@ def degrade(
     """
     config = config_of(recipe) if config is None else config
     _check_level(level, config)
-    _check_picture(image)
+    _check_image(image)
     draws = Draws(seed)
     degraded = _degrade(image, level, config, draws)
     if record is not None:
@@ -88,7 +88,7 @@ def replay(
         )
     level = int(record["level"]) or None
     _check_level(level, config)
-    _check_picture(image)
+    _check_image(image)
     return _degrade(image, level, config, Draws.replay(record))
 
 
@@ -121,47 +121,47 @@ def parse_level(text: str) -> int:
 def _degrade(image: NDArray[np.uint8], level: int | None, config: LqsegConfig, draws: Draws) -> NDArray[np.uint8]:
     """The whole pipeline with checked arguments."""
     height, width = image.shape[:2]
-    picture = to_floats(image)
+    floats = to_floats(image)
     if config.sharpen is not None:
-        picture = unsharp_mask(picture, config.sharpen)
+        floats = unsharp_mask(floats, config.sharpen)
     kernel1 = draw_kernel(draws, "kernel1", config.first.blur)
     kernel2 = draw_kernel(draws, "kernel2", config.second.blur)
     final = draw_final_sinc(draws, "sinc", config.final_sinc_probability, config.final_sinc_sizes)
-    picture = _soften_and_scale(picture, (height, width), 1, kernel1, "1", config.first, draws)
-    picture = add_noise(picture, draws, "noise1", config.first.noise)
-    picture = jpeg(picture, draw_quality(draws, "jpeg1", config.first.jpeg_quality))
+    floats = _soften_and_scale(floats, (height, width), 1, kernel1, "1", config.first, draws)
+    floats = add_noise(floats, draws, "noise1", config.first.noise)
+    floats = jpeg(floats, draw_quality(draws, "jpeg1", config.first.jpeg_quality))
     divisor = config.scales[level - 1] if level else draws.choice("resize2.divisor", config.scale_mixture)
     second = kernel1 if config.second_kernel == "reuse" else kernel2
-    picture = _soften_and_scale(picture, (height, width), divisor, second, "2", config.second, draws)
-    picture = add_noise(picture, draws, "noise2", config.second.noise)
+    floats = _soften_and_scale(floats, (height, width), divisor, second, "2", config.second, draws)
+    floats = add_noise(floats, draws, "noise2", config.second.noise)
     size = (height, width) if config.output_size is None else (config.output_size, config.output_size)
-    picture = _finish(picture, size, final, config, draws)
+    floats = _finish(floats, size, final, config, draws)
     if config.stored_jpeg_quality is not None:
-        picture = jpeg(picture, config.stored_jpeg_quality)
-    return to_uint8(picture)
+        floats = jpeg(floats, config.stored_jpeg_quality)
+    return to_uint8(floats)
 
 
 def _soften_and_scale(
-    picture: Floats, size: tuple[int, int], divisor: int, kernel: Kernel, number: str, config: OrderConfig, draws: Draws
+    floats: Floats, size: tuple[int, int], divisor: int, kernel: Kernel, number: str, config: OrderConfig, draws: Draws
 ) -> Floats:
     """Blur and resize of one order; the new size is a share of the clean image's, not of the present one's."""
     if draws.flag(f"blur{number}.applied", config.blur.probability):
-        picture = blur(picture, kernel)
+        floats = blur(floats, kernel)
     drawn = draw_resize(draws, f"resize{number}", config.resize)
-    return resize(picture, *scaled_size(*size, drawn.scale, divisor), drawn.mode)
+    return resize(floats, *scaled_size(*size, drawn.scale, divisor), drawn.mode)
 
 
-def _finish(picture: Floats, size: tuple[int, int], final: Kernel | None, config: LqsegConfig, draws: Draws) -> Floats:
+def _finish(floats: Floats, size: tuple[int, int], final: Kernel | None, config: LqsegConfig, draws: Draws) -> Floats:
     """Resize back, sinc filter and JPEG, in one of two orders."""
     sinc_first = draws.flag("final.sinc_first", config.sinc_first_probability)
     quality = draw_quality(draws, "jpeg2", config.second.jpeg_quality)
     mode = draw_mode(draws, "final")
     if not sinc_first:
-        picture = jpeg(picture, quality)
-    picture = resize(picture, *size, mode)
+        floats = jpeg(floats, quality)
+    floats = resize(floats, *size, mode)
     if final is not None:
-        picture = blur(picture, final)
-    return jpeg(picture, quality) if sinc_first else picture
+        floats = blur(floats, final)
+    return jpeg(floats, quality) if sinc_first else floats
 
 
 def _check_level(level: int | None, config: LqsegConfig) -> None:
@@ -173,7 +173,7 @@ def _check_level(level: int | None, config: LqsegConfig) -> None:
         raise ConfigError(f"expected level 1, 2 or 3, got {level!r}; 1 is LQ-1 (mild), 3 is LQ-3 (severe)")
 
 
-def _check_picture(image: NDArray[np.uint8]) -> None:
+def _check_image(image: NDArray[np.uint8]) -> None:
     """Refuse what is not an RGB uint8 image with pixels."""
     shape, dtype = getattr(image, "shape", None), getattr(image, "dtype", type(image).__name__)
     if shape is None or len(shape) != 3 or shape[2] != 3 or dtype != np.uint8 or 0 in shape:

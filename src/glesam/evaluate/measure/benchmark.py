@@ -112,7 +112,7 @@ def run_benchmark(
     sources: Sequence[Source],
     out: Path,
     load: LoadPredictor,
-    progress: Callable[[str, int], None] = lambda text, pictures: None,
+    progress: Callable[[str, int], None] = lambda text, images: None,
     overwrite: bool = False,
 ) -> Results:
     """Measure all parts that are not done yet, and return the rows of all parts.
@@ -226,7 +226,7 @@ def _measure_part(
         except (DataError, ImageError) as error:
             failed[name] = str(error)
         else:
-            rows += _measure_picture(config, part, found, predictor)
+            rows += _measure_image(config, part, found, predictor)
         progress(str(part), 1)
     if not rows and failed:
         first = next(iter(failed))
@@ -240,7 +240,7 @@ def _measure_part(
     return rows, failed
 
 
-def _measure_picture(config: BenchmarkConfig, part: Condition, loaded: Loaded, predictor: PredictorLike) -> list[Row]:
+def _measure_image(config: BenchmarkConfig, part: Condition, loaded: Loaded, predictor: PredictorLike) -> list[Row]:
     """Rows of one image: encode it once, then ask for every object with every kind of prompt."""
     sample, clear = loaded
     share = config.share_of(part.source.name)

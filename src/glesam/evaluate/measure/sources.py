@@ -30,11 +30,11 @@ class Source(Protocol):
         """Names of the images, sorted."""
         ...
 
-    def fingerprint(self, pictures: Sequence[str], level: Level) -> str | None:
+    def fingerprint(self, images: Sequence[str], level: Level) -> str | None:
         """Digest of the files that images at a level are made of; None for a set that is not made of files."""
         ...
 
-    def load(self, picture: str, level: Level, seed: int, recipe: str) -> Sample:
+    def load(self, image: str, level: Level, seed: int, recipe: str) -> Sample:
         """Read one image at a level.
 
         Raises:
@@ -61,26 +61,26 @@ class DegradedSource:
         self.origin = origin
         self.name = name or dataset.name
         self._index = {
-            picture: index for index, picture in enumerate(dataset.names) if not kept_aside or is_kept_aside(picture)
+            image: index for index, image in enumerate(dataset.names) if not kept_aside or is_kept_aside(image)
         }
         self._digests = Digests()
 
-    def __contains__(self, picture: str) -> bool:
+    def __contains__(self, image: str) -> bool:
         """Whether the set has an image of that name."""
-        return picture in self._index
+        return image in self._index
 
     @property
     def names(self) -> list[str]:
         """Names of the images, sorted."""
         return sorted(self._index)
 
-    def fingerprint(self, pictures: Sequence[str], level: Level) -> str | None:
+    def fingerprint(self, images: Sequence[str], level: Level) -> str | None:
         """See `Source.fingerprint`; each file is read once."""
-        return fingerprint(self.dataset, [self._index[picture] for picture in pictures], self._digests)
+        return fingerprint(self.dataset, [self._index[image] for image in images], self._digests)
 
-    def load(self, picture: str, level: Level, seed: int, recipe: str) -> Sample:
+    def load(self, image: str, level: Level, seed: int, recipe: str) -> Sample:
         """Read one image and degrade it (see `Source.load`)."""
-        return levels.apply(self.dataset[self._index[picture]], level, seed, recipe)
+        return levels.apply(self.dataset[self._index[image]], level, seed, recipe)
 
 
 class LqsegSource:
@@ -110,19 +110,19 @@ class LqsegSource:
         """Names of the images, sorted."""
         return self._clear.names
 
-    def fingerprint(self, pictures: Sequence[str], level: Level) -> str | None:
+    def fingerprint(self, images: Sequence[str], level: Level) -> str | None:
         """See `Source.fingerprint`."""
         stored = self._level(str(level)) if level.family == "lq" else self._clear
-        return stored.fingerprint([picture for picture in pictures if picture in stored], CLEAR)
+        return stored.fingerprint([image for image in images if image in stored], CLEAR)
 
-    def load(self, picture: str, level: Level, seed: int, recipe: str) -> Sample:
+    def load(self, image: str, level: Level, seed: int, recipe: str) -> Sample:
         """Read one image from its level's folder (see `Source.load`)."""
         if level.family != "lq":
-            return self._clear.load(picture, level, seed, recipe)
+            return self._clear.load(image, level, seed, recipe)
         stored = self._level(str(level))
-        if picture not in stored:
-            raise DataError(f"expected {picture} in {self.root / str(level)}, found none; build the set again")
-        return stored.load(picture, CLEAR, seed, recipe)
+        if image not in stored:
+            raise DataError(f"expected {image} in {self.root / str(level)}, found none; build the set again")
+        return stored.load(image, CLEAR, seed, recipe)
 
     def _level(self, folder: str) -> DegradedSource:
         """The stored images of one level, listed when first asked for."""

@@ -73,7 +73,7 @@ def draw_levels(summaries: Sequence[CellSummary], path: Path) -> Path:
         panel.set_title(set_name)
         panel.set_xlabel("level")
         tidy(panel)
-    axes[0][0].set_ylabel("IoU, mean over pictures, 95 % interval")
+    axes[0][0].set_ylabel("IoU, mean over images, 95 % interval")
     styles = [(p, "0.3", "none" if many else style(i, LINES), style(i, MARKERS)) for i, p in enumerate(prompts)]
     _legend_below(figure, [(m, style(i, COLOURS), "-", "") for i, m in enumerate(models)] + styles)
     return save(figure, path)
@@ -101,7 +101,7 @@ def draw_clicks(summaries: Sequence[CellSummary], path: Path) -> Path:
             panel.set_title(f"{set_name}, {level}")
             tidy(panel)
             panel.set_xticks(sorted({_clicks(s.cell.prompt) for s in clicked}))
-        row[0].set_ylabel("IoU, mean over pictures")
+        row[0].set_ylabel("IoU, mean over images")
     for panel in axes[-1]:
         panel.set_xlabel("number of clicks")
     _legend_below(figure, [(m, style(i, COLOURS), "-", style(i, MARKERS)) for i, m in enumerate(models)])
@@ -118,7 +118,7 @@ def draw_sharpness(rows: Sequence[Row], path: Path) -> Path:
         ConfigError: matplotlib is not installed.
     """
     prompt, models = rows[0].prompt, _unique(row.model for row in rows)[:_MOST_PANELS]
-    points = {model: _picture_points([r for r in rows if (r.model, r.prompt) == (model, prompt)]) for model in models}
+    points = {model: _image_points([r for r in rows if (r.model, r.prompt) == (model, prompt)]) for model in models}
     low, high = _limits(np.concatenate([p[:, 0] for p in points.values()]))
     grids = {model: _density(p, low, high) for model, p in points.items()}
     top = max(float(grid.max()) for grid in grids.values())
@@ -133,8 +133,8 @@ def draw_sharpness(rows: Sequence[Row], path: Path) -> Path:
         panel.set_title(model)
         panel.set_xlabel("sharpness, log10 of variance of Laplacian")
         panel.legend(loc="lower right", frameon=True)
-    axes[0][0].set_ylabel(f"IoU of a picture ({prompt})")
-    figure.colorbar(mesh, ax=axes[0].tolist(), label="share of pictures per cell, relative", ticks=[])
+    axes[0][0].set_ylabel(f"IoU of an image ({prompt})")
+    figure.colorbar(mesh, ax=axes[0].tolist(), label="share of images per cell, relative", ticks=[])
     return save(figure, path)
 
 
@@ -154,13 +154,13 @@ def _band(axes: Any, x: npt.NDArray[np.float64], line: list[CellSummary], colour
 
 def _means(line: list[CellSummary]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """`(n,)` means over images and `(2, n)` distances to the interval's ends; 0 where an image alone has none."""
-    means = np.array([s.iou.mean_pictures for s in line], float)
+    means = np.array([s.iou.mean_images for s in line], float)
     ends = np.array([[s.iou.low for s in line], [s.iou.high for s in line]], float)
     distances = np.abs(np.where(np.isnan(ends), means, ends) - means)
     return means, distances
 
 
-def _picture_points(rows: Iterable[Row]) -> npt.NDArray[np.float64]:
+def _image_points(rows: Iterable[Row]) -> npt.NDArray[np.float64]:
     """`(n, 2)`: log10 of sharpness (at least 1: a flat image has 0) and mean IoU of each image at each level."""
     ious: dict[tuple[str, str, str, float], list[float]] = {}
     for row in rows:

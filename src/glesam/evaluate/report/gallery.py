@@ -62,8 +62,8 @@ def choose_cases(rows: Sequence[Row], count: int = CASES) -> tuple[list[Case], l
     for row in rows:
         values.setdefault(Case(row.set, row.level, row.prompt, row.image, row.object_id), []).append(row.iou)
     ranked = sorted(values, key=lambda case: (-float(np.mean(values[case])), case))
-    best = one_per_picture(ranked)[: min(count, len(ranked) // 2 or 1)]
-    worst = [case for case in one_per_picture(ranked[::-1]) if case not in best][:count]
+    best = one_per_image(ranked)[: min(count, len(ranked) // 2 or 1)]
+    worst = [case for case in one_per_image(ranked[::-1]) if case not in best][:count]
     return best, worst
 
 
@@ -97,7 +97,7 @@ def draw_gallery(
     ]
 
 
-def one_per_picture(cases: Sequence[Case]) -> list[Case]:
+def one_per_image(cases: Sequence[Case]) -> list[Case]:
     """The first case of each image."""
     first: dict[tuple[str, str], Case] = {}
     for case in cases:

@@ -11,7 +11,7 @@ from glesam.evaluate.measure.model_specs import ModelSpec
 from glesam.evaluate.measure.records import Row
 from glesam.evaluate.report.markdown import markdown_table, with_interval
 from glesam.evaluate.report.statistics import Comparison, compare
-from glesam.evaluate.report.summary import by_cell, picture_means
+from glesam.evaluate.report.summary import by_cell, image_means
 
 MODES = ("off", "on", "auto")
 
@@ -51,7 +51,7 @@ def mode_cells(rows: Sequence[Row], labels: dict[str, str], seed: int) -> list[M
         labels: the model's label by mode.
         seed: of the bootstrap.
     """
-    cells = {cell: picture_means(members) for cell, members in by_cell(rows).items()}
+    cells = {cell: image_means(members) for cell, members in by_cell(rows).items()}
     found = []
     for cell, off in cells.items():
         others = [cells.get(cell._replace(model=labels[mode])) for mode in ("on", "auto")]
@@ -84,7 +84,7 @@ def mode_section(rows: Sequence[Row], models: Sequence[ModelSpec], seed: int) ->
         if not cells:
             continue
         lines = [
-            [c.set, c.prompt, c.level, str(c.gain.pictures), *(f"{mean:.3f}" for mean in c.means)]
+            [c.set, c.prompt, c.level, str(c.gain.images), *(f"{mean:.3f}" for mean in c.means)]
             + [with_interval(r.difference, r.low, r.high) for r in (c.gain, c.regret)]
             for c in cells
         ]

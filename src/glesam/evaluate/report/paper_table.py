@@ -94,4 +94,4 @@ def _measured_cell(summary: CellSummary | None) -> str:
     """One measured cell with as many digits, or a dash."""
     if summary is None:
         return "–"
-    return f"{summary.iou.mean_pictures:.4f} / {summary.metrics['dice'].mean_pictures:.4f}"
+    return f"{summary.iou.mean_images:.4f} / {summary.metrics['dice'].mean_images:.4f}"

@@ -64,9 +64,7 @@ PRESETS: dict[str, EvaluationPreset] = {
         ),
         EvaluationPreset("table2", "unseen sets, three levels", ("ECSSD", "COCO"), _LQ, ("points:3",)),
         EvaluationPreset("table3", "degradations of the RobustSeg kind", (), (), ("points:3",), has_numbers=False),
-        EvaluationPreset(
-            "table5", "degraded against clear pictures", ("ECSSD", "COCO"), ("clear", *_LQ), ("points:3",)
-        ),
+        EvaluationPreset("table5", "degraded against clear images", ("ECSSD", "COCO"), ("clear", *_LQ), ("points:3",)),
         EvaluationPreset("table13", "boxes, exact and noisy", ("ECSSD",), _LQ, ("box", "noisy-box:0.2")),
         EvaluationPreset(
             "real", "really degraded images", (), ("clear",), ("points:3", "box"), False, ("off", "on", "auto")

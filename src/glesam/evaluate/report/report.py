@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 HOW = f"""\
-Mean over pictures: each picture's objects are averaged first, then all pictures count the same (the paper's mean).
-Mean over objects: all objects count the same. Brackets: 95 % interval, percentile bootstrap over pictures
-({RESAMPLES} resamples). p: paired bootstrap test over pictures against the first model, two-sided, not corrected for
+Mean over images: each image's objects are averaged first, then all images count the same (the paper's mean).
+Mean over objects: all objects count the same. Brackets: 95 % interval, percentile bootstrap over images
+({RESAMPLES} resamples). p: paired bootstrap test over images against the first model, two-sided, not corrected for
 the number of tests. Two empty masks have IoU, Dice and boundary IoU 0 and accuracy 1. Boundary width: 2 % of the
 diagonal. Prompts and degradations depend on names and seed only, never on the order of files."""
 
@@ -180,7 +180,7 @@ def _cell_text(summary: CellSummary | None, average: str) -> str:
 
 def _estimate_text(value: Estimate) -> str:
     """Mean over images with its interval."""
-    return with_interval(value.mean_pictures, value.low, value.high)
+    return with_interval(value.mean_images, value.low, value.high)
 
 
 def _settings(report: Report) -> str:
@@ -190,12 +190,12 @@ def _settings(report: Report) -> str:
     config = report.config
     first = [s for s in report.summaries if s.cell.model == report.summaries[0].cell.model]
     # The largest cell of each set stands for it: kinds that move pixels can lose an object.
-    sizes = {s.cell.set: max((t.iou.pictures, t.iou.objects) for t in first if t.cell.set == s.cell.set) for s in first}
+    sizes = {s.cell.set: max((t.iou.images, t.iou.objects) for t in first if t.cell.set == s.cell.set) for s in first}
     sets = ", ".join(
-        f"{name} ({pictures} pictures, {objects} objects{_smallest(config.share_of(name))})"
-        for name, (pictures, objects) in sizes.items()
+        f"{name} ({images} images, {objects} objects{_smallest(config.share_of(name))})"
+        for name, (images, objects) in sizes.items()
     )
-    limit = "all pictures" if config.limit is None else f"at most {config.limit} pictures per set, chosen by hash"
+    limit = "all images" if config.limit is None else f"at most {config.limit} images per set, chosen by hash"
     return "\n".join(
         [
             f"* Models: {', '.join(f'{m} (enhance {m.enhance})' for m in config.models)}",
@@ -209,7 +209,7 @@ def _settings(report: Report) -> str:
 
 def _smallest(share: float) -> str:
     """The size filter in words; nothing where there is none."""
-    return f" of at least {share:.2%} of the picture" if share else ""
+    return f" of at least {share:.2%} of the image" if share else ""
 
 
 def _main_table(report: Report) -> str:
@@ -230,7 +230,7 @@ def _psnr_section(report: Report) -> str:
     prompt = str(report.config.prompts[0])  # PSNR is the same for every prompt
     places = {place: cells for place, cells in _grid(report).items() if place[1] == prompt}
     rows = [[place[0], place[2], *(_psnr_text(cells.get(m)) for m in models)] for place, cells in places.items()]
-    title = "## PSNR of what the model got against the clear picture, dB, median over pictures"
+    title = "## PSNR of what the model got against the clear image, dB, median over images"
     return f"{title}\n\n{markdown_table(['set', 'level', *models], rows, 2)}"
 
 
@@ -253,7 +253,7 @@ def _comparison_section(comparisons: list[ModelComparison]) -> str:
             f"{c.second} − {c.first}",
             with_interval(c.result.difference, c.result.low, c.result.high),
             "–" if c.result.p_value != c.result.p_value else f"{c.result.p_value:.4f}",
-            str(c.result.pictures),
+            str(c.result.images),
         ]
         for c in comparisons
     ]
@@ -288,7 +288,7 @@ def _metrics_table(summaries: list[CellSummary]) -> str:
     for s in summaries:
         overall = with_interval(s.iou.mean_objects, s.iou.low_objects, s.iou.high_objects)
         rows.append(
-            [s.cell.model, s.cell.set, s.cell.prompt, s.cell.level, str(s.iou.pictures), str(s.iou.objects)]
+            [s.cell.model, s.cell.set, s.cell.prompt, s.cell.level, str(s.iou.images), str(s.iou.objects)]
             + [_estimate_text(s.metrics[name]) for name in METRICS]
             + [overall, f"{1e3 * s.encode_seconds:.0f}", f"{1e3 * s.decode_seconds:.1f}"]
         )

@@ -25,19 +25,19 @@ class Estimate:
     """What the rows of one cell of a table say about one metric.
 
     Attributes:
-        pictures: number of images.
+        images: number of images.
         objects: number of objects.
-        mean_pictures: unweighted mean over images of the mean over each image's objects (the paper's mean).
-        low: lower end of the 95 % interval of `mean_pictures`; NaN for a single image.
+        mean_images: unweighted mean over images of the mean over each image's objects (the paper's mean).
+        low: lower end of the 95 % interval of `mean_images`; NaN for a single image.
         high: its upper end.
         mean_objects: mean over all objects.
         low_objects: lower end of the 95 % interval of `mean_objects`; NaN for a single image.
         high_objects: its upper end.
     """
 
-    pictures: int
+    images: int
     objects: int
-    mean_pictures: float
+    mean_images: float
     low: float
     high: float
     mean_objects: float
@@ -48,7 +48,7 @@ class Estimate:
         """Mean over `images` or over `objects`, with the ends of its interval."""
         if average == "objects":
             return self.mean_objects, self.low_objects, self.high_objects
-        return self.mean_pictures, self.low, self.high
+        return self.mean_images, self.low, self.high
 
 
 @dataclass(frozen=True)
@@ -56,26 +56,26 @@ class Comparison:
     """A paired comparison of two models on the same images.
 
     Attributes:
-        pictures: number of images that both have.
+        images: number of images that both have.
         difference: mean over images of second minus first.
         low: lower end of its 95 % interval; NaN for a single image.
         high: its upper end.
         p_value: two-sided; NaN for a single image.
     """
 
-    pictures: int
+    images: int
     difference: float
     low: float
     high: float
     p_value: float
 
 
-def estimate(values: Floats, pictures: Sequence[str], seed: int, resamples: int = RESAMPLES) -> list[Estimate]:
+def estimate(values: Floats, images: Sequence[str], seed: int, resamples: int = RESAMPLES) -> list[Estimate]:
     """Means over images and over objects of M metrics of n objects, with 95 % percentile intervals.
 
     Args:
         values: `(n, M)` metrics of the objects.
-        pictures: name of the image of each object, n of them.
+        images: name of the image of each object, n of them.
         seed: seed of the resampling.
         resamples: number of bootstrap resamples.
 
@@ -87,7 +87,7 @@ def estimate(values: Floats, pictures: Sequence[str], seed: int, resamples: int 
     """
     if len(values) == 0:
         raise DataError("expected values of at least one object, got none; check the data set and --min-share")
-    sums, counts = _by_picture(values, pictures)
+    sums, counts = _by_image(values, images)
     means, overall = sums / counts, sums.sum(axis=0) / counts.sum()
     ends = _intervals(
         np.hstack([means, sums]), np.hstack([np.ones_like(means), counts.repeat(sums.shape[1], 1)]), seed, resamples
@@ -123,9 +123,9 @@ def compare(first: dict[str, float], second: dict[str, float], seed: int, resamp
     return Comparison(len(shared), observed, low, high, _p_value(differences, observed, seed, resamples))
 
 
-def _by_picture(values: Floats, pictures: Sequence[str]) -> tuple[Floats, Floats]:
+def _by_image(values: Floats, images: Sequence[str]) -> tuple[Floats, Floats]:
     """Sums `(m, M)` and counts `(m, 1)` of `(n, M)` object values over the m images, by name."""
-    names, index = np.unique(np.array(pictures, dtype=str), return_inverse=True)
+    names, index = np.unique(np.array(images, dtype=str), return_inverse=True)
     sums = np.zeros((len(names), values.shape[1]))
     np.add.at(sums, index, values)
     return sums, np.bincount(index).astype(np.float64)[:, None]

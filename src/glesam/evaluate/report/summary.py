@@ -97,7 +97,7 @@ def summarise(rows: Iterable[Row], seed: int) -> list[CellSummary]:
 
 def compare_models(rows: Iterable[Row], seed: int) -> list[ModelComparison]:
     """Compare every further model with the first one, per set, level and prompt, on the mean IoU of each image."""
-    cells = {cell: picture_means(members) for cell, members in by_cell(rows).items()}
+    cells = {cell: image_means(members) for cell, members in by_cell(rows).items()}
     first = next(iter(cells)).model if cells else ""
     found = []
     for cell, values in cells.items():
@@ -124,11 +124,11 @@ def level_means(summaries: list[CellSummary]) -> list[LevelMeans]:
 def flat(summary: CellSummary) -> dict[str, str | int | float]:
     """A summary as one flat record, for CSV and JSON; an interval of a single image is left empty."""
     iou = summary.iou
-    record: dict[str, str | int | float] = {**summary.cell._asdict(), "pictures": iou.pictures, "objects": iou.objects}
+    record: dict[str, str | int | float] = {**summary.cell._asdict(), "pictures": iou.images, "objects": iou.objects}
     for metric in METRICS:
         value = summary.metrics[metric]
         record |= {
-            metric: value.mean_pictures,
+            metric: value.mean_images,
             f"{metric}_low": value.low,
             f"{metric}_high": value.high,
             f"{metric}_objects": value.mean_objects,
@@ -145,19 +145,19 @@ def _summarise_cell(cell: Cell, rows: list[Row], seed: int) -> CellSummary:
     """Estimates of all metrics, and medians of the rest."""
     values = np.array([[getattr(row, name) for name in METRICS] for row in rows], float)
     estimates = estimate(values, [row.image for row in rows], _bootstrap_seed(seed))
-    per_picture = {row.image: row for row in rows}.values()
-    nearness = [row.psnr for row in per_picture if row.psnr is not None]
+    per_image = {row.image: row for row in rows}.values()
+    nearness = [row.psnr for row in per_image if row.psnr is not None]
     return CellSummary(
         cell,
         dict(zip(METRICS, estimates, strict=True)),
-        float(np.median([row.sharpness for row in per_picture])),
-        float(np.median([row.encode_seconds for row in per_picture])),
+        float(np.median([row.sharpness for row in per_image])),
+        float(np.median([row.encode_seconds for row in per_image])),
         float(np.median([row.decode_seconds for row in rows])),
         float(np.median(nearness)) if nearness else None,
     )
 
 
-def picture_means(rows: Iterable[Row], metric: str = "iou") -> dict[str, float]:
+def image_means(rows: Iterable[Row], metric: str = "iou") -> dict[str, float]:
     """Mean of a metric over the objects of each image, for the rows of one cell."""
     values: dict[str, list[float]] = {}
     for row in rows:
@@ -167,7 +167,7 @@ def picture_means(rows: Iterable[Row], metric: str = "iou") -> dict[str, float]:
 
 def _mean(summaries: list[CellSummary], metric: str) -> float | None:
     """Mean of the cells' means over images; None for no cell."""
-    return float(np.mean([s.metrics[metric].mean_pictures for s in summaries])) if summaries else None
+    return float(np.mean([s.metrics[metric].mean_images for s in summaries])) if summaries else None
 
 
 def _bootstrap_seed(seed: int) -> int:

@@ -9,7 +9,7 @@ from glesam.evaluate.measure.benchmark import BenchmarkConfig
 from glesam.evaluate.measure.model_specs import LoadPredictor
 from glesam.evaluate.measure.records import Row
 from glesam.evaluate.measure.sources import Source
-from glesam.evaluate.report.gallery import Case, add_masks, draw_cases, one_per_picture, prepare
+from glesam.evaluate.report.gallery import Case, add_masks, draw_cases, one_per_image, prepare
 from glesam.evaluate.report.interactive import clicks_of
 from glesam.evaluate.report.modes import mode_groups
 
@@ -34,7 +34,7 @@ def choose_wins(rows: Sequence[Row], off: str, other: str, count: int = CASES) -
     ranked = sorted(gains, key=lambda case: (-gains[case], case))
     wins = [case for case in ranked if gains[case] > 0]
     losses = [case for case in reversed(ranked) if gains[case] < 0]
-    return one_per_picture(wins)[:count], one_per_picture(losses)[:count]
+    return one_per_image(wins)[:count], one_per_image(losses)[:count]
 
 
 def draw_wins(

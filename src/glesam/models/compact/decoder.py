@@ -179,7 +179,7 @@ def _tokens(maps: Tensor) -> Tensor:
 def _initialise(decoder: nn.Module) -> None:
     """Start where prompts are listened to.
 
-    With independent random projections, attention is almost uniform at first, and training on photos of one salient
+    With independent random projections, attention is almost uniform at first, and training on images of one salient
     object finds the object without the prompt and stays there. Equal query and key projections make attention between
     tokens and image a kernel of their positions from the first step: a click looks at its place, and its place at it.
     """

@@ -221,18 +221,18 @@ class RuntimeGate:
     """Latent to level of degradation, outside torch.
 
     Attributes:
-        threshold: photos of at least this level are enhanced.
+        threshold: images of at least this level are enhanced.
     """
 
     def __init__(self, session: GraphSession, threshold: float) -> None:
         self.session, self.threshold = session, threshold
 
     def __call__(self, latent: Tensor) -> bool:
-        """Whether one photo is degraded."""
+        """Whether one image is degraded."""
         return self.level(latent) >= self.threshold
 
     def level(self, latent: Tensor) -> float:
-        """Level of one photo, `(1, 256, h, w)`: 0 (clear) to 3."""
+        """Level of one image, `(1, 256, h, w)`: 0 (clear) to 3."""
         return float(self.session(latent=latent)[0])
 
 
@@ -266,7 +266,7 @@ class RuntimeSkips:
         self.session, self.kind = session, kind
 
     def __call__(self, embedding: Embedding, levels: Tensor | None) -> Embedding:
-        """Adapt the skips of B photos."""
+        """Adapt the skips of B images."""
         level = torch.zeros(len(embedding.latent)) if levels is None else levels.float()
         skip4, skip8 = embedding.skips
         return embedding.with_skips(self.session(latent=embedding.latent, skip4=skip4, skip8=skip8, level=level))

@@ -23,7 +23,7 @@ class StageConfig(BaseModel):
         ema: decay of the exponential moving average of the weights, which is what gets saved as the model.
         save_minutes: minutes between checkpoints.
         val_minutes: minutes between validations.
-        val_images: validation photos used.
+        val_images: validation images used.
         workers: background processes that prepare batches; 0 prepares them in the training process.
     """
 
@@ -52,7 +52,7 @@ class Phase(BaseModel):
         image_size: side of the training views in pixels, a multiple of 32.
         batch_size: views a step and process.
         steps: optimiser steps.
-        scale: range of a photo's size relative to its size at inference.
+        scale: range of an image's size relative to its size at inference.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -82,7 +82,7 @@ LORA_TUNING: dict[str, Any] = {"lr": 2e-3, "backbone_lr": 1.0, "average": 0.0}
 
 
 class BaseConfig(StageConfig):
-    """The base stage: the compact model on clean photos.
+    """The base stage: the compact model on clean images.
 
     Attributes:
         backbone: variant of EfficientNet-Lite.
@@ -98,7 +98,7 @@ class BaseConfig(StageConfig):
         phases: image sizes, one after the other.
         prompts: prompts a view.
         slots: points a prompt at most.
-        paste: chance that cut-outs of one to three other photos are pasted into a view.
+        paste: chance that cut-outs of one to three other images are pasted into a view.
         refine: chance that a step ends with a corrective click on the mask of its first answer.
         drop_path: stochastic depth of the neck.
         coarse: give the model a second look at half the size.

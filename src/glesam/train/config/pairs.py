@@ -29,7 +29,7 @@ class PairConfig(StageConfig):
         image_size: side of the views in pixels; the compact model takes any multiple of 32.
         batch_size: pairs a step and process.
         steps: optimiser steps.
-        scale: range of a photo's size relative to its size at inference.
+        scale: range of an image's size relative to its size at inference.
         levels: share of each level of quality: `clear`, `lq1`, `lq2`, `lq3`, `real:KIND:SEVERITY` and so on; the kind
             `all` stands for every kind that does not move pixels, or for every one where the stage takes those.
         as_clear: kinds of `levels`, such as `real:haze`, that count as clear, since the model reads them as well as it
@@ -39,12 +39,12 @@ class PairConfig(StageConfig):
         mixing: chance that a degraded image is mixed: its statistics with those of another image, or itself with
             further degraded versions; see `feed.mixing`.
         recipe: LQSeg recipe, "train" (on-line pairs of the paper) or "test".
-        native: range of the factor by which a photo is resized before it is degraded, so that one blur or one noise
-            comes in several sizes relative to the photo.
-        paste: chance that cut-outs of one to three other photos are pasted into the photo.
+        native: range of the factor by which an image is resized before it is degraded, so that one blur or one noise
+            comes in several sizes relative to the image.
+        paste: chance that cut-outs of one to three other images are pasted into the image.
         prompts: prompts a view; 0 for stages that need none.
         slots: points a prompt at most.
-        inference_size: side of the square that degraded photos are encoded in when the parts are used, for validation;
+        inference_size: side of the square that degraded images are encoded in when the parts are used, for validation;
             None is the model's own. A rule of the bundle says the same (`enhance.restoration.LevelRule.image_size`).
         cached_pairs: number of pairs whose latents are computed once and kept on disk; 0 computes them at each step.
     """
@@ -92,7 +92,7 @@ class EnhancerConfig(PairConfig):
         lora_alpha: the adapters' output is multiplied by `lora_alpha / rank`.
         targets: "all" layers (the official code) or "attention" (the paper).
         timestep: schedule index of the one step: 1 (the official scripts) is a correction, 999 the paper's T.
-        level_timesteps: schedule index for clear, LQ-1, LQ-2 and LQ-3 photos in place of the one `timestep`; in use,
+        level_timesteps: schedule index for clear, LQ-1, LQ-2 and LQ-3 images in place of the one `timestep`; in use,
             rules by the gate's level name them (`enhance.restoration.LevelRule`).
         alignment_scale: factor on the latent; "measured" brings its standard deviation to the prior's, "measured-sum"
             that of the sum over the groups of four channels, which is what the expanded prior sees.
@@ -157,11 +157,11 @@ class GateConfig(PairConfig):
 
     Attributes:
         hidden: width of the hidden layer.
-        threshold: lowest level from which on a photo counts as degraded.
-        max_false_positive: share of clear training photos that may count as degraded; the threshold rises until it
+        threshold: lowest level from which on an image counts as degraded.
+        max_false_positive: share of clear training images that may count as degraded; the threshold rises until it
             holds.
         fit_batches: batches whose latents give the features' scale.
-        clear_photos: whole training photos that give the threshold.
+        clear_photos: whole training images that give the threshold.
     """
 
     takes_moved: ClassVar[bool] = True  # a level is told, nothing is compared pixel by pixel

@@ -1,4 +1,4 @@
-"""Augmentation in uint8 by OpenCV: one affine warp, one colour table, cut-outs of other photos pasted in.
+"""Augmentation in uint8 by OpenCV: one affine warp, one colour table, cut-outs of other images pasted in.
 
 All functions draw from the passed generator only, so that a training batch is a function of (seed, step).
 """
@@ -16,17 +16,17 @@ Ids = npt.NDArray[np.int32]
 
 PADDING_GREY = 127
 _LARGEST_SCALE = 4.0
-"""View pixels for each pixel of the photo, at the most: beyond that there is nothing to see."""
+"""View pixels for each pixel of the image, at the most: beyond that there is nothing to see."""
 _SMOOTH_FROM, _SMOOTH_IDS = 1.3, 30
 """Views enlarged by more have smooth edges; not with more objects, which would take too long."""
 
 
 @dataclass(frozen=True)
 class ViewConfig:
-    """How a training view is cut out of a photo.
+    """How a training view is cut out of an image.
 
     Attributes:
-        frame: side in pixels that a whole photo is enlarged to at inference; scale 1 means that size.
+        frame: side in pixels that a whole image is enlarged to at inference; scale 1 means that size.
         scale: range of the relative scale, drawn log-uniformly.
         aspect: largest stretch of one axis against the other.
         rotation: largest rotation in degrees; applied to one view in four.
@@ -106,9 +106,9 @@ def _offset(
     size: int,
     rng: np.random.Generator,
 ) -> npt.NDArray[np.float64]:
-    """Translation that places the warped photo in the view, `(2,)`.
+    """Translation that places the warped image in the view, `(2,)`.
 
-    A photo smaller than the view lies top left, as at inference; a larger one shows the focus box or any part.
+    An image smaller than the view lies top left, as at inference; a larger one shows the focus box or any part.
     """
     corners = np.array([[0, 0], [shape[1], 0], [0, shape[0]], [shape[1], shape[0]]]) @ linear.T
     low, high = corners.min(axis=0), corners.max(axis=0)
@@ -127,7 +127,7 @@ def _offset(
 
 
 def jitter_colour(image: Image, rng: np.random.Generator) -> Image:
-    """Change exposure, contrast, white balance and saturation within what cameras do; one photo in 20 turns grey."""
+    """Change exposure, contrast, white balance and saturation within what cameras do; one image in 20 turns grey."""
     levels = np.arange(256, dtype=np.float32) / 255
     gamma = float(np.exp(rng.uniform(-0.35, 0.35)))
     contrast, brightness = rng.uniform(0.75, 1.25), rng.uniform(-0.12, 0.12)
@@ -143,9 +143,9 @@ def jitter_colour(image: Image, rng: np.random.Generator) -> Image:
 def paste_object(
     image: Image, mask: Ids, source: Image, source_mask: Ids, rng: np.random.Generator
 ) -> tuple[Image, Ids]:
-    """Paste a random object of another photo at a random place and size; it becomes a new id and hides what it covers.
+    """Paste a random object of another image at a random place and size; it becomes a new id and hides what it covers.
 
-    Cut-outs (Ghiasi et al., CVPR 2021) give each photo several objects, so that prompts are worth listening to.
+    Cut-outs (Ghiasi et al., CVPR 2021) give each image several objects, so that prompts are worth listening to.
     """
     box = _focus_box(source_mask, rng)
     if box is None:

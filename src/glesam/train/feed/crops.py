@@ -1,4 +1,4 @@
-"""Square crops of photos without padding, for the diffusion prior: a function of (seed, step, process)."""
+"""Square crops of images without padding, for the diffusion prior: a function of (seed, step, process)."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from glesam.train.feed.batch import Batch
-from glesam.train.feed.pack import PhotoPack
+from glesam.train.feed.pack import ImagePack
 
 
-class PhotoCrops(Dataset[Batch]):
+class ImageCrops(Dataset[Batch]):
     """Item `step` is the batch of that step: `pixels (B, S, S, 3)` uint8 RGB.
 
     Args:
-        packs: photos by data set.
+        packs: images by data set.
         shares: how often each set is drawn, any positive numbers.
         size: side of the crops in pixels.
         batch_size: crops a step.
@@ -30,7 +30,7 @@ class PhotoCrops(Dataset[Batch]):
 
     def __init__(
         self,
-        packs: Sequence[PhotoPack],
+        packs: Sequence[ImagePack],
         shares: Sequence[float],
         size: int,
         batch_size: int,
@@ -70,9 +70,9 @@ def to_signed(pixels: Tensor) -> Tensor:
     return pixels.permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
-def to_tiles(pictures: Tensor, columns: int) -> npt.NDArray[np.uint8]:
+def to_tiles(images: Tensor, columns: int) -> npt.NDArray[np.uint8]:
     """Lay `(N, 3, S, S)` images in -1 to 1 side by side into one `(H, W, 3)` uint8 image, `columns` a row."""
-    bytes_ = ((pictures.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+    bytes_ = ((images.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
     rows = -(-len(bytes_) // columns)
     canvas = np.full((rows * columns, *bytes_.shape[1:]), 255, np.uint8)
     canvas[: len(bytes_)] = bytes_

@@ -15,7 +15,7 @@ from glesam.train.feed.augment import ids_and_areas
 from glesam.train.feed.batch import Batch
 from glesam.train.feed.clicks import bounding_box, loosen_box, random_points
 from glesam.train.feed.large_scale import large_scale_view
-from glesam.train.feed.pack import PhotoPack
+from glesam.train.feed.pack import ImagePack
 from glesam.train.feed.pairs import Ids, Item, PairBatches
 from glesam.train.feed.views import _MIN_PIXELS
 
@@ -31,7 +31,7 @@ class HeadBatches(PairBatches):
     int64, the index of the step's kind of prompt, and `origin (2,)`.
     """
 
-    def __init__(self, packs: Sequence[PhotoPack], shares: Sequence[float], config: HeadConfig, rank: int = 0) -> None:
+    def __init__(self, packs: Sequence[ImagePack], shares: Sequence[float], config: HeadConfig, rank: int = 0) -> None:
         super().__init__(packs, shares, config, rank)
         self.head = config
 
@@ -46,13 +46,13 @@ class HeadBatches(PairBatches):
         """Make one pair with its prompts; images whose view shows no object are drawn again."""
         config = self.head
         while True:
-            photo, mask = self._scene(rng)
+            clean, mask = self._scene(rng)
             level = self.levels[int(rng.choice(len(self.levels), p=self.level_shares))]
-            degraded = apply(Sample("pair", photo, mask), level, int(rng.integers(2**62)), config.recipe).image
+            degraded = apply(Sample("pair", clean, mask), level, int(rng.integers(2**62)), config.recipe).image
             seed = int(rng.integers(2**62))  # the same generator twice: both versions are cut alike
             views = [
                 large_scale_view(image, mask, config.image_size, config.scale, np.random.default_rng(seed))
-                for image in (degraded, photo)
+                for image in (degraded, clean)
             ]
             ids = views[0][1]
             objects, areas = ids_and_areas(ids)

@@ -1,7 +1,7 @@
 """Latents of clean and degraded views: computed at each step, or once and kept in a memory map.
 
 The encoder is frozen, so a pair's latents never change; on a CPU they cost more than a step of the enhancer. All runs
-that share model, data and levels share the file, so that a study of many settings encodes its photos once.
+that share model, data and levels share the file, so that a study of many settings encodes its images once.
 """
 
 from __future__ import annotations
@@ -160,19 +160,19 @@ def pair_stream(
 
 
 @torch.no_grad()
-def latent_statistics(model: PromptableModel, pairs: PairBatches, photos: int) -> dict[str, float]:
+def latent_statistics(model: PromptableModel, pairs: PairBatches, images: int) -> dict[str, float]:
     """Measure the latents of clean views: what the alignment scale is to be measured against.
 
     Args:
         model: its encoder is used.
         pairs: a stream of pairs.
-        photos: number of clean views at least.
+        images: number of clean views at least.
 
     Returns:
         `channels`; `std`, the standard deviation of all values about their mean; and `sum_std`, that of the sum over
         the channel groups of four, which is what an expanded 4-channel prior sees (channels.py).
     """
-    views = [pairs[step]["clean"] for step in range(-(-photos // pairs.pairs.batch_size))]
+    views = [pairs[step]["clean"] for step in range(-(-images // pairs.pairs.batch_size))]
     latents = torch.cat([encode_views(model, batch).float() for batch in views])
     channels = latents.shape[1]
     summed = latents.view(len(latents), -1, 4, *latents.shape[2:]).sum(dim=1) if channels % 4 == 0 else latents

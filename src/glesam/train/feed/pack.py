@@ -1,6 +1,6 @@
-"""Photos decoded and shrunk once into one memory-mapped file: what makes training on a plain CPU possible.
+"""Images decoded and shrunk once into one memory-mapped file: what makes training on a plain CPU possible.
 
-Decoding and shrinking at each use costs tens of milliseconds a photo; slicing a memory map costs next to nothing.
+Decoding and shrinking at each use costs tens of milliseconds an image; slicing a memory map costs next to nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from glesam.errors import DataError
 _MAX_IDS = 255
 
 
-class PhotoPack:
+class ImagePack:
     """Random access to the packed samples of one data set.
 
     Args:
@@ -61,7 +61,7 @@ class PhotoPack:
         return Sample(self.names[index], image, mask.astype(np.int32))
 
 
-class PartOfPack(PhotoPack):
+class PartOfPack(ImagePack):
     """Some of the samples of a pack.
 
     Args:
@@ -69,13 +69,13 @@ class PartOfPack(PhotoPack):
         wanted: which names are wanted.
     """
 
-    def __init__(self, whole: PhotoPack, wanted: Callable[[str], bool]) -> None:
+    def __init__(self, whole: ImagePack, wanted: Callable[[str], bool]) -> None:
         self.whole, self.name = whole, whole.name
         self.positions = [i for i, name in enumerate(whole.names) if wanted(name)]
         self.names = [whole.names[i] for i in self.positions]
 
     def __getitem__(self, index: int) -> Sample:
-        """Return a sample; see `PhotoPack`."""
+        """Return a sample; see `ImagePack`."""
         return self.whole[self.positions[index]]
 
 
@@ -84,13 +84,13 @@ def pack(
     cache: str | Path,
     max_side: int = 352,
     on_progress: Callable[[int, int], None] | None = None,
-) -> PhotoPack:
+) -> ImagePack:
     """Pack a data set below `cache`, or open the pack if it is there already and of the same content.
 
     Args:
         dataset: what to pack.
         cache: folder for packs; safe to delete at any time.
-        max_side: longer photos are shrunk to this many pixels.
+        max_side: longer images are shrunk to this many pixels.
         on_progress: called with (done, total).
 
     Raises:
@@ -106,7 +106,7 @@ def pack(
         _write(dataset, folder, max_side, on_progress)
     if digests.marks:
         write_text(known, json.dumps(digests.marks))
-    return PhotoPack(folder)
+    return ImagePack(folder)
 
 
 def _noted(path: Path) -> dict[str, Any]:
@@ -155,7 +155,7 @@ def _samples(dataset: SegmentationDataset) -> Iterable[Sample]:
 def shrink(
     image: npt.NDArray[np.uint8], mask: npt.NDArray[np.int32], max_side: int
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
-    """Shrink a photo (area averaging) and its mask (nearest) so that no side exceeds `max_side` pixels."""
+    """Shrink an image (area averaging) and its mask (nearest) so that no side exceeds `max_side` pixels."""
     height, width = mask.shape
     scale = max_side / max(height, width)
     if scale >= 1:

@@ -1,6 +1,6 @@
-"""Pairs of a clean and a degraded view of one photo, as a function of (seed, step, process).
+"""Pairs of a clean and a degraded view of one image, as a function of (seed, step, process).
 
-The whole photo is degraded at its own size, as photos are in use, and then both versions are cut by the same warp: so
+The whole image is degraded at its own size, as images are in use, and then both versions are cut by the same warp: so
 the padding stays clean, and blur and noise have the size relative to the frame that they have at inference.
 """
 
@@ -20,7 +20,7 @@ from glesam.train.config import PairConfig
 from glesam.train.feed.augment import ViewConfig, ids_and_areas, jitter_colour, paste_object, random_view
 from glesam.train.feed.batch import Batch
 from glesam.train.feed.mixing import mix_statistics, mix_versions
-from glesam.train.feed.pack import PhotoPack
+from glesam.train.feed.pack import ImagePack
 from glesam.train.feed.views import _MIN_PIXELS, TrainingBatches
 
 Image = npt.NDArray[np.uint8]
@@ -37,14 +37,14 @@ class PairBatches(TrainingBatches):
     """Item `step` is the batch of that step.
 
     Besides what `TrainingBatches` gives (prompts and targets only where `config.prompts` is not 0), a batch holds
-    `pixels (B, S, S, 3)` uint8, the degraded views, `clean`, the same views of the clean photos, and `levels (B,)`
+    `pixels (B, S, S, 3)` uint8, the degraded views, `clean`, the same views of the clean images, and `levels (B,)`
     float32: 0 for clear, 1 to 3 for LQ-1 to LQ-3, three fifths of the severity for other kinds.
 
     Raises:
         ConfigError: a level is unknown or moves pixels, or the shares are not positive.
     """
 
-    def __init__(self, packs: Sequence[PhotoPack], shares: Sequence[float], config: PairConfig, rank: int = 0) -> None:
+    def __init__(self, packs: Sequence[ImagePack], shares: Sequence[float], config: PairConfig, rank: int = 0) -> None:
         super().__init__(packs, shares, config, rank)
         self.pairs = config
         self.levels, self.level_shares = level_table(config.levels, config.takes_moved, config.leave_out)
@@ -60,18 +60,18 @@ class PairBatches(TrainingBatches):
         return batch
 
     def _pair(self, rng: np.random.Generator) -> Item:
-        """Make one pair; where prompts are wanted, photos whose view shows no object are drawn again."""
+        """Make one pair; where prompts are wanted, images whose view shows no object are drawn again."""
         config = self.pairs
         while True:
-            photo, mask = self._scene(rng)
+            image, mask = self._scene(rng)
             level = self.levels[int(rng.choice(len(self.levels), p=self.level_shares))]
-            sample = Sample("pair", photo, mask)
+            sample = Sample("pair", image, mask)
             degraded = apply(sample, level, int(rng.integers(2**62)), config.recipe).image
             if config.mixing > 0 and not level.moves_pixels and rng.random() < config.mixing:
                 degraded = self._mixed(sample, degraded, rng)
             # The same generator twice: both versions are cut by the same warp.
             view, seed = ViewConfig(scale=config.scale), int(rng.integers(2**62))
-            clean, ids = random_view(photo, mask, config.image_size, view, np.random.default_rng(seed))
+            clean, ids = random_view(image, mask, config.image_size, view, np.random.default_rng(seed))
             low, _ = random_view(degraded, mask, config.image_size, view, np.random.default_rng(seed))
             item: Item = {
                 "pixels": low,
@@ -88,7 +88,7 @@ class PairBatches(TrainingBatches):
     def _mixed(self, sample: Sample, degraded: Image, rng: np.random.Generator) -> Image:
         """Give a degraded image another one's statistics, or average it with further versions of the same image."""
         if rng.random() < _STATISTICS:
-            return mix_statistics(degraded, self.photo(rng)[0], rng)
+            return mix_statistics(degraded, self.image(rng)[0], rng)
         still = [number for number, level in enumerate(self.levels) if not level.moves_pixels]
         more = rng.choice(still, int(rng.integers(1, 3)))
         seeds = rng.integers(2**62, size=len(more)).tolist()
@@ -99,18 +99,18 @@ class PairBatches(TrainingBatches):
         return mix_versions(sample.image, [degraded, *versions], rng)
 
     def _scene(self, rng: np.random.Generator) -> tuple[Image, Ids]:
-        """Draw a photo, change its colours and size, and paste other objects in."""
-        photo, mask = self.photo(rng)
-        photo = jitter_colour(photo, rng)
+        """Draw an image, change its colours and size, and paste other objects in."""
+        image, mask = self.image(rng)
+        image = jitter_colour(image, rng)
         factor = float(np.exp(rng.uniform(*np.log(self.pairs.native))))
         size = (max(16, round(mask.shape[1] * factor)), max(16, round(mask.shape[0] * factor)))
         method = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
-        photo = np.asarray(cv2.resize(photo, size, interpolation=method), np.uint8)
+        image = np.asarray(cv2.resize(image, size, interpolation=method), np.uint8)
         mask = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST).astype(np.int32)
         if rng.random() < self.pairs.paste:
             for _ in range(int(rng.integers(1, 4))):
-                photo, mask = _paste(photo, mask, *self.photo(rng), rng)
-        return photo, mask
+                image, mask = _paste(image, mask, *self.image(rng), rng)
+        return image, mask
 
 
 def level_table(
@@ -166,18 +166,18 @@ def severity(level: Level, as_clear: Sequence[str] = ()) -> float:
     return level.severity * WORST_LEVEL / WORST_SEVERITY
 
 
-def _paste(photo: Image, mask: Ids, source: Image, source_mask: Ids, rng: np.random.Generator) -> tuple[Image, Ids]:
-    """Paste a cut-out into a random square of a photo of any shape; it becomes a new id."""
+def _paste(image: Image, mask: Ids, source: Image, source_mask: Ids, rng: np.random.Generator) -> tuple[Image, Ids]:
+    """Paste a cut-out into a random square of an image of any shape; it becomes a new id."""
     side = min(mask.shape)
     y, x = (int(rng.integers(0, n - side + 1)) for n in mask.shape)
     window = np.s_[y : y + side, x : x + side]
     inner = mask[window]
-    pasted, ids = paste_object(photo[window], inner, source, source_mask, rng)
+    pasted, ids = paste_object(image[window], inner, source, source_mask, rng)
     fresh = int(mask.max()) + 1
     if fresh > _MAX_ID:
-        return photo, mask
-    photo = photo.copy()
-    photo[window] = pasted
+        return image, mask
+    image = image.copy()
+    image[window] = pasted
     mask = mask.copy()
     mask[window] = np.where(ids > inner.max(), fresh, ids)
-    return photo, mask
+    return image, mask

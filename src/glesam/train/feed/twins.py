@@ -14,7 +14,7 @@ from glesam.train.config import BaseConfig, PairConfig, Phase
 from glesam.train.feed.augment import ViewConfig
 from glesam.train.feed.batch import Batch
 from glesam.train.feed.clicks import sample_prompt, start_prompt
-from glesam.train.feed.pack import PhotoPack
+from glesam.train.feed.pack import ImagePack
 from glesam.train.feed.pairs import PairBatches
 
 _KEYS = ("pixels", "points", "labels", "targets", "fine")
@@ -38,7 +38,7 @@ class TwinBatches(PairBatches):
         rank: number of this process.
     """
 
-    def __init__(self, packs: Sequence[PhotoPack], shares: Sequence[float], config: BaseConfig, rank: int = 0) -> None:
+    def __init__(self, packs: Sequence[ImagePack], shares: Sequence[float], config: BaseConfig, rank: int = 0) -> None:
         super().__init__(packs, shares, _pairs(config, config.phases[0]), rank)
         self.base = config
         self.ends = np.cumsum([phase.steps for phase in config.phases])

@@ -20,7 +20,7 @@ from glesam.train.config import Phase
 from glesam.train.feed.augment import ViewConfig, ids_and_areas, jitter_colour, paste_object, random_view
 from glesam.train.feed.batch import Batch
 from glesam.train.feed.clicks import sample_prompt
-from glesam.train.feed.pack import PhotoPack
+from glesam.train.feed.pack import ImagePack
 
 _MIN_PIXELS = 100  # of an object in a view; smaller ones are a few cells of the mask, and a click on them is noise
 
@@ -47,13 +47,13 @@ class TrainingBatches(Dataset[Batch]):
     (B, P, S/4, S/4)` uint8 (share of the object, times 255) and `origin (2,)` float32.
 
     Args:
-        packs: photos by data set.
+        packs: images by data set.
         shares: how often each set is drawn, any positive numbers.
         config: the stage's configuration.
         rank: number of this process.
     """
 
-    def __init__(self, packs: Sequence[PhotoPack], shares: Sequence[float], config: ViewOptions, rank: int = 0) -> None:
+    def __init__(self, packs: Sequence[ImagePack], shares: Sequence[float], config: ViewOptions, rank: int = 0) -> None:
         self.packs, self.config, self.rank = packs, config, rank
         self.shares = np.asarray(shares, np.float64) / float(np.sum(shares))
         self.ends = np.cumsum([phase.steps for phase in config.phases])
@@ -81,21 +81,21 @@ class TrainingBatches(Dataset[Batch]):
         """How the views of a phase are cut."""
         return ViewConfig(scale=phase.scale)
 
-    def photo(self, rng: np.random.Generator) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
-        """Draw a photo: a set by its share, then any of its photos."""
+    def image(self, rng: np.random.Generator) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
+        """Draw an image: a set by its share, then any of its images."""
         pack = self.packs[int(rng.choice(len(self.packs), p=self.shares))]
         sample = pack[int(rng.integers(len(pack)))]
         return sample.image, sample.mask
 
     def _item(self, phase: Phase, rng: np.random.Generator) -> dict[str, npt.NDArray[np.generic]]:
-        """Make one view with its prompts; photos whose view shows no object are drawn again."""
+        """Make one view with its prompts; images whose view shows no object are drawn again."""
         while True:
-            photo, objects = self.photo(rng)
+            whole, objects = self.image(rng)
             # Colours before the warp: the padding keeps the grey that it has at inference.
-            image, mask = random_view(jitter_colour(photo, rng), objects, phase.image_size, self.view(phase), rng)
+            image, mask = random_view(jitter_colour(whole, rng), objects, phase.image_size, self.view(phase), rng)
             if rng.random() < self.config.paste:
                 for _ in range(int(rng.integers(1, 4))):
-                    image, mask = paste_object(image, mask, *self.photo(rng), rng)
+                    image, mask = paste_object(image, mask, *self.image(rng), rng)
             ids, areas = ids_and_areas(mask)
             ids = ids[areas >= _MIN_PIXELS]
             if len(ids):

@@ -11,7 +11,7 @@ from glesam.enhance.gains import GainGate
 from glesam.errors import ConfigError
 from glesam.predict.predictor import Predictor
 from glesam.train.config import GainConfig, write_config
-from glesam.train.feed.pack import PhotoPack
+from glesam.train.feed.pack import ImagePack
 from glesam.train.gains.fit import as_table, fit
 from glesam.train.gains.measure import measure
 from glesam.train.gains.quality import write_quality
@@ -19,7 +19,7 @@ from glesam.train.gains.versions import Versions
 
 
 def train_gain_gate(
-    config: GainConfig, packs: list[PhotoPack], out: Path, on_progress: Callable[[int, int], None] | None = None
+    config: GainConfig, packs: list[ImagePack], out: Path, on_progress: Callable[[int, int], None] | None = None
 ) -> dict[str, float]:
     """Measure the gain of an enhancer on versions of images and fit the gate that tells where it is worth it.
 

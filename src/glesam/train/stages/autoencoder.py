@@ -1,4 +1,4 @@
-"""Stage a of the prior: a small autoencoder, photos of 256 pixels to a 4-channel latent of 32 x 32 and back.
+"""Stage a of the prior: a small autoencoder, images of 256 pixels to a 4-channel latent of 32 x 32 and back.
 
 The latent space in which the prior learns to denoise (Rombach et al., CVPR 2022), in small and from scratch.
 """
@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from glesam.common.files import atomic_path
 from glesam.train.config import AutoencoderConfig
 from glesam.train.feed.batch import Batch
-from glesam.train.feed.crops import PhotoCrops, to_signed, to_tiles
-from glesam.train.feed.pack import PhotoPack
+from glesam.train.feed.crops import ImageCrops, to_signed, to_tiles
+from glesam.train.feed.pack import ImagePack
 from glesam.train.stages.frozen import decay_groups
 from glesam.weights.folders import saving
 
@@ -34,10 +34,10 @@ class AutoencoderObjective(nn.Module):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Return `loss`, `l1` (pixels in -1 to 1), `edges` and `kl` (nats for each latent value)."""
-        pictures = to_signed(batch["pixels"])
-        posterior = self.model.encode(pictures).latent_dist
+        images = to_signed(batch["pixels"])
+        posterior = self.model.encode(images).latent_dist
         again = self.model.decode(posterior.sample()).sample
-        l1, edges = F.l1_loss(again, pictures), edge_loss(again, pictures)
+        l1, edges = F.l1_loss(again, images), edge_loss(again, images)
         kl = posterior.kl().sum() / posterior.mean.numel()
         loss = l1 + self.edge_weight * edges + self.kl_weight * kl
         return {"loss": loss, "l1": l1, "edges": edges, "kl": kl}
@@ -49,23 +49,23 @@ def edge_loss(a: Tensor, b: Tensor) -> Tensor:
 
 
 class AutoencoderStage:
-    """Brings the autoencoder and its photos to the training loop.
+    """Brings the autoencoder and its images to the training loop.
 
     Args:
         config: the configuration.
-        packs: photos to train on, in the order of `config.data`.
+        packs: images to train on, in the order of `config.data`.
     """
 
     name = "autoencoder"
 
-    def __init__(self, config: AutoencoderConfig, packs: list[PhotoPack]) -> None:
+    def __init__(self, config: AutoencoderConfig, packs: list[ImagePack]) -> None:
         self.config, self.packs = config, packs
         self.objective = AutoencoderObjective(build_autoencoder(config), config.kl_weight, config.edge_weight)
 
-    def batches(self, rank: int) -> PhotoCrops:
+    def batches(self, rank: int) -> ImageCrops:
         """The stream of training batches of a process."""
         c = self.config
-        return PhotoCrops(self.packs, list(c.data.values()), c.image_size, c.batch_size, c.steps, c.seed, rank)
+        return ImageCrops(self.packs, list(c.data.values()), c.image_size, c.batch_size, c.steps, c.seed, rank)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """All weights."""
@@ -76,7 +76,7 @@ class AutoencoderStage:
         return {}
 
     def save(self, model: nn.Module, folder: Path) -> None:
-        """Write the autoencoder, and photos above their reconstructions as `reconstructions.png` beside it."""
+        """Write the autoencoder, and images above their reconstructions as `reconstructions.png` beside it."""
         vae = cast("AutoencoderKL", model)
         with saving(folder):
             vae.save_pretrained(folder)
@@ -106,7 +106,7 @@ def build_autoencoder(config: AutoencoderConfig) -> AutoencoderKL:
     )
 
 
-def write_tiles(path: Path, pictures: Tensor, columns: int) -> None:
+def write_tiles(path: Path, images: Tensor, columns: int) -> None:
     """Write `(N, 3, S, S)` images in -1 to 1 as one PNG."""
     with atomic_path(path) as temporary:
-        cv2.imwrite(str(temporary), cv2.cvtColor(to_tiles(pictures, columns), cv2.COLOR_RGB2BGR))
+        cv2.imwrite(str(temporary), cv2.cvtColor(to_tiles(images, columns), cv2.COLOR_RGB2BGR))

@@ -1,4 +1,4 @@
-"""The base stage: the compact model learns to segment what a prompt points at, on clean photos."""
+"""The base stage: the compact model learns to segment what a prompt points at, on clean images."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from glesam.train.card import write_card
 from glesam.train.config import BaseConfig, read_config
 from glesam.train.feed.batch import Batch
 from glesam.train.feed.clicks import bounding_box, random_points
-from glesam.train.feed.pack import PhotoPack
+from glesam.train.feed.pack import ImagePack
 from glesam.train.feed.twins import TwinBatches
 from glesam.train.feed.views import TrainingBatches
 from glesam.train.loop import CHECKPOINT, fill, read_state
@@ -78,13 +78,13 @@ class BaseStage:
 
     Args:
         config: the configuration.
-        packs: photos to train on, in the order of `config.data`.
+        packs: images to train on, in the order of `config.data`.
         val: data set to validate on, or None.
     """
 
     name = "base"
 
-    def __init__(self, config: BaseConfig, packs: list[PhotoPack], val: SegmentationDataset | None = None) -> None:
+    def __init__(self, config: BaseConfig, packs: list[ImagePack], val: SegmentationDataset | None = None) -> None:
         model = build_model(config)
         if model.fine is not None and not config.fine:  # a head that stays behind would spoil the others' work
             config = config.model_copy(update={"fine": True})
@@ -120,7 +120,7 @@ class BaseStage:
         ]
 
     def validate(self, model: nn.Module) -> dict[str, float]:
-        """Mean IoU with three points and with the box, at the photos' own size."""
+        """Mean IoU with three points and with the box, at the images' own size."""
         if self.val is None:
             return {}
         return validate(self._averaged(model), self.val, self.config.val_images, self.config.seed)
@@ -212,7 +212,7 @@ def _initial(init: str) -> CompactModel:
 
 @torch.inference_mode()
 def validate(model: CompactModel, data: SegmentationDataset, count: int, seed: int) -> dict[str, float]:
-    """Mean IoU over objects of at least 0.5 % of the photo, on `count` photos spread over the set.
+    """Mean IoU over objects of at least 0.5 % of the image, on `count` images spread over the set.
 
     Returns:
         `points3` and `box`, each the mean IoU.

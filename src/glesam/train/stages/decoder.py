@@ -1,4 +1,4 @@
-"""Stage 2: the mask decoder learns to read enhanced latents, on degraded and on clear photos.
+"""Stage 2: the mask decoder learns to read enhanced latents, on degraded and on clear images.
 
 GleSAM (CVPR 2025), section 3.3, with points and boxes. All mask tokens and the IoU head stay in the loss: with Adam and
 weight decay alone, as in the official code, the multi-mask heads shrink to nothing. Training the encoder instead is the
@@ -25,7 +25,7 @@ from glesam.models.compact.model import CompactModel
 from glesam.models.tuned import image_encoder, mask_decoder, save_tuned
 from glesam.train.config import DecoderConfig
 from glesam.train.feed.batch import Batch
-from glesam.train.feed.pack import PhotoPack
+from glesam.train.feed.pack import ImagePack
 from glesam.train.feed.pairs import PairBatches
 from glesam.train.feed.views import view_pixels
 from glesam.train.losses import dice_loss, focal_loss, hard_iou, mask_losses
@@ -95,7 +95,7 @@ class DecoderStage:
 
     Args:
         config: the configuration.
-        packs: photos to train on, in the order of `config.data`.
+        packs: images to train on, in the order of `config.data`.
         val: data set to validate on, or None.
 
     Raises:
@@ -105,7 +105,7 @@ class DecoderStage:
 
     name = "decoder"
 
-    def __init__(self, config: DecoderConfig, packs: list[PhotoPack], val: SegmentationDataset | None = None) -> None:
+    def __init__(self, config: DecoderConfig, packs: list[ImagePack], val: SegmentationDataset | None = None) -> None:
         self.config, self.packs, self.val = config, packs, val
         base = open_tuned(config.model, config.init)
         if base.family not in _CORNERS:

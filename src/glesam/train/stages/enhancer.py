@@ -25,7 +25,7 @@ from glesam.models.base import PromptableModel
 from glesam.train.config import RANDOM, EnhancerConfig, PriorConfig
 from glesam.train.feed.batch import Batch
 from glesam.train.feed.latents import Progress, latent_statistics, pair_latents, pair_stream
-from glesam.train.feed.pack import PhotoPack
+from glesam.train.feed.pack import ImagePack
 from glesam.train.feed.pairs import PairBatches
 from glesam.train.stages.frozen import FrozenPartsObjective, decay_groups, open_frozen
 from glesam.train.stages.prior import TEXT_FILE, build_unet, constant_text
@@ -72,7 +72,7 @@ class EnhancerStage:
 
     Args:
         config: the configuration.
-        packs: photos to train on, in the order of `config.data`.
+        packs: images to train on, in the order of `config.data`.
         val: data set to validate on, or None.
         cache: folder for cached latents; without it, or with `cached_pairs` 0, each step encodes its own.
         on_progress: called with (done, total) while latents are cached.
@@ -87,7 +87,7 @@ class EnhancerStage:
     def __init__(
         self,
         config: EnhancerConfig,
-        packs: list[PhotoPack],
+        packs: list[ImagePack],
         val: SegmentationDataset | None = None,
         cache: str | Path | None = None,
         on_progress: Progress | None = None,
@@ -95,7 +95,7 @@ class EnhancerStage:
         self.config, self.packs, self.val = config, packs, val
         self.cache, self.on_progress = cache, on_progress
         self.encoder = open_frozen(config.model)
-        statistics = latent_statistics(self.encoder, self._pairs(0), self._photos_to_measure())
+        statistics = latent_statistics(self.encoder, self._pairs(0), self._images_to_measure())
         scale = alignment_scale(config, statistics)
         enhancer = build_enhancer(config, int(statistics["channels"]), scale)
         loss_scale = scale if config.scaled_loss else 1.0
@@ -104,7 +104,7 @@ class EnhancerStage:
     def _pairs(self, rank: int) -> PairBatches:
         return PairBatches(self.packs, list(self.config.data.values()), self.config, rank)
 
-    def _photos_to_measure(self) -> int:
+    def _images_to_measure(self) -> int:
         """One batch tells the number of channels; measuring takes more."""
         return self.config.measured_photos if isinstance(self.config.alignment_scale, str) else 1
 
@@ -117,7 +117,7 @@ class EnhancerStage:
         return decay_groups([self.objective.model], self.config.lr, self.config.weight_decay)
 
     def validate(self, model: nn.Module) -> dict[str, float]:
-        """Error relative to leaving latents as they are, at each LQ level; on clear photos relative to the variance."""
+        """Error relative to leaving latents as they are, at each LQ level; on clear images relative to the variance."""
         if self.val is None:
             return {}
         model.eval()
@@ -213,7 +213,7 @@ def _targets(unet: nn.Module, config: EnhancerConfig) -> Literal["all", "attenti
 
 
 def enhance(enhancer: nn.Module, latents: Tensor, levels: Tensor, table: tuple[int, ...] | None) -> Tensor:
-    """Enhance `(B, C, h, w)` latents of photos at `(B,)` levels, at the timesteps that a table gives their levels."""
+    """Enhance `(B, C, h, w)` latents of images at `(B,)` levels, at the timesteps that a table gives their levels."""
     if table is None:
         return torch.as_tensor(enhancer(latents))
     nearest = levels.round().long().clamp(0, len(table) - 1)

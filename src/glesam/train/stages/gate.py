@@ -18,7 +18,7 @@ from glesam.models.base import PromptableModel
 from glesam.train.config import GateConfig
 from glesam.train.feed.batch import Batch
 from glesam.train.feed.latents import Progress, pair_latents, pair_stream
-from glesam.train.feed.pack import PhotoPack
+from glesam.train.feed.pack import ImagePack
 from glesam.train.feed.pairs import PairBatches
 from glesam.train.stages.frozen import FrozenPartsObjective, decay_groups, open_frozen
 from glesam.train.validation import level_latents
@@ -54,7 +54,7 @@ class GateStage:
 
     Args:
         config: the configuration.
-        packs: photos to train on, in the order of `config.data`.
+        packs: images to train on, in the order of `config.data`.
         val: data set to validate on, or None.
         cache: folder for cached latents; see `EnhancerStage`.
         on_progress: called with (done, total) while latents are cached.
@@ -69,7 +69,7 @@ class GateStage:
     def __init__(
         self,
         config: GateConfig,
-        packs: list[PhotoPack],
+        packs: list[ImagePack],
         val: SegmentationDataset | None = None,
         cache: str | Path | None = None,
         on_progress: Progress | None = None,
@@ -98,18 +98,18 @@ class GateStage:
 
     @torch.inference_mode()
     def _clear_latents(self) -> list[Tensor]:
-        """Latents of whole photos as they come: views that were enlarged or recoloured are no measure of clear ones."""
+        """Latents of whole images as they come: views that were enlarged or recoloured are no measure of clear ones."""
         pairs = PairBatches(self.packs, list(self.config.data.values()), self.config)
         rng = np.random.default_rng([self.config.seed, stable_seed("clear")])
-        photos = (self.encoder.prepare(pairs.photo(rng)[0])[0] for _ in range(self.config.clear_photos))
-        return [self.encoder.encode(pixels).latent.half() for pixels in photos]
+        images = (self.encoder.prepare(pairs.image(rng)[0])[0] for _ in range(self.config.clear_photos))
+        return [self.encoder.encode(pixels).latent.half() for pixels in images]
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """All weights of the gate."""
         return decay_groups([self.objective.model], self.config.lr, self.config.weight_decay)
 
     def validate(self, model: nn.Module) -> dict[str, float]:
-        """Accuracy of the rounded level, and how often clear photos count as degraded and degraded ones as clear."""
+        """Accuracy of the rounded level, and how often clear images count as degraded and degraded ones as clear."""
         gate = self._calibrated(model)
         if self.val is None:
             return {}
@@ -120,11 +120,11 @@ class GateStage:
         self._calibrated(model).save_pretrained(folder)
 
     def _calibrated(self, model: nn.Module) -> DegradationGate:
-        """Set the threshold on clear training photos."""
+        """Set the threshold on clear training images."""
         gate = cast(DegradationGate, model).eval()
         levels = torch.cat([gate.levels(latent.to(gate.centre)) for latent in self._clear]).cpu()
         reached = float(torch.quantile(levels.double(), 1 - self.config.max_false_positive))
-        # A little above that photo's own level, which else would count as degraded.
+        # A little above that image's own level, which else would count as degraded.
         gate.threshold = min(max(self.config.threshold, reached + 1e-3), _HIGHEST_THRESHOLD)
         return gate
 
@@ -139,11 +139,11 @@ def ordinal_targets(levels: Tensor) -> Tensor:
 def gate_quality(
     gate: DegradationGate, encoder: PromptableModel, data: SegmentationDataset, count: int, seed: int
 ) -> dict[str, float]:
-    """Measure a gate on photos at all levels.
+    """Measure a gate on images at all levels.
 
     Returns:
-        `accuracy` of the rounded level over four levels, `false_positive` (share of clear photos that count as
-        degraded), `missed_lq1` to `missed_lq3` (share of photos of that level that count as clear).
+        `accuracy` of the rounded level over four levels, `false_positive` (share of clear images that count as
+        degraded), `missed_lq1` to `missed_lq3` (share of images of that level that count as clear).
     """
     right: list[bool] = []
     called: dict[str, list[bool]] = {}

@@ -26,7 +26,7 @@ from glesam.train.config import HeadConfig
 from glesam.train.feed.batch import Batch
 from glesam.train.feed.head_views import CERTAIN, HeadBatches
 from glesam.train.feed.large_scale import noisy_mask
-from glesam.train.feed.pack import PhotoPack
+from glesam.train.feed.pack import ImagePack
 from glesam.train.losses import dice_loss, focal_loss, hard_iou
 from glesam.train.points import point_losses
 from glesam.train.stages.base import validate
@@ -135,7 +135,7 @@ class HeadStage:
 
     name = "head"
 
-    def __init__(self, config: HeadConfig, packs: list[PhotoPack], val: SegmentationDataset | None = None) -> None:
+    def __init__(self, config: HeadConfig, packs: list[ImagePack], val: SegmentationDataset | None = None) -> None:
         self.config, self.packs, self.val = config, packs, val
         base = open_frozen(config.model)
         self.digest = state_digest(base)

@@ -1,4 +1,4 @@
-"""Stage b of the prior: a small latent-diffusion U-Net learns, from scratch, what latents of photos look like.
+"""Stage b of the prior: a small latent-diffusion U-Net learns, from scratch, what latents of images look like.
 
 The "pre-trained latent diffusion model" of GleSAM (CVPR 2025) in small: `expand_unet_channels` turns it into the
 compact model's enhancer. Unconditional: the text embedding is a constant.
@@ -18,8 +18,8 @@ from glesam.enhance.schedule import NoiseSchedule, alphas_cumprod
 from glesam.errors import ConfigError
 from glesam.train.config import PriorConfig
 from glesam.train.feed.batch import Batch
-from glesam.train.feed.crops import PhotoCrops, to_signed
-from glesam.train.feed.pack import PhotoPack
+from glesam.train.feed.crops import ImageCrops, to_signed
+from glesam.train.feed.pack import ImagePack
 from glesam.train.stages.autoencoder import write_tiles
 from glesam.train.stages.frozen import FrozenPartsObjective, decay_groups
 from glesam.weights.folders import saving, write_tensors
@@ -88,11 +88,11 @@ class PriorObjective(FrozenPartsObjective):
 
 
 class PriorStage:
-    """Brings U-Net, frozen autoencoder and photos to the training loop.
+    """Brings U-Net, frozen autoencoder and images to the training loop.
 
     Args:
         config: the configuration.
-        packs: photos to train on, in the order of `config.data`.
+        packs: images to train on, in the order of `config.data`.
         autoencoder: folder that `AutoencoderStage` saved.
 
     Raises:
@@ -101,17 +101,17 @@ class PriorStage:
 
     name = "prior"
 
-    def __init__(self, config: PriorConfig, packs: list[PhotoPack], autoencoder: str | Path) -> None:
+    def __init__(self, config: PriorConfig, packs: list[ImagePack], autoencoder: str | Path) -> None:
         self.config, self.packs = config, packs
         vae = load_autoencoder(autoencoder)
         unet = build_unet(config, vae.config.latent_channels)
         vae.register_to_config(scaling_factor=self._scaling_factor(vae))
         self.objective = PriorObjective(unet, vae)
 
-    def batches(self, rank: int) -> PhotoCrops:
+    def batches(self, rank: int) -> ImageCrops:
         """The stream of training batches of a process."""
         c = self.config
-        return PhotoCrops(self.packs, list(c.data.values()), c.image_size, c.batch_size, c.steps, c.seed, rank)
+        return ImageCrops(self.packs, list(c.data.values()), c.image_size, c.batch_size, c.steps, c.seed, rank)
 
     @torch.no_grad()
     def _scaling_factor(self, vae: AutoencoderKL) -> float:
@@ -139,10 +139,10 @@ class PriorStage:
             make_scheduler().save_pretrained(folder / "scheduler")
         write_tensors(folder / TEXT_FILE, {EMBEDDING_KEY: constant_text(unet.config.cross_attention_dim)})
         if self.config.samples:
-            pictures = draw_samples(
+            images = draw_samples(
                 unet, vae, self.config.samples, self.config.sample_steps, self.config.seed, self.config.image_size
             )
-            write_tiles(folder.parent / "samples.png", pictures, max(1, round(self.config.samples**0.5)))
+            write_tiles(folder.parent / "samples.png", images, max(1, round(self.config.samples**0.5)))
 
 
 def load_autoencoder(folder: str | Path) -> AutoencoderKL:
@@ -196,5 +196,5 @@ def draw_samples(
     for step in scheduler.timesteps:
         noise = unet(latents, step, encoder_hidden_states=text).sample
         latents = scheduler.step(noise, step, latents).prev_sample
-    pictures: Tensor = vae.to(latents.device).decode(latents / vae.config.scaling_factor).sample
-    return pictures
+    images: Tensor = vae.to(latents.device).decode(latents / vae.config.scaling_factor).sample
+    return images

@@ -17,7 +17,7 @@ from glesam.restore.unet import RestorationUnet
 from glesam.train.config import RestorerConfig
 from glesam.train.feed.batch import Batch
 from glesam.train.feed.native import NativePairs
-from glesam.train.feed.pack import PhotoPack
+from glesam.train.feed.pack import ImagePack
 from glesam.train.stages.autoencoder import edge_loss
 from glesam.train.stages.frozen import decay_groups
 from glesam.train.validation import LEVELS
@@ -52,7 +52,7 @@ class RestorerStage:
 
     name = "restorer"
 
-    def __init__(self, config: RestorerConfig, packs: list[PhotoPack], val: SegmentationDataset | None = None) -> None:
+    def __init__(self, config: RestorerConfig, packs: list[ImagePack], val: SegmentationDataset | None = None) -> None:
         self.config, self.packs, self.val = config, packs, val
         torch.manual_seed(config.seed)
         network = RestorationUnet(config.widths, config.depth)
