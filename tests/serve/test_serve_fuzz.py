@@ -43,6 +43,7 @@ OPERATIONS = [
     ("POST", "/v1/degrade"),
     ("GET", "/v1/words"),
     ("POST", "/v1/text"),
+    ("POST", "/v1/like"),
 ]
 
 

@@ -95,6 +95,51 @@ def test_words_are_completed_and_found(person: Person, address: str) -> None:
     assert decode(found[0]["rle"])[CUP[1], CUP[0]]
 
 
+def test_objects_are_found_in_the_next_image(visit: Callable[..., Person], tmp_path: Path) -> None:
+    pixels, shift = np.asarray(Image.open(EXAMPLE).convert("RGB").resize((300, 200))), 30
+    files = [tmp_path / f"img{number}.png" for number in (1, 2, 3)]
+    for path, image in zip(files, (pixels, np.roll(pixels, shift, axis=1), np.full_like(pixels, 99)), strict=True):
+        Image.fromarray(image).save(path)
+    person = visit(refused=True)
+    person.until("Boolean(globalThis.glesam?.state.server)")
+    person.page.set_input_files("#file", files)
+    person.settle()
+    assert person.page.locator("#find-next").is_disabled()  # nothing is marked
+    person.view("off")
+    person.drag(*(side / 2 for side in CUP_BOX))
+    person.page.fill(".name", "cup")
+    person.page.keyboard.press("Tab")
+    cup = decode(person.objects()[0]["rle"])
+    asked: list[Any] = []
+
+    def like(route: Any) -> None:
+        asked.append([len(each["objects"]) for each in route.request.post_data_json["examples"]])
+        if len(asked) == 1:  # the server has let the first image go
+            route.fulfill(status=404, json={"error": "expected the id of an embedded picture, got another"})
+        elif len(asked) == 2:
+            route.continue_()
+        else:
+            route.fulfill(json={"objects": []})
+
+    person.page.route("**/v1/like", like)
+    person.page.click("#find-next")
+    person.until("glesam.state.name === 'img2' && glesam.state.message !== null")
+    person.settle()
+    found = [decode(each["rle"]) for each in person.objects()]
+    expected = np.roll(cup, shift, axis=1)
+    ious = [(mask & expected).sum() / (mask | expected).sum() for mask in found]
+    assert max(ious, default=0) > 0.7, ious
+    assert set(person.page.evaluate("glesam.state.objects.map((each) => each.name)")) == {"cup"}
+    person.page.focus("#stage")
+    person.page.keyboard.press("f")  # with the objects of both images
+    person.until("glesam.state.name === 'img3' && glesam.state.message !== null")
+    person.settle()
+    assert asked == [[1], [1], [1, len(found)]]
+    assert person.objects() == []
+    assert "Nothing" in person.page.inner_text("#message")
+    assert person.page.locator("#find-next").is_disabled()  # the last one
+
+
 def ellipse() -> np.ndarray:
     """A mask that is nearly the cup's."""
     y, x = np.mgrid[: SIZE[0], : SIZE[1]]

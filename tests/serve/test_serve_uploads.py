@@ -64,7 +64,7 @@ def test_what_holds_no_image_is_one_line(client: TestClient, sent: dict[str, Any
     assert "\n" not in answer.json()["error"]
 
 
-@pytest.mark.parametrize("path", ["/v1/segment", "/v1/everything", "/v1/degrade", "/v1/text"])
+@pytest.mark.parametrize("path", ["/v1/segment", "/v1/everything", "/v1/degrade", "/v1/text", "/v1/like"])
 def test_a_form_for_an_address_of_json_is_named(client: TestClient, path: str) -> None:
     answer = client.post(path, files={"file": ("cat.png", DATA)})
     assert answer.status_code == 422

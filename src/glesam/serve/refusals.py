@@ -97,6 +97,7 @@ def _first_fault(faults: Any) -> str:
 
 _KNOWN_KEYS = (
     *("id", "image", "objects", "points", "labels", "box", "multimask", "enhance", "format"),
+    *("examples", "threshold", "size", "counts", "text"),
     *("points_per_side", "level", "kind", "severity", "seed"),
 )
 

@@ -118,6 +118,12 @@ async def words() -> JSONResponse:
     return JSONResponse(bundled().known)
 
 
+@router.post("/v1/like", response_model=schemas.LikeAnswer, responses=_ERRORS, summary="Find what looks like examples")
+async def like(request: Request, body: schemas.LikeRequest) -> JSONResponse:
+    """Find what looks like objects that were marked in other images; nothing is trained."""
+    return JSONResponse(await _service(request).like(body))
+
+
 @router.post("/v1/degrade", response_class=Response, responses={**_ERRORS, **_PNG}, summary="Make an image worse")
 async def degrade(request: Request, body: schemas.DegradeRequest) -> Response:
     """Degrade an image; the header `X-Picture-Id` holds an id of the result, which need not be sent again."""

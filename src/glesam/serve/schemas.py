@@ -69,6 +69,35 @@ class TextRequest(ImageRequest):
     format: MaskFormat = "rle"
 
 
+class RunLengths(BaseModel):
+    """A mask as COCO RLE, as answers give it."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    size: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=2, max_length=2, description="Height, width.")]
+    counts: Annotated[str, Field(min_length=1)]
+
+
+class ExampleImage(BaseModel):
+    """An embedded image and its objects of the kind that is wanted; all of them, as the rest counts as another kind."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    id: Id
+    objects: Annotated[list[RunLengths], Field(min_length=1)]
+
+
+class LikeRequest(ImageRequest):
+    """An image in which the objects of others are looked for."""
+
+    examples: Annotated[list[ExampleImage], Field(min_length=1, max_length=8)]
+    threshold: Annotated[
+        float | None, Field(ge=0, le=1, description="Least likeness; chosen from the examples if left out.")
+    ] = None
+    enhance: Mode = None
+    format: MaskFormat = "rle"
+
+
 class DegradeRequest(ImageRequest):
     """An image to be made worse: an LQSeg level, or a kind with its severity."""
 
@@ -152,6 +181,17 @@ class TextAnswer(BaseModel):
     milliseconds: float
     words: Annotated[dict[str, float], Field(description="How sure it is that the image shows each word, 0 to 1.")]
     objects: list[NamedAnswer]
+
+
+class LikeAnswer(BaseModel):
+    """What looks like the examples, most alike first; `score` is the likeness, 0 to 1."""
+
+    width: int
+    height: int
+    enhanced: bool
+    milliseconds: float
+    threshold: float
+    objects: list[ObjectAnswer]
 
 
 class EverythingAnswer(BaseModel):

@@ -21,6 +21,7 @@ from glesam.serve.encoding import (
     png,
     prompts_of,
 )
+from glesam.serve.likeness import example_set, find_like
 from glesam.serve.metrics import Metrics, Sample, resident_bytes
 from glesam.serve.queues import Lane
 from glesam.serve.refusals import overloaded
@@ -31,7 +32,14 @@ if TYPE_CHECKING:
     from glesam.images.pixels import RGB
     from glesam.predict.predictor import Predictor
     from glesam.prompts.prompts import Prompts
-    from glesam.serve.schemas import DegradeRequest, EverythingRequest, ImageRequest, SegmentRequest, TextRequest
+    from glesam.serve.schemas import (
+        DegradeRequest,
+        EverythingRequest,
+        ImageRequest,
+        LikeRequest,
+        SegmentRequest,
+        TextRequest,
+    )
     from glesam.serve.settings import ServerSettings
 
 T = TypeVar("T")
@@ -158,6 +166,14 @@ class Service:
         answer = await self._answer(request, self._alone, request.enhance, job)
         return {**answer, "milliseconds": _since(start)}
 
+    async def like(self, request: LikeRequest) -> dict[str, Any]:
+        """Find what looks like examples; see `LikeAnswer`."""
+        start, examples = time.perf_counter(), example_set(request.examples, self.store, self.settings)
+        besides = sum(self._reading(stored.data) for stored, _ in examples.items)
+        job = partial(find_like, examples=examples, threshold=request.threshold, form=request.format)
+        answer = await self._answer(request, partial(self._alone, besides=besides), request.enhance, job)
+        return {**answer, "milliseconds": _since(start)}
+
     async def degrade(self, request: DegradeRequest) -> tuple[str, bytes]:
         """Make an image worse: id and PNG of the result, which is remembered like one that was sent."""
         make = _degradation(request)
@@ -257,9 +273,9 @@ class Service:
             return Reservation(self._quick)  # one at a time, and few: they need not wait for memory
         return Reservation(self._long, pixels * _MASK_BYTES)
 
-    def _alone(self, size: tuple[int, int]) -> Reservation:
-        """Where an image is searched for all there is."""
-        return Reservation(self._long, _SEARCH_BYTES * size[0] * size[1])
+    def _alone(self, size: tuple[int, int], besides: int = 0) -> Reservation:
+        """Where an image is searched for all there is, with memory besides for other images."""
+        return Reservation(self._long, _SEARCH_BYTES * size[0] * size[1] + besides)
 
     @contextmanager
     def _accepted(self) -> Iterator[float]:

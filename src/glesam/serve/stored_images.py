@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 from torch import Tensor
 
 from glesam.enhance.pipeline import Restoration
@@ -78,6 +79,8 @@ class AbsentEmbeddingError(Exception):
 class KeyedPredictor(Predictor):
     """A predictor that goes back to an embedded image by its content hash, without pixels."""
 
+    _learned: str | None = None
+
     @classmethod
     def like(cls, base: Predictor, cache_size: int, dtype: str) -> KeyedPredictor:
         """Make one with the weights of another, whose modules it does not share.
@@ -109,6 +112,24 @@ class KeyedPredictor(Predictor):
     def recall(self, key: str, pixels: RGB | None = None) -> bool:
         """Make an image of the cache the current one, with its pixels only if they are given; False without it."""
         return self.session.recall(key, pixels)
+
+    def learn(self, key: str, read: Callable[[], Iterable[tuple[RGB, npt.NDArray[np.bool_]]]]) -> None:
+        """Remember examples in place of earlier ones, unless it is these that are remembered.
+
+        Args:
+            key: the same for the same examples.
+            read: gives each image, `(H, W, 3)` uint8 RGB, with masks `(n, H, W)`.
+
+        Raises:
+            PromptError: masks of another size than their image, or an empty one.
+        """
+        if key == self._learned:
+            return
+        self.forget()
+        self._learned = None
+        for image, masks in read():
+            self.remember_file(image, masks)
+        self._learned = key
 
     def require_pixels(self) -> None:
         """Ask for the current image's pixels.

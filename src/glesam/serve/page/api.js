@@ -82,6 +82,9 @@ export const everything = async (body, signal) => (await json('v1/everything', {
 /** Objects that words name. */
 export const findWords = async (body, signal) => (await json('v1/text', { format: 'rle', ...body }, signal)).json();
 
+/** What looks like objects of other images. */
+export const findLike = async (body, signal) => (await json('v1/like', { format: 'rle', ...body }, signal)).json();
+
 /** A worse picture: {blob, id}, a PNG that the server knows by its id already; onProgress gets the share received. */
 export async function degrade(body, signal, onProgress = () => {}) {
   const response = await json('v1/degrade', body, signal, onProgress);

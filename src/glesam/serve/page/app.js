@@ -7,6 +7,7 @@ import { listenForPhotos } from './files.js';
 import { keepFound, startFrom, toggleEverything } from './finding.js';
 import { openBefore } from './keeping.js';
 import { fitted, listenToKeys, zoomed } from './keyboard.js';
+import { findInNext } from './likeness.js';
 import { persist, tryNow } from './net.js';
 import { drawPanels, listKinds } from './panels.js';
 import { embedAgain, makeWorse, open, openAll, step } from './images.js';
@@ -164,6 +165,7 @@ function wireButtons() {
     'image-before': () => step(-1),
     'image-after': () => step(1),
     'start-mask': () => $('mask-file').click(),
+    'find-next': findInNext,
   };
   for (const [id, action] of Object.entries(clicks)) $(id).addEventListener('click', () => action());
   for (const button of document.querySelectorAll('[data-format]')) button.addEventListener('click', () => save(button.dataset.format));

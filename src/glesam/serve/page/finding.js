@@ -13,7 +13,7 @@ const SAME = 0.8; // IoU from which on a mask that was found is an object that i
 let finding = new AbortController();
 
 /** Ask something about the picture on the stage, given up when it is left or something else is asked. */
-async function ask(label, call) {
+export async function ask(label, call) {
   const [side] = sides();
   if (!side || side.picture.id === null) return null;
   finding.abort();
@@ -24,7 +24,8 @@ async function ask(label, call) {
   return signal.aborted ? null : { answer, where: placeOf(side) };
 }
 
-function found(row) {
+/** A row of an answer as {mask, score, point, name}. */
+export function found(row) {
   const mask = decode(row.rle ?? row.segmentation);
   const point = row.point_coords?.[0] ?? middle(mask);
   return { mask, score: row.predicted_iou ?? row.score, point, name: row.class_name ?? '' };

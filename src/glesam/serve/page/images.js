@@ -71,8 +71,9 @@ export async function open(blob, name = blob.name ?? 'photo') {
     const stem = name.replace(/\.[^.]*$/, '') || 'photo';
     set({ name: stem, file, original: made, picture: made, worse: null, message: null });
     keepFor(blob, name);
-    bringBack(() => mine === attempts).then((found) => found && say('The objects of this photo are as you left them.'));
+    const back = bringBack(() => mine === attempts).then((found) => found && say('The objects of this photo are as you left them.'));
     await embedded(made, 'Looking at the photo', signal);
+    await back;
   } catch (error) {
     report(error);
   }
@@ -87,7 +88,7 @@ export function openAll(files) {
   return open(images[0]);
 }
 
-/** Go on to the next photo of several, or back by -1. */
+/** Go on to the next photo of several, or back by -1; done when the server has it. */
 export function step(by) {
   const at = state.at + by;
   if (!(at in state.images)) return;

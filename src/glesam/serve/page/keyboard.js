@@ -3,6 +3,7 @@
 import { foundAt } from './draw.js';
 import { keepFound } from './finding.js';
 import { step } from './images.js';
+import { findInNext } from './likeness.js';
 import { switchPreview } from './preview.js';
 import { addPoint, choose, nextObject, redo, remove, selectBy, setBox, undo } from './prompts.js';
 import { hasEnhancer, set, state } from './state.js';
@@ -23,6 +24,7 @@ export function listenToKeys(canvas, view, commands) {
     w: commands.nextWorse,
     s: commands.save,
     p: () => switchPreview(),
+    f: findInNext,
     PageDown: () => step(1),
     PageUp: () => step(-1),
     '[': () => selectBy(-1),

@@ -4,6 +4,7 @@ import { setSize } from './dataset.js';
 import { FORMATS } from './downloads.js';
 import { followsClean, isComparing, thumbnail } from './draw.js';
 import { element, isNew, percent } from './elements.js';
+import { canFindNext } from './likeness.js';
 import { drawObjects } from './objects.js';
 import { canRedo, canUndo, choose } from './prompts.js';
 import { iou } from './rle.js';
@@ -162,6 +163,8 @@ function drawButtons() {
   set.disabled = size === 0;
   set.lastElementChild.textContent = size > 1 ? `Training set (${size} images)` : 'Training set';
   $('start-mask').disabled = !side;
+  $('find-next').hidden = state.images.length < 2;
+  $('find-next').disabled = !canFindNext();
   $('find-words').disabled = !side || side.picture.id === null;
   $('previewing').checked = state.previewing;
   for (const input of document.querySelectorAll('[name=tool]')) input.checked = Number(input.value) === state.tool;
