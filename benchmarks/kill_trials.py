@@ -1,15 +1,21 @@
 """Kill a command at random moments, run it again, and compare its folder with that of an undisturbed run.
 
 `python benchmarks/kill_trials.py --trials 25` prints one line for each verb: trials, how many came out equal, and the
-first difference. `--disk` lets each verb write to a disk of a few kilobytes instead (a tmpfs: Linux, as root), at five
-sizes: status 1, one line of error, and nothing half-written is right.
+first differences. With `--journal FILE` a run that was stopped goes on where it was. `--disk` lets each verb write to
+a disk of a few kilobytes instead (a tmpfs: Linux, as root), at five sizes: status 1, one line of error that is not a
+traceback, nothing half-written, and after room was made the results of an undisturbed run are right.
+
+The commands are forked from this process once it has imported what they import, so that kills meet the work and not
+the start of Python.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
-import hashlib
+import contextlib
+import importlib
+import io
+import json
 import os
 import random
 import shutil
@@ -18,14 +24,61 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
-import numpy as np
-from PIL import Image
+from trial_folders import content, make_inputs
 
-UNEQUAL = ("seconds", "contact-sheet.jpg")
-"""What two undisturbed runs differ in: times, and the sheet, whose row of failed images names them."""
+DISK_SHARES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+VERBS: dict[str, Callable[[Path, Path], list[str]]] = {
+    "segment": lambda work, out: [
+        *("segment", f"{work}/in/images", "-o", f"{out}", "--box", "15,20,80,65", "--box", "5,5,30,40"),
+        *("--json", "--overlay", "--npz", "--polygons", "--cutout", "--labels", "labelme", "--labels", "yolo"),
+        *("--model", f"{work}/model"),
+    ],
+    "segment, data set": lambda work, out: [
+        *("segment", f"{work}/in/images", "-o", f"{out}", "--box", "15,20,80,65", "--layout", "dataset"),
+        *("--model", f"{work}/model"),
+    ],
+    "segment, clip": lambda work, out: [
+        *("segment", f"{work}/clip.mp4", "-o", f"{out}", "--box", "15,20,60,50", "--json", "--overlay"),
+        *("--model", f"{work}/model"),
+    ],
+    "segment, frames": lambda work, out: [
+        *("segment", f"{work}/clip.mp4", "-o", f"{out}", "--box", "15,20,60,50", "--model", f"{work}/model"),
+    ],
+    "degrade": lambda work, out: [
+        *("degrade", f"{work}/in/images", "-o", f"{out}", "--level", "2,3", "--record", "--workers", "1"),
+        *("--contact-sheet", f"{out}/sheet.png"),
+    ],
+    "data build": lambda work, out: ["data", "build", f"{work}/in", "-o", f"{out}", "--workers", "1"],
+    "data check": lambda work, out: ["data", "check", f"{work}/in", "--contact-sheet", f"{out}/sheet.png"],
+    "evaluate": lambda work, out: [
+        *("evaluate", "--data", f"{work}/in", "--levels", "clear,lq1", "--prompts", "box", "--out", f"{out}"),
+        *("--models", f"{work}/model", "--limit", "3"),
+    ],
+    "train": lambda work, out: [
+        *("train", "restorer", "--config", f"{work}/train.json", "--data", f"{work}/in", "--val", f"{work}/in"),
+        *("--out", f"{out}/run", "--cache", f"{out}/cache", "--resume"),
+    ],
+}
+"""Verb to its arguments, from the folder of inputs and the folder of results."""
+
+
+class Ended(NamedTuple):
+    """How a command ended.
+
+    Attributes:
+        status: its exit status; negative, a signal's number, where it was killed.
+        errors: what it wrote to standard error.
+        seconds: how long it took.
+    """
+
+    status: int
+    errors: str
+    seconds: float
 
 
 def main() -> None:
@@ -33,152 +86,179 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=25)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--verbs", nargs="*", default=sorted(VERBS))
+    parser.add_argument("--verbs", nargs="*", default=list(VERBS))
+    parser.add_argument("--journal", type=Path, help="file of JSON lines that keeps what is done")
     parser.add_argument("--disk", action="store_true", help="full disks instead of kills")
     arguments = parser.parse_args()
-    chance = random.Random(arguments.seed)
+    os.environ["OMP_NUM_THREADS"] = "1"
     with tempfile.TemporaryDirectory(prefix="glesam-trials-") as name:
         work = Path(name)
-        make_images(work / "in")
+        make_inputs(work)
         for verb in arguments.verbs:
             if arguments.disk:
                 full_disks(verb, work)
             else:
-                trials(verb, work, arguments.trials, chance)
+                trials(verb, work, arguments.trials, arguments.seed, arguments.journal)
 
 
-def make_images(folder: Path) -> None:
-    """Eight images with masks, as a data set of the plain layout."""
-    for part in ("images", "masks"):
-        (folder / part).mkdir(parents=True)
-    for number in range(8):
-        blobs = np.random.default_rng(number).integers(0, 256, (5, 6, 3), dtype=np.uint8)
-        image = Image.fromarray(blobs).resize((240, 200), Image.Resampling.BICUBIC)
-        image.save(folder / "images" / f"p{number}.jpg")
-        mask = np.zeros((200, 240), np.uint8)
-        mask[40:120, 30 + number : 150] = 1
-        Image.fromarray(mask).save(folder / "masks" / f"p{number}.png")
+def start(arguments: list[str], errors: Path, imported: Path | None = None) -> int:
+    """Fork a process that runs a command.
+
+    Args:
+        arguments: of the command.
+        errors: file that gets standard error.
+        imported: file that gets the names of the modules that the command imported, one a line.
+
+    Returns:
+        Number of the process.
+    """
+    if process := os.fork():
+        return process
+    status = 1
+    try:
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        kept = os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        for stream, place in enumerate((nowhere, nowhere, kept)):
+            os.dup2(place, stream)
+        sys.argv = ["glesam", *arguments]
+        status = _run()
+        if imported is not None:
+            imported.write_text("\n".join(sys.modules))
+    finally:
+        sys.stderr.flush()
+        os._exit(status)
 
 
-VERBS: dict[str, Callable[[Path, Path], list[str]]] = {
-    "segment": lambda source, out: [
-        *("segment", f"{source}/images", "-o", f"{out}", "--box", "20,30,160,130"),
-        *("--json", "--overlay", "--npz", "--polygons", "--device", "cpu"),
-    ],
-    "degrade": lambda source, out: [
-        "degrade",
-        f"{source}/images",
-        "-o",
-        f"{out}",
-        "--recipe",
-        "lqseg",
-        "--level",
-        "3",
-        "--workers",
-        "1",
-    ],
-    "data build": lambda source, out: ["data", "build", f"{source}", "-o", f"{out}", "--workers", "1"],
-    "evaluate": lambda source, out: [
-        *("evaluate", "--data", f"{source}", "--levels", "clear,lq1", "--prompts", "box"),
-        *("--out", f"{out}", "--no-figures"),
-    ],
-}
-"""Verb to its arguments, from the folder of images and the folder of results."""
+def _run() -> int:
+    """Run the command of `sys.argv` in this process; gives its status."""
+    from glesam.cli import main as glesam
+
+    try:
+        glesam()
+    except SystemExit as end:
+        return int(end.code or 0)
+    except BaseException as error:
+        sys.excepthook(type(error), error, error.__traceback__)
+        return 1
+    return 0
 
 
-def start(arguments: list[str]) -> subprocess.Popen[str]:
-    """Start a command; its errors can be read."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "glesam", *arguments],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def finish(process: int, errors: Path, limit: float | None = None) -> Ended:
+    """Wait for a command, and kill it with SIGKILL after `limit` seconds."""
+    began, killed = time.monotonic(), False
+    while True:
+        found, status = os.waitpid(process, os.WNOHANG)
+        if found:
+            break
+        if limit is not None and not killed and time.monotonic() - began >= limit:
+            os.kill(process, signal.SIGKILL)
+            killed = True
+        time.sleep(0.002)
+    told = errors.read_text(errors="replace") if errors.exists() else ""
+    return Ended(os.waitstatus_to_exitcode(status), told.strip(), time.monotonic() - began)
 
 
-def trials(verb: str, work: Path, count: int, chance: random.Random) -> None:
+def undisturbed(verb: str, work: Path) -> tuple[dict[str, str], float]:
+    """What a verb's folder holds after a run, and the seconds that one takes once all is imported.
+
+    Raises:
+        SystemExit: two runs differ, or one failed.
+    """
+    found: list[dict[str, str]] = []
+    for _ in range(2):
+        out, errors, imported = work / "out" / "whole", work / "errors", work / "imported"
+        ended = finish(start(VERBS[verb](work, out), errors, imported), errors)
+        if ended.status:
+            raise SystemExit(f"{verb}: the undisturbed run ended with {ended.status}: {ended.errors}")
+        found.append(content(out))
+        shutil.rmtree(out)
+        for module in imported.read_text().split("\n"):
+            with contextlib.suppress(Exception), contextlib.redirect_stderr(io.StringIO()):
+                importlib.import_module(module)
+    if differing := unequal(*found):
+        raise SystemExit(f"{verb}: two undisturbed runs differ in {differing[:5]}")
+    return found[0], ended.seconds
+
+
+def unequal(one: dict[str, str], other: dict[str, str]) -> list[str]:
+    """Names of the files in which two folders differ."""
+    return sorted(path for path in {*one, *other} if one.get(path) != other.get(path))
+
+
+def trials(verb: str, work: Path, count: int, seed: int, journal: Path | None) -> None:
     """Kill a verb at random moments and print how the folders compare."""
-    whole = work / "whole"
-    began = time.monotonic()
-    finished = start(VERBS[verb](work / "in", whole))
-    _, errors = finished.communicate()
-    taken = time.monotonic() - began
-    if finished.returncode:
-        raise SystemExit(f"{verb}: the undisturbed run failed: {errors.strip()}")
-    expected, differing = content(whole), []
-    for number in range(count):
-        out = work / f"trial{number}"
-        moment = chance.uniform(0, taken)
-        process = start(VERBS[verb](work / "in", out))
-        try:
-            process.wait(moment)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-        process.communicate()
-        again = start(VERBS[verb](work / "in", out))
-        _, errors = again.communicate()
-        found = content(out)
-        wrong = sorted(path for path in {*expected, *found} if expected.get(path) != found.get(path))
-        if again.returncode or wrong:
-            differing.append(
-                f"killed after {moment:.2f} s: status {again.returncode}, {wrong[:3]} {errors.strip()[-200:]}"
-            )
-        shutil.rmtree(out, ignore_errors=True)
-    print(f"{verb}: {count - len(differing)} of {count} equal, an undisturbed run takes {taken:.1f} s", flush=True)
-    for line in differing[:3]:
-        print(f"    {line}")
-    shutil.rmtree(whole)
+    known = {record["trial"]: record for record in _noted(journal) if record["verb"] == verb and record["seed"] == seed}
+    if todo := [number for number in range(count) if number not in known]:
+        expected, taken = undisturbed(verb, work)
+        for number in todo:
+            moment = taken * random.Random(f"{seed}/{verb}/{number}").random()
+            known[number] = {"verb": verb, "seed": seed, "trial": number, **_trial(verb, work, moment, expected)}
+            if journal is not None:
+                with journal.open("a", encoding="utf-8") as stream:
+                    stream.write(json.dumps(known[number]) + "\n")
+    records = [known[number] for number in range(count)]
+    wrong = [record for record in records if record["status"] or record["unequal"]]
+    killed = sum(record["killed"] for record in records)
+    print(f"{verb}: {count - len(wrong)} of {count} equal, {killed} met the run", flush=True)
+    for record in wrong[:3]:
+        print(f"    after {record['moment']:.3f} s: status {record['status']}, {record['unequal']} {record['errors']}")
 
 
-def content(folder: Path) -> dict[str, str]:
-    """Digest of every file, hidden ones too, without what a clock says."""
-    found = {}
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.name not in UNEQUAL:
-            found[path.relative_to(folder).as_posix()] = hashlib.sha256(timeless(path)).hexdigest()
-    return found
+def _noted(journal: Path | None) -> list[dict[str, object]]:
+    """Trials of earlier runs."""
+    if journal is None or not journal.is_file():
+        return []
+    return [json.loads(line) for line in journal.read_text(encoding="utf-8").splitlines()]
 
 
-def timeless(path: Path) -> bytes:
-    """A file's bytes; of tables and reports without columns and lines of seconds."""
-    if path.suffix == ".csv":
-        rows = list(csv.DictReader(path.open(newline="")))
-        return repr([{k: v for k, v in row.items() if "seconds" not in k} for row in rows]).encode()
-    if path.suffix in (".md", ".json") and b"seconds" in path.read_bytes():
-        return b""
-    return path.read_bytes()
+def _trial(verb: str, work: Path, moment: float, expected: dict[str, str]) -> dict[str, object]:
+    """Kill one run after so many seconds, run it again, and say what came of it."""
+    out, errors = work / "out" / "whole", work / "errors"
+    first = finish(start(VERBS[verb](work, out), errors), errors, moment)
+    again = finish(start(VERBS[verb](work, out), errors), errors)
+    wrong = unequal(expected, content(out))
+    shutil.rmtree(out, ignore_errors=True)
+    return {
+        "moment": moment,
+        "killed": first.status == -signal.SIGKILL,
+        "status": again.status,
+        "unequal": wrong[:5],
+        "errors": again.errors[-300:] if again.status or wrong else "",
+    }
 
 
 def full_disks(verb: str, work: Path) -> None:
     """Let a verb write to disks that hold a share of its results, and print what comes of it."""
-    whole = work / "whole"
-    finished = start(VERBS[verb](work / "in", whole))
-    finished.communicate()
-    size = sum(path.stat().st_size for path in whole.rglob("*") if path.is_file())
-    known = set(content(whole))
-    for share in (0.05, 0.25, 0.5, 0.75, 0.95):
-        place = work / "disk"
-        place.mkdir()
-        subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", f"size={max(8, int(size * share) // 1024)}k", "tmpfs", place], check=True
+    expected, _ = undisturbed(verb, work)
+    errors, out = work / "errors", work / "out" / "whole"
+    finish(start(VERBS[verb](work, out), errors), errors)
+    size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+    shutil.rmtree(out)
+    for share in DISK_SHARES:
+        with small_disk(out.parent, int(size * share)):
+            full = finish(start(VERBS[verb](work, out), errors), errors)
+            left = [path.name for path in out.rglob(".*.glesam-*")]
+            half = [name for name, digest in content(out).items() if expected.get(name, digest) != digest]
+            subprocess.run(["mount", "-o", "remount,size=1g", out.parent], check=True)
+            again = finish(start(VERBS[verb](work, out), errors), errors)
+            wrong = unequal(expected, content(out))
+        good = full.status == 1 and "Traceback" not in full.errors and not (left or again.status or wrong)
+        print(
+            f"{verb}, {share:.0%} of {size} bytes: {'good' if good else 'WRONG'}, status {full.status}, "
+            f"{len(full.errors.splitlines())} lines, left over {left[:3]}, unlike the whole {half[:3]}; with room: "
+            f"status {again.status}, differing {wrong[:3]} {again.errors[-200:] if again.status else ''}"
         )
-        try:
-            process = start(VERBS[verb](work / "in", place / "out"))
-            _, errors = process.communicate()
-            left = {path.relative_to(place / "out").as_posix() for path in (place / "out").rglob(".*.glesam-*")}
-            foreign = set(content(place / "out")) - known
-            traceback = "Traceback" in errors
-            print(
-                f"{verb}, {share:.0%} of {size} bytes: status {process.returncode}, {len(errors.splitlines())} lines, "
-                f"traceback {traceback}, half-written {sorted(left)[:3]}, others {sorted(foreign)[:3]}: "
-                f"{errors.strip().splitlines()[-1:]}",
-                flush=True,
-            )
-        finally:
-            subprocess.run(["umount", "-l", place], check=True)
-            place.rmdir()
-    shutil.rmtree(whole)
+        print("\n".join(f"    {line}" for line in full.errors.splitlines()[-2:]), flush=True)
+
+
+@contextlib.contextmanager
+def small_disk(place: Path, size: int) -> Iterator[None]:
+    """A file system of `size` bytes, rounded to whole pages and no less than four, at a folder."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={max(16, size // 1024)}k", "tmpfs", place], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", place], check=True)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,19 @@ def test_only_own_temporary_files_are_swept(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"x")
     assert [path.name for path in sweep(tmp_path)] == [".a.glesam-abcdefgh.png"]
     assert sweep(tmp_path / "nowhere") == []
+
+
+def test_an_empty_temporary_file_of_just_now_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locks, "_NEW_SECONDS", 0.2)
+    left, taken = tmp_path / ".a.glesam-abcdefgh.png", tmp_path / ".b.glesam-abcdefgh.png"
+    for path in (left, taken):
+        path.touch()
+    handle = os.open(taken, os.O_RDWR)
+    timer = threading.Timer(0.05, locks.lock, [handle])
+    timer.start()
+    assert sweep(tmp_path) == [left]
+    timer.join()
+    locks.close(handle)
 
 
 def test_where_there_are_no_locks_a_warning_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

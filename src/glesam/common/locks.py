@@ -33,6 +33,7 @@ MANDATORY = sys.platform == "win32"
 
 _NEW_SECONDS = 2.0
 """An empty file that is younger may be between its making and its lock."""
+_LOOKS = 41
 _BUSY = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
 _held: set[int] = set()
 
@@ -68,15 +69,29 @@ def close(handle: int) -> None:
 
 
 def is_free(path: Path) -> bool:
-    """Whether nobody writes a temporary file any more: it is there, and its lock is to be had."""
+    """Whether nobody writes a temporary file any more: it is there, and its lock is to be had.
+
+    One that may be between its making and its lock is waited for, two seconds at most.
+    """
+    for _ in range(_LOOKS):
+        free = _look(path)
+        if free is not None:
+            return free
+        time.sleep(_NEW_SECONDS / (_LOOKS - 1))
+    return False
+
+
+def _look(path: Path) -> bool | None:
+    """As `is_free`; None for an empty file that was made just now."""
     try:
         handle = os.open(path, os.O_RDWR)
     except OSError:
         return False
     try:
         status = os.fstat(handle)
-        is_new = not status.st_size and time.time() - status.st_mtime < _NEW_SECONDS
-        return not is_new and lock(handle)
+        if not status.st_size and time.time() - status.st_mtime < _NEW_SECONDS:
+            return None  # not locked: its writer would find it taken
+        return lock(handle)
     except OSError:
         return False
     finally:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from glesam.cli.segment.outputs import STDOUT, Job
+from glesam.common.files import sweep
 from glesam.common.locks import LOCK, sole
 from glesam.common.pool import writing
 from glesam.errors import DataError
@@ -55,6 +56,7 @@ class Book:
             DataError: the folder cannot be written.
         """
         with writing(self.folder), sole(self.folder, lock_name(self.place.rank)):
+            sweep(self.folder)  # also where nothing is left to write
             self._journal = ResultsJournal(self.folder, self.place.rank)
             with self._meeting.attend() if self.place.world > 1 else nullcontext():
                 yield
