@@ -37,6 +37,12 @@ def test_small_objects_lie_over_large_ones_and_crowds_are_left_out(tmp_path: Pat
     assert not dataset[1].mask.any()
 
 
+def test_objects_without_room_are_decoded_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = CocoDataset(coco(tmp_path))[0].mask
+    monkeypatch.setattr("glesam.data.readers.coco._HELD_PIXELS", 20)  # the smaller object alone
+    np.testing.assert_array_equal(CocoDataset(tmp_path)[0].mask, expected)
+
+
 def test_crowds_can_be_kept_as_an_object_of_their_own(tmp_path: Path) -> None:
     mask = CocoDataset(coco(tmp_path), crowds="keep")[0].mask
     assert (mask[:, -2:] == 3).all()

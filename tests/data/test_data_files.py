@@ -10,6 +10,8 @@ import skimage.data
 from PIL import Image
 
 from glesam import images
+from glesam.common.arrays import row_slices
+from glesam.data import files
 from glesam.data.build.builder import build
 from glesam.data.check.check import check_folder
 from glesam.data.files import read_image, read_mask
@@ -90,6 +92,37 @@ def test_a_whole_object_of_number_255_in_a_palette_stays(tmp_path):
     mask.putpalette(list(range(256)) * 3)
     mask.save(tmp_path / "m.png")
     assert set(np.unique(read_mask(tmp_path / "m.png"))) == {0, 1, 255}
+
+
+@pytest.mark.parametrize("kind", ["colours", "grey colours", "thin border", "thick border", "binary", "16 bits"])
+def test_strips_make_the_whole(kind, tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    ids = rng.integers(0, 4, (60, 80), np.uint8)
+    if kind.endswith("colours"):
+        values = rng.integers(0, 3, (60, 80, 3), np.uint8) * 90
+        mask = Image.fromarray(np.repeat(values[..., :1], 3, axis=2) if kind == "grey colours" else values)
+    elif kind.endswith("border"):
+        thick = 5 if kind == "thin border" else 12
+        ids[20 : 20 + thick] = 255
+        mask = Image.fromarray(ids, "P")
+        mask.putpalette(list(range(256)) * 3)
+    else:
+        values = (ids > 1) * 255 if kind == "binary" else ids.astype(int) * 300
+        mask = Image.fromarray(values.astype(np.uint8 if kind == "binary" else np.uint16))
+    mask.save(tmp_path / "m.png")
+    whole = read_mask(tmp_path / "m.png")
+    assert (255 in whole) == (kind == "thick border")
+    monkeypatch.setattr(row_slices, "__defaults__", (240,))
+    np.testing.assert_array_equal(read_mask(tmp_path / "m.png"), whole)
+
+
+def test_a_mask_of_too_many_samples_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "MAX_PIXELS", 2000)
+    cv2.imwrite(str(tmp_path / "m.png"), np.zeros((30, 40, 4), np.uint16))
+    with pytest.raises(DataError, match=r"at most 8000 bytes of samples, got 9600 in .*m\.png; save the mask"):
+        read_mask(tmp_path / "m.png")
+    cv2.imwrite(str(tmp_path / "m.png"), np.zeros((30, 40, 4), np.uint8))
+    assert not read_mask(tmp_path / "m.png").any()
 
 
 def test_names_that_are_no_utf8_are_read_checked_and_built(tmp_path):

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import tracemalloc
 import warnings
 
 import cv2
@@ -11,6 +12,7 @@ import tifffile
 from PIL import Image
 
 from glesam.errors import ImageError
+from glesam.images import pixels, tiff
 from glesam.images.ranges import ImageWarning
 from glesam.images.reading import ReadOptions, read, read_with
 from glesam.images.tiff import layout_of, read_bands
@@ -25,9 +27,9 @@ LAYOUTS = [
 ]
 
 
-def _written(values, **options):
+def _written(values, rows=10, **options):
     stream = io.BytesIO()
-    strips = {} if options.get("tile") else {"rowsperstrip": 10}
+    strips = {} if options.get("tile") else {"rowsperstrip": rows}
     tifffile.imwrite(stream, values, **strips, **options)
     return stream.getvalue()
 
@@ -40,7 +42,8 @@ def _samples(dtype, bands):
 
 
 def _bands(content, count):
-    return read_bands(content, layout_of(io.BytesIO(content)), range(count), "x")
+    stream = io.BytesIO(content)
+    return read_bands(stream, layout_of(stream), range(count), "x")
 
 
 @pytest.mark.parametrize("planar", [False, True])
@@ -55,6 +58,39 @@ def test_every_layout_gives_the_samples_that_were_written(kind, planar):
         stored = np.moveaxis(values, -1, 0).copy() if planar else values
         content = _written(stored, photometric=colour, planarconfig="separate" if planar else "contig", **layout)
         np.testing.assert_array_equal(_bands(content, bands), values, err_msg=str(layout))
+
+
+@pytest.mark.parametrize("planar", [False, True])
+@pytest.mark.parametrize("rows", [10, 37])
+def test_parts_of_a_few_rows_make_the_whole(planar, rows, monkeypatch):
+    monkeypatch.setattr(tiff, "_PART_BYTES", 3000)
+    values = _samples("u2", 6)
+    stored = np.moveaxis(values, -1, 0).copy() if planar else values
+    for layout in LAYOUTS:
+        how = {"photometric": "minisblack", "planarconfig": "separate" if planar else "contig", **layout}
+        np.testing.assert_array_equal(_bands(_written(stored, rows, **how), 6), values, err_msg=str(layout))
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("rows", [16, 2000])
+def test_of_many_bands_only_those_used_are_held(compression, rows, monkeypatch):
+    monkeypatch.setattr(tiff, "_PART_BYTES", 1 << 18)
+    monkeypatch.setattr(pixels, "_STRIP_PIXELS", 1 << 18)
+    values = np.zeros((2000, 500, 12), np.uint16)
+    values[..., :3] = np.arange(2000)[:, None, None] * 30
+    content = _written(values, rows, photometric="minisblack", planarconfig="contig", compression=compression)
+    tracemalloc.start()
+    found = read_with(io.BytesIO(content).getvalue(), ReadOptions(max_pixels=2**22, bands=(1, 2, 3)))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    np.testing.assert_array_equal(found.pixels[..., 0], np.floor(values[..., 0] / 257 + 0.5))
+    assert peak <= 3 * found.pixels.nbytes + 6 * 2**20, "three bands of 16 bits, the result, and strips"
+
+
+def test_a_strip_beyond_the_files_end_is_named():
+    content = _written(_samples("u2", 6), photometric="minisblack", planarconfig="contig")
+    with pytest.raises(ImageError, match=r"damaged or cut short \(\d+ of \d+ bytes\)"):
+        _bands(content[:-600], 6)
 
 
 def test_lzw_with_differences_as_opencv_writes_it():

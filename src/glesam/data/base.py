@@ -11,6 +11,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from glesam.common.arrays import value_counts
 from glesam.common.fingerprints import Digests
 from glesam.images.sources import SUFFIXES
 
@@ -94,7 +95,7 @@ def fingerprint(dataset: SegmentationDataset, indices: Iterable[int], digests: D
 
 def object_ids(mask: npt.NDArray[np.int32], min_share: float = 0.0) -> list[int]:
     """Ids of the objects in an `(H, W)` instance mask that cover at least `min_share` of the image, sorted."""
-    ids, counts = np.unique(mask, return_counts=True)
+    ids, counts = value_counts(mask)
     return [int(i) for i, n in zip(ids, counts, strict=True) if i > 0 and n >= min_share * mask.size]
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from glesam.common.arrays import row_slices
 from glesam.common.documents import shown
 from glesam.errors import DataError, ImageError
 from glesam.images.opening import check_size, decode_cv2, identified, opened
@@ -22,6 +23,7 @@ from glesam.images.reading import MAX_PIXELS, read
 VOID = 255
 """Value of the border, and of what is too hard, in masks of PASCAL VOC (Everingham et al., IJCV 2010)."""
 _VOID_COLOUR = (224, 224, 192)
+_SAMPLE_BYTES = 4
 _VOID_REACH = 4.0
 """Pixels from the middle to the rim of a void border, which VOC draws five pixels wide, with its corners."""
 
@@ -65,13 +67,26 @@ def read_mask(path: Path, keep_void: bool = False) -> npt.NDArray[np.int32]:
     Raises:
         DataError: the file cannot be decoded.
     """
-    values, void = read_mask_file(path)
-    if values.ndim == 3:
-        values = _colours_to_ids(values)
-    if void and not keep_void:
-        values = np.where(values == VOID, 0, values)
+    return ids_of(read_mask_file(path), keep_void)
+
+
+def ids_of(mask: MaskFile, keep_void: bool = False) -> npt.NDArray[np.int32]:
+    """What `read_mask` makes of a decoded file; large ones are converted in strips.
+
+    Args:
+        mask: as `read_mask_file` gave it.
+        keep_void: as in `read_mask`.
+
+    Returns:
+        `(H, W)` int32.
+    """
+    values = _colours_to_ids(mask.values) if mask.values.ndim == 3 else mask.values
     ids = values.astype(np.int32)
-    return np.minimum(ids, 1) if values.dtype == np.uint8 and set(np.unique(ids)) <= {0, 255} else ids
+    if mask.void and not keep_void:
+        np.putmask(ids, values == VOID, 0)
+    elif values.dtype == np.uint8 and all(np.isin(ids[rows], (0, VOID)).all() for rows in row_slices(ids)):
+        np.minimum(ids, 1, out=ids)
+    return ids
 
 
 def read_mask_file(path: Path) -> MaskFile:
@@ -113,6 +128,7 @@ def _content(path: Path, flags: int, palettes: bool = True) -> npt.NDArray[Any] 
             stream.seek(0)
             with identified(stream, name) as image:
                 check_size(image.width, image.height, MAX_PIXELS, name)
+                _check_samples(image, content, name)
                 if image.mode == "P" and palettes and flags == cv2.IMREAD_UNCHANGED:
                     return _entries(image)
                 image.verify()  # a PNG's chunks by their sums: OpenCV fills what is missing, without a word
@@ -126,6 +142,21 @@ def _content(path: Path, flags: int, palettes: bool = True) -> npt.NDArray[Any] 
     return pixels
 
 
+def _check_samples(image: Image.Image, content: bytes, name: str) -> None:
+    """Refuse a mask whose samples would take more than four bytes for each pixel that an image may have.
+
+    Raises:
+        ImageError: they would.
+    """
+    wide = content[24] == 16 if image.format == "PNG" else max(getattr(image, "tag_v2", {}).get(258, (8,))) > 8
+    needed = image.width * image.height * len(image.getbands()) * (2 if wide else 1)
+    if needed > _SAMPLE_BYTES * MAX_PIXELS:
+        raise ImageError(
+            f"expected at most {_SAMPLE_BYTES * MAX_PIXELS} bytes of samples, got {needed} in {name}; save the mask "
+            "with a palette or as grey ids"
+        )
+
+
 def _unreadable(name: str) -> DataError:
     return DataError(f"expected a readable mask, got {name} that cannot be decoded; replace or remove it")
 
@@ -135,21 +166,37 @@ def _entries(image: Image.Image) -> MaskFile:
     values = np.array(image, dtype=np.uint8)
     colours = image.getpalette() or []
     border = values == VOID
-    if not border.any() or not (~border & (values > 0)).any():
+    if not border.any() or all(np.isin(values[rows], (0, VOID)).all() for rows in row_slices(values)):
         return MaskFile(values)
-    if tuple(colours[3 * VOID : 3 * VOID + 3]) == _VOID_COLOUR:
-        return MaskFile(values, void=True)
-    reach = cv2.distanceTransform(np.pad(border, 1).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    return MaskFile(values, void=bool(reach.max() <= _VOID_REACH))
+    named = tuple(colours[3 * VOID : 3 * VOID + 3]) == _VOID_COLOUR
+    return MaskFile(values, void=named or _is_thin(border))
+
+
+def _is_thin(border: npt.NDArray[np.bool_]) -> bool:
+    """Whether no pixel of a border is further than `_VOID_REACH` from what is none; beyond the image nothing is."""
+    margin = int(_VOID_REACH) + 1  # rows further away than that change nothing
+    for rows in row_slices(border):
+        top = max(0, rows.start - margin)
+        part = np.pad(border[top : rows.stop + margin], 1).astype(np.uint8)
+        reach = cv2.distanceTransform(part, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1]
+        if reach[rows.start - top : rows.stop - top].max() > _VOID_REACH:
+            return False
+    return True
 
 
 def _colours_to_ids(mask: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Ids of an `(H, W, C)` mask: the value itself when it is grey, else one id per colour, in order of the colours."""
-    colours = mask[..., :3].astype(np.int64)
-    if (colours == colours[..., :1]).all():
+    if all((mask[rows, :, 1:3] == mask[rows, :, :1]).all() for rows in row_slices(mask)):
         grey: npt.NDArray[Any] = mask[..., 0]
         return grey
-    packed = colours[..., 0] << 32 | colours[..., 1] << 16 | colours[..., 2]
-    distinct, ids = np.unique(packed, return_inverse=True)
-    offset = 0 if distinct[0] == 0 else 1
-    return np.asarray(ids.reshape(packed.shape) + offset, dtype=np.int32)
+    distinct = np.unique(np.concatenate([np.unique(_packed(mask[rows])) for rows in row_slices(mask)]))
+    ids = np.empty(mask.shape[:2], np.int32)
+    for rows in row_slices(mask):
+        ids[rows] = np.searchsorted(distinct, _packed(mask[rows])) + (0 if distinct[0] == 0 else 1)
+    return ids
+
+
+def _packed(colours: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """Each colour as one number, in order of blue, green, red."""
+    wide = colours[..., :3].astype(np.int64)
+    return np.asarray(wide[..., 0] << 32 | wide[..., 1] << 16 | wide[..., 2])

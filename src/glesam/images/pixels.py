@@ -14,10 +14,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from glesam.common.arrays import row_slices
 from glesam.errors import ImageError
 from glesam.images.ranges import ImageWarning, Range, Scale, scale_of, to_bytes
 
-__all__ = ["RGB", "ImageWarning", "from_array", "from_pillow", "from_samples", "orientation", "upright"]
+__all__ = ["RGB", "ImageWarning", "from_array", "from_pillow", "from_samples", "orientation", "strips", "upright"]
 
 RGB = npt.NDArray[np.uint8]
 
@@ -70,12 +71,14 @@ def from_pillow_scaled(image: Image.Image, name: str, wish: Range = "auto") -> t
     code = orientation(image, name)
     if image.mode not in _WIDE_MODES:
         return upright(_from_bytes(image, name), code), None
-    values = np.asarray(image)
     tags = getattr(image, "tag_v2", {})
     white = 4095.0 if tags.get(_TIFF_BITS_PER_SAMPLE) == (12,) else None
-    scale = scale_of(values, wish, name, white)
-    grey = to_bytes(values, scale, inverted=tags.get(_TIFF_PHOTOMETRIC) == 0)
-    return upright(np.repeat(grey[..., None], 3, axis=2), code), scale
+    scale = scale_of((np.asarray(strip) for _, strip in strips(image)), wish, name, white)
+    rgb = np.empty((image.height, image.width, 3), np.uint8)
+    for top, strip in strips(image):
+        grey = to_bytes(np.asarray(strip), scale, inverted=tags.get(_TIFF_PHOTOMETRIC) == 0)
+        rgb[top : top + strip.height] = grey[..., None]
+    return upright(rgb, code), scale
 
 
 def from_samples(
@@ -94,11 +97,10 @@ def from_samples(
         `(H, W, 3)` uint8, and the range of the colours.
     """
     colours = values if alpha is None else values[..., :-1]
-    scale = scale_of(colours, wish, name)
+    scale = scale_of((colours[rows] for rows in row_slices(colours)), wish, name)
     most = float(np.iinfo(values.dtype).max) if values.dtype.kind in "ui" else 1.0
     rgb = np.empty((*values.shape[:2], 3), np.uint8)
-    rows = max(1, _STRIP_PIXELS // max(1, values.shape[1]))
-    for strip in (slice(top, top + rows) for top in range(0, len(values), rows)):
+    for strip in row_slices(colours, _STRIP_PIXELS):
         part = to_bytes(colours[strip], scale, inverted)  # one channel becomes three where it is put
         if alpha is not None:
             cover = to_bytes(values[strip, :, -1:], Scale(0.0, most, chosen=False))
@@ -133,7 +135,7 @@ def _from_bytes(image: Image.Image, name: str) -> RGB:
     """Convert modes of 8 bits or fewer a channel, strip by strip."""
     rgb = np.empty((image.height, image.width, 3), np.uint8)
     try:
-        for top, strip in _strips(image):
+        for top, strip in strips(image):
             rgb[top : top + strip.height] = _strip(strip)
     except (ValueError, KeyError, OSError) as error:
         raise ImageError(
@@ -142,7 +144,7 @@ def _from_bytes(image: Image.Image, name: str) -> RGB:
     return rgb
 
 
-def _strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+def strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
     """Parts of an image from top to bottom, each with its first row."""
     rows = max(1, _STRIP_PIXELS // max(1, image.width))
     if rows >= image.height:
@@ -172,12 +174,11 @@ def _covered(colours: RGB, cover: RGB, alpha: str) -> RGB:
 def _on_white(rgba: npt.NDArray[np.uint8]) -> RGB:
     """Composite `(H, W, 4)` on white, rounded, some rows at a time."""
     out = np.empty((*rgba.shape[:2], 3), np.uint8)
-    rows = max(1, _STRIP_PIXELS // max(1, rgba.shape[1]))
-    for top in range(0, len(rgba), rows):
-        part = rgba[top : top + rows]
+    for rows in row_slices(rgba, 4 * _STRIP_PIXELS):
+        part = rgba[rows]
         colour, alpha = part[..., :3].astype(np.uint16), part[..., 3:].astype(np.uint16)
         # At most 255 * 255 + 127, which uint16 holds.
-        out[top : top + rows] = (colour * alpha + 255 * (255 - alpha) + 127) // 255
+        out[rows] = (colour * alpha + 255 * (255 - alpha) + 127) // 255
     return out
 
 

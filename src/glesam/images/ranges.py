@@ -7,12 +7,14 @@ is chosen (`auto`), or given, and what was chosen is told.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from glesam.common.arrays import STRIP
 from glesam.errors import ConfigError, ImageError
 
 Range = Literal["auto", "full"] | tuple[float, float]
@@ -20,8 +22,6 @@ Range = Literal["auto", "full"] | tuple[float, float]
 
 _USES_ITS_RANGE = 16384
 """16-bit values from here on: the file uses its range. Below lie cameras of 10, 12 and 14 bits, stored as they are."""
-_STRIP = 1 << 22
-"""Samples converted at once, so that their wider copies cost some megabytes, whatever the size of the image."""
 
 
 class ImageWarning(UserWarning):
@@ -61,11 +61,11 @@ def parse_range(text: str) -> Range:
     return low, high
 
 
-def scale_of(values: npt.NDArray[Any], wish: Range, name: str, white: float | None = None) -> Scale:
+def scale_of(parts: Iterable[npt.NDArray[Any]], wish: Range, name: str, white: float | None = None) -> Scale:
     """Choose the range of an image's samples.
 
     Args:
-        values: all samples, of any numeric type.
+        parts: all samples, of one numeric type, in parts of any shape; looked at one after the other.
         wish: what was asked for.
         name: what messages call the image.
         white: value of full white where the file says it (4095 for 12 bits); else that of the type.
@@ -75,20 +75,20 @@ def scale_of(values: npt.NDArray[Any], wish: Range, name: str, white: float | No
     """
     if isinstance(wish, tuple):
         return Scale(*wish, chosen=False)
-    whole = values.dtype.kind in "ui"
-    low, high = _extent(values, name)
-    full = white if white is not None else float(np.iinfo(values.dtype).max) if whole else 1.0
+    low, high, dtype = _extent(parts, name)
+    whole = dtype.kind in "ui"
+    full = white if white is not None else float(np.iinfo(dtype).max) if whole else 1.0
     if wish == "full" or white is not None:
-        return Scale(float(np.iinfo(values.dtype).min) if whole else 0.0, full, chosen=False)
+        return Scale(float(np.iinfo(dtype).min) if whole else 0.0, full, chosen=False)
     if whole and low >= 0 and _USES_ITS_RANGE <= high <= 65535:
         return Scale(0.0, 65535.0, chosen=False)
-    if values.dtype == np.uint8:
+    if dtype == np.uint8:
         return Scale(0.0, 255.0, chosen=False)
     low = min(0.0, low)
     if high <= low:
         high = low + 1.0
     warnings.warn(
-        f"{name}: {values.dtype} values from {low:g} to {high:g} are stretched to 0..255; give another range to choose",
+        f"{name}: {dtype} values from {low:g} to {high:g} are stretched to 0..255; give another range to choose",
         ImageWarning,
         stacklevel=2,
     )
@@ -99,30 +99,29 @@ def to_bytes(values: npt.NDArray[Any], scale: Scale, inverted: bool = False) -> 
     """Scale samples of any shape to uint8, rounded; values outside the range are cut to its ends, NaN to its low."""
     flat, out = values.reshape(-1), np.empty(values.size, np.uint8)
     whole = values.dtype.kind in "ui" and scale.low == 0 and float(scale.high).is_integer() and scale.high < 2**31
-    for start in range(0, flat.size, _STRIP):
-        part = flat[start : start + _STRIP]
+    for start in range(0, flat.size, STRIP):
+        part = flat[start : start + STRIP]
         if whole:
             high = int(scale.high)
             level = (np.clip(part.astype(np.int64), 0, high) * 255 + high // 2) // high
         else:
             plain = np.clip(np.nan_to_num(part.astype(np.float64), nan=scale.low), scale.low, scale.high)
             level = np.floor((plain - scale.low) / (scale.high - scale.low) * 255 + 0.5)
-        out[start : start + _STRIP] = level
+        out[start : start + STRIP] = level
     if inverted:
         np.subtract(255, out, out=out)
     return out.reshape(values.shape)
 
 
-def _extent(values: npt.NDArray[Any], name: str) -> tuple[float, float]:
-    """Least and largest finite sample, in strips."""
-    low, high = np.inf, -np.inf
-    rows = max(1, _STRIP // max(1, values[:1].size))
-    for top in range(0, len(values), rows):
-        part = values[top : top + rows]  # not a flat view, which would copy the colours beside an alpha
-        if part.dtype.kind == "f":
+def _extent(parts: Iterable[npt.NDArray[Any]], name: str) -> tuple[float, float, np.dtype[Any]]:
+    """Least and largest finite sample, and their type."""
+    low, high, dtype = np.inf, -np.inf, np.dtype(np.uint8)
+    for part in parts:
+        dtype = part.dtype
+        if dtype.kind == "f":
             part = part[np.isfinite(part)]
         if part.size:
             low, high = min(low, float(part.min())), max(high, float(part.max()))
     if low > high:
         raise ImageError(f"expected samples that are numbers in {name}, all are infinite or none; save the image anew")
-    return low, high
+    return low, high, dtype

@@ -32,7 +32,16 @@ from glesam.images.opening import (
     open_known,
     opened,
 )
-from glesam.images.pixels import RGB, ImageWarning, from_array, from_pillow_scaled, from_samples, orientation, upright
+from glesam.images.pixels import (
+    RGB,
+    ImageWarning,
+    from_array,
+    from_pillow_scaled,
+    from_samples,
+    orientation,
+    strips,
+    upright,
+)
 from glesam.images.ranges import Range, Scale, parse_range
 
 MAX_PIXELS = 2**28
@@ -217,8 +226,7 @@ def _decode_tiff(stream: IO[bytes], layout: tiff.TiffLayout, name: str, options:
             f"expected at most {_SAMPLE_BYTES * options.max_pixels} bytes of samples, got {needed} in {name}; cut or "
             "shrink it"
         )
-    stream.seek(0)
-    values = tiff.read_bands(stream.read(), layout, chosen, name)
+    values = tiff.read_bands(stream, layout, chosen, name)
     pixels, scale = from_samples(values, name, options.values, alpha, inverted=layout.photometric == 0)
     facts = _told(scale) if values.dtype != np.uint8 else {}
     if layout.bands > 4 or options.bands is not None:
@@ -292,13 +300,20 @@ def _with_end(stream: IO[bytes]) -> IO[bytes] | None:
     if content.endswith(_JPEG_END) or len(content) < 4:
         return None
     content = content.removesuffix(b"\xff")
-    endings = [io.BytesIO(content + filling * 64 + _JPEG_END) for filling in (b"", b"\x55", b"\x2a")]
+    endings = (content + filling * 64 + _JPEG_END for filling in (b"", b"\x55", b"\x2a"))
     try:
-        first, *others = (np.asarray(open_known(ending)) for ending in endings)
+        found = {_hash_of(open_known(io.BytesIO(ending))) for ending in endings}  # one at a time: they may be large
     except Exception:  # as in identified: it was damaged elsewhere, which the first error tells
         return None
-    endings[0].seek(0)
-    return endings[0] if all(np.array_equal(first, other) for other in others) else None
+    return io.BytesIO(content + _JPEG_END) if len(found) == 1 else None
+
+
+def _hash_of(image: Image.Image) -> str:
+    """Key of a Pillow image's pixels."""
+    digest = hashlib.blake2b(digest_size=16)
+    for _, strip in strips(image):
+        digest.update(strip.tobytes())
+    return digest.hexdigest()
 
 
 def _told(scale: Scale | None) -> dict[str, Any]:

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from PIL import Image
 from scipy.ndimage import distance_transform_edt
 
+from glesam.common.arrays import STRIP, row_slices
 from glesam.common.documents import one_line, shown
 from glesam.draw.colours import Colour
 from glesam.errors import DataError
@@ -28,6 +29,9 @@ Bool = npt.NDArray[np.bool_]
 
 MOST_COLOURS = 255
 """Objects of one painted image at most."""
+
+_MOST_PIXELS = MAX_PIXELS // 4
+"""Pixels of a painted file; telling colours apart takes some forty bytes for each."""
 
 _LEAST_SHARE = 0.0005
 """Share of the image that a colour fills to count as painted on purpose."""
@@ -90,7 +94,7 @@ def _read(path: Path) -> npt.NDArray[Any]:
     """Ids of a grey or palette file, else colours."""
     try:
         with Image.open(path) as image:
-            check_size(image.width, image.height, MAX_PIXELS, shown(path))
+            check_size(image.width, image.height, _MOST_PIXELS, shown(path))
             image.load()
             if image.mode in ("1", "L", "P", "I", "I;16"):
                 return np.asarray(image.convert("L") if image.mode == "1" else image)
@@ -151,12 +155,17 @@ def _found(masks: list[Bool], colours: list[Colour], unsure: float) -> Painted:
 def _nearest(rgb: npt.NDArray[np.uint8], colours: Sequence[Colour]) -> tuple[npt.NDArray[np.int64], Bool]:
     """Index of the nearest colour of each pixel (CIE76), and where that is not sure."""
     flat, back = np.unique(rgb.reshape(-1, 3), axis=0, return_inverse=True)
-    lab, wanted = _lab(flat), _lab(np.array(colours, np.uint8))
-    distance = np.stack([np.linalg.norm(lab - one, axis=1) for one in wanted], axis=1)
-    order = np.sort(distance, axis=1)
-    unsure = np.zeros(len(flat), bool) if len(colours) == 1 else order[:, 0] > _SURE * order[:, 1]
+    wanted = _lab(np.array(colours, np.uint8))
+    nearest, unsure = np.zeros(len(flat), np.int64), np.zeros(len(flat), bool)
+    for some in row_slices(flat, STRIP // len(colours)):
+        lab = _lab(flat[some])
+        distance = np.stack([np.linalg.norm(lab - one, axis=1) for one in wanted], axis=1)
+        nearest[some] = distance.argmin(axis=1)
+        if len(colours) > 1:
+            first, second = np.partition(distance, 1, axis=1)[:, :2].T
+            unsure[some] = first > _SURE * second
     shape = rgb.shape[:2]
-    return distance.argmin(axis=1)[back].reshape(shape), unsure[back].reshape(shape)
+    return nearest[back].reshape(shape), unsure[back].reshape(shape)
 
 
 def _main_colours(rgb: npt.NDArray[np.uint8], clear: Bool) -> list[Colour]:

@@ -13,9 +13,10 @@ from typing import Literal, NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from glesam.common.arrays import value_counts
 from glesam.data.base import DataWarning, SegmentationDataset
 from glesam.data.check.files import FolderFiles, mask_style, scan_folder
-from glesam.data.files import read_image, read_mask, read_mask_file
+from glesam.data.files import ids_of, read_image, read_mask_file
 from glesam.errors import DataError
 
 T = TypeVar("T")
@@ -154,22 +155,28 @@ def _near_duplicates(names: list[str]) -> Iterator[Finding]:
 
 def _check_pair(report: CheckReport, name: str, image_path: Path, mask_path: Path, keep_void: bool) -> None:
     """Check one image and its mask."""
-    image = _try(report, "unreadable image", image_path, read_image)
+    size = _try(report, "unreadable image", image_path, _size)  # image and mask may be large: one is held at a time
     raw = _try(report, "unreadable mask", mask_path, read_mask_file)
-    mask = None if raw is None else read_mask(mask_path, keep_void)
-    if image is not None and mask is not None and image.shape[:2] != mask.shape:
-        sizes = f"image {image.shape[1]}x{image.shape[0]}, mask {mask.shape[1]}x{mask.shape[0]}"
-        report.findings.append(Finding("size mismatch", name, sizes))
-    if mask is None:
+    if raw is None:
         return
-    if raw is not None and raw.void and not keep_void:
+    height, width = raw.values.shape[:2]
+    if size is not None and size != (height, width):
+        sizes = f"image {size[1]}x{size[0]}, mask {width}x{height}"
+        report.findings.append(Finding("size mismatch", name, sizes))
+    if raw.void and not keep_void:
         report.findings.append(Finding("void border", name))
-    style = None if raw is None else mask_style(raw.values)
+    style, mask = mask_style(raw.values), ids_of(raw, keep_void)
     if style is not None:
         report.findings.append(Finding(style, name))
     if style == "soft-edged mask":
         mask = (mask > 128).astype(np.int32)
     _check_objects(report, name, mask)
+
+
+def _size(path: Path) -> tuple[int, int]:
+    """Height and width of an image that can be read."""
+    height, width, _ = read_image(path).shape
+    return height, width
 
 
 def _try(report: CheckReport, kind: str, path: Path, read: Callable[[Path], T]) -> T | None:
@@ -183,7 +190,8 @@ def _try(report: CheckReport, kind: str, path: Path, read: Callable[[Path], T]) 
 
 def _check_objects(report: CheckReport, name: str, mask: npt.NDArray[np.int32]) -> None:
     """Count the objects of a mask; empty and tiny ones are findings."""
-    ids, areas = np.unique(mask[mask > 0], return_counts=True)
+    ids, areas = value_counts(mask)
+    ids, areas = ids[ids > 0], areas[ids > 0]
     report.objects += len(ids)
     if len(ids) == 0:
         report.findings.append(Finding("empty mask", name))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from glesam.common.arrays import value_counts
 from glesam.data.readers.folder import IMAGE_SUFFIXES, MASK_SUFFIXES, told_apart
 from glesam.errors import DataError
 
@@ -58,7 +59,8 @@ def mask_style(raw: npt.NDArray[Any] | None) -> str | None:
     """
     if raw is None or raw.ndim != 2 or raw.dtype != np.uint8:
         return None
-    values, areas = np.unique(raw[raw > 0], return_counts=True)
+    values, areas = value_counts(raw)
+    values, areas = values[values > 0], areas[values > 0]
     if values.tolist() == [1]:
         return "0/1 mask"
     if values.tolist() == [255]:

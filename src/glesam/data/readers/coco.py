@@ -31,6 +31,9 @@ HOME = (
     "'2017 Train/Val annotations'"
 )
 Crowds = Literal["drop", "keep"]
+Cut = tuple[tuple[slice, slice], BoolMask]
+_HELD_PIXELS = 1 << 27
+"""Pixels of cut-out objects of one image that are held at once."""
 
 # Annotation files of the COCO site that hold no instance masks.
 _OTHER_TASKS = ("captions_", "person_keypoints_", "stuff_", "panoptic_", "image_info_", "lvis_")
@@ -109,15 +112,26 @@ class CocoDataset:
         return Sample(name, image, self._mask(record))
 
     def _mask(self, record: ImageRecord) -> npt.NDArray[np.int32]:
-        """Paint an image's annotations into one id mask, the largest first."""
-        objects = []
+        """Paint an image's annotations into one id mask, the largest first.
+
+        As many objects are held as there is room for; the others are decoded again when their turn comes.
+        """
+        objects: list[tuple[int, int, Cut | None]] = []
+        room = _HELD_PIXELS
         for i, annotation in enumerate(record.annotations, start=1):
             mask = self._decode(annotation, record)
             if mask is not None:
-                objects.append((i, *_cut(mask)))
+                cut = _cut(mask)
+                fits = cut[1].size <= room
+                room -= cut[1].size if fits else 0
+                objects.append((-int(cut[1].sum()), i, cut if fits else None))
         ids = np.zeros((record.height, record.width), dtype=np.int32)
-        for i, window, mask in sorted(objects, key=lambda each: (-int(each[2].sum()), each[0])):
-            ids[window][mask] = i
+        for _, i, held in sorted(objects, key=lambda each: each[:2]):
+            annotation = record.annotations[i - 1]
+            window, inside = held or _cut(
+                decode_segmentation(annotation.get("segmentation"), record.height, record.width)
+            )
+            ids[window][inside] = i
         return ids
 
     def _decode(self, annotation: dict[str, Any], record: ImageRecord) -> BoolMask | None:
@@ -260,7 +274,7 @@ def _check_entry(entry: dict[str, Any]) -> None:
         raise TypeError("file_name that is no text")
 
 
-def _cut(mask: BoolMask) -> tuple[tuple[slice, slice], BoolMask]:
+def _cut(mask: BoolMask) -> Cut:
     """The window that holds a mask, and the mask in it: many objects of a large image are held at once."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not len(rows):
