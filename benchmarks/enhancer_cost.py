@@ -103,9 +103,9 @@ def _saved_jobs(
     jobs: dict[str, Callable[[], object]] = {}
     for rule in restoration.rules:
         name = f"saved enhancer, from level {rule.above} ({rule.image_size or model.image_size} pixels)"
-        anew = restoration.encode_anew(model, embedding, rule.above, pixels)
+        anew = restoration.encode_again(model, embedding, rule.above, pixels)
         jobs[f"{name}: second encoding"] = functools.partial(
-            restoration.encode_anew, model, embedding, rule.above, pixels
+            restoration.encode_again, model, embedding, rule.above, pixels
         )
         jobs[f"{name}: U-Net and skips"] = functools.partial(restoration.enhance, anew, rule.above)
     return jobs

@@ -191,7 +191,7 @@ def test_disk_full_half_way(photos: Path, tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(Path, "write_bytes", filling)
     line = one_error(run(photos, "-o", out, "--workers", 1), 1)
     assert "No space left on device" in line
-    assert "goes on where it stopped" in line
+    assert "continues where it stopped" in line
     monkeypatch.undo()
     found = [name for name in tree(out) if name.endswith(".png")]
     assert len(found) == 2

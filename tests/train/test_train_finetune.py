@@ -146,7 +146,7 @@ def test_an_interrupt_names_the_way_on(
     words = ["train", "base", "--init", start, "--data", data, "--config", config, "--out", tmp_path / "run"]
     result = CliRunner().invoke(app, [*map(str, words), "--workers", "0", "--cache", str(tmp_path / "c")])
     assert result.exit_code == 130
-    assert "at step 2 of 5; the same command with --resume goes on" in result.stderr
+    assert "at step 2 of 5; the same command with --resume continues" in result.stderr
 
 
 def test_validation_is_announced(start: Path, data: Path, tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ class BuildOptions(VerbOptions):
     """What `glesam data build` is told besides the set."""
 
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder of the built set; a stopped build goes on there.")
+        Path, typer.Option("--output", "-o", help="Folder of the built set; a stopped  is resumed there.")
     ]
     levels: Annotated[str, typer.Option(help="Levels to make, of 1 (light), 2 and 3 (heavy).")] = "1,2,3"
     recipe: Annotated[str, typer.Option(help="test: the paper's recipe for test sets; train: the on-line one.")] = (

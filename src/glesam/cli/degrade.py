@@ -24,7 +24,7 @@ _SHEET_ROWS, _SHEET_VARIANTS, _WRAP, _SHEET_SIDE = 6, 5, 4, 240
 class DegradeOptions(VerbOptions):
     """What `glesam degrade` is told besides its inputs."""
 
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the results; a stopped run goes on there.")]
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the results; a stopped  is resumed there.")]
     recipe: Annotated[str, typer.Option(help="lqseg, robustseg or real.")] = "lqseg"
     level: Annotated[str | None, typer.Option(help="lqseg: 1 (mild), 2, 3, or all (default); 1,3 for two.")] = None
     lqseg_recipe: Annotated[
@@ -44,7 +44,7 @@ class DegradeOptions(VerbOptions):
     ] = None
     record: Annotated[bool, typer.Option("--record", help="Write every random draw to a .json per image.")] = False
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Go into sub-folders too.")] = False
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Make anew what is there already.")] = False
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there already.")] = False
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; all cores when not given.")] = None
 
     def tasks(self, inputs: Sequence[str]) -> list[Task]:
@@ -103,7 +103,7 @@ def _run(tasks: Sequence[Task], output: Path) -> set[str]:
             advance()
 
         report = degrade_all(tasks, output, step)
-    kept = f", {report.kept} kept (--overwrite makes them anew)" if report.kept else ""
+    kept = f", {report.kept} kept (--overwrite replaces them)" if report.kept else ""
     warn(f"{report.written} images written{kept}, {len(report.failed)} sources failed: {output}")
     return set(report.failed)
 

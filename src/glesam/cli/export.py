@@ -59,7 +59,6 @@ def export(
 
 
 def _print(comparison: GraphComparison) -> None:
-    """Print what the comparison found."""
     from rich.table import Table
 
     table = Table("part", "largest difference from torch", box=None)

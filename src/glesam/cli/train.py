@@ -176,7 +176,7 @@ def gate(options: GateConfig, run: Run) -> None:
 def gain(options: GainConfig, run: Run) -> None:
     """Train the gate that judges by gain: where the bundle of --enhancer is worth it, for clicks and boxes apart.
 
-    IoU with and without it is measured on versions of the images; a run that was stopped goes on from what it measured.
+    IoU with and without it is measured on versions of the images; a stopped run continues from what it measured.
     """
     from glesam.train.gains.run import train_gain_gate
 

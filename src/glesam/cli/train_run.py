@@ -92,6 +92,6 @@ def train_stage(made: Any, run: Run) -> None:
         try:
             measured = trainer.run()
         except KeyboardInterrupt:
-            warn(f"glesam: at step {trainer.step} of {trainer.total}; the same command with --resume goes on")
+            warn(f"glesam: at step {trainer.step} of {trainer.total}; the same command with --resume continues")
             raise
     warn(f"model in {run.out / 'model'}: " + ", ".join(f"{k} {v:.4f}" for k, v in measured.items()))

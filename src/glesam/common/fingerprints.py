@@ -1,7 +1,7 @@
 """Whether files are still those that a result was made of: by size and time, and by content where these changed.
 
 Results that are kept (packs, parts of an evaluation, built sets, journals of clips) store the digests of their sources.
-Reading every source again would cost as much as many of these results, so a digest is only computed anew where size or
+Reading every source again would cost as much as many of these results, so a digest is only computed again where size or
 time of change differ from those noted with it.
 """
 
@@ -24,7 +24,7 @@ Marks = dict[str, list[Any]]
 
 
 class Digests:
-    """Digests of files, computed anew only where a file's size or time differs from what is noted.
+    """Digests of files, computed again only where a file's size or time differs from what is noted.
 
     Args:
         noted: marks of an earlier run, or nothing; broken ones are passed over.

@@ -1,4 +1,4 @@
-"""What forked processes need to go on with torch and OpenCV."""
+"""What forked processes need to use torch and OpenCV."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import sys
 def survive_forks() -> None:
     """Let processes that are forked from this one from now on compute on one thread each.
 
-    A fork copies memory, but no threads: torch and OpenCV would wait for ever for the pools of threads that they had in
+    A fork copies memory, but no threads: torch and OpenCV would wait forever for the pools of threads that they had in
     the parent. So `multiprocessing.Pool` may be used after a prediction, on the CPU. CUDA cannot be used in a forked
     process; there torch says so.
     """

@@ -100,7 +100,7 @@ def writing(out: Path) -> Iterator[None]:
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         cure = (
-            "free some space and run the same command again, it goes on where it stopped"
+            "free some space and run the same command again, it continues where it stopped"
             if full
             else "check its rights"
         )
@@ -176,7 +176,7 @@ def _start(make: Callable[[], Work[Any, Any]], threads: int | None) -> None:
 
 
 def _die_with_parent() -> None:
-    """End this worker when the process that started it is killed: nobody else would end it."""
+    """End this worker when the process that started it is killed: nothing else would end it."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
@@ -211,7 +211,7 @@ def _stop(number: int, frame: object) -> None:
 
 
 def _attempt(work: Work[T, R], task: T) -> R | GlesamError:
-    """The result, or the error that is the user's to mend; any other error is a fault in the program and goes on."""
+    """The result, or the error that is the user's to mend; any other error is a fault in the program and is raised."""
     try:
         return work(task)
     except GlesamError as error:

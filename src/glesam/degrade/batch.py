@@ -37,7 +37,7 @@ class BatchOptions:
     Attributes:
         seed: with the image's name, the source of all chance.
         image_format: a key of `ENCODERS`.
-        overwrite: make anew what is there already.
+        overwrite: make again what is there already.
         record: write a `.json` with every draw beside each image.
         workers: number of processes; all cores when None.
     """

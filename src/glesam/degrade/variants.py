@@ -112,7 +112,6 @@ def parse_variants(
 
 
 def _severities(text: str | None) -> tuple[int, ...]:
-    """Severities from a text."""
     if text is None:
         return (_DEFAULT_SEVERITY,)
     if text == "all":
@@ -125,7 +124,6 @@ def _severities(text: str | None) -> tuple[int, ...]:
 
 
 def _parts(text: str | None) -> list[str]:
-    """Parts of a text with commas."""
     return [part.strip() for part in (text or "").split(",")]
 
 

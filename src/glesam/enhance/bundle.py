@@ -5,7 +5,7 @@ config.json            the base model (family, size, digest of its weights), rul
 enhancer/              latent enhancer, of any kind that `load_enhancer` knows     at least one of these but
 decoder/               tuned mask decoder                                          the gate, or a rule with an
 encoder/               tuned image encoder, with which degraded images are         image size
-                       encoded anew
+                       encoded again
 gate/                  level of degradation; or that, and the gain by restoring
 skips/                 what becomes of the skips; without it they stay raw
 ```
@@ -249,7 +249,6 @@ def read_rules(path: str | Path) -> tuple[LevelRule, ...]:
 
 
 def _rules(values: list[dict[str, Any]], source: Path) -> tuple[LevelRule, ...]:
-    """Rules from JSON."""
     try:
         return tuple(LevelRule(**value) for value in values)
     except TypeError as error:

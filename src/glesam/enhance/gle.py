@@ -132,7 +132,7 @@ class LatentEnhancer(nn.Module):
     def save_pretrained(self, folder: str | Path, with_prior: bool = True) -> None:
         """Write `config.json`, `model.safetensors` and, with adapters, `pytorch_lora_weights.safetensors`.
 
-        Adapters stay apart from the base, so that training can go on; `merge_lora` first makes one of both.
+        Adapters stay apart from the base, so that training can continue; `merge_lora` first makes one of both.
 
         Args:
             folder: made if it does not exist.

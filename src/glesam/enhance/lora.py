@@ -226,7 +226,7 @@ def _inject(unet: UNet2DConditionModel, paths: list[str], rank: int, alpha: floa
 
 
 def _draw(unet: nn.Module, seed: int | torch.Generator) -> None:
-    """Draw every `A` anew, layer by layer in the U-Net's order, on the processor so that devices agree."""
+    """Redraw every `A`, layer by layer in the U-Net's order, on the processor so that devices agree."""
     generator = seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(seed)
     for layer in adapted_layers(unet).values():
         weight = _halves(layer)["A"]

@@ -54,7 +54,7 @@ class LevelRule:
         above: lowest level on the gate's scale, 0 (clear) to 3.
         timestep: schedule index of the one step; None is the enhancer's own.
         strength: share of the enhancer's change that is applied, 1 for all of it.
-        image_size: longer side in pixels at which the image is encoded anew; None keeps the first encoding. A second,
+        image_size: longer side in pixels at which the image is encoded again; None keeps the first encoding. A second,
             smaller encoding comes on top of the first, which the gate has read: at half the side it adds about a
             quarter of the encoder's time.
         least_box: share of the image; with `enhance="auto"` an object whose box is smaller keeps the base model's
@@ -85,7 +85,7 @@ class Restoration:
             for clicks and boxes apart. None: all images are.
         skips: changes the skips; None leaves them raw.
         decoder: model with a tuned mask decoder for restored embeddings; None uses the base model's.
-        encoder: model with a tuned image encoder, which encodes degraded images anew; None uses the base model's.
+        encoder: model with a tuned image encoder, which encodes degraded images again; None uses the base model's.
         rules: by level, lowest first; the last one whose `above` the level reaches holds. Empty: one for all.
         at_timestep: the enhancer at the timesteps that rules name.
         weights: digest of all parts, for the results' `info`.
@@ -143,7 +143,7 @@ class Restoration:
 
     @property
     def needs_pixels(self) -> bool:
-        """Whether some images are encoded anew, or the gate looks at pixels."""
+        """Whether some images are encoded again, or the gate looks at pixels."""
         return (
             isinstance(self.gate, JudgesGain)
             or self.encoder is not None
@@ -189,9 +189,9 @@ class Restoration:
         Raises:
             ModelError: the enhancer gives another shape, or pixels or level are missing.
         """
-        return self.enhance(self.encode_anew(model, embedding, level, pixels), level)
+        return self.enhance(self.encode_again(model, embedding, level, pixels), level)
 
-    def encode_anew(
+    def encode_again(
         self, model: PromptableModel, embedding: Embedding, level: float | None = None, pixels: Tensor | None = None
     ) -> Embedding:
         """Encode an image again, where its level asks for another input size or there is a tuned encoder.
@@ -277,7 +277,7 @@ class EnhancedModel(PromptableModel):
     def encode(self, pixel_values: Tensor) -> Embedding:
         """Encode pixel values of the sizes that the base model takes, enhance the latent and restore the skips.
 
-        As in use, the gate reads the encoding at the model's own size, also where images are encoded anew at another.
+        As in use, the gate reads the encoding at the model's own size, also where images are encoded again at another.
         """
         levels = None
         if self.gate is not None and self.size is not None:

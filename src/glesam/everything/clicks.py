@@ -26,7 +26,7 @@ Float = npt.NDArray[np.float32]
 
 
 class MemoryWarning(UserWarning):
-    """Memory ran out, and the work went on with less of it."""
+    """Memory ran out, and the work continued with less of it."""
 
 
 @dataclass(frozen=True)

@@ -207,7 +207,6 @@ def _gain_gate(gate: GainGate, side: int) -> Graph:
 
 
 def _skips(adapter: SkipAdapter, side: int) -> Graph:
-    """The graph of the skip adapter."""
     inputs, outputs = ("latent", "skip4", "skip8"), ("adapted4", "adapted8")
     example = (*_maps(2, (adapter.channels, *adapter.skips), side), torch.tensor([1.0, 2.0]))
     dynamic = _free((*inputs, *outputs)) | {"level": {0: "batch"}}

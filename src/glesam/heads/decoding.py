@@ -1,4 +1,4 @@
-"""One pass of SAM's two-way mask decoder with the tokens of a head, in parts that heads put together anew.
+"""One pass of SAM's two-way mask decoder with the tokens of a head, in parts that each head combines in its own way.
 
 Works on the mask decoders of transformers (`SamMaskDecoder`, `Sam2MaskDecoder` and what derives from them), whose
 weights it only reads. Shapes: `R` rows (images, or single objects), `n` prompts a row, `M = R * n` prompts in all, `C`

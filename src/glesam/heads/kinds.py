@@ -74,7 +74,6 @@ def load_head(folder: str | Path, base: PromptableModel) -> MaskHead:
 
 
 def _kind(kind: str) -> HeadKind:
-    """The row of a kind."""
     if kind not in KINDS:
         raise ModelError(f"expected a head of {', '.join(KINDS)}, got {kind!r}; name one of these")
     return KINDS[kind]

@@ -145,7 +145,7 @@ def has_frames(image: Image.Image) -> bool:
 
 
 def damaged(name: str, error: Exception) -> ImageError:
-    """The error for a file that starts like an image and does not go on like one."""
+    """The error for a file that starts like an image and does not continue like one."""
     return ImageError(
         f"expected a whole image, got {name}, damaged or cut short ({_reason(error)}); fetch or save it again"
     )

@@ -155,7 +155,6 @@ def strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
 
 
 def _strip(image: Image.Image) -> RGB:
-    """One strip as RGB."""
     if image.has_transparency_data:
         straight = image.convert("LA") if image.mode == "La" else image  # Pillow has no way from La to RGBA
         return _on_white(np.asarray(straight.convert("RGBA")))

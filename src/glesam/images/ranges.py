@@ -123,5 +123,5 @@ def _extent(parts: Iterable[npt.NDArray[Any]], name: str) -> tuple[float, float,
         if part.size:
             low, high = min(low, float(part.min())), max(high, float(part.max()))
     if low > high:
-        raise ImageError(f"expected samples that are numbers in {name}, all are infinite or none; save the image anew")
+        raise ImageError(f"expected samples that are numbers in {name}, all are infinite or none; save the image again")
     return low, high, dtype

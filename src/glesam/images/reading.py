@@ -155,7 +155,6 @@ def content_hash(image: RGB) -> str:
 
 
 def _read_file(path: Path, name: str, options: ReadOptions) -> ReadImage:
-    """Read a file."""
     with opened(path, name) as stream:
         return _decode(stream, name, options)
 

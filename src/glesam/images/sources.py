@@ -130,7 +130,7 @@ def _expand(item: str, recursive: bool, exclude: Sequence[str]) -> list[ImageSou
 
 def _of_folder(folder: Path, recursive: bool, exclude: Sequence[str]) -> list[ImageSource]:
     """Images in a folder, sorted by relative path."""
-    # Regular files only: reading a pipe would wait for ever.
+    # Regular files only: reading a pipe would wait forever.
     paths = [path for path in _files_in(folder, recursive) if _is_image(path.name, exclude) and os.path.isfile(path)]
     if not paths:
         hint = "" if recursive else ", or ask for sub-folders too"

@@ -329,7 +329,7 @@ def _with_directory(content: bytes, entries: dict[int, tuple[int, ...]], prefix:
 
 
 def _undo_differences(values: npt.NDArray[Any], layout: TiffLayout) -> None:
-    """Undo predictor 2 in place: each pixel was stored as the difference to its left one, anew in each tile."""
+    """Undo predictor 2 in place: each pixel is stored as the difference to its left one, tile by tile."""
     step = int(layout.directory.get(_TILE_WIDTH, layout.width))
     for left in range(0, layout.width, step):
         part = values[:, left : left + step]

@@ -136,7 +136,6 @@ def coco(masks: Masks) -> bytes:
 
 
 def _document(masks: Masks, annotations: list[dict[str, Any]]) -> bytes:
-    """A COCO document of annotations."""
     names = list(dict.fromkeys(masks.class_names)) or ["object"]
     height, width = masks.size
     document = {

@@ -163,7 +163,7 @@ class Masks:
     def pick(self, choice: int | Sequence[int]) -> Masks:
         """The same objects with other candidates as their masks, such as a person chose them.
 
-        Mask, score and logits are those of the candidate; `predict(..., start=masks.pick(2))` goes on from there.
+        Mask, score and logits are those of the candidate; `predict(..., start=masks.pick(2))` continues from there.
 
         Args:
             choice: index of the candidate, one for all objects or one for each.

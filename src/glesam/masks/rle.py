@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from glesam.common.documents import brief_value
 from glesam.errors import DataError
 
 Mask = npt.NDArray[np.bool_]
@@ -37,10 +38,12 @@ def decode(rle: Any) -> Mask:
         DataError: keys are missing, the text is no run-length code, or the runs do not fill the size.
     """
     if not isinstance(rle, dict) or not {"size", "counts"} <= rle.keys():
-        raise DataError(f"expected a run-length code with size and counts, got {_short(rle)}; encode masks as COCO RLE")
+        raise DataError(
+            f"expected a run-length code with size and counts, got {brief_value(rle)}; encode masks as COCO RLE"
+        )
     size, counts = rle["size"], rle["counts"]
     if not isinstance(size, (list, tuple)) or len(size) != 2 or not all(isinstance(n, int) and n > 0 for n in size):
-        raise DataError(f"expected a size [H, W] of positive integers, got {_short(size)}; give the image's size")
+        raise DataError(f"expected a size [H, W] of positive integers, got {brief_value(size)}; give the image's size")
     runs = text_to_runs(counts) if isinstance(counts, (str, bytes)) else _listed_runs(counts)
     if (runs < 0).any() or runs.sum() != size[0] * size[1]:
         raise DataError(f"expected runs that fill {size[0]}x{size[1]} pixels, got {runs.sum()}; encode the mask again")
@@ -88,12 +91,16 @@ def text_to_runs(text: str | bytes) -> Runs:
     raw = text.encode("utf-8") if isinstance(text, str) else text
     codes = np.frombuffer(raw, np.uint8).astype(np.int64) - 48
     if not codes.size or codes.min() < 0 or codes.max() > 63 or codes[-1] & 32:
-        raise DataError(f"expected COCO run-length text, got {_short(text)}; use counts as pycocotools writes them")
+        raise DataError(
+            f"expected COCO run-length text, got {brief_value(text)}; use counts as pycocotools writes them"
+        )
     ends = np.flatnonzero((codes & 32) == 0)
     starts = np.concatenate([[0], ends[:-1] + 1])
     lengths = ends - starts + 1
     if lengths.max() > _MAX_GROUPS:
-        raise DataError(f"expected COCO run-length text, got a run of over 35 bits in {_short(text)}; encode it again")
+        raise DataError(
+            f"expected COCO run-length text, got a run of over 35 bits in {brief_value(text)}; encode it again"
+        )
     place = np.arange(codes.size) - np.repeat(starts, lengths)
     runs = np.add.reduceat((codes & 31) << (5 * place), starts)
     runs -= np.where(codes[ends] & 16, np.left_shift(1, 5 * lengths), 0)
@@ -107,12 +114,6 @@ def _listed_runs(counts: Any) -> Runs:
     runs = np.asarray(counts) if isinstance(counts, (list, tuple, np.ndarray)) else np.zeros(0)
     if runs.ndim != 1 or runs.dtype.kind not in "iu":
         raise DataError(
-            f"expected counts as text or a list of integers, got {_short(counts)}; encode masks as COCO RLE"
+            f"expected counts as text or a list of integers, got {brief_value(counts)}; encode masks as COCO RLE"
         )
     return runs.astype(np.int64)
-
-
-def _short(value: Any) -> str:
-    """A value as short text."""
-    text = " ".join(repr(value).split())
-    return text if len(text) <= 60 else text[:57] + "..."

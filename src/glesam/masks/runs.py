@@ -117,7 +117,7 @@ class RunMask:
         """Lengths of alternating runs over the whole image in column order, outside first (COCO's, uncompressed)."""
         height, width = self.size
         starts, ends = self.x * height + self.top, self.x * height + self.bottom
-        # Runs that go on from the foot of a column to the head of the next are one.
+        # Runs that continue from the foot of a column to the head of the next are one.
         joined = np.flatnonzero(starts[1:] == ends[:-1])
         borders = np.stack([np.delete(starts, joined + 1), np.delete(ends, joined)], axis=1).ravel()
         edges = np.concatenate([[0], borders, [height * width]])

@@ -54,7 +54,7 @@ class MaskAssembly:
             indices: `(n,)` places of these objects among all.
             output: the answers to n prompts on one image.
             geometry: how the image lies in the model's square.
-            nearer: by object, a crop that was looked at anew and its `(C, h, w)` logits at the crop's size, which are
+            nearer: by object, a crop that was looked at again and its `(C, h, w)` logits at the crop's size, which are
                 averaged with these.
 
         Raises:

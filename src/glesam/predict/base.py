@@ -144,7 +144,7 @@ class PromptPredictor:
             multimask: give three candidates for each object; `masks` is then the best by predicted score.
             tile: look at each object in a window of at least so many pixels, for big images; see docs/everything.md.
             obey: with `refine="auto"` clicks hold, also where the decoder did not follow; False is for guesses.
-            start: an earlier prediction of the same N objects to go on from; `masks.pick(i)` takes one of three.
+            start: an earlier prediction of the same N objects to start from; `masks.pick(i)` takes one of three.
             check: warn (`DoubtfulClickWarning`, `info["checks"]`) of clicks that look wrong by the mask of the others.
             **unknown: refused with the name that was meant, also where it is segment-anything's.
 

@@ -22,7 +22,7 @@ from glesam.models.base import Embedding, ImageGeometry, MaskOutput, PromptTenso
 
 @dataclass
 class Encoded:
-    """What is kept of an image: never its pixels, unless degraded ones are to be encoded anew at another size.
+    """What is kept of an image: never its pixels, unless degraded ones are to be encoded again at another size.
 
     Grey values, a byte each and at most `masks.refine.GUIDE_PIXELS`, are kept to refine masks by.
 

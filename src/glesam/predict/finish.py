@@ -46,7 +46,7 @@ def cell_of(geometry: ImageGeometry, cells: int) -> float:
 
 
 def start_logits(start: Masks, mask_input: Any) -> npt.NDArray[np.float32]:
-    """Logits of a prediction to go on from.
+    """Logits of a prediction to start from.
 
     Raises:
         PromptError: there is a mask input too, or the masks have no logits.

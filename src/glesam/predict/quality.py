@@ -1,7 +1,7 @@
 """What `quality="high"` adds: more looks at an image, and a nearer one at small objects, averaged with the first.
 
 Averaging over mirrored and resized copies is the field's usual test-time augmentation; looking at a crop around an
-object anew is RITM's zoom-in (Sofiiuk et al., ICIP 2022), here averaged with the first answer, since alone it loses.
+object again is RITM's zoom-in (Sofiiuk et al., ICIP 2022), here averaged with the first answer, since alone it loses.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ ZOOM = 2.0
 """Sides of a crop around a small object, as a multiple of the object's."""
 
 SMALL_CLICKED, SMALL_BOXED = 0.10, 0.02
-"""Share of the image under which an object's box, found by clicks or given, is looked at anew."""
+"""Share of the image under which an object's box, found by clicks or given, is looked at again."""
 
 _LEAST_CROP = 48
 
@@ -97,7 +97,7 @@ def mean_output(outputs: Sequence[MaskOutput]) -> MaskOutput:
 
 
 def zoom_window(prompt: Prompts, found: tuple[float, float, float, float] | None, size: tuple[int, int]) -> Box | None:
-    """The crop in which one object is to be looked at anew; None where it is large enough, or not found.
+    """The crop in which one object is to be looked at again; None where it is large enough, or not found.
 
     Args:
         prompt: of the one object, in pixels of the image.

@@ -1,4 +1,4 @@
-"""The prompts file: JSON that says, image by image, which objects are meant.
+"""The prompts file: JSON that lists the objects to segment, image by image.
 
     {
       "cat.jpg": [
@@ -11,7 +11,7 @@
 
 Keys are names as `glesam.images.iterate` gives them: the file name, or the path relative to the folder named. Each
 value is a list of objects, each with `points` (`[x, y]` in pixels), `labels` (1 foreground, 0 background; all 1 if left
-out), a `box` (`[x0, y0, x1, y1]`), or points and a box together. Unknown keys are refused: a slip is not overlooked.
+out), a `box` (`[x0, y0, x1, y1]`), or points and a box together. Unknown keys are refused, so that typos are noticed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from glesam.common.documents import read_json, shown
+from glesam.common.documents import brief_value, read_json, shown
 from glesam.common.files import write_text
 from glesam.common.messages import hint
 from glesam.errors import PromptError
@@ -71,7 +71,7 @@ def read_prompts_file(path: str | os.PathLike[str]) -> dict[str, Prompts]:
 
 
 def write_prompts_file(path: str | os.PathLike[str], prompts: Mapping[str, Prompts]) -> None:
-    """Write prompts of several images as JSON that `read_prompts_file` gives back equal.
+    """Write prompts of several images as JSON; `read_prompts_file` returns equal prompts.
 
     Raises:
         PromptError: prompts with a mask input, which the format does not hold, or the file cannot be written.
@@ -84,7 +84,7 @@ def write_prompts_file(path: str | os.PathLike[str], prompts: Mapping[str, Promp
 
 
 def _prompts(objects: list[ObjectPrompt], where: str) -> Prompts:
-    """Join the objects of one image."""
+    """All objects of one image as one `Prompts`."""
     for index, each in enumerate(objects):
         _check(each, f"{where}, object {index}")
     points = [each.points for each in objects]
@@ -96,7 +96,7 @@ def _prompts(objects: list[ObjectPrompt], where: str) -> Prompts:
 
 
 def _check(entry: ObjectPrompt, where: str) -> None:
-    """Let an error name the object, which that of all objects together would not."""
+    """Validate one object by itself, so that an error names it."""
     points, labels = [None if each is None else [each] for each in (entry.points, entry.labels)]
     try:
         Prompts(points, labels, entry.box)
@@ -129,7 +129,7 @@ def _number(value: np.float32) -> int | float:
 
 
 def _one_line(error: ValidationError) -> str:
-    """The first fault, as image, object, key, what is wrong."""
+    """The first error in one line: image, object, key, and what is wrong."""
     fault = error.errors()[0]
     where = [str(part) for part in fault["loc"]]
     place = ", ".join(
@@ -137,10 +137,5 @@ def _one_line(error: ValidationError) -> str:
     )
     if fault["type"] == "extra_forbidden":
         return f"{place}: unknown key; {hint(where[-1], ObjectPrompt.model_fields)}"
-    return f"{place or 'whole file'}: {fault['msg']}, got {_short(fault['input'])}; see the format in the documentation"
-
-
-def _short(value: Any) -> str:
-    """A value as short text."""
-    text = " ".join(repr(value).split())
-    return text if len(text) <= 60 else text[:57] + "..."
+    got = brief_value(fault["input"])
+    return f"{place or 'whole file'}: {fault['msg']}, got {got}; see the format in the documentation"

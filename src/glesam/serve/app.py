@@ -64,7 +64,6 @@ def create_app(settings: ServerSettings, predictor: Predictor | None = None) -> 
 
 
 def _load(settings: ServerSettings) -> Predictor:
-    """The predictor of the settings."""
     from glesam.predict.modes import pick_device
     from glesam.predict.predictor import Predictor
     from glesam.restore.registry import load_restorer

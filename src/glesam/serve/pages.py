@@ -60,7 +60,6 @@ async def docs(request: Request) -> HTMLResponse:
 
 
 def _row(method: str, path: str, operation: dict[str, Any]) -> str:
-    """One address."""
     body = operation.get("requestBody", {}).get("content", {})
     takes = "".join(
         f"<li>takes {escape(kind)}: {_schema_name(content['schema'])}</li>" for kind, content in body.items()

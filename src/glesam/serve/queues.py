@@ -114,7 +114,7 @@ class Lane:
             seconds: to wait for jobs, or None for as long as they take.
 
         Returns:
-            Whether all jobs have ended. Threads of those that have not go on.
+            Whether all jobs have ended. Threads of those that have not keep running.
         """
         self._executor.shutdown(wait=False)
         waiting = wait([job.future for job in list(self._jobs)], seconds).not_done
@@ -122,7 +122,7 @@ class Lane:
         return not waiting
 
     def _check_process(self) -> None:
-        """Threads do not come along in a fork: a job would wait for ever."""
+        """Threads do not come along in a fork: a job would wait forever."""
         if os.getpid() != self._process:
             raise RefusalError(
                 500,
@@ -133,7 +133,7 @@ class Lane:
     def _result(self, job: _Job, waiter: asyncio.Future[T]) -> T:
         """What a job gave, or why there is nothing."""
         if job.given_up.done():
-            raise overloaded("expected a server that goes on, got one that stops; ask again in a moment")
+            raise overloaded("expected a running server, got one that is stopping; ask again in a moment")
         if waiter.done():
             return waiter.result()
         if job.drop():

@@ -56,7 +56,7 @@ def install(app: FastAPI) -> None:
 def _refusal(error: Exception) -> RefusalError:
     """What an error is to the client."""
     if isinstance(error, StoppedError):  # the lane that stopped it says why; here it lost that race
-        return overloaded("expected a server that goes on, got one that stops; ask again in a moment")
+        return overloaded("expected a running server, got one that is stopping; ask again in a moment")
     if isinstance(error, RefusalError):
         return error
     if isinstance(error, GlesamError):

@@ -40,7 +40,6 @@ _PNG: dict[int | str, dict[str, Any]] = {
 
 
 def _service(request: Request) -> Service:
-    """The one service of the application."""
     service: Service = request.app.state.service
     return service
 

@@ -1,4 +1,4 @@
-"""What requests and answers look like; unknown keys are refused, so that a slip is not overlooked."""
+"""Schemas of requests and answers; unknown keys are refused, so that typos are noticed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Refine = Annotated[
 
 
 class ServedPrompt(ObjectPrompt):
-    """One object, perhaps going on from an earlier answer."""
+    """One object, which may continue an earlier answer."""
 
     mask_input: Annotated[
         str | None, Field(description="`logits` of an earlier answer for the object, with `logits` asked for.")
@@ -30,7 +30,7 @@ class ServedPrompt(ObjectPrompt):
 
 
 class ImageRequest(BaseModel):
-    """An image: either its id or itself."""
+    """An image, given by its id or in base64."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -39,7 +39,7 @@ class ImageRequest(BaseModel):
 
 
 class SegmentRequest(ImageRequest):
-    """Which objects of which image."""
+    """The objects to segment in an image."""
 
     objects: Annotated[list[ServedPrompt], Field(min_length=1)]
     multimask: Annotated[bool, Field(description="Give three candidates for each object too.")] = False
@@ -50,7 +50,7 @@ class SegmentRequest(ImageRequest):
 
 
 class EverythingRequest(ImageRequest):
-    """An image whose every object is wanted."""
+    """An image in which every object is to be segmented."""
 
     enhance: Mode = None
     refine: Refine = None
@@ -61,7 +61,7 @@ class EverythingRequest(ImageRequest):
 
 
 class TextRequest(ImageRequest):
-    """An image in which words are looked for."""
+    """An image in which objects named by words are to be found."""
 
     text: Annotated[str, Field(max_length=4096, description="English nouns, as `dog; cup`.")]
     enhance: Mode = None
@@ -99,7 +99,7 @@ class LikeRequest(ImageRequest):
 
 
 class DegradeRequest(ImageRequest):
-    """An image to be made worse: an LQSeg level, or a kind with its severity."""
+    """An image to be degraded: by an LQSeg level, or by a kind with its severity."""
 
     level: Annotated[int, Field(ge=1, le=3)] | None = None
     kind: Annotated[str, Field(max_length=64)] | None = None
@@ -112,13 +112,13 @@ class DegradeRequest(ImageRequest):
 
 
 class ErrorAnswer(BaseModel):
-    """Any answer that is not 2xx."""
+    """The body of every answer other than 2xx."""
 
     error: Annotated[str, Field(description="What was expected, what came, and the cure, in one line.")]
 
 
 class HealthAnswer(BaseModel):
-    """The server is there."""
+    """The server is running."""
 
     status: Literal["ok"]
 
@@ -157,7 +157,7 @@ class ObjectAnswer(MaskAnswer):
 
 
 class SegmentAnswer(BaseModel):
-    """Masks in the order of the objects asked for."""
+    """Masks in the order of the requested objects."""
 
     width: int
     height: int
@@ -167,19 +167,19 @@ class SegmentAnswer(BaseModel):
 
 
 class NamedAnswer(MaskAnswer):
-    """An object of a word; `score` says how sure it is of it."""
+    """An object found by a word; `score` is the confidence that it is one."""
 
     class_name: str
 
 
 class TextAnswer(BaseModel):
-    """Objects word by word, in the order asked for."""
+    """Objects, grouped by word in the order of the request."""
 
     width: int
     height: int
     enhanced: bool
     milliseconds: float
-    words: Annotated[dict[str, float], Field(description="How sure it is that the image shows each word, 0 to 1.")]
+    words: Annotated[dict[str, float], Field(description="Confidence that the image shows each word, 0 to 1.")]
     objects: list[NamedAnswer]
 
 

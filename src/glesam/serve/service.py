@@ -225,7 +225,7 @@ class Service:
                     return await self._run(bench, key, None, mode, job, deadline)
             except AbsentEmbeddingError:
                 pass  # it was dropped while the job waited
-        # Both at once: two that hold one part and wait for the other would wait for ever.
+        # Both at once: two that hold one part and wait for the other would wait forever.
         async with self.budget.hold(place.mask_bytes + self._reading(stored.data), deadline):
             _, pixels = await self._decoder.run(partial(decode_image, stored.data, self.settings), deadline)
             return await self._run(bench, key, pixels, mode, job, deadline)
@@ -306,7 +306,6 @@ class Service:
 
 
 def _read_counts(caches: list[tuple[dict[str, str], EmbeddingCache]], name: str) -> list[Sample]:
-    """One counter of each cache."""
     return [(labels, getattr(cache, name)) for labels, cache in caches]
 
 

@@ -1,4 +1,4 @@
-"""What the server remembers: encoded images by content, and the embeddings of the last ones, both bounded."""
+"""What the server keeps: encoded images by content hash, and embeddings of the latest ones, both within limits."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StoredImage:
-    """An image as it came.
+    """An image as it was sent.
 
     Attributes:
         data: encoded bytes.
-        size: `(H, W)` in pixels, as it is shown.
+        size: `(H, W)` in pixels, upright.
     """
 
     data: bytes
@@ -34,10 +34,10 @@ class StoredImage:
 
 
 class ImageStore:
-    """Encoded images by content hash, the longest unused of them dropped; touched by the event loop alone.
+    """Encoded images by content hash; drops the least recently used. For the event loop's thread only.
 
     Args:
-        max_bytes: of all images together.
+        max_bytes: limit for all images together.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -49,7 +49,7 @@ class ImageStore:
         return len(self._images)
 
     def put(self, key: str, image: StoredImage) -> None:
-        """Keep an image; of two with the same content the first stays."""
+        """Keep an image; one with the same content is kept already."""
         if key not in self._images:
             self._images[key] = image
             self.total_bytes += len(image.data)
@@ -59,10 +59,10 @@ class ImageStore:
             self.total_bytes -= len(oldest.data)
 
     def get(self, key: str) -> StoredImage:
-        """Look an image up, which makes it the last used.
+        """Look an image up, which marks it as recently used.
 
         Raises:
-            RefusalError: 404, it never came or was dropped.
+            RefusalError: 404, it was never sent or has been dropped.
         """
         if key not in self._images:
             raise RefusalError(
@@ -73,20 +73,20 @@ class ImageStore:
 
 
 class AbsentEmbeddingError(Exception):
-    """The embedding is not in the cache, and there are no pixels to make it from."""
+    """The embedding is not in the cache, and there are no pixels to compute it from."""
 
 
 class KeyedPredictor(Predictor):
-    """A predictor that goes back to an embedded image by its content hash, without pixels."""
+    """A predictor that can return to an embedded image by its content hash, without the pixels."""
 
     _learned: str | None = None
 
     @classmethod
     def like(cls, base: Predictor, cache_size: int, dtype: str) -> KeyedPredictor:
-        """Make one with the weights of another, whose modules it does not share.
+        """Make one that shares the weights of another predictor, but not its modules.
 
-        Threads may share modules (see `Predictor`), but what these keep of the last image, such as its projections,
-        would be another lane's as often as not. So each lane has its own; weights are never written, and are shared.
+        Threads may share modules (see `Predictor`), but what modules cache of the last image, such as its projections,
+        would often belong to another lane. So each lane has modules of its own; weights are never written, and shared.
         """
         parts = (base.model, base.enhancer, base.gate)
         model, enhancer, gate = copy.deepcopy(parts, {id(tensor): tensor for tensor in _tensors(base)})
@@ -101,16 +101,16 @@ class KeyedPredictor(Predictor):
 
     @property
     def degraded(self) -> bool | None:
-        """What the gate said of the current image; None where it was not asked."""
+        """The gate's verdict on the current image, or None if it was not asked."""
         verdict = self.session.encoded.verdict
         return None if verdict is None else verdict.enhanced
 
     def has(self, key: str) -> bool:
-        """Whether an image is in the cache; may be asked from any thread."""
+        """Whether an image is in the cache; safe from any thread."""
         return key in self.session.embedder.cache
 
     def recall(self, key: str, pixels: RGB | None = None) -> bool:
-        """Make an image of the cache the current one, with its pixels only if they are given; False without it."""
+        """Make a cached image the current one, with pixels only if they are given; False if it is not cached."""
         return self.session.recall(key, pixels)
 
     def learn(self, key: str, read: Callable[[], Iterable[tuple[RGB, npt.NDArray[np.bool_]]]]) -> None:
@@ -132,7 +132,7 @@ class KeyedPredictor(Predictor):
         self._learned = key
 
     def require_pixels(self) -> None:
-        """Ask for the current image's pixels.
+        """Check that the current image has its pixels.
 
         Raises:
             AbsentEmbeddingError: it was recalled without them.
@@ -150,11 +150,11 @@ def _tensors(base: Predictor) -> Iterator[Tensor]:
 
 
 class EmbeddingCache:
-    """Embeddings of the last images; belongs to one lane's thread, only `in` may be asked from elsewhere.
+    """Embeddings of the latest images. Belongs to one lane's thread; only `in` is safe from others.
 
     Args:
         base: its weights are used.
-        entries: images kept.
+        entries: number of images kept.
         dtype: as `Predictor` takes it.
     """
 
@@ -164,7 +164,7 @@ class EmbeddingCache:
         self._warm()
 
     def _warm(self) -> None:
-        """Answer a click on a grey image: kernels are made at their first use, and nobody shall wait for that."""
+        """Answer a click on a grey image: kernels are built at first use, and no request should wait for it."""
         self._predictor.set_image(np.full((64, 64, 3), 127, np.uint8))
         self._predictor.predict(points=[[32, 32]])
         self._predictor.reset()
@@ -183,12 +183,12 @@ class EmbeddingCache:
         return self.misses - len(self)
 
     def get(self, key: str, pixels: RGB | None, enhance: str) -> KeyedPredictor:
-        """The predictor with this image as its current one; encodes it where needed.
+        """The predictor with this image as its current one; encodes it if needed.
 
         Args:
             key: content hash.
-            pixels: `(H, W, 3)` uint8 RGB, or None where it should be in the cache.
-            enhance: mode that the predictor is set to.
+            pixels: `(H, W, 3)` uint8 RGB, or None if the image should be in the cache.
+            enhance: mode to set on the predictor.
 
         Raises:
             AbsentEmbeddingError: not in the cache, and no pixels.

@@ -38,7 +38,6 @@ async def image_of(request: Request) -> bytes | str:
 
 
 async def _of_form(request: Request) -> bytes:
-    """The file of a form."""
     try:
         async with request.form(max_files=_MOST_FIELDS, max_fields=_MOST_FIELDS) as form:
             for name in _FIELDS:

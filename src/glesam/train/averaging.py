@@ -1,6 +1,6 @@
 """The mean of what several runs of stage 2 saved: often better than each of them.
 
-Model soups (Wortsman et al., ICML 2022): runs that go on from one another stay in one basin, and the mean of their
+Model soups (Wortsman et al., ICML 2022): runs that continue from one another stay in one basin, and the mean of their
 weights costs nothing at inference.
 """
 

@@ -81,7 +81,7 @@ class Trainer:
     Args:
         stage: what to train.
         out: run folder. A folder with another configuration is refused.
-        resume: go on from `last.pt`, to the same losses as an uninterrupted run.
+        resume: continue from `last.pt`, to the same losses as an uninterrupted run.
         on_step: called with (step, total, losses) after each step.
         on_validate: called before each validation.
 
@@ -157,7 +157,7 @@ class Trainer:
             self.optimizer.load_state_dict(state["optimizer"])
         except (KeyError, TypeError, ValueError) as error:
             raise ConfigError(
-                f"expected the optimiser's state in {checkpoint}, got another ({one_line(error)}); start anew"
+                f"expected the optimiser's state in {checkpoint}, got another ({one_line(error)}); start over"
             ) from error
         self.step = int(state["step"])
 
@@ -241,7 +241,7 @@ class Trainer:
 
     @torch.no_grad()
     def _update_ema(self) -> None:
-        """Moving average with a warm-up, so that the first steps do not weigh for ever."""
+        """Moving average with a warm-up, so that the first steps do not weigh forever."""
         decay = min(self.stage.config.ema, (1 + self.step) / (10 + self.step))
         model = self.accelerator.unwrap_model(self.objective).model
         pairs = [(a, b) for a, b in zip(self.ema.parameters(), model.parameters(), strict=True) if b.requires_grad]
@@ -303,12 +303,12 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
         raise ValueError("another content")
     except Exception as error:  # torch's reader raises many types on foreign bytes
         raise ConfigError(
-            f"expected a checkpoint in {checkpoint}, it is damaged ({one_line(error)}); delete it to start anew"
+            f"expected a checkpoint in {checkpoint}, it is damaged ({one_line(error)}); delete it to start over"
         ) from error
 
 
 def fill(model: nn.Module, state: dict[str, Tensor], frozen: Collection[str], run: Path) -> None:
-    """Load a checkpoint's weights; only frozen ones may be missing, as the stage makes them anew.
+    """Load a checkpoint's weights; only frozen ones may be missing, as the stage makes them again.
 
     Args:
         model: changed in place.

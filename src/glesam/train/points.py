@@ -35,7 +35,7 @@ def uncertain_points(logits: Tensor, count: int = POINTS) -> Tensor:
 
 
 def values_at(maps: Tensor, places: Tensor) -> Tensor:
-    """Bilinear values of `(M, h, w)` maps at `(M, P, 2)` places in 0..1, `(M, P)`; beyond the edge the edge goes on."""
+    """Bilinear values of `(M, h, w)` maps at `(M, P, 2)` places in 0..1, `(M, P)`; edges are repeated outwards."""
     grid = 2 * places[:, :, None] - 1
     seen = F.grid_sample(maps[:, None], grid, mode="bilinear", padding_mode="border", align_corners=False)
     return seen[:, 0, :, 0]

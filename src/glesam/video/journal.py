@@ -1,8 +1,8 @@
-"""The journal of a clip: one JSON line a frame, and beside it the tracker's memory, so that a killed run goes on.
+"""The journal of a clip: a JSON line for each frame, and the tracker's memory, so that a killed run can be resumed.
 
-`<clip>.mask.jsonl` is itself a result. Its first line says what was asked of what; the last, once all is done, that it
-is complete. Every few frames the tracker's state goes to `.<clip>.mask.state`, with the length that the journal had
-then: what a kill left behind it is cut off, and the run goes on from there as if nothing had happened.
+`<clip>.mask.jsonl` is itself a result. Its first line holds the clip, prompts and model; its last line, once the run
+has finished, says that it is complete. Every few frames the tracker's state is saved in `.<clip>.mask.state`, together
+with the length of the journal at that moment: what was written after it is cut off, and the run resumes from there.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from glesam.masks.masks import Masks
 from glesam.weights.folders import write_torch
 
 CHECKPOINT_FRAMES = 25
-"""Frames between two states: a second of a clip, of which at most one is done again after a kill."""
+"""Frames between two saved states, about a second of a clip: the most that is done again after a kill."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where a run may go on.
+    """Where a run can be resumed.
 
     Attributes:
-        frame: next frame to do.
+        frame: the next frame to segment.
         length: bytes of the journal before it.
         state: what the tracker remembers.
     """
@@ -48,7 +48,7 @@ class ClipJournal:
 
     Args:
         path: file of the journal.
-        header: what was asked of what, as JSON values; a journal of anything else is not gone on with.
+        header: clip, prompts and model, as JSON values; a journal with another header is not resumed.
     """
 
     def __init__(self, path: str | Path, header: dict[str, Any]) -> None:
@@ -57,10 +57,10 @@ class ClipJournal:
         self._stream: IO[bytes] | None = None
 
     def begin(self, overwrite: bool) -> Checkpoint | None:
-        """Open the journal, behind the last checkpoint if there is one.
+        """Open the journal at its last checkpoint, if there is one.
 
         Raises:
-            ConfigError: the journal is of other prompts, another model or another clip.
+            ConfigError: the journal belongs to other prompts, another model or another clip.
             OSError: it cannot be written.
         """
         checkpoint = None if overwrite else self._checkpoint()
@@ -80,12 +80,12 @@ class ClipJournal:
         Args:
             frame: number of the frame.
             seconds: its time in the clip.
-            masks: N masks; an empty one is an object that is not seen.
+            masks: N masks; an empty one is an object that is out of sight.
         """
         self._write({"frame": frame, "time": round(seconds, 4), "annotations": entries_of(masks)})
 
     def save(self, frame: int, state: dict[str, Any]) -> None:
-        """Make `frame` the one from which a killed run goes on."""
+        """Save a checkpoint: a killed run resumes at `frame`."""
         if self._stream is None:
             return
         self._stream.flush()
@@ -94,19 +94,19 @@ class ClipJournal:
         write_torch(self._memory, content)
 
     def finish(self, frames: int) -> None:
-        """Say that the clip is done, and forget the tracker's state."""
+        """Mark the clip as complete, and delete the tracker's state."""
         self._write({"end": frames})
         self.close()
         self._memory.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Close the file; the run may go on later."""
+        """Close the file; the run can be resumed later."""
         if self._stream is not None:
             self._stream.close()
             self._stream = None
 
     def flush(self) -> None:
-        """Let readers see all that was written."""
+        """Make all that was written visible to readers."""
         if self._stream is not None:
             self._stream.flush()
 
@@ -115,20 +115,20 @@ class ClipJournal:
             self._stream.write(jsonl.line(value))
 
     def _checkpoint(self) -> Checkpoint | None:
-        """The last checkpoint of a journal of the same header, or None to begin anew."""
+        """The last checkpoint of a journal with the same header, or None to start over."""
         if not self._memory.exists() or not self.path.exists():
             return None
         with self.path.open("rb") as stream:
             first = stream.readline()
         if first != jsonl.line(self._header):
             raise ConfigError(
-                f"expected {self.path} to be of the same clip, prompts and model, it is of others; finish it with "
-                "those, choose another -o, or give --overwrite"
+                f"expected the same clip, prompts and model as in {self.path}, got others; finish it with those, "
+                "choose another -o, or give --overwrite"
             )
         try:
             content = torch.load(self._memory, map_location="cpu", weights_only=True)
             return Checkpoint(content["frame"], content["length"], content["state"])
-        except Exception:  # torch's reader raises many types on an empty or damaged file; the clip is done anew
+        except Exception:  # torch's reader raises many types on an empty or damaged file; the clip is started over
             return None
 
 
@@ -156,7 +156,7 @@ def read_frames(path: str | Path) -> Iterator[tuple[int, float, list[dict[str, A
 
 
 def is_complete(path: str | Path) -> bool:
-    """Whether a journal's run came to the end of its clip."""
+    """Whether a journal covers its whole clip."""
     file = Path(path)
     if not file.exists():
         return False
@@ -166,7 +166,7 @@ def is_complete(path: str | Path) -> bool:
 
 
 def file_of(path: str | Path) -> str | None:
-    """Digest of the clip that a journal is of; None where it says none."""
+    """Digest of the clip that a journal belongs to, or None if it names none."""
     try:
         with Path(path).open("rb") as stream:
             found = parse_json(stream.readline(), str(path))["video"]["file"]

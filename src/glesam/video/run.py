@@ -54,7 +54,7 @@ class ClipTask:
         prompts: points and boxes on one frame.
         frame: number of that frame; objects are carried forward from it.
         max_frames: frames to do from there on; to the end when None.
-        info: facts for the outputs, such as the model's name; a run goes on only under the same.
+        info: facts for the outputs, such as the model's name; a run is resumed only under the same.
     """
 
     source: VideoSource
@@ -109,14 +109,14 @@ def segment_video(
 ) -> ClipReport:
     """Carry objects through a clip and write what was asked for.
 
-    A run that was stopped or killed goes on where its last checkpoint lies; its results are those of one run. A
-    camera's run begins anew each time, and Ctrl-C is its proper end.
+    A run that was stopped or killed resumes at its last checkpoint; its results are those of one run. A
+    camera's run starts over each time, and Ctrl-C is its proper end.
 
     Args:
         task: clip and prompts.
         tracker: carries the objects.
         outputs: where results go.
-        overwrite: begin anew.
+        overwrite: start over.
         on_frame: called with the number of each frame that is done.
         on_resume: called once with how many frames an earlier run did, if any.
 

@@ -47,7 +47,7 @@ class SteadyVerdict:
         return surplus > (-self.width if before else self.width)
 
     def forget(self) -> None:
-        """Begin anew."""
+        """Start over."""
         self.level, self.surplus, self.restored = None, None, (False, False)
 
     def state(self) -> dict[str, Any]:

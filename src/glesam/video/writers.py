@@ -120,7 +120,6 @@ def _list(stream: IO[str], name: str, values: Iterable[dict[str, Any]]) -> None:
 
 
 def _images(journal: str | Path, source: VideoSource) -> Iterator[dict[str, Any]]:
-    """One image a frame."""
     for frame, seconds, _ in read_frames(journal):
         yield {
             "id": frame + 1,

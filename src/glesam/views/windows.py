@@ -86,7 +86,6 @@ class WindowPredictor:
 
     @torch.inference_mode()
     def _decode(self, prompt: Prompts, window: Box) -> list[ScoredMask]:
-        """Decode one object in one window."""
         view = self._look(window)
         self.enhanced = self.enhanced or view.enhanced
         tensors = _shifted(prompt, window).to_tensors(view.geometry, self._device)

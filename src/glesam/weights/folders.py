@@ -1,4 +1,4 @@
-"""Saved-model folders (`config.json` + `model.safetensors`): where they lie, and how to read and write them."""
+"""Folders of saved models (`config.json` + `model.safetensors`): where they are, and how they are read and written."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def read_config(folder: str | Path) -> dict[str, Any]:
 
 
 def _beyond(value: Any, key: str = "") -> Any:
-    """A number in a configuration that no model has, whose memory or loops would never end; None if all are sound."""
+    """A number in a configuration that is too large for any model and would exhaust memory; None if there is none."""
     if isinstance(value, (dict, list)):
         parts = value.items() if isinstance(value, dict) else ((key, part) for part in value)
         return next((found for name, part in parts if (found := _beyond(part, name)) is not None), None)
@@ -92,14 +92,14 @@ def _beyond(value: Any, key: str = "") -> Any:
 
 @contextmanager
 def building(what: str, where: str | Path) -> Iterator[None]:
-    """Turn what options of wrong types or sizes lead a constructor to into a line of ours.
+    """Turn what a constructor raises on options of wrong types or sizes into one line.
 
     Args:
-        what: is built, in words.
-        where: its options come from.
+        what: the thing that is built, for the message.
+        where: the file or folder that its options come from.
 
     Raises:
-        ModelError: the block raised something else than our own errors.
+        ModelError: the block raised an error that is not a `GlesamError`.
     """
     try:
         yield
@@ -132,19 +132,19 @@ def read_weights(folder: str | Path) -> dict[str, Tensor]:
 
 
 def store_int8(folder: str | Path) -> None:
-    """Write `model.safetensors` of a saved model again, its large tensors as 8-bit integers; see `quantized.pack`."""
+    """Rewrite `model.safetensors` of a saved model with its large tensors as 8-bit integers; see `int8.pack`."""
     from glesam.weights.int8 import pack
 
     save_tensors(folder, pack(read_weights(folder)), read_config(folder))
 
 
 def save_module(folder: str | Path, module: nn.Module, family: str, options: dict[str, Any]) -> None:
-    """Write a module that its options and weights describe; see `save_tensors`."""
+    """Save a module as its options and weights; see `save_tensors`."""
     save_tensors(folder, module.state_dict(), {"family": family, **options})
 
 
 def save_tensors(folder: str | Path, tensors: dict[str, Tensor], config: dict[str, Any]) -> None:
-    """Write `model.safetensors`, then `config.json`, whose presence says that all is there.
+    """Write `model.safetensors`, then `config.json`, whose presence marks the folder as complete.
 
     Raises:
         DataError: the weights cannot be written.
@@ -179,7 +179,7 @@ def write_torch(path: Path, value: Any) -> None:
 
 @contextmanager
 def saving(path: Path) -> Iterator[None]:
-    """Turn what writers of weights raise, as on a full disk, into a line with the cure.
+    """Turn errors of writing weights, such as a full disk, into one line with the cure.
 
     Raises:
         DataError: the block could not write.
@@ -191,8 +191,8 @@ def saving(path: Path) -> Iterator[None]:
     # torch's writer raises RuntimeError on a full disk.
     except (OSError, RuntimeError, SafetensorError) as error:
         raise DataError(
-            f"expected to write {shown(path)}, got '{one_line(error)}'; free some space or check its rights, what was "
-            "there before still is"
+            f"expected to write {shown(path)}, got '{one_line(error)}'; free some space or check its rights; "
+            "an earlier file is unchanged"
         ) from error
 
 
@@ -200,8 +200,8 @@ def load_module(folder: str | Path, family: str, build: Callable[[dict[str, Any]
     """Load what `save_module` wrote, for evaluation; every key must be accounted for.
 
     Args:
-        folder: of the saved module.
-        family: that it must be of.
+        folder: folder of the saved module.
+        family: the family that its configuration must name.
         build: makes the module from its options.
 
     Raises:
@@ -223,7 +223,7 @@ def verify_seal(folder: str | Path, required: bool = False) -> None:
 
     Args:
         folder: saved model.
-        required: whether a folder without a digest is an error; else it passes unchecked.
+        required: whether a folder without a digest is an error; otherwise it is not checked.
 
     Raises:
         ModelError: the digest is required and absent, or differs.

@@ -191,7 +191,6 @@ def _labels(kind: str, masks: Masks, job: Job) -> bytes:
 
 
 def _as_png(image: Image.Image) -> bytes:
-    """A drawn image as PNG."""
     stream = io.BytesIO()
     image.save(stream, "PNG")
     return stream.getvalue()

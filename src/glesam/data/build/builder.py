@@ -53,7 +53,7 @@ def build(
     workers: int | None = None,
     advance: Callable[[SampleOutcome], None] | None = None,
 ) -> BuildReport:
-    """Build an LQSeg set of `source` in the folder `out`, or go on with one that was stopped.
+    """Build an LQSeg set of `source` in the folder `out`, or resume one that was stopped.
 
     Writes `clear/`, `lq1/` ..., `masks/` and `manifest.json`; images that fail are named in the report. With more than
     one worker, call this under `if __name__ == "__main__":`, as processes are started afresh.
@@ -98,7 +98,6 @@ def make_head(source: SegmentationDataset, config: BuildConfig) -> Head:
 def _account(
     outcome: SampleOutcome, report: BuildReport, records: dict[str, SampleRecord], journal: BuildJournal
 ) -> None:
-    """Enter one outcome into report, records and journal."""
     if outcome.record is not None:
         records[outcome.name] = outcome.record
         journal.add(outcome.record)

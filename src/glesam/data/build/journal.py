@@ -1,4 +1,4 @@
-"""What a build has done so far, one line an image, so that a stopped build goes on where it was."""
+"""What a build has done so far, one line an image, so that a stopped build can be resumed."""
 
 from __future__ import annotations
 
@@ -75,5 +75,4 @@ def read_journal(folder: Path) -> tuple[Head, dict[str, SampleRecord]] | None:
 
 
 def _line(record: SampleRecord) -> bytes:
-    """One image as one line."""
     return jsonl.line({"name": record.name} | record_to_json(record))

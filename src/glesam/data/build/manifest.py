@@ -110,7 +110,7 @@ class Manifest:
             )
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise DataError(
-                f"expected a whole manifest in {path}, got one without {error}; build the set anew"
+                f"expected a whole manifest in {path}, got one without {error}; build the set again"
             ) from error
 
 
@@ -118,7 +118,7 @@ def _read(path: Path) -> dict[str, Any]:
     """Parse a manifest file."""
     if not path.is_file():
         raise DataError(f"expected the manifest {path}, found none; make the set with 'glesam data build'")
-    return expect_object(read_json(path, what="a manifest"), f"{shown(path)}; build the set anew")
+    return expect_object(read_json(path, what="a manifest"), f"{shown(path)}; build the set again")
 
 
 def head_from_json(content: dict[str, Any], path: Path) -> Head:

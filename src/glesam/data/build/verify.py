@@ -46,7 +46,7 @@ def verify(
     Args:
         folder: the set.
         pixels_only: compare decoded pixels, not files: for a set that another machine built, whose PNG encoder may pack
-            the same pixels otherwise, or for one that was packed anew without loss.
+            the same pixels otherwise, or for one that was packed again without loss.
         manifest: manifest to compare with, such as another machine's; the folder's own when not given.
         advance: called after each file.
 

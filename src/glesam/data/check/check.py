@@ -154,7 +154,6 @@ def _near_duplicates(names: list[str]) -> Iterator[Finding]:
 
 
 def _check_pair(report: CheckReport, name: str, image_path: Path, mask_path: Path, keep_void: bool) -> None:
-    """Check one image and its mask."""
     size = _try(report, "unreadable image", image_path, _size)  # image and mask may be large: one is held at a time
     raw = _try(report, "unreadable mask", mask_path, read_mask_file)
     if raw is None:

@@ -33,7 +33,7 @@ def polygon_mask(polygons: Sequence[Sequence[float]], height: int, width: int) -
     parts = [_corners(polygon) for polygon in polygons]
     drawn = [corners for corners in parts if len(corners) >= 3]
     if parts and not drawn:
-        raise DataError("expected a polygon of three corners or more, got none; write it anew")
+        raise DataError("expected a polygon of three corners or more, got none; write it again")
     for corners in drawn:  # a line or a point beside others covers nothing
         _fill(mask, corners)
     return mask
@@ -48,10 +48,10 @@ def decode_segmentation(segmentation: Any, height: int, width: int) -> BoolMask:
     if isinstance(segmentation, list):
         return polygon_mask(segmentation, height, width)
     if not isinstance(segmentation, dict) or "counts" not in segmentation:
-        raise DataError(f"expected polygons or run lengths, got {type(segmentation).__name__}; write the mask anew")
+        raise DataError(f"expected polygons or run lengths, got {type(segmentation).__name__}; write the mask again")
     if list(segmentation.get("size", (height, width))) != [height, width]:
         raise DataError(
-            f"expected run lengths of size {[height, width]}, got {segmentation['size']}; write the mask anew"
+            f"expected run lengths of size {[height, width]}, got {segmentation['size']}; write the mask again"
         )
     return rle.decode({"size": [height, width], "counts": segmentation["counts"]})
 
@@ -61,10 +61,10 @@ def _corners(polygon: Sequence[float]) -> npt.NDArray[np.float64]:
     try:
         flat = np.asarray(polygon, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise DataError(f"expected a polygon of numbers, got {str(polygon)[:40]!r}; write it anew") from error
+        raise DataError(f"expected a polygon of numbers, got {str(polygon)[:40]!r}; write it again") from error
     if flat.ndim != 1 or flat.size % 2 or not np.isfinite(flat).all():
         raise DataError(
-            f"expected a polygon [x0, y0, x1, y1, ...] of finite numbers, got {str(polygon)[:40]!r}; write it anew"
+            f"expected a polygon [x0, y0, x1, y1, ...] of finite numbers, got {str(polygon)[:40]!r}; write it again"
         )
     return flat.reshape(-1, 2)
 

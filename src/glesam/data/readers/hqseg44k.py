@@ -72,7 +72,6 @@ class HqSeg44kDataset(PairDataset):
 
 
 def _subsets_of(split: str) -> dict[str, Subset]:
-    """The subsets that a split names."""
     groups = {"train": TRAIN, "validation": VALIDATION}
     every = TRAIN | VALIDATION
     pick_split(split, [*groups, *every], TITLE)

@@ -98,7 +98,6 @@ def recognise(path: Path) -> Layout:
 
 
 def _by_key(key: str) -> Layout:
-    """A layout by its key."""
     if key not in LAYOUTS:
         cure = hint(key, LAYOUTS, "leave it out to have it recognised")
         raise DataError(f"expected a layout among {', '.join(LAYOUTS)}, got {key!r}; {cure}")

@@ -54,7 +54,7 @@ class PredictorLike(Protocol):
     def predict(
         self, *, points: Any = None, labels: Any = None, boxes: Any = None, mask_input: Any = None
     ) -> MasksLike:
-        """Segment one object per `(K, 2)` points of `(N, K, 2)`, or per box of `(N, 4)`, going on from logits."""
+        """Segment one object per `(K, 2)` points of `(N, K, 2)`, or per box of `(N, 4)`, continuing from logits."""
         ...
 
 

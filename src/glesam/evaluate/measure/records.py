@@ -99,7 +99,6 @@ def from_csv(path: Path) -> list[Row]:
 
 
 def _row(record: dict[str, Any]) -> Row:
-    """One row from its texts."""
     psnr = record.pop("psnr", "")
     values: dict[str, Any] = {name: text if name in _TEXT else float(text) for name, text in record.items()}
     return Row(

@@ -94,7 +94,6 @@ def matching(set_name: str, level: str, prompt: str) -> list[PaperNumber]:
 
 
 def _table(name: str) -> dict[str, Any]:
-    """One stored table."""
     tables: dict[str, dict[str, Any]] = _content()["tables"]
     if name not in tables:
         raise ConfigError(f"expected a stored table of the paper, got {name!r}; {hint(name, tables)}")

@@ -92,7 +92,7 @@ def missing_sets(preset: EvaluationPreset, given: Sequence[str]) -> list[str]:
 
 
 def require_sets(preset: EvaluationPreset, given: Sequence[str], partial: bool = False) -> None:
-    """Refuse to go on without the sets of a preset.
+    """Refuse to start without the sets of a preset.
 
     Args:
         preset: the set-up.

@@ -149,7 +149,6 @@ def _title(report: Report) -> str:
 
 
 def _set_names(report: Report) -> list[str]:
-    """Names of the sets, in order."""
     return list(dict.fromkeys(s.cell.set for s in report.summaries))
 
 
@@ -160,7 +159,6 @@ def _tabled(report: Report) -> list[CellSummary]:
 
 
 def _tabled_rows(report: Report) -> list[Row]:
-    """Rows of these."""
     kept = set(shown([s.cell.prompt for s in report.summaries]))
     return [row for row in report.results.rows if row.prompt in kept]
 

@@ -16,7 +16,7 @@ _STRIDE = 32
 class CoarseLook(nn.Module):
     """Projects the backbone's maps of the halved image to what the neck adds at strides 16 and 32.
 
-    All projections start at zero, so that a trained model can be given the second look and goes on from where it is.
+    All projections start at zero, so that a trained model can be given the second look and continues from where it is.
 
     Args:
         in_channels: channels of the backbone's maps at strides 8, 16 and 32.

@@ -19,7 +19,7 @@ WIDTH = 16
 class FineHead(nn.Module):
     """Adds detail at stride 2 to mask logits at stride 4.
 
-    The last layer starts at zero, so that a trained model can be given the head and goes on from where it is.
+    The last layer starts at zero, so that a trained model can be given the head and continues from where it is.
 
     Args:
         token_channels: channels of the mask token.

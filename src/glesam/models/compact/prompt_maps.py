@@ -109,7 +109,7 @@ def _add(tokens: Tensor, maps: Tensor, weight: Tensor) -> Tensor:
 class PromptMaps(nn.Module):
     """Projects prompt maps to what is added to the latent and to the decoder's finest map.
 
-    Both projections start at zero, so that a trained model can be given them and goes on from where it is.
+    Both projections start at zero, so that a trained model can be given them and continues from where it is.
     """
 
     def __init__(self, coarse_channels: int, fine_channels: int) -> None:

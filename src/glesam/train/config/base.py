@@ -104,9 +104,9 @@ class BaseConfig(StageConfig):
         coarse: give the model a second look at half the size.
         fine: give the model a head for masks at stride 2.
         keep_prompts: leave what embeds points, boxes and their maps as it is, so that decoders tuned for degraded
-            images by an earlier run go on to fit.
+            images by an earlier run still fit.
         corrected: how many of `prompts` go through rounds of corrective clicks before they count; 0 trains as without.
-        rounds: the most rounds, drawn anew at each step, at least one.
+        rounds: the most rounds; at least one, drawn at each step.
         zoom: chance that a view is laid close around an object, so that it fills half to nine tenths of it.
         twins: how many views of a batch come a second time, degraded; taken out of the batch's size.
         degraded: how many views of a batch are degraded without a clear twin; taken out of the batch's size.

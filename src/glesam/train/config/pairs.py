@@ -128,7 +128,7 @@ class DecoderConfig(PairConfig):
         train: parts that learn: "tokens" (tokens and their heads), "decoder" (the whole mask decoder, the paper's
             default), "encoder" (image encoder), "enhancer" (its adapters, or all of it where it has none), "skips".
         enhancer: folder of an enhancer, or None for the base model's own latents.
-        init: what this stage made before (`model` in its run folder), whose parts go on from there; or None.
+        init: what this stage made before (`model` in its run folder), whose parts are trained further; or None.
         encoder_layers: beginnings of the names of the image encoder's tensors that learn with the part "encoder",
             such as "backbone.stem"; "" stands for all.
         skips: "raw", "attenuate" or "branch"; what is not raw is made new and learns, whatever `train` says.

@@ -94,7 +94,6 @@ class TwinBatches(PairBatches):
 
 
 def _pairs(config: BaseConfig, phase: Phase) -> PairConfig:
-    """The configuration of the pairs of a phase."""
     return PairConfig(
         seed=config.seed,
         image_size=phase.image_size,

@@ -72,7 +72,7 @@ def measure(
     folder: str | Path,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> list[Measured]:
-    """Measure the versions of a configuration, going on from what a file of the folder holds.
+    """Measure the versions of a configuration, after those that a file of the folder holds.
 
     Args:
         predictor: with an enhancer.
@@ -159,14 +159,13 @@ def _features(predictor: Predictor) -> list[float]:
     """What the gate sees of the current image."""
     encoded = predictor.session.encoded
     if encoded.pixels is None:
-        raise ConfigError("expected an enhancer that encodes images anew, got another; it needs an encoder or a size")
+        raise ConfigError("expected an enhancer that encodes images again, got another; it needs an encoder or a size")
     with torch.no_grad():
         found = gate_features(encoded.raw, encoded.pixels)[0]
     return [float(f"{value:.{_DIGITS}g}") for value in found.tolist()]
 
 
 def _ious(predictor: Predictor, truths: Sequence[npt.NDArray[np.bool_]], **prompts: Any) -> list[float]:
-    """IoU of each object."""
     masks = predictor.predict(**prompts).masks
     return [iou(mask, truth) for mask, truth in zip(masks, truths, strict=True)]
 

@@ -26,7 +26,7 @@ def train_gain_gate(
     Args:
         config: the configuration, with its `enhancer`.
         packs: images, in the order of `config.data`.
-        out: run folder: `config.json`, `gains-KEY.jsonl` (a run that was stopped goes on from it), `gate.json`,
+        out: run folder: `config.json`, `gains-KEY.jsonl` (a stopped run resumes from it), `gate.json`,
             `gate.md`, `reliability.png`, and the gate in `model/`.
         on_progress: called with (done, total) versions.
 

@@ -1,6 +1,6 @@
 """Versions of images to measure the gain on: clear, degraded, mixed; small, large and made of several images.
 
-Version `i` is a function of (seed, i), so that a run that was stopped goes on with the next one.
+Version `i` is a function of (seed, i), so that a stopped run continues with the next one.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Versions(PairBatches):
 
 
 def mosaic(samples: list[Sample], rows: int, columns: int) -> Sample:
-    """Lay images side by side, each stretched to the first one's size; ids go on from one to the next.
+    """Lay images side by side, each stretched to the first one's size; ids continue from one to the next.
 
     Args:
         samples: `rows * columns` images.

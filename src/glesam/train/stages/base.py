@@ -174,7 +174,7 @@ def build_model(config: BaseConfig) -> CompactModel:
 
 
 def _adapted(model: CompactModel) -> list[nn.Module]:
-    """The parts whose layers get adapters; what embeds prompts stays, so that the enhancer's decoders go on to fit."""
+    """The parts whose layers get adapters; what embeds prompts stays, so that the enhancer's decoders still fit."""
     return [part for part in (model.encoder, model.mask_decoder, model.fine) if part is not None]
 
 

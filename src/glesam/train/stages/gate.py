@@ -124,7 +124,7 @@ class GateStage:
         gate = cast(DegradationGate, model).eval()
         levels = torch.cat([gate.levels(latent.to(gate.centre)) for latent in self._clear]).cpu()
         reached = float(torch.quantile(levels.double(), 1 - self.config.max_false_positive))
-        # A little above that image's own level, which else would count as degraded.
+        # A little above that image's own level, which would otherwise count as degraded.
         gate.threshold = min(max(self.config.threshold, reached + 1e-3), _HIGHEST_THRESHOLD)
         return gate
 

@@ -119,7 +119,7 @@ class SceneBatches(Dataset[Batch]):
 
 
 def _asked(maps: npt.NDArray[np.int16], known: int, most: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
-    """Classes to ask for: those that are shown first, then others, in an order drawn anew."""
+    """Classes to ask for: those that are shown first, then others, in a new random order."""
     shown = np.unique(maps[maps >= 0]).astype(np.int64)
     others = np.setdiff1d(np.arange(known), shown)
     chosen = np.concatenate([rng.permutation(shown), rng.permutation(others)])[:most]

@@ -1,4 +1,4 @@
-"""Which parts of a model stage 2 trains, and from which earlier ones it goes on."""
+"""Which parts of a model stage 2 trains, and from which earlier ones it starts."""
 
 from __future__ import annotations
 
