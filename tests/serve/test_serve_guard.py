@@ -193,7 +193,7 @@ def test_no_address_that_changes_anything_answers_other_origins(client: TestClie
     found |= {(method, route.path) for route in routes for method in route.methods or ()}
     changing = {each for each in found if each[0] not in ("GET", "HEAD")}
     assert {path for _, path in changing} == {
-        f"/v1/{name}" for name in ("embed", "segment", "everything", "text", "degrade")
+        f"/v1/{name}" for name in ("embed", "segment", "everything", "text", "degrade", "like")
     }
     for method, path in changing:
         for headers in ({"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
