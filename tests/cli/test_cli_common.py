@@ -62,6 +62,11 @@ def test_programming_errors_and_closed_pipes_pass_through(error: Exception) -> N
     assert caught.value is error
 
 
+def test_a_readers_eof_is_no_abort() -> None:
+    with pytest.raises(RuntimeError, match="a file ended where more was expected"):
+        common.run(raising, EOFError())
+
+
 def test_decorated_functions_keep_their_signature_and_result() -> None:
     @common.handle_errors
     def double(number: int, times: int = 2) -> int:

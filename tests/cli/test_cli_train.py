@@ -1,5 +1,6 @@
 """`glesam train`: prior, enhancer, decoder and gate by the command line, each taking what the one before it left."""
 
+import importlib.util
 import json
 
 import cv2
@@ -41,6 +42,19 @@ def train(root, verb, *arguments):
     result = CliRunner().invoke(app, [verb, "--out", str(root / verb), *common, *arguments])
     assert result.exit_code == 0, result.output
     return root / verb / "model"
+
+
+@pytest.mark.parametrize("verb", ["prior", "base", "restorer"])
+def test_a_missing_extra_is_one_line_with_the_command(root, verb, monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == "accelerate" else find(name, *a))
+    result = CliRunner().invoke(glesam, ["train", verb, "--out", str(root / "none"), "--data", str(root / "data")])
+    assert result.exit_code == 2
+    assert result.stderr == (
+        "glesam: error: expected the packages of glesam train, got none named accelerate; "
+        "run: pip install 'glesam[train]'\n"
+    )
+    assert not (root / "none").exists()
 
 
 def test_the_stages_follow_each_other(root):

@@ -148,6 +148,28 @@ def test_a_full_disk_is_one_line_and_keeps_the_checkpoint(tmp_path, monkeypatch)
     assert (tmp_path / "last.pt").read_bytes() == kept
 
 
+def spoiled(state, part):
+    if part == "moments":
+        state["optimizer"]["state"][0]["exp_avg"] = torch.zeros(3)
+        return state
+    values = {"step": -1, "model": {"weight": 5}, "ema": {}, "optimizer": {"state": {}, "param_groups": []}}
+    return state | {part: values[part]}
+
+
+@pytest.mark.parametrize("part", ["step", "model", "ema", "optimizer", "moments", "cut", "empty"])
+def test_a_damaged_checkpoint_is_one_line(tmp_path, part):
+    Trainer(_Stage(99), tmp_path).run()
+    path = tmp_path / "last.pt"
+    if part in ("cut", "empty"):
+        path.write_bytes(path.read_bytes()[: 300 if part == "cut" else 0])
+    else:
+        torch.save(spoiled(torch.load(path, weights_only=True), part), path)
+    with pytest.raises(ConfigError, match="expected") as caught:
+        Trainer(_Stage(99), tmp_path, resume=True)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / ".glesam.lock").exists()
+
+
 def test_the_peak_can_be_held():
     assert [learning_rate(s, 110, 10, hold=0.5) for s in (10, 35, 60)] == pytest.approx([1.0] * 3)
     assert learning_rate(85, 110, 10, hold=0.5) == pytest.approx(0.01 + 0.99 / 2)

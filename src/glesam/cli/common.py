@@ -83,6 +83,9 @@ def errors_to_status() -> Iterator[None]:
     except KeyboardInterrupt as error:
         warn("glesam: stopped; no half-written file was left")
         raise typer.Exit(TERMINATED if terminated() else INTERRUPTED) from error
+    except EOFError as error:
+        # A reader's, never the terminal's, which nothing asks: typer would say "Aborted" and hide where it was.
+        raise RuntimeError("a file ended where more was expected") from error
     except BrokenPipeError:
         raise  # the reader, such as `head`, went away: typer ends quietly
     except OSError as error:

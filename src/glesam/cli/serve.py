@@ -11,6 +11,7 @@ from glesam.cli.common import Enhance, warn
 from glesam.cli.segment.choice import Quality, Refine
 from glesam.cli.segment.options import EnhancerFolder, HeadMode, HeadName
 from glesam.cli.verb_options import VerbOptions, takes
+from glesam.common.extras import require
 from glesam.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ def serve(options: ServeOptions) -> None:
     Stops on Ctrl-C or SIGTERM, after it has answered what it accepted, or told it to come again. Exit status: 0
     stopped, 2 wrong use.
     """
-    _need_extra()
+    require(("fastapi", "uvicorn", "prometheus_client"), "serve", "serve")
     _run(options.settings())
 
 
@@ -145,19 +146,3 @@ def _run(settings: ServerSettings) -> None:
         warn(f"glesam: {settings.model} at {address} (addresses: {address}/docs); stop with Ctrl-C")
 
     run_server(settings, ready)
-
-
-def _need_extra() -> None:
-    """The server's packages are an extra.
-
-    Raises:
-        ConfigError: one is missing; says how to get them.
-    """
-    from importlib.util import find_spec
-
-    missing = [name for name in ("fastapi", "uvicorn", "prometheus_client") if find_spec(name) is None]
-    if missing:
-        raise ConfigError(
-            f"expected the packages of glesam serve, got none named {' and '.join(missing)}; "
-            "run: pip install 'glesam[serve]'"
-        )

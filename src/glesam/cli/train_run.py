@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from glesam.cli.common import progress, warn
 from glesam.cli.flags import parsed
+from glesam.common.extras import require_training
 from glesam.train.config import FINE_TUNING, LORA_TUNING, BaseConfig, StageConfig, read_config
 
 Options = TypeVar("Options", bound=StageConfig)
@@ -28,6 +29,7 @@ class Run:
 
 def stage_options(kind: type[Options], given: dict[str, Any], run: Run) -> Options:
     """A stage's options: flags over the file of `--config`, or over those that a resumed run was started with."""
+    require_training()
     shares = {"data": dict(_share(item) for item in run.data)} if run.data else {}
     started = run.out / "config.json"
     stored = started if run.config is None and run.resume and started.is_file() else run.config

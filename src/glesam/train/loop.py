@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from glesam.common import jsonl
 from glesam.common.documents import expect_object, one_line, read_json
+from glesam.common.extras import require_training
 from glesam.common.files import atomic_path, sweep
 from glesam.common.interrupts import deferred_interrupt
 from glesam.common.locks import sole
@@ -98,6 +99,7 @@ class Trainer:
         on_step: Callable[[int, int, dict[str, float]], None] | None = None,
         on_validate: Callable[[], None] | None = None,
     ) -> None:
+        require_training()
         from accelerate import Accelerator, DistributedDataParallelKwargs
 
         self.stage, self.out, self.on_step, self.on_validate = stage, Path(out), on_step, on_validate
@@ -155,11 +157,12 @@ class Trainer:
         fill(self.ema, state["ema"], self.frozen, self.out)
         try:
             self.optimizer.load_state_dict(state["optimizer"])
-        except (KeyError, TypeError, ValueError) as error:
+            _check_moments(self.optimizer)
+        except Exception as error:  # torch's loading raises many types on foreign content
             raise ConfigError(
                 f"expected the optimiser's state in {checkpoint}, got another ({one_line(error)}); start over"
             ) from error
-        self.step = int(state["step"])
+        self.step = state["step"]
 
     def run(self) -> dict[str, float]:
         """Train to the end; Ctrl-C saves between two steps, and ends. Returns the last validation."""
@@ -298,13 +301,30 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
     try:
         state = torch.load(checkpoint, map_location="cpu", weights_only=True)
         kinds = {"step": int, "model": dict, "ema": dict, "optimizer": dict}
-        if isinstance(state, dict) and all(isinstance(state[part], kind) for part, kind in kinds.items()):
+        if (
+            isinstance(state, dict)
+            and all(isinstance(state[part], kind) for part, kind in kinds.items())
+            and state["step"] >= 0
+            and all(isinstance(value, Tensor) for part in ("model", "ema") for value in state[part].values())
+        ):
             return state
         raise ValueError("another content")
     except Exception as error:  # torch's reader raises many types on foreign bytes
         raise ConfigError(
             f"expected a checkpoint in {checkpoint}, it is damaged ({one_line(error)}); delete it to start over"
         ) from error
+
+
+def _check_moments(optimizer: torch.optim.Optimizer) -> None:
+    """See that what an optimiser keeps of a parameter has the parameter's shape, as nothing else looks at it.
+
+    Raises:
+        ValueError: it has not.
+    """
+    for parameter, kept in optimizer.state.items():
+        for name in ("exp_avg", "exp_avg_sq"):
+            if kept[name].shape != parameter.shape:
+                raise ValueError(f"{name} of shape {tuple(kept[name].shape)} for {tuple(parameter.shape)}")
 
 
 def fill(model: nn.Module, state: dict[str, Tensor], frozen: Collection[str], run: Path) -> None:
