@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from glesam.common.boxes import pixel_box
 from glesam.images.pixels import RGB
 
 Bool = npt.NDArray[np.bool_]
@@ -124,11 +125,10 @@ def close_features(backbone: Backbone, image: RGB, masks: Sequence[Bool], side: 
 
 def _cut_out(image: RGB, mask: Bool) -> tuple[RGB, Bool]:
     """The object's box with some margin, grey outside the mask; and the mask within it."""
-    height, width = mask.shape
-    ys, xs = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    spare_y, spare_x = (max(1, round(_CLOSE_MARGIN * (n[-1] + 1 - n[0]))) for n in (ys, xs))
-    rows = slice(max(0, ys[0] - spare_y), min(height, ys[-1] + 1 + spare_y))
-    columns = slice(max(0, xs[0] - spare_x), min(width, xs[-1] + 1 + spare_x))
+    (height, width), (x0, y0, x1, y1) = mask.shape, np.array(pixel_box(mask), np.int64).tolist()
+    spare_x, spare_y = (max(1, round(_CLOSE_MARGIN * side)) for side in (x1 - x0, y1 - y0))
+    rows = slice(max(0, y0 - spare_y), min(height, y1 + spare_y))
+    columns = slice(max(0, x0 - spare_x), min(width, x1 + spare_x))
     inside = mask[rows, columns]
     return np.where(inside[..., None], image[rows, columns], np.uint8(_MEAN)), inside
 

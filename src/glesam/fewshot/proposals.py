@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from glesam.common.boxes import pixel_box
 from glesam.everything.nms import box_nms
 
 Float = npt.NDArray[np.float32]
@@ -91,11 +92,11 @@ def region_boxes(values: Float, most: int) -> Float:
 
 def _around(above: npt.NDArray[np.bool_]) -> list[tuple[int, int, int, int, int]]:
     """The box around all cells above, as x, y, width, height, cells."""
-    if not above.any():
+    box = pixel_box(above)
+    if box is None:
         return []
-    rows, columns = np.flatnonzero(above.any(axis=1)), np.flatnonzero(above.any(axis=0))
-    x, y = int(columns[0]), int(rows[0])
-    return [(x, y, int(columns[-1]) + 1 - x, int(rows[-1]) + 1 - y, int(above.sum()))]
+    x0, y0, x1, y1 = box
+    return [(x0, y0, x1 - x0, y1 - y0, int(above.sum()))]
 
 
 def window_boxes(values: Float, sizes: Sequence[tuple[float, float]], most: int) -> Float:

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from glesam.common.boxes import pixel_box
 from glesam.errors import PromptError
 from glesam.fewshot.discriminant import Discriminant, Float, fisher, fit_discriminant
 from glesam.fewshot.features import Backbone, Bool, ImageFeatures, close_features
@@ -67,8 +68,8 @@ class Reference:
     def sizes(self) -> list[tuple[float, float]]:
         """`(width, height)` of each object, as shares of the longer side of the image."""
         longer = max(self.image.shape[:2])
-        spans = [(np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))) for mask in self.masks]
-        return [((xs[-1] + 1 - xs[0]) / longer, (ys[-1] + 1 - ys[0]) / longer) for xs, ys in spans]
+        boxes = np.array([pixel_box(mask) for mask in self.masks], np.int64).tolist()
+        return [((x1 - x0) / longer, (y1 - y0) / longer) for x0, y0, x1, y1 in boxes]
 
 
 def looks_of(backbone: Backbone, image: RGB, features: ImageFeatures, masks: Sequence[Bool]) -> Tensor:

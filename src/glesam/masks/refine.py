@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from glesam.common.boxes import pixel_window
 from glesam.errors import ConfigError
 from glesam.masks.obey import BoolMask, Clicks, Float, Grey, Window, obey
 
@@ -137,7 +138,7 @@ def refine(
         logits = obey(logits, grey, clicks, int(np.count_nonzero(inside)))
         inside = logits > 0
     radius = filter_radius(int(np.count_nonzero(inside)), cell, policy)
-    window = window_of(inside, 2 * radius + 1)
+    window = pixel_window(inside, 2 * radius + 1)
     part, here = logits[window], None if clicks is None else clicks.within(window)
     if part.size:
         sharp = sharpen(part, grey[window], radius, policy)
@@ -221,17 +222,6 @@ def fill_holes(mask: BoolMask, clicks: Clicks | None = None, policy: Policy = PO
     if clicks is not None:
         holes[clicks.values(labels, 0)] = False
     return np.asarray(mask | holes[labels], bool)
-
-
-def window_of(mask: BoolMask, margin: int) -> Window:
-    """Rows and columns of a mask's box and of a margin around it, as far as the array goes; empty for no pixel."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not len(rows):
-        return slice(0, 0), slice(0, 0)
-    return (
-        slice(max(0, int(rows[0]) - margin), min(mask.shape[0], int(rows[-1]) + 1 + margin)),
-        slice(max(0, int(columns[0]) - margin), min(mask.shape[1], int(columns[-1]) + 1 + margin)),
-    )
 
 
 def _hold(mask: BoolMask, logits: Float, clicks: Clicks, radius: int) -> BoolMask:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import distance_transform_edt
 
+from glesam.common.boxes import pixel_box
 from glesam.errors import PromptError
 from glesam.prompts.prompts import MASK_STRIDE, Prompts
 
@@ -78,7 +79,7 @@ def start_prompts(masks: Bool, geometry: ImageGeometry) -> Prompts:
     if not len(masks) or not masks.any(axis=(1, 2)).all():
         raise PromptError("expected start masks with an object in each, got an empty one; leave it out")
     points = [[_deepest(mask)] for mask in masks]
-    return Prompts(points=points, boxes=[_box(mask) for mask in masks], mask_input=mask_logits(masks, geometry))
+    return Prompts(points=points, boxes=[pixel_box(mask) for mask in masks], mask_input=mask_logits(masks, geometry))
 
 
 def kept_to_start(answer: Masks, start: Bool, least: float) -> Masks:
@@ -102,9 +103,3 @@ def _deepest(mask: Bool) -> tuple[float, float]:
     depth = distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
     row, column = np.unravel_index(int(depth.argmax()), mask.shape)
     return float(column) + 0.5, float(row) + 0.5
-
-
-def _box(mask: Bool) -> tuple[int, int, int, int]:
-    """Edges of a mask's pixels."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1

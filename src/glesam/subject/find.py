@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import distance_transform_edt
 
+from glesam.common.boxes import pixel_box
 from glesam.fewshot.candidates import Ask
 from glesam.fewshot.features import Backbone, image_features
 from glesam.images.pixels import RGB
@@ -126,8 +127,7 @@ def spread_points(part: Bool, count: int) -> Float:
 
 
 def _box(part: Bool) -> Float:
-    rows, columns = np.flatnonzero(part.any(axis=1)), np.flatnonzero(part.any(axis=0))
-    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], np.float32)
+    return np.array(pixel_box(part), np.float32)
 
 
 def _enlarged(saliency: Float, size: tuple[int, int]) -> Float:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from glesam.common.boxes import pixel_box
 from glesam.errors import ConfigError, PromptError
 
 Float = npt.NDArray[np.float32]
@@ -81,7 +82,7 @@ def pseudo_prompts(
     ys, xs = np.divmod(peaks[order], values.shape[1])
     points = np.stack([xs, ys], axis=1).astype(np.float32) + 0.5
     inside = found[order]
-    boxes = np.array([_box(region) for region in inside], np.float32)
+    boxes = np.array([pixel_box(region) for region in inside], np.float32)
     return PseudoPrompts(points, inside, boxes, values[ys, xs].astype(np.float32))
 
 
@@ -116,12 +117,6 @@ def _first_centres(coords: Float, count: int, generator: np.random.Generator) ->
 def _nearest(coords: Float, centres: Float) -> npt.NDArray[np.int64]:
     """Index of the nearest centre of each point."""
     return np.asarray(np.square(coords[:, None] - centres).sum(axis=2).argmin(axis=1), np.int64)
-
-
-def _box(region: Bool) -> tuple[int, int, int, int]:
-    """Edges of a region's cells."""
-    rows, columns = np.flatnonzero(region.any(axis=1)), np.flatnonzero(region.any(axis=0))
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
 def _check(values: Float, regions: int, share: float, temperature: float) -> None:

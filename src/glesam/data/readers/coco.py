@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from glesam.common.boxes import pixel_window
 from glesam.common.documents import brief_value, expect_object, expect_objects, read_json, shown
 from glesam.common.fingerprints import Digests
 from glesam.data.base import DataWarning, Sample
@@ -276,10 +277,7 @@ def _check_entry(entry: dict[str, Any]) -> None:
 
 def _cut(mask: BoolMask) -> Cut:
     """The window that holds a mask, and the mask in it: many objects of a large image are held at once."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not len(rows):
-        return (slice(0, 0), slice(0, 0)), mask[:0, :0]
-    window = slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+    window = pixel_window(mask)
     return window, mask[window].copy()
 
 
