@@ -19,7 +19,7 @@ from glesam.errors import ConfigError, ModelError
 from glesam.models.base import PromptableModel
 from glesam.models.registry import load_model
 from glesam.models.tuned import image_encoder, mask_decoder, save_tuned, with_tuned
-from glesam.train.averaging import average_parts
+from glesam.train.averaging import average_models, average_parts
 
 
 @pytest.fixture
@@ -92,3 +92,35 @@ def test_command(tmp_path: Path, base: PromptableModel) -> None:
     assert result.exit_code == 0, result.output
     assert "mean of 2 runs" in result.output
     assert not (tmp_path / "mean" / "encoder").exists()
+
+
+def whole(folder: Path, seed: int) -> Path:
+    """A whole model, as the base stage saves it: in half precision."""
+    model = load_model(str(tiny_model(folder)))
+    torch.manual_seed(seed)
+    for parameter in model.parameters():
+        parameter.data = torch.randn_like(parameter)
+    model.save_pretrained(folder, half=True)  # type: ignore[operator]
+    return folder
+
+
+def test_whole_models_are_averaged_tensor_by_tensor_and_load_sealed(tmp_path: Path) -> None:
+    folders = [whole(tmp_path / str(seed), seed) for seed in range(3)]
+    result = CliRunner().invoke(app, ["average", *map(str, folders), "--out", str(tmp_path / "mean")])
+    assert result.exit_code == 0, result.output
+    states, found = [weights(folder) for folder in folders], weights(tmp_path / "mean")
+    assert found.keys() == states[0].keys()
+    for name, value in found.items():
+        assert value.dtype == states[0][name].dtype
+        np.testing.assert_allclose(value, np.mean([s[name].astype(np.float64) for s in states], axis=0), atol=2e-3)
+    assert load_model(str(tmp_path / "mean")).family == "compact"
+
+
+def test_models_that_differ_are_refused(tmp_path: Path) -> None:
+    first = whole(tmp_path / "a", 0)
+    other = tiny_model(tmp_path / "b", image_size=128)
+    with pytest.raises(ConfigError, match="one configuration"):
+        average_models([first, other], tmp_path / "mean")
+    with pytest.raises(ConfigError, match="at least 2"):
+        average_models([first], tmp_path / "mean")
+    assert not (tmp_path / "mean").exists()

@@ -229,14 +229,19 @@ def text(options: TextConfig, run: Run) -> None:
 @app.command()
 @handle_errors
 def average(
-    runs: Annotated[list[str], typer.Argument(help="Folders `model` of runs of `train decoder`, two or more.")],
+    runs: Annotated[
+        list[str], typer.Argument(help="Folders `model` of runs of `train base` or of `train decoder`, two or more.")
+    ],
     out: Annotated[Path, typer.Option(help="Folder of the mean; use its parts in `train bundle`, or as --init.")],
     model: Annotated[str, typer.Option(help="Segmentation model that the runs were trained on.")] = "compact",
 ) -> None:
-    """Average what several runs of `train decoder` saved, part by part."""
+    """Average the weights that runs which go on from one another saved: whole models, or parts of `train decoder`."""
     from glesam.models.registry import load_model
-    from glesam.train.averaging import average_parts
+    from glesam.train.averaging import are_models, average_models, average_parts
 
+    if are_models(runs):
+        warn(f"mean of {len(runs)} models in {average_models(runs, out)}")
+        return
     warn(f"mean of {len(runs)} runs in {average_parts(runs, out, load_model(model))}")
 
 

@@ -1,4 +1,4 @@
-"""The mean of what several runs of stage 2 saved: often better than each of them.
+"""The mean of what several runs saved: often better than each of them.
 
 Model soups (Wortsman et al., ICML 2022): runs that continue from one another stay in one basin, and the mean of their
 weights costs nothing at inference.
@@ -16,10 +16,40 @@ from glesam.errors import ConfigError
 from glesam.models.base import Part, PromptableModel
 from glesam.models.tuned import tunable_state, with_tuned
 from glesam.train.stages.trainable import TUNABLE, saved_part
-from glesam.weights.folders import check_keys, read_config, read_weights, save_tensors
+from glesam.weights.folders import DIGEST_KEY, WEIGHTS_FILE, check_keys, read_config, read_weights, save_tensors, seal
 
 WHOLE = ("enhancer", "skips")
 """Parts that are saved whole; of the others a run saves the tensors that differ from the base model's."""
+
+
+def are_models(runs: Sequence[str | Path]) -> bool:
+    """Whether folders hold whole models, as runs of the base stage save them, and not parts."""
+    return all((Path(run) / WEIGHTS_FILE).is_file() for run in runs)
+
+
+def average_models(models: Sequence[str | Path], out: str | Path) -> Path:
+    """Write the mean of the weights of models that were trained on from one another.
+
+    Args:
+        models: folders of at least two saved models of one configuration.
+        out: folder of the mean, made if it is not there.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ConfigError: fewer than two models, or models of different configurations.
+        ModelError: a folder without weights, or with other tensors than the first.
+    """
+    if len(models) < 2:
+        raise ConfigError(f"expected at least 2 models to average, got {len(models)}; name the folder of each")
+    configs = [{k: v for k, v in read_config(folder).items() if k != DIGEST_KEY} for folder in models]
+    for config, folder in zip(configs[1:], models[1:], strict=True):
+        if config != configs[0]:
+            raise ConfigError(f"expected models of one configuration, got {configs[0]} and, in {folder}, {config}")
+    save_tensors(Path(out), _mean_whole([Path(folder) for folder in models]), configs[0])
+    seal(out)
+    return Path(out)
 
 
 def average_parts(runs: Sequence[str | Path], out: str | Path, model: PromptableModel) -> Path:
@@ -65,10 +95,14 @@ def _average_tuned(folders: Sequence[Path | None], part: Part, out: Path, model:
 
 def _average_whole(folders: Sequence[Path], out: Path) -> None:
     """Average a part that every run saved whole; its configuration is the first run's."""
+    save_tensors(out, _mean_whole(folders), read_config(folders[0]))
+
+
+def _mean_whole(folders: Sequence[Path]) -> dict[str, Tensor]:
     states = [read_weights(folder) for folder in folders]
     for state, folder in zip(states[1:], folders[1:], strict=True):
         check_keys(states[0], state, str(folder))
-    save_tensors(out, mean_state(states), read_config(folders[0]))
+    return mean_state(states)
 
 
 def mean_state(states: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
