@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from glesam.common.messages import CHOOSE, hint
+from glesam.common.messages import CHOOSE, hint, one_of
+from glesam.errors import ConfigError
 
 
 @pytest.mark.parametrize(
@@ -24,3 +25,9 @@ def test_the_nearest_name_whatever_case_and_dashes(word: str, cure: str) -> None
 def test_several_near_ones_and_another_cure() -> None:
     assert hint("lq", ["lq1", "lq2"], count=2) in ("did you mean 'lq1' or 'lq2'?", "did you mean 'lq2' or 'lq1'?")
     assert hint(None, ["a"], CHOOSE) == "choose one of those"
+
+
+def test_one_of_gives_the_word_back_or_lists_what_is_known() -> None:
+    assert one_of("a quality", "fast", ("fast", "high")) == "fast"
+    with pytest.raises(ConfigError, match=r"^expected a quality of fast, high, got 'slow'; name one of these$"):
+        one_of("a quality", "slow", ("fast", "high"))

@@ -170,5 +170,5 @@ def test_every_second_pixel_of_a_window_gives_almost_the_same() -> None:
 
 
 def test_an_unknown_mode_is_refused() -> None:
-    with pytest.raises(ConfigError, match="auto or off"):
+    with pytest.raises(ConfigError, match="auto, off"):
         check_mode("yes")

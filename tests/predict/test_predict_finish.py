@@ -101,7 +101,7 @@ def test_refiner_takes_the_policy_for_degraded_images_and_the_cells_of_the_logit
 
 
 def test_an_unknown_mode_is_refused_before_a_model_is_loaded() -> None:
-    with pytest.raises(ConfigError, match="expected refine of auto or off"):
+    with pytest.raises(ConfigError, match="expected refine of auto, off"):
         Predictor.from_pretrained("no-such-model", refine="maybe")
 
 

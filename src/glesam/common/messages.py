@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 
 from glesam.common.seeds import stable_seed
+from glesam.errors import ConfigError
 
 CHOOSE = "choose one of those"
 """Cure where the message lists all known names already and none is near."""
@@ -28,6 +29,23 @@ def hint(word: object, known: Iterable[str], otherwise: str | None = None, count
     if near:
         return f"did you mean {' or '.join(repr(names[name]) for name in near)}?"
     return f"known are {', '.join(names.values())}" if otherwise is None else otherwise
+
+
+def one_of(what: str, word: str, known: Iterable[str]) -> str:
+    """The word, once it is known.
+
+    Args:
+        what: what it names, such as "a quality".
+        word: what came.
+        known: what could have come.
+
+    Raises:
+        ConfigError: the word is not among the known ones.
+    """
+    names = list(known)
+    if word not in names:
+        raise ConfigError(f"expected {what} of {', '.join(names)}, got {word!r}; name one of these")
+    return word
 
 
 def slug(name: str) -> str:

@@ -17,6 +17,7 @@ from torch import nn
 
 from glesam import images
 from glesam.common.files import sha256, write_text
+from glesam.common.messages import one_of
 from glesam.enhance.pipeline import Restoration
 from glesam.errors import ConfigError, ModelError
 from glesam.export.check import GraphComparison, compare
@@ -113,8 +114,7 @@ def drawn_images() -> list[Any]:
 
 def _check_options(target: Path, format: str, overwrite: bool) -> None:
     """Refuse what would fail at the end, before the work."""
-    if format not in WRITERS:
-        raise ConfigError(f"expected a format of {', '.join(WRITERS)}, got {format!r}; name one of these")
+    one_of("a format", format, WRITERS)
     need("onnx", format), need(RUNTIMES[format], format)
     if target.exists() and not overwrite:
         raise ConfigError(f"expected a new folder, got {target}, which is there; choose another or use --overwrite")

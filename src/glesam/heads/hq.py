@@ -8,14 +8,14 @@ decoder has high-resolution skips already (HQ-SAM 2 on SAM 2.1).
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers.models.sam.modeling_sam import SamFeedForward, SamLayerNorm
 
-from glesam.errors import ConfigError
+from glesam.common.messages import one_of
 from glesam.heads.base import MaskHead
 from glesam.heads.decoding import (
     add_per_image,
@@ -183,7 +183,4 @@ def refining(channels: int) -> nn.Sequential:
 
 def _mode(mode: str) -> Mode:
     """Check the name of a mode."""
-    for known in MODES:
-        if mode == known:
-            return known
-    raise ConfigError(f"expected a head mode of {', '.join(MODES)}, got {mode!r}; name one of these")
+    return cast(Mode, one_of("a head mode", mode, MODES))

@@ -21,13 +21,8 @@ from glesam.heads.hq import HQHead
 from glesam.heads.robust import RobustHead
 from glesam.models.base import PromptableModel
 from glesam.models.sam.original import from_original, read_checkpoint
-from glesam.models.sam.original_names import Rule
+from glesam.models.sam.original_names import Rule, mlp3
 from glesam.weights.folders import check_keys, state_digest
-
-
-def _mlp3(old: str, new: str) -> tuple[Rule, ...]:
-    names = ("proj_in", "layers.0", "proj_out")
-    return tuple((rf"{old}\.layers\.{i}\.(weight|bias)", rf"{new}.{name}.\1") for i, name in enumerate(names))
 
 
 def _cleaned(old: str, new: str, out: str) -> tuple[Rule, ...]:
@@ -48,7 +43,7 @@ def _cleaned(old: str, new: str, out: str) -> tuple[Rule, ...]:
 
 HQ_RULES: tuple[Rule, ...] = (
     (r"hf_token\.weight", "token.weight"),
-    *_mlp3("hf_mlp", "mlp"),
+    *mlp3("hf_mlp", "mlp"),
     (r"compress_vit_feat\.([013])\.(weight|bias)", r"compress.\1.\2"),
     (r"embedding_encoder\.([013])\.(weight|bias)", r"encoder.\1.\2"),
     (r"embedding_maskfeature\.([013])\.(weight|bias)", r"pixels.\1.\2"),
@@ -57,7 +52,7 @@ HQ_RULES: tuple[Rule, ...] = (
 ROBUST_RULES: tuple[Rule, ...] = (
     (r"custom_robust_token\.weight", "tokens.weight"),
     (r"custom_token_block\.mlp\.([02])\.(weight|bias)", r"token_mlp.\1.\2"),
-    *_mlp3("robust_mlp", "mlp"),
+    *mlp3("robust_mlp", "mlp"),
     *_cleaned("fourier_first_layer_features", "first", "upsample_layer"),
     *_cleaned("fourier_last_layer_features", "last", "upsample_layer"),
     *_cleaned("fourier_mask_features", "pixels", "downsample_layer"),

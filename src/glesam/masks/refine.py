@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from glesam.common.boxes import pixel_window
-from glesam.errors import ConfigError
+from glesam.common.messages import one_of
 from glesam.masks.obey import BoolMask, Clicks, Float, Grey, Window, obey
 
 REFINE_MODES = ("auto", "off")
@@ -60,9 +60,7 @@ def check_mode(mode: str) -> str:
     Raises:
         ConfigError: it is not one of `REFINE_MODES`.
     """
-    if mode not in REFINE_MODES:
-        raise ConfigError(f"expected refine of {' or '.join(REFINE_MODES)}, got {mode!r}; name one of these")
-    return mode
+    return one_of("refine", mode, REFINE_MODES)
 
 
 def make_guide(image: npt.NDArray[np.uint8]) -> Grey:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from glesam.errors import ConfigError
+from glesam.common.messages import one_of
 
 ENHANCE_MODES = ("on", "off", "auto")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -16,9 +16,7 @@ def check_enhance(mode: str) -> str:
     Raises:
         ConfigError: it is not one of `ENHANCE_MODES`.
     """
-    if mode not in ENHANCE_MODES:
-        raise ConfigError(f"expected enhance of {', '.join(ENHANCE_MODES)}, got {mode!r}; name one of these")
-    return mode
+    return one_of("enhance", mode, ENHANCE_MODES)
 
 
 def check_dtype(name: str) -> torch.dtype:
@@ -27,9 +25,7 @@ def check_dtype(name: str) -> torch.dtype:
     Raises:
         ConfigError: it is not one of `DTYPES`.
     """
-    if name not in DTYPES:
-        raise ConfigError(f"expected a dtype of {', '.join(DTYPES)}, got {name!r}; name one of these")
-    return DTYPES[name]
+    return DTYPES[one_of("a dtype", name, DTYPES)]
 
 
 def pick_device(device: str) -> str:

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from glesam.errors import ConfigError
+from glesam.common.messages import one_of
 from glesam.masks.runs import Box
 from glesam.models.base import ImageGeometry, MaskOutput, PromptTensors
 from glesam.prompts.prompts import PADDING_LABEL, Prompts
@@ -42,9 +42,7 @@ def check_quality(quality: str) -> str:
     Raises:
         ConfigError: it is not one of `QUALITIES`.
     """
-    if quality not in QUALITIES:
-        raise ConfigError(f"expected a quality of {', '.join(QUALITIES)}, got {quality!r}; name one of these")
-    return quality
+    return one_of("a quality", quality, QUALITIES)
 
 
 def mirrored_prompts(prompts: PromptTensors, geometry: ImageGeometry) -> PromptTensors:

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from glesam.errors import ConfigError, ModelError
+from glesam.common.messages import one_of
+from glesam.errors import ModelError
 from glesam.prompts.names import refuse
 from glesam.video.tracker import Tracker
 
@@ -57,8 +58,7 @@ def load_tracker(
 
 
 def _check(kind: str, further: Iterable[str]) -> None:
-    if kind not in KINDS:
-        raise ConfigError(f"expected a kind of {', '.join(KINDS)}, got {kind!r}; name one of these")
+    one_of("a kind", kind, KINDS)
     if unknown := [name for name in further if name not in _FURTHER]:
         raise refuse(unknown, _FURTHER, "load_tracker")
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
-from glesam.common.fingerprints import Digests
-from glesam.data.base import Sample
 from glesam.data.files import read_image, read_mask
+from glesam.data.readers.pairs import PairDataset
 from glesam.errors import DataError
 from glesam.images.sources import SUFFIXES
 
@@ -18,7 +18,7 @@ MASK_MARK = ".mask"
 """What `glesam segment` puts between the name of an image and `.png`."""
 
 
-class FolderDataset:
+class FolderDataset(PairDataset):
     """Images in `images/`, masks of the same stem in `masks/` (PNG: ids 1..N, or 0/1, or 0/255; `NAME.mask.png` too).
 
     Args:
@@ -31,55 +31,25 @@ class FolderDataset:
     """
 
     def __init__(self, root: str | Path, name: str | None = None, keep_void: bool = False) -> None:
-        self.root, self._keep_void = Path(root), keep_void
-        self.name = name or self.root.name
+        self.root = Path(root)
         for part in ("images", "masks"):
             if not (self.root / part).is_dir():
                 raise DataError(
                     f"expected a folder {self.root / part}, found none; lay the set out as images/NAME.jpg + "
                     f"masks/NAME.png"
                 )
-        self._images, self._masks = told_apart(
+        images, masks = told_apart(
             files_by_stem(self.root / "images", IMAGE_SUFFIXES), files_by_stem(self.root / "masks", MASK_SUFFIXES)
         )
-        if not self._images:
+        if not images:
             raise DataError(f"expected images in {self.root / 'images'}, found none ({_listing(IMAGE_SUFFIXES)})")
-        lacking = sorted(set(self._images) - set(self._masks))
+        lacking = sorted(set(images) - set(masks))
         if lacking:
             raise DataError(
                 f"expected a mask for each image in {self.root / 'masks'}, {len(lacking)} are missing, first "
                 f"{lacking[0]}.png; add them or take the images away"
             )
-        self._names = sorted(self._images)
-
-    @property
-    def names(self) -> list[str]:
-        """Names of all samples, sorted."""
-        return self._names
-
-    def __len__(self) -> int:
-        """Number of samples."""
-        return len(self._names)
-
-    def fingerprint(self, index: int, digests: Digests) -> str:
-        """Digest of a sample's two files; see `FileBacked`."""
-        name = self._names[index]
-        return digests.joint([self._images[name], self._masks[name]])
-
-    def __getitem__(self, index: int) -> Sample:
-        """Read one sample.
-
-        Raises:
-            DataError: a file is unreadable, or image and mask differ in size.
-        """
-        name = self._names[index]
-        image, mask = read_image(self._images[name]), read_mask(self._masks[name], self._keep_void)
-        if image.shape[:2] != mask.shape:
-            raise DataError(
-                f"expected a mask of {image.shape[1]}x{image.shape[0]} pixels for {name}, got "
-                f"{mask.shape[1]}x{mask.shape[0]}; make both the same size"
-            )
-        return Sample(name, image, mask)
+        super().__init__(name or self.root.name, images, masks, partial(read_mask, keep_void=keep_void))
 
 
 def files_by_stem(folder: Path, suffixes: frozenset[str]) -> dict[str, Path]:

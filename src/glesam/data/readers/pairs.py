@@ -40,7 +40,7 @@ class PairDataset:
         images: Mapping[str, Path],
         masks: Mapping[str, Path],
         read: Callable[[Path], Mask],
-        home: str,
+        home: str = "where it is from",
     ) -> None:
         self.name = name
         if not images:

@@ -56,12 +56,12 @@ def _mask_decoder(old: str, output_projection: str) -> tuple[Rule, ...]:
             (rf"{old}\.output_upscaling\.1", "mask_decoder.upscale_layer_norm"),
             (rf"{old}\.output_upscaling\.3", "mask_decoder.upscale_conv2"),
         ),
-        *_mlp3(rf"{old}\.output_hypernetworks_mlps\.(\d+)", r"mask_decoder.output_hypernetworks_mlps.\1"),
-        *_mlp3(rf"{old}\.iou_prediction_head", "mask_decoder.iou_prediction_head"),
+        *mlp3(rf"{old}\.output_hypernetworks_mlps\.(\d+)", r"mask_decoder.output_hypernetworks_mlps.\1"),
+        *mlp3(rf"{old}\.iou_prediction_head", "mask_decoder.iou_prediction_head"),
     )
 
 
-def _mlp3(old: str, new: str) -> tuple[Rule, ...]:
+def mlp3(old: str, new: str) -> tuple[Rule, ...]:
     """Rows for an MLP of three layers."""
     names = ("proj_in", "layers.0", "proj_out")
     return _leaves(*((rf"{old}\.layers\.{i}", f"{new}.{name}") for i, name in enumerate(names)))
@@ -117,7 +117,7 @@ SAM2_RULES: tuple[Rule, ...] = (
         ),
         (r"sam_mask_decoder\.conv_s([01])", r"mask_decoder.conv_s\1"),
     ),
-    *_mlp3(r"sam_mask_decoder\.pred_obj_score_head", "mask_decoder.pred_obj_score_head"),
+    *mlp3(r"sam_mask_decoder\.pred_obj_score_head", "mask_decoder.pred_obj_score_head"),
     *_prompt_encoder("sam_prompt_encoder"),
     *_mask_decoder("sam_mask_decoder", "o_proj"),
 )
@@ -156,7 +156,7 @@ SAM2_MEMORY_RULES: tuple[Rule, ...] = (
         (r"mask_downsample", "mask_downsample"),
         (r"obj_ptr_tpos_proj", "temporal_positional_encoding_projection_layer"),
     ),
-    *_mlp3(r"obj_ptr_proj", "object_pointer_proj"),
+    *mlp3(r"obj_ptr_proj", "object_pointer_proj"),
 )
 """The memory that tracks objects through a clip."""
 
