@@ -45,12 +45,12 @@ def _quiet() -> None:
     """Look at data sets, and build degraded ones."""
     import os
 
-    # What OpenCV cannot decode is told in a line of our own; set before it is loaded, and passed on to the workers.
+    # Undecodable files are reported by glesam in one line; set before it is loaded, and passed on to the workers.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
 
 
 class BuildOptions(VerbOptions):
-    """What `glesam data build` is told besides the set."""
+    """Options of `glesam data build`."""
 
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder of the built set; a stopped  is resumed there.")

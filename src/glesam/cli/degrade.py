@@ -22,7 +22,7 @@ _SHEET_ROWS, _SHEET_VARIANTS, _WRAP, _SHEET_SIDE = 6, 5, 4, 240
 
 
 class DegradeOptions(VerbOptions):
-    """What `glesam degrade` is told besides its inputs."""
+    """Options of `glesam degrade`."""
 
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the results; a stopped  is resumed there.")]
     recipe: Annotated[str, typer.Option(help="lqseg, robustseg or real.")] = "lqseg"

@@ -23,7 +23,7 @@ _MOST_NAMED = 20
 
 
 class EvaluateOptions(VerbOptions):
-    """What `glesam evaluate` is told."""
+    """Options of `glesam evaluate`."""
 
     data: Annotated[
         list[str] | None,

@@ -124,7 +124,7 @@ def _fixed_tuple(annotation: Any) -> bool:
 
 
 def _shown(field: FieldInfo) -> str | bool:
-    """The model's default for the help, where there is one to tell."""
+    """The model's default for the help, if it has one."""
     value = field.get_default(call_default_factory=True)
     if value is None or value == ():
         return False

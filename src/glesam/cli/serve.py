@@ -22,7 +22,7 @@ _MEGABYTE = 2**20
 
 
 class ServeOptions(VerbOptions):
-    """What `glesam serve` is told; `settings` has it in the units that the server works in."""
+    """Options of `glesam serve`; `settings` converts them to the units of the server."""
 
     host: Annotated[str, typer.Option(help="Address to listen on; other than this machine's own asks for a token.")] = (
         "127.0.0.1"
@@ -69,9 +69,9 @@ class ServeOptions(VerbOptions):
     ] = 2
     timeout: Annotated[float, typer.Option(help="Seconds from a whole request to its answer.")] = 60
     grace: Annotated[
-        float, typer.Option(help="Seconds from SIGTERM to the end; what is not answered then is told to come again.")
+        float, typer.Option(help="Seconds from SIGTERM to the end; requests not answered by then get a 503.")
     ] = 25
-    queue: Annotated[int, typer.Option(help="Requests accepted at once; more are told to come again.")] = 64
+    queue: Annotated[int, typer.Option(help="Requests accepted at once; further ones get a 503.")] = 64
     cache: Annotated[int, typer.Option(help="Images whose embeddings are kept.")] = 16
 
     def settings(self) -> ServerSettings:
@@ -131,7 +131,7 @@ _SAME = (
 def serve(options: ServeOptions) -> None:
     """Serve the page and the HTTP API, on this machine alone unless told otherwise.
 
-    Stops on Ctrl-C or SIGTERM, after it has answered what it accepted, or told it to come again. Exit status: 0
+    Stops on Ctrl-C or SIGTERM, after it has answered what it accepted, or refused it with a 503. Exit status: 0
     stopped, 2 wrong use.
     """
     require(("fastapi", "uvicorn", "prometheus_client"), "serve", "serve")

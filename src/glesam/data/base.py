@@ -62,7 +62,7 @@ class SegmentationDataset(Protocol):
 
 @runtime_checkable
 class FileBacked(Protocol):
-    """A data set that tells what its samples are made of, so that results of them are known to be out of date."""
+    """A data set with a fingerprint for each sample, by which outdated results are recognised."""
 
     def fingerprint(self, index: int, digests: Digests) -> str:
         """Digest of all that decides a sample: the content of its files, and its part of a file of annotations.

@@ -26,7 +26,7 @@ from glesam.errors import ConfigError, DataError, GlesamError, ImageError
 from glesam.images.sources import ImageSource
 
 RUN_FILE = "degrade.json"
-# Both without loss: a lossy file would degrade the image once more, by an amount that no record tells.
+# Both without loss: a lossy file would degrade the image once more, by an amount that no record states.
 ENCODERS: dict[str, list[int]] = {"png": [], "webp": [cv2.IMWRITE_WEBP_QUALITY, 101]}
 
 

@@ -30,12 +30,12 @@ class Verdict:
     """What a gate says of an image.
 
     Attributes:
-        level: how degraded it is, 0 (clear) to 3; None where the gate tells no level.
+        level: how degraded it is, 0 (clear) to 3; None where the gate gives no level.
         points: whether clicks and mask prompts are answered on the restored embedding.
         boxes: whether prompts with a box are.
-        gains: expected gain in IoU by restoring, for clicks and for boxes; None where the gate tells none.
+        gains: expected gain in IoU by restoring, for clicks and for boxes; None where the gate gives none.
         surplus: by how much clicks and boxes are above what decides, in IoU or what comes near to it; None where the
-            gate tells no number. Whoever sees many images of one scene decides by its mean.
+            gate gives no number. Whoever sees many images of one scene decides by its mean.
     """
 
     level: float | None = None

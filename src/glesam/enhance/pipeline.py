@@ -33,7 +33,7 @@ MASK_STRIDE = 4
 
 @runtime_checkable
 class LevelGate(Protocol):
-    """A gate that tells how degraded an image is: `DegradationGate`, or an exported one.
+    """A gate that estimates how degraded an image is: `DegradationGate`, or an exported one.
 
     Attributes:
         threshold: images of at least this level are enhanced.
@@ -81,7 +81,7 @@ class Restoration:
 
     Args:
         enhancer: latent `(1, C, h, w)` to latent of the same shape; None leaves latents as they are.
-        gate: latent to whether the image is degraded; a `DegradationGate` also tells its level, a `GainGate` decides
+        gate: latent to whether the image is degraded; a `DegradationGate` also gives its level, a `GainGate` decides
             for clicks and boxes apart. None: all images are.
         skips: changes the skips; None leaves them raw.
         decoder: model with a tuned mask decoder for restored embeddings; None uses the base model's.

@@ -21,7 +21,7 @@ class Found:
         point: `(x, y)` of the click that found it, in pixels of the image.
         view: box of the image, of the crop, or around the tiles in which it was found.
         layer: 0 for the whole image, i for a crop of layer i.
-        like: whether the box is told as segment-anything tells it, one pixel narrower and lower than COCO's.
+        like: whether the box is given as segment-anything gives it, one pixel narrower and lower than COCO's.
     """
 
     mask: RunMask

@@ -32,7 +32,7 @@ class OfficialGenerator:
     """Finds every object of one image; takes the same as `Generator`.
 
     Attributes:
-        options: what to look for and keep; `mask_nms_thresh` and the tiles' settings are not heeded.
+        options: what to look for and keep; `mask_nms_thresh` and the tiles' settings are ignored.
         size: `(H, W)` of the image.
         look: gives the view of a box.
         decoder: decodes clicks on a view.

@@ -85,7 +85,7 @@ class DecoderGraph(nn.Module):
             point_coords: `(M, K, 2)` float32 `(x, y)` in input pixels.
             point_labels: `(M, K)` int64: 1 inside, 0 outside, 2 and 3 corners of the box, -1 padding.
             mask_input: `(M, 4h, 4w)` float32 logits of an earlier mask.
-            has_mask: `(M,)` float32: 1 to heed `mask_input`, 0 to leave it aside.
+            has_mask: `(M,)` float32: 1 to use `mask_input`, 0 to ignore it.
             early: `(1 or M, 16, 8h, 8w)` for masks at stride 2.
 
         Returns:

@@ -89,7 +89,7 @@ class SamDecoderGraph(nn.Module):
             *rest: skips `(1 or M, C/8, 4h, 4w)` and `(1 or M, C/4, 2h, 2w)` of SAM 2; the head's map `(1 or M, C/8, 4h,
                 4w)` where it has one; `(M, K, 2)` float32 points in input pixels and `(M, K)` int64 labels (1 inside,
                 0 outside, 2 and 3 corners of the box, -1 padding); `(M, 4h, 4w)` float32 logits of an earlier mask,
-                and `(M,)` float32, 1 to heed them.
+                and `(M,)` float32, 1 to use them.
 
         Returns:
             `(M, 4, 4h, 4w)` logits and `(M, 4)` predicted IoU: the single mask, then the three candidates. Of SAM 2

@@ -1,7 +1,7 @@
 """Finding in an image what looks like the references: map, prompts, masks, a close look at each, one for each thing.
 
 What a look is worth is learned from the references: the decoder is asked about them too, and its masks there, whose
-truth is known, tell the wanted from everything else (Fisher's discriminant in closed form, nothing is trained).
+truth is known, separate the wanted from everything else (Fisher's discriminant in closed form, nothing is trained).
 """
 
 from __future__ import annotations

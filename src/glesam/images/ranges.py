@@ -1,7 +1,7 @@
 """Wide samples to 8 bits: 16 and 32 bits, signed and floating ones, whose range a file need not use in full.
 
 A 12-bit camera's values in a 16-bit file, scaled over the full range, give an image that is nearly black. So the range
-is chosen (`auto`), or given, and what was chosen is told.
+is chosen (`auto`), or given, and the choice is reported.
 """
 
 from __future__ import annotations

@@ -122,7 +122,7 @@ def read(source: ImageInput, max_pixels: int = MAX_PIXELS, *, name: str | None =
 
 
 def read_with(source: ImageInput, options: ReadOptions, *, name: str | None = None) -> ReadImage:
-    """Read one image as `read` does, with options, and tell what was decided about its samples.
+    """Read one image as `read` does, with options, and report what was decided about its samples.
 
     Raises:
         ImageError: as `read`; or a band that is not there.
@@ -302,7 +302,7 @@ def _with_end(stream: IO[bytes]) -> IO[bytes] | None:
     endings = (content + filling * 64 + _JPEG_END for filling in (b"", b"\x55", b"\x2a"))
     try:
         found = {_hash_of(open_known(io.BytesIO(ending))) for ending in endings}  # one at a time: they may be large
-    except Exception:  # as in identified: it was damaged elsewhere, which the first error tells
+    except Exception:  # as in identified: it was damaged elsewhere, which the first error reports
         return None
     return io.BytesIO(content + _JPEG_END) if len(found) == 1 else None
 

@@ -67,7 +67,7 @@ def iterate(
     recursive: bool = False,
     exclude: Sequence[str] = (),
 ) -> list[ImageSource]:
-    """Find all images; nothing is read yet, but a wrong name is told at once, before any work begins.
+    """Find all images; nothing is read yet, but a wrong name is reported at once, before any work begins.
 
     Args:
         inputs: one or several of: file; folder (images by suffix, sorted, hidden ones skipped); glob pattern, `**`

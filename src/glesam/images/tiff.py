@@ -2,7 +2,7 @@
 
 Such a file gets another directory in memory, which calls its bytes grey pixels: each plane by itself, or interleaved
 bands as one wide row. So Pillow's decoder (libtiff) undoes any compression that does not look at what samples mean, and
-what the bytes are is told here. TIFF 6.0 (Adobe, 1992), sections 14, 15 and 18.
+what the bytes mean is worked out here. TIFF 6.0 (Adobe, 1992), sections 14, 15 and 18.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Masks that come in as images: black and white, ids, or painted in any colours by another tool or by hand.
 
 Each pixel takes the nearest of the image's main colours. Where two are about as near (soft edges, traces of JPEG) it
-takes that of the nearest pixel that is sure; how many such pixels there were is told.
+takes that of the nearest pixel that is sure; how many such pixels there were is reported.
 """
 
 from __future__ import annotations

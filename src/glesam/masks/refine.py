@@ -32,7 +32,7 @@ class Policy:
     Attributes:
         cells: largest radius of the guided filter, in cells of the decoder's logits.
         share: largest radius as a share of the square root of the mask's area, so that it shrinks with the object.
-        least_radius: pixels; a smaller filter has nothing to tell and is left out.
+        least_radius: pixels; a smaller filter has no effect and is left out.
         eps: regularisation of the guided filter, in squared grey values of 0 to 1.
         island: components smaller than this share of the largest go.
         hole: holes smaller than this share of the mask, that do not touch the image's edge, are filled.
@@ -98,7 +98,7 @@ def guided_filter(guide: Float, values: Float, radius: int, eps: float) -> Float
 
 
 def filter_radius(area: int, cell: float, policy: Policy = POLICY) -> int:
-    """Radius of the guided filter in pixels; 0 where it is too small to tell anything.
+    """Radius of the guided filter in pixels; 0 where it is too small to have an effect.
 
     Args:
         area: the mask's pixels.

@@ -189,7 +189,7 @@ class MaskOutput:
         low_res_logits: `(B, N, C, 4h, 4w)` float32; above 0 is inside. `C` is 3 with multimask, else 1.
         iou: `(B, N, C)` float32, the predicted IoU of each candidate.
         fine: `(B, N, C, 8h, 8w)` float32 logits of models with masks at twice the resolution, else None.
-        object_score: `(B, N)` float32 logit that there is an object at all, of decoders that tell it (SAM 2), else
+        object_score: `(B, N)` float32 logit that there is an object at all, of decoders that give it (SAM 2), else
             None.
     """
 
@@ -278,7 +278,7 @@ class PromptableModel(nn.Module, ABC):
         Args:
             embedding: of B images.
             prompts: B x N prompts in pixels of the encoded image.
-            origin: `(2,)` pixels, where the encoded image lies within the square; heeded where `takes_crops`.
+            origin: `(2,)` pixels, where the encoded image lies within the square; used where `takes_crops`.
         """
         single, three = self.decode(embedding, prompts), self.decode(embedding, prompts, multimask=True)
         logits = torch.cat([single.low_res_logits, three.low_res_logits], dim=2)

@@ -50,7 +50,7 @@ class Encoded:
 
     @property
     def level(self) -> float | None:
-        """How degraded the gate called the image, 0 to 3; None where it was not asked or tells no level."""
+        """How degraded the gate called the image, 0 to 3; None where it was not asked or gives no level."""
         return None if self.verdict is None else self.verdict.level
 
     def small_boxes(self, prompts: PromptTensors, share: float) -> Tensor:

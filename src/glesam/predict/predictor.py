@@ -142,7 +142,7 @@ class Predictor(PromptPredictor):
 
     @property
     def word_source(self) -> WordSource:
-        """What tells where words are: the bundled offline vocabulary unless another one was set."""
+        """What locates words: the bundled offline vocabulary unless another one was set."""
         return self.words.source
 
     @word_source.setter
@@ -154,11 +154,11 @@ class Predictor(PromptPredictor):
 
         Args:
             words: such as `["dog", "cup"]` or `"dog; cup"`.
-            source: what tells where words are; `word_source` when not given.
+            source: what locates the words; `word_source` when not given.
 
         Returns:
             Masks with `class_names`, word by word in the order given, several of a kind apart; perhaps none.
-            `scores` tell how sure each object is of its word, 0 to 1. Words that are not found are told by an
+            `scores` say how sure it is of each object, 0 to 1. Words that are not found are reported by an
             `AbsentWarning`; `info["words"]` has how sure it is that the image shows each word at all.
 
         Raises:
@@ -172,7 +172,7 @@ class Predictor(PromptPredictor):
         return masks
 
     def find_words(self, words: str | Sequence[str], source: WordSource | None = None) -> Masks:
-        """`predict_text` without its warning: warnings are no way to tell a program with threads."""
+        """`predict_text` without its warning: warnings do not reach programs with threads reliably."""
         return self.words.find(words, source)
 
     def label(self, masks: Masks, labeler: str | Labeler = "offline") -> Masks:

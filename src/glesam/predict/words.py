@@ -35,7 +35,7 @@ class Words:
     """Finds what words name in the current image. Vocabulary and labelers are loaded when they are first used."""
 
     default: WordSource | None = None
-    """What tells where words are; None until it is set or used, for the bundled vocabulary."""
+    """What locates words; None until it is set or used, for the bundled vocabulary."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -43,7 +43,7 @@ class Words:
 
     @property
     def source(self) -> WordSource:
-        """What tells where words are: the bundled offline vocabulary unless another one was set."""
+        """What locates words: the bundled offline vocabulary unless another one was set."""
         if self.default is None:
             from glesam.text.offline import bundled
 

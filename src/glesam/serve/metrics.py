@@ -73,7 +73,7 @@ class _Read(Collector):
 
 
 def resident_bytes() -> list[Sample]:
-    """Memory of this process, where the system tells it (Linux)."""
+    """Memory of this process, where the system reports it (Linux)."""
     statm = Path("/proc/self/statm")
     if not statm.exists():
         return []

@@ -90,7 +90,7 @@ def _end(service: Service) -> None:
 
 
 def _bind(settings: ServerSettings) -> socket.socket:
-    """Listen, before the model is loaded: a taken port is told at once."""
+    """Listen, before the model is loaded: a port in use is reported at once."""
     try:
         family, _, _, _, address = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0]
         listener = socket.create_server(address[:2], family=family)

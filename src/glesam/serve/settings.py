@@ -1,4 +1,4 @@
-"""What the server is told: the model, where it listens, and how much it takes on at once."""
+"""Settings of the server: the model, where it listens, and how much it takes on at once."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class ServerSettings:
         read_seconds: of silence while a request's body arrives.
         upload_seconds: for the whole of a request's body to arrive, however steadily.
         head_seconds: for the head of a request to arrive on an open connection.
-        grace_seconds: from SIGTERM to the end: what is not answered then is told to come again.
+        grace_seconds: from SIGTERM to the end: requests not answered by then are refused with 503.
         answer_seconds: from the whole request to its answer.
         queue_length: requests accepted at once; more are refused with 503.
         cache_entries: images whose embeddings are kept.

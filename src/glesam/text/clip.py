@@ -171,7 +171,7 @@ class TextModel:
         return grid, F.normalize(whole[0].float(), dim=0)
 
     def _segmented(self, pixels: Tensor, word: str) -> WordMap:
-        """CLIPSeg's own map: probabilities, whose largest tells whether the word is there."""
+        """CLIPSeg's own map: probabilities, whose maximum says whether the word is there."""
         logits = self._model(pixel_values=pixels, **self._tokens(PROMPT.format(word))).logits
         values = torch.sigmoid(logits.float().reshape(logits.shape[-2:]))
         return WordMap(word, stretched(values.numpy()), float(values.max()))

@@ -38,7 +38,7 @@ class WordLabeler:
     """Ranks candidate words by their presence in the image and by their mean map inside each mask.
 
     Args:
-        source: tells where words are.
+        source: locates words.
         words: the candidates.
     """
 

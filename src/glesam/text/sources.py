@@ -1,4 +1,4 @@
-"""What tells where words are, from a folder of the user's."""
+"""Word sources from a folder of the user's."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from glesam.weights.folders import read_config
 
 
 def load_word_source(folder: str | Path) -> WordSource:
-    """What tells where words are from a folder: a text model, or an ESC-Net that `glesam train text` made on one.
+    """The word source of a folder: a text model, or an ESC-Net that `glesam train text` made on one.
 
     Raises:
         ModelError: neither; the message says what to get.

@@ -18,7 +18,7 @@ class SteadyVerdict:
     Attributes:
         share: weight of the newest frame.
         width: of the band around the threshold in which all stays as it is, in IoU.
-        level: mean level so far; None before the first frame, or where the gate tells none.
+        level: mean level so far; None before the first frame, or where the gate gives none.
         surplus: mean surplus so far.
         restored: for clicks and for boxes, whether the last frame was restored.
     """

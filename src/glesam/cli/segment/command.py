@@ -68,7 +68,7 @@ from glesam.cli.verb_options import VerbOptions, takes
 
 
 class SegmentOptions(VerbOptions):
-    """What `glesam segment` is told besides its inputs."""
+    """Options of `glesam segment`."""
 
     point: Points = None
     box: Boxes = None

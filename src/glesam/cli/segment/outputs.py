@@ -61,7 +61,7 @@ class Job:
 
     def missing(self, overwrite: bool) -> dict[str, Path | None]:
         """The files that are still to be written."""
-        # Not Path.exists, which raises for a name that is too long; writing it will tell.
+        # Not Path.exists, which raises for a name that is too long; writing it reports that.
         return {k: v for k, v in self.files.items() if overwrite or v is None or not os.path.exists(v)}
 
 

@@ -1,4 +1,4 @@
-"""What became of the images of one call, counted and told."""
+"""What became of the images of one call: counts, and the report."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ def check_dataset(dataset: SegmentationDataset, advance: Callable[[], None] | No
 
 
 def _partners(files: FolderFiles) -> Iterator[Finding]:
-    """What the names alone tell."""
+    """What the names alone show."""
     images, masks = set(files.images), set(files.masks)
     folded = {name.casefold(): name for name in masks - images}
     for name in sorted(images - masks):
@@ -200,7 +200,7 @@ def _check_objects(report: CheckReport, name: str, mask: npt.NDArray[np.int32]) 
 
 
 def _conclude(report: CheckReport) -> None:
-    """Say of the whole set what no single sample tells."""
+    """Report on the whole set what no single sample shows."""
     empty = sum(finding.kind == "empty mask" for finding in report.findings)
     if empty and report.objects == 0:
         report.findings.append(Finding("all masks empty", f"{empty} masks", "no mask holds an object"))

@@ -52,7 +52,7 @@ def scan_folder(root: Path) -> FolderFiles:
 
 
 def mask_style(raw: npt.NDArray[Any] | None) -> str | None:
-    """What the values of a decoded mask file tell: `0/1 mask`, `0/255 mask`, `soft-edged mask`, or None.
+    """What the values of a decoded mask file show: `0/1 mask`, `0/255 mask`, `soft-edged mask`, or None.
 
     Soft-edged is an 8-bit mask whose 255 is the largest value by area, and whose other values together cover less than
     it, though they are more than eight: so a drawn shape with smoothed borders, not a numbering of objects.

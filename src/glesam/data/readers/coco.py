@@ -192,7 +192,7 @@ class CocoDataset:
         places: list[Path] = []
         for base in dict.fromkeys((self._root, json_folder, json_folder.parent)):
             places += [base, base / "images", base / split, base / "images" / split]
-        # Some images may be missing from a partial copy: a handful of the first tells the folder well enough.
+        # Some images may be missing from a partial copy: a handful of the first identifies the folder well enough.
         for place in dict.fromkeys(places):
             # Not Path.is_file, which raises for a name that is too long.
             if any(os.path.isfile(place / path) for path in relative[:50]):

@@ -1,4 +1,4 @@
-"""How a reader tells the registry what its data set looks like on disk, and where to get it."""
+"""How a reader describes its data set to the registry: what it looks like on disk, and where to get it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Opens a data set of any known layout, told by name or recognised from what the folder holds.
+"""Opens a data set of any known layout, given by name or recognised from what the folder holds.
 
 To add a layout, write `glesam/data/readers/<name>.py` with a `LAYOUT` and add it to `LAYOUTS`.
 """

@@ -164,7 +164,7 @@ def predictor_loader(device: str | None = None) -> LoadPredictor:
 
 
 def fingerprint(spec: ModelSpec) -> str:
-    """What tells versions of a model and its enhancer apart: a digest of their files on this machine, else a name."""
+    """What distinguishes versions of a model and its enhancer: a digest of their files on this machine, else a name."""
     own = _fingerprint(spec.name) + _restorer_key(spec.restore) + _head_key(spec)
     enhancer = spec.enhancer or bundled_enhancer(spec.name)
     if enhancer is None or spec.enhance == "off":
@@ -173,13 +173,13 @@ def fingerprint(spec: ModelSpec) -> str:
 
 
 def _restorer_key(restore: str | None) -> str:
-    """What tells versions of a restorer apart; nothing where there is none."""
+    """What distinguishes versions of a restorer; nothing where there is none."""
     restorer = load_restorer(restore)
     return "" if restorer is None else f" {restorer.name}-{restorer.key}"
 
 
 def _head_key(spec: ModelSpec) -> str:
-    """What tells versions of a head apart; nothing for none, so that earlier results keep their key."""
+    """What distinguishes versions of a head; nothing for none, so that earlier results keep their key."""
     if spec.head is None:
         return ""
     from glesam.heads.registry import find_head

@@ -23,7 +23,7 @@ class Source(Protocol):
 
     name: str
     origin: str
-    """What tells this data from other data of the same name: the folder, or the digest of a built set's manifest."""
+    """What sets this data apart from others of the same name: the folder, or the digest of a built set's manifest."""
 
     @property
     def names(self) -> list[str]:

@@ -43,7 +43,7 @@ class WrappedModel(PromptableModel):
     config_class: ClassVar[str]
     cuts_boxes: bool = False
     object_token: ClassVar[bool] = False
-    """Whether the decoder tells an object score, by a token of its own."""
+    """Whether the decoder gives an object score, by a token of its own."""
     video_only_keys: ClassVar[tuple[str, ...]] = ()
     """Prefixes of keys for tracking in video, which repositories for images and video hold besides."""
 

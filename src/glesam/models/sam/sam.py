@@ -77,7 +77,7 @@ class SamPromptable(WrappedModel):
         dense: Tensor,
         multimask: bool,
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Run SAM's mask decoder, which takes no skips and tells no object score."""
+        """Run SAM's mask decoder, which takes no skips and gives no object score."""
         logits, iou = self.model.mask_decoder(
             image_embeddings=latent,
             image_positional_embeddings=positions,

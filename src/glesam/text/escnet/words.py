@@ -48,7 +48,7 @@ class EscNetWords:
 
     @torch.inference_mode()
     def maps(self, image: RGB, words: Sequence[str]) -> list[WordMap]:
-        """One map of probabilities for each word, whose largest tells whether the word is there; see `WordSource`."""
+        """One map of probabilities for each word, whose maximum says whether the word is there; see `WordSource`."""
         seen, guides = self._model.dense(image, len(self._net.config.guides))
         texts = self._model.encode_texts([PROMPT.format(word) for word in words])
         values = torch.sigmoid(self._net(seen, texts, guides, CHUNK)[0][0]).numpy()

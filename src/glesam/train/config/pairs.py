@@ -164,7 +164,7 @@ class GateConfig(PairConfig):
         clear_photos: whole training images that give the threshold.
     """
 
-    takes_moved: ClassVar[bool] = True  # a level is told, nothing is compared pixel by pixel
+    takes_moved: ClassVar[bool] = True  # a level is predicted, nothing is compared pixel by pixel
 
     hidden: int = Field(default=64, gt=0)
     threshold: float = Field(default=0.5, gt=0, lt=3)

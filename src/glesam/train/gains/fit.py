@@ -1,4 +1,4 @@
-"""Fit the gate on measured gains; how good it is, is told by parts that it was not fitted on."""
+"""Fit the gate on measured gains; its quality is measured on parts that it was not fitted on."""
 
 from __future__ import annotations
 

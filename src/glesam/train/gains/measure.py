@@ -175,7 +175,7 @@ def _mean(values: Sequence[float]) -> float | None:
 
 
 def _key(predictor: Predictor, versions: Versions, config: GainConfig) -> str:
-    """What tells these measurements from others."""
+    """What distinguishes these measurements from others."""
     values = config.model_dump(mode="json")
     sources = [[pack.name, pack.names] for pack in versions.packs]
     weights = predictor.session.info(True)["weights"]

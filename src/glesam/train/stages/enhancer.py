@@ -105,7 +105,7 @@ class EnhancerStage:
         return PairBatches(self.packs, list(self.config.data.values()), self.config, rank)
 
     def _images_to_measure(self) -> int:
-        """One batch tells the number of channels; measuring takes more."""
+        """One batch shows the number of channels; measuring takes more."""
         return self.config.measured_photos if isinstance(self.config.alignment_scale, str) else 1
 
     def batches(self, rank: int) -> Dataset[Batch]:
