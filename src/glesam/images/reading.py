@@ -56,6 +56,8 @@ ImageInput = str | os.PathLike[str] | bytes | bytearray | memoryview | Image.Ima
 _JPEG_END = b"\xff\xd9"
 _SAMPLE_BYTES = 6
 """Bytes of samples for each pixel of the limit: what RGB of 16 bits needs. Files of more bands get fewer pixels."""
+_PNG_SAMPLE_BYTES = 5
+"""As `_SAMPLE_BYTES`, where OpenCV decodes and holds the samples twice meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -219,18 +221,22 @@ def _decode_tiff(stream: IO[bytes], layout: tiff.TiffLayout, name: str, options:
     check_size(layout.width, layout.height, options.max_pixels, name)
     chosen, alpha = _bands(layout, options, name)
     held = layout.bands if not layout.planar else len(chosen)
-    needed = layout.width * layout.height * held * (max(layout.bits) // 8 or 1)
-    if needed > _SAMPLE_BYTES * options.max_pixels:
-        raise ImageError(
-            f"expected at most {_SAMPLE_BYTES * options.max_pixels} bytes of samples, got {needed} in {name}; cut or "
-            "shrink it"
-        )
+    _check_samples(layout.width * layout.height * held * (max(layout.bits) // 8 or 1), _SAMPLE_BYTES, options, name)
     values = tiff.read_bands(stream, layout, chosen, name)
     pixels, scale = from_samples(values, name, options.values, alpha, inverted=layout.photometric == 0)
     facts = _told(scale) if values.dtype != np.uint8 else {}
     if layout.bands > 4 or options.bands is not None:
         facts["bands"] = [band + 1 for band in chosen[:3]]
     return ReadImage(upright(pixels, _tiff_orientation(layout)), facts)
+
+
+def _check_samples(needed: int, each: int, options: ReadOptions, name: str) -> None:
+    """Refuse an image whose samples take more than `each` bytes for each pixel of the limit."""
+    most = each * options.max_pixels
+    if needed > most:
+        raise ImageError(
+            f"expected at most {most} bytes of samples, got {needed} in {name}; cut or shrink it, or save 8 bits"
+        )
 
 
 def _bands(layout: tiff.TiffLayout, options: ReadOptions, name: str) -> tuple[list[int], str | None]:
@@ -268,6 +274,7 @@ def _decode_wide_png(stream: IO[bytes], name: str, options: ReadOptions) -> Read
     stream.seek(0)
     with identified(stream, name) as image:
         check_size(image.width, image.height, options.max_pixels, name)
+        _check_samples(2 * image.width * image.height * len(image.getbands()), _PNG_SAMPLE_BYTES, options, name)
         code = orientation(image, name) if "exif" in image.info else 1
         try:
             image.verify()  # checks every chunk, where OpenCV fills what is missing
