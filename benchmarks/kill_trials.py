@@ -26,7 +26,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from trial_folders import content, make_inputs
 
@@ -96,7 +96,7 @@ def main() -> None:
         make_inputs(work)
         for verb in arguments.verbs:
             if arguments.disk:
-                full_disks(verb, work)
+                full_disks(verb, work, arguments.journal)
             else:
                 trials(verb, work, arguments.trials, arguments.seed, arguments.journal)
 
@@ -187,15 +187,14 @@ def unequal(one: dict[str, str], other: dict[str, str]) -> list[str]:
 
 def trials(verb: str, work: Path, count: int, seed: int, journal: Path | None) -> None:
     """Kill a verb at random moments and print how the folders compare."""
-    known = {record["trial"]: record for record in _noted(journal) if record["verb"] == verb and record["seed"] == seed}
+    mine = [record for record in _noted(journal) if record["verb"] == verb and record.get("seed") == seed]
+    known = {record["trial"]: record for record in mine}
     if todo := [number for number in range(count) if number not in known]:
         expected, taken = undisturbed(verb, work)
         for number in todo:
             moment = taken * random.Random(f"{seed}/{verb}/{number}").random()
             known[number] = {"verb": verb, "seed": seed, "trial": number, **_trial(verb, work, moment, expected)}
-            if journal is not None:
-                with journal.open("a", encoding="utf-8") as stream:
-                    stream.write(json.dumps(known[number]) + "\n")
+            _note(journal, known[number])
     records = [known[number] for number in range(count)]
     wrong = [record for record in records if record["status"] or record["unequal"]]
     killed = sum(record["killed"] for record in records)
@@ -204,11 +203,18 @@ def trials(verb: str, work: Path, count: int, seed: int, journal: Path | None) -
         print(f"    after {record['moment']:.3f} s: status {record['status']}, {record['unequal']} {record['errors']}")
 
 
-def _noted(journal: Path | None) -> list[dict[str, object]]:
+def _noted(journal: Path | None) -> list[dict[str, Any]]:
     """Trials of earlier runs."""
     if journal is None or not journal.is_file():
         return []
     return [json.loads(line) for line in journal.read_text(encoding="utf-8").splitlines()]
+
+
+def _note(journal: Path | None, record: dict[str, object]) -> None:
+    """Keep a trial for a later run."""
+    if journal is not None:
+        with journal.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(record) + "\n")
 
 
 def _trial(verb: str, work: Path, moment: float, expected: dict[str, str]) -> dict[str, object]:
@@ -227,28 +233,52 @@ def _trial(verb: str, work: Path, moment: float, expected: dict[str, str]) -> di
     }
 
 
-def full_disks(verb: str, work: Path) -> None:
+def full_disks(verb: str, work: Path, journal: Path | None) -> None:
     """Let a verb write to disks that hold a share of its results, and print what comes of it."""
-    expected, _ = undisturbed(verb, work)
-    errors, out = work / "errors", work / "out" / "whole"
+    known = {record["share"]: record for record in _noted(journal) if record["verb"] == verb and "share" in record}
+    if todo := [share for share in DISK_SHARES if share not in known]:
+        expected, _ = undisturbed(verb, work)
+        size = _size(verb, work)
+        for share in todo:
+            known[share] = {"verb": verb, "share": share, **_full_disk(verb, work, int(size * share), expected)}
+            _note(journal, known[share])
+    for share in DISK_SHARES:
+        record = known[share]
+        rest = {key: value for key, value in record.items() if key not in ("verb", "share", "good") and value}
+        print(f"{verb}, {share:.0%} of what it writes: {'good' if record['good'] else 'WRONG'} {rest}", flush=True)
+
+
+def _size(verb: str, work: Path) -> int:
+    """Bytes that a verb's results take."""
+    out, errors = work / "out" / "whole", work / "errors"
     finish(start(VERBS[verb](work, out), errors), errors)
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     shutil.rmtree(out)
-    for share in DISK_SHARES:
-        with small_disk(out.parent, int(size * share)):
-            full = finish(start(VERBS[verb](work, out), errors), errors)
-            left = [path.name for path in out.rglob(".*.glesam-*")]
-            half = [name for name, digest in content(out).items() if expected.get(name, digest) != digest]
-            subprocess.run(["mount", "-o", "remount,size=1g", out.parent], check=True)
-            again = finish(start(VERBS[verb](work, out), errors), errors)
-            wrong = unequal(expected, content(out))
-        good = full.status == 1 and "Traceback" not in full.errors and not (left or again.status or wrong)
-        print(
-            f"{verb}, {share:.0%} of {size} bytes: {'good' if good else 'WRONG'}, status {full.status}, "
-            f"{len(full.errors.splitlines())} lines, left over {left[:3]}, unlike the whole {half[:3]}; with room: "
-            f"status {again.status}, differing {wrong[:3]} {again.errors[-200:] if again.status else ''}"
-        )
-        print("\n".join(f"    {line}" for line in full.errors.splitlines()[-2:]), flush=True)
+    return size
+
+
+def _full_disk(verb: str, work: Path, size: int, expected: dict[str, str]) -> dict[str, object]:
+    """Run a verb on a disk of `size` bytes, make room, run it again, and say what came of both."""
+    out, errors = work / "out" / "whole", work / "errors"
+    with small_disk(out.parent, size):
+        full = finish(start(VERBS[verb](work, out), errors), errors)
+        left = sorted(path.name for path in out.rglob(".*.glesam-*"))
+        foreign = sorted(set(content(out)) - set(expected))
+        subprocess.run(["mount", "-o", "remount,size=1g", out.parent], check=True)
+        again = finish(start(VERBS[verb](work, out), errors), errors)
+        wrong = unequal(expected, content(out))
+    said = full.errors.splitlines()
+    good = full.status == 1 and "Traceback" not in full.errors and not (left or again.status or wrong)
+    return {
+        "good": good,
+        "status": full.status,
+        "lines": len(said),
+        "last": said[-1][:160] if said else "",
+        "left": left[:3],
+        "foreign": foreign[:3],
+        "unequal": wrong[:3],
+        "again": again.errors[-300:] if again.status else "",
+    }
 
 
 @contextlib.contextmanager
