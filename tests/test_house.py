@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from collections import Counter
 from collections.abc import Iterable
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -16,6 +18,8 @@ ROOMS = [room for floor in FLOORS for room in floor]
 HEIGHT = {room: height for height, floor in enumerate(FLOORS) for room in floor}
 AT_THE_ROOT = {"errors", "__main__"}
 """Modules that lie in no room; `__init__` is the door of all."""
+MOST_LINES = 40
+"""Of a function, signature and docstring counted."""
 
 
 def circle(found: Iterable[Import]) -> list[str] | None:
@@ -53,6 +57,26 @@ def test_every_module_has_its_room_and_every_room_a_module() -> None:
     assert [name for name, room in used.items() if room is None] == []
     assert len(set(ROOMS)) == len(ROOMS)
     assert set(ROOMS) - set(used.values()) == set()
+
+
+def defined(kind: type[ast.AST] | tuple[type[ast.AST], ...]) -> Iterable[tuple[str, ast.AST]]:
+    """Every definition of a kind in the package, with the module's name before it."""
+    for name, path in sorted(modules().items()):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, kind):
+                yield f"{name}.{node.name}", node  # type: ignore[attr-defined]
+
+
+def test_no_function_has_more_than_40_lines() -> None:
+    lengths = {
+        name: node.end_lineno - node.lineno + 1 for name, node in defined((ast.FunctionDef, ast.AsyncFunctionDef))
+    }
+    assert {name: length for name, length in lengths.items() if length > MOST_LINES} == {}
+
+
+def test_no_two_classes_share_a_name() -> None:
+    count = Counter(name.rsplit(".", 1)[1] for name, _ in defined(ast.ClassDef))
+    assert [name for name, times in count.items() if times > 1] == []
 
 
 def test_no_module_is_loose_at_the_root() -> None:

@@ -90,14 +90,14 @@ def segment_clip(item: str, wanted: Wanted, options: ClipOptions) -> None:
 
     source = open_video(item)
     outputs = _outputs(source, options)
-    overwrite = options.overwrite
-    if is_complete(outputs.journal) and not overwrite and not source.is_camera:
+    redo = options.overwrite
+    if is_complete(outputs.journal) and not redo and not source.is_camera:
         _check_same(outputs, source)
         if not (lacking := outputs.missing()):
             warn(f"glesam: skipped, {outputs.journal} is complete; --overwrite starts over")
             return
         warn(f"glesam: {outputs.journal} is complete, but {lacking[0]} is not there; the clip is done again")
-        overwrite = True
+        redo = True
     path = None if source.is_camera else Path(str(source.place))
     prompts = wanted.of(ImageSource(source.name, source.name, path))
     model = options.model
@@ -105,9 +105,7 @@ def segment_clip(item: str, wanted: Wanted, options: ClipOptions) -> None:
     task = ClipTask(source, prompts, options.frame, options.max_frames, _info(options, tracker.kind))
     total = options.max_frames or (None if source.count is None else max(1, source.count - options.frame))
     with progress(total, "segment") as advance:
-        report = segment_video(
-            task, tracker, outputs, overwrite=overwrite, on_frame=lambda _: advance(), on_resume=advance
-        )
+        report = segment_video(task, tracker, outputs, overwrite=redo, on_frame=lambda _: advance(), on_resume=advance)
     speed = report.done / max(report.seconds, 1e-9)
     warn(
         f"glesam: {source.name}: {report.frames} frames, {len(prompts)} objects, all seen in {report.seen} of "
