@@ -1,5 +1,6 @@
 """Writing in one step: the target is whole or untouched, whatever happens in between."""
 
+import errno
 import hashlib
 import os
 
@@ -32,6 +33,17 @@ def test_an_interruption_leaves_the_old_file_and_no_other(tmp_path, error):
         interrupted()
     assert target.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_full_disk_says_where(tmp_path):
+    def write(name):
+        with atomic_path(tmp_path / "a.png"):
+            raise OSError(errno.ENOSPC, "No space left on device", name)
+
+    for name in (None, "elsewhere"):
+        with pytest.raises(OSError, match="No space left") as caught:
+            write(name)
+        assert caught.value.filename == (name or str(tmp_path / "a.png"))
 
 
 def test_new_files_have_ordinary_rights(tmp_path):

@@ -44,6 +44,10 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
         if locks.MANDATORY:
             locks.close(handle)  # there, nobody can rename an open file
         temporary.replace(target)
+    except OSError as error:
+        if error.filename is None:  # a full disk, met while writing, does not say where
+            error.filename = str(target)
+        raise
     finally:
         locks.close(handle)
         temporary.unlink(missing_ok=True)
