@@ -137,8 +137,8 @@ def _check_same(outputs: ClipOutputs, source: VideoSource) -> None:
     made_of = file_of(outputs.journal)
     if made_of is not None and made_of != source.fingerprint():
         raise ConfigError(
-            f"expected {outputs.journal} to be of this {source.name}, the clip was changed since; give --overwrite, or "
-            "choose another -o"
+            f"expected {outputs.journal} to fit this {source.name}, which has changed since; give --overwrite, "
+            "or choose another -o"
         )
 
 
