@@ -93,6 +93,8 @@ def _top(
 def main() -> None:
     """Entry point of the `glesam` command."""
     from glesam.common.interrupts import hear_terminate
+    from glesam.common.messages import speak_warnings
 
     hear_terminate()
+    speak_warnings()
     app(prog_name="glesam")

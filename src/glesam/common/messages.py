@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import warnings
 from collections.abc import Iterable
 
 from glesam.common.seeds import stable_seed
@@ -46,6 +47,22 @@ def one_of(what: str, word: str, known: Iterable[str]) -> str:
     if word not in names:
         raise ConfigError(f"expected {what} of {', '.join(names)}, got {word!r}; name one of these")
     return word
+
+
+def speak_warnings() -> None:
+    """Let our warnings be printed as one line from now on, without the place in the code that Python adds."""
+    plain = warnings.formatwarning
+
+    def spoken(
+        message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+    ) -> str:
+        if category.__module__.startswith("glesam."):
+            from glesam.common.documents import shown  # pydantic, which help must not wait for
+
+            return f"glesam: warning: {shown(' '.join(str(message).split()))}\n"
+        return plain(message, category, filename, lineno, line)
+
+    warnings.formatwarning = spoken
 
 
 def slug(name: str) -> str:

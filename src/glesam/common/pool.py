@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from glesam.common.messages import speak_warnings
 from glesam.errors import ConfigError, DataError, GlesamError
 
 T = TypeVar("T")
@@ -164,6 +165,7 @@ def _start(make: Callable[[], Work[Any, Any]], threads: int | None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _stop)
     threading.Thread(target=_die_with_parent, daemon=True).start()
+    speak_warnings()
     if threads is not None:
         import torch
 
