@@ -42,6 +42,17 @@ def test_masks_of_each_frame_and_skipping(call: Call, clip: Path, tmp_path: Path
     assert "skipped" in call(clip, "--point", "20,20", "-o", tmp_path / "out").stderr
 
 
+def test_corrections_by_frame(call: Call, clip: Path, tmp_path: Path) -> None:
+    (tmp_path / "c.json").write_text(
+        '{"2": [{"object": 1, "box": [1, 1, 30, 30]}], "99": [{"object": 1, "box": [1, 1, 9, 9]}]}'
+    )
+    result = call(clip, "--box", "10,10,50,40", "--correct", tmp_path / "c.json", "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert "corrections of frames [99] were not reached" in result.stderr
+    header = json.loads((tmp_path / "out" / f"{clip.stem}.mask.jsonl").read_text().splitlines()[0])
+    assert header["corrections"]["2"]["objects"] == [0]
+
+
 def test_formats_frame_and_prompts_file(call: Call, clip: Path, tmp_path: Path) -> None:
     (tmp_path / "p.json").write_text(json.dumps({"c.mp4": [{"box": [5, 5, 40, 40]}, {"points": [[60, 30]]}]}))
     words = ["--prompts", tmp_path / "p.json", "--frame", 1, "--max-frames", 2, "--json", "--overlay"]

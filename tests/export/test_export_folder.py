@@ -196,6 +196,31 @@ def test_a_folder_that_is_there_is_kept_unless_it_is_an_export(restored, tmp_pat
         folder.export(restored, tmp_path / "new", "tflite")
 
 
+def test_weights_of_8_bits_are_a_quarter_and_answer_alike(small_models, tmp_path):
+    pytest.importorskip("openvino")
+    pytest.importorskip("nncf")
+    from glesam.export.graphs import graphs
+    from glesam.export.openvino import write_openvino
+
+    graph = graphs(small_models[True], None)["encoder"]
+    for name, int8 in (("whole", False), ("small", True)):
+        write_openvino(graph, tmp_path / f"{name}.xml", int8)
+    sizes = [(tmp_path / f"{name}.bin").stat().st_size for name in ("small", "whole")]
+    assert sizes[0] < 0.35 * sizes[1]
+    wanted = graph.module(*graph.example)[0]
+    found = sessions.open_session(tmp_path / "small.xml", "openvino")(pixel_values=graph.example[0])[0]
+    assert not torch.equal(found, wanted)
+    assert (found - wanted).norm() < 0.1 * wanted.norm()
+
+
+def test_weights_of_8_bits_need_openvino_and_a_package(restored, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "nncf", None)
+    with pytest.raises(ConfigError, match="expected int8 with the format openvino, got onnx"):
+        folder.export(restored, tmp_path / "new", "onnx", int8=True)
+    with pytest.raises(ModelError, match=r"expected the package nncf, got none; .*glesam\[int8\]"):
+        folder.export(restored, tmp_path / "new", "openvino", int8=True)
+
+
 def test_the_command_exports_checks_and_segment_runs_it(small_models, tmp_path):
     pytest.importorskip("onnxruntime")
     small_models[True].save_pretrained(tmp_path / "model")

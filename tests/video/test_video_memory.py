@@ -51,6 +51,23 @@ def test_equals_transformers_though_the_past_is_forgotten(model: object) -> None
         assert masks.masks.shape == (2, 48, 80)
 
 
+def test_a_correction_is_what_its_prompts_give_alone_and_is_remembered(model: object) -> None:
+    trackers = [MemoryTracker(model), MemoryTracker(model)]
+    for tracker in trackers:
+        tracker.start(FRAMES[0], PROMPTS)
+        tracker.step(FRAMES[1])
+    click = Prompts([[[50, 30]]])
+    corrected, followed = trackers[0].correct(FRAMES[2], click, [1]), trackers[1].step(FRAMES[2])
+    alone = MemoryTracker(model).start(FRAMES[2], click)
+    np.testing.assert_allclose(corrected.logits[1], alone.logits[0], atol=1e-4)
+    assert np.array_equal(corrected.logits[0], followed.logits[0])
+    after = [tracker.step(FRAMES[3]) for tracker in trackers]
+    assert np.array_equal(after[0].logits[0], after[1].logits[0])
+    assert not np.array_equal(after[0].logits[1], after[1].logits[1])
+    with pytest.raises(PromptError, match="earlier frame"):
+        MemoryTracker(model).correct(FRAMES[0], click, [0])
+
+
 def test_memory_is_flat(model: object) -> None:
     tracker = MemoryTracker(model)
     tracker.start(FRAMES[0], PROMPTS)

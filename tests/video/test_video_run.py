@@ -16,6 +16,7 @@ from pycocotools import mask as coco_mask
 from video_tiny import ColourOracle
 
 from glesam.errors import ConfigError, ImageError, PromptError
+from glesam.prompts.corrections import Correction
 from glesam.prompts.prompts import Prompts
 from glesam.video.frames import VideoSource, is_video, open_video
 from glesam.video.journal import is_complete, read_frames, to_masks
@@ -254,6 +255,63 @@ def test_a_later_frame_may_hold_the_prompts(clip: Path, tmp_path: Path) -> None:
     late = ClipTask(open_video(clip), Prompts(boxes=[[1, 1, 9, 9]]), frame=FRAMES)
     with pytest.raises(ImageError, match="ends before"):
         segment_video(late, tracker(), ClipOutputs(tmp_path / "late.jsonl"))
+
+
+CORRECTED = 6
+
+
+def corrected_task(clip: Path, **changes: Any) -> ClipTask:
+    """Both objects are the second one, by a slip; on a later frame somebody points the first of them out."""
+    slip = Prompts(boxes=[CLIP.box(1, 0), CLIP.box(1, 0)])
+    corrections = {CORRECTED: Correction((0,), Prompts(boxes=[CLIP.box(0, CORRECTED)]))}
+    return ClipTask(open_video(clip), slip, **{"max_frames": 12, "corrections": corrections} | changes)
+
+
+def test_a_correction_replaces_the_mask_from_its_frame_on(clip: Path, tmp_path: Path) -> None:
+    found = {}
+    for name, changes in (("with", {}), ("without", {"corrections": {}})):
+        places = ClipOutputs(tmp_path / f"{name}.mask.jsonl")
+        segment_video(corrected_task(clip, **changes), tracker(), places)
+        found[name] = [to_masks(entries, (180, 320)).masks for _, _, entries in read_frames(places.journal)]
+    assert len(found["with"]) == 12
+    for index, (masks, others) in enumerate(zip(found["with"], found["without"], strict=True)):
+        truth = CLIP.frame(index)[1]
+        assert iou(masks[0], truth[0 if index >= CORRECTED else 1]) > 0.8
+        assert np.array_equal(masks[1], others[1])
+        assert iou(others[0], truth[1]) > 0.8
+
+
+@pytest.mark.parametrize("killed_at", [4, 9])
+def test_a_killed_run_with_corrections_goes_on(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_at: int
+) -> None:
+    monkeypatch.setattr("glesam.video.run.CHECKPOINT_FRAMES", 3)
+    whole, parts = (ClipOutputs(tmp_path / f"{name}.mask.jsonl") for name in ("whole", "parts"))
+    segment_video(corrected_task(clip), tracker(), whole)
+
+    def kill(frame: int) -> None:
+        if frame == killed_at:
+            raise Killed
+
+    with pytest.raises(Killed):
+        segment_video(corrected_task(clip), tracker(), parts, on_frame=kill)
+    with pytest.raises(ConfigError, match="prompts and model"):
+        segment_video(corrected_task(clip, corrections={}), tracker(), parts)
+    segment_video(corrected_task(clip), tracker(), parts)
+    assert parts.journal.read_bytes() == whole.journal.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("frame", "objects", "said"),
+    [(0, (0,), "after frame 0"), (5, (2,), "objects 1 to 2, got"), (5, (1, 1), "each corrected object once")],
+)
+def test_corrections_that_do_not_fit_are_refused(
+    clip: Path, tmp_path: Path, frame: int, objects: tuple[int, ...], said: str
+) -> None:
+    given = {frame: Correction(objects, Prompts(boxes=[[1, 1, 9, 9]] * len(objects)))}
+    with pytest.raises(PromptError, match=said):
+        segment_video(corrected_task(clip, corrections=given), tracker(), ClipOutputs(tmp_path / "c.mask.jsonl"))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_unfinished_run_of_other_prompts_is_not_gone_on_with(clip: Path, prompts: Prompts, tmp_path: Path) -> None:

@@ -22,6 +22,9 @@ from glesam.prompts.prompts import Prompts
 IOU_BAR = 0.995
 """Least IoU of any mask with the torch model's, at the image's size."""
 
+INT8_BAR = 0.9
+"""The same for weights of 8 bits."""
+
 
 @dataclass
 class GraphComparison:
@@ -48,17 +51,20 @@ class GraphComparison:
         # numpy's maximum keeps NaN, Python's passes over it.
         self.errors[part] = float(np.maximum(error, self.errors.get(part, 0.0)))
 
-    def require(self) -> None:
+    def require(self, bar: float = IOU_BAR) -> None:
         """Accept or refuse.
+
+        Args:
+            bar: least IoU.
 
         Raises:
             ModelError: a mask's IoU is below the bar, or a difference is no number.
         """
         broken = [part for part, error in self.errors.items() if not np.isfinite(error)]
-        if broken or self.lowest < IOU_BAR:
+        if broken or self.lowest < bar:
             got = f"numbers that are not finite in {broken[0]}" if broken else f"{self.lowest:.4f}"
             raise ModelError(
-                f"expected exported masks with IoU of at least {IOU_BAR} to torch's on every image, got {got}; do not "
+                f"expected exported masks with IoU of at least {bar} to torch's on every image, got {got}; do not "
                 "use this export, and try the other format or another version of the runtime"
             )
 

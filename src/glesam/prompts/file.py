@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -62,12 +62,12 @@ def read_prompts_file(path: str | os.PathLike[str]) -> dict[str, Prompts]:
     try:
         images = _FILE.validate_python(content)
     except ValidationError as error:
-        raise PromptError(f"{shown(path)}: {_one_line(error)}") from None
+        raise PromptError(f"{shown(path)}: {first_fault(error)}") from None
     except RecursionError:
         raise PromptError(f"expected prompts in {shown(path)}, got values nested too deeply; see the format") from None
     if not images:
         raise PromptError(f"expected prompts for at least one image, got none in {path}; add one")
-    return {name: _prompts(objects, f"{path}: {name}") for name, objects in images.items()}
+    return {name: joined(objects, f"{path}: {name}") for name, objects in images.items()}
 
 
 def write_prompts_file(path: str | os.PathLike[str], prompts: Mapping[str, Prompts]) -> None:
@@ -83,7 +83,7 @@ def write_prompts_file(path: str | os.PathLike[str], prompts: Mapping[str, Promp
         raise PromptError(f"expected to write prompts, cannot write {path} ({error.strerror}); check rights") from error
 
 
-def _prompts(objects: list[ObjectPrompt], where: str) -> Prompts:
+def joined(objects: Sequence[ObjectPrompt], where: str) -> Prompts:
     """All objects of one image as one `Prompts`."""
     for index, each in enumerate(objects):
         _check(each, f"{where}, object {index}")
@@ -128,7 +128,7 @@ def _number(value: np.float32) -> int | float:
     return int(value) if value == int(value) else float(str(value))
 
 
-def _one_line(error: ValidationError) -> str:
+def first_fault(error: ValidationError, kind: type[ObjectPrompt] = ObjectPrompt) -> str:
     """The first error in one line: image, object, key, and what is wrong."""
     fault = error.errors()[0]
     where = [str(part) for part in fault["loc"]]
@@ -136,6 +136,6 @@ def _one_line(error: ValidationError) -> str:
         f"{kind}{part}" for kind, part in zip(("", "object ", "key ", "item ", "item "), where, strict=False)
     )
     if fault["type"] == "extra_forbidden":
-        return f"{place}: unknown key; {hint(where[-1], ObjectPrompt.model_fields)}"
+        return f"{place}: unknown key; {hint(where[-1], kind.model_fields)}"
     got = brief_value(fault["input"])
     return f"{place or 'whole file'}: {fault['msg']}, got {got}; see the format in the documentation"

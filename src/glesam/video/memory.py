@@ -6,6 +6,7 @@ Frames are streamed: of the past stays only what the memory attention can still 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -76,6 +77,19 @@ class MemoryTracker(Tracker):
         if self._session is None:
             raise PromptError("expected prompts on an earlier frame, got none; call start(frame, prompts) first")
         self._index += 1
+        return self._run(frame)
+
+    @torch.inference_mode()
+    def correct(self, frame: RGB, prompts: Prompts, objects: Sequence[int]) -> Masks:
+        """See `Tracker.correct`; the prompts alone give the mask, and later frames remember it as they do the first."""
+        if self._session is None:
+            raise PromptError("expected prompts on an earlier frame, got none; call start(frame, prompts) first")
+        size = (frame.shape[0], frame.shape[1])
+        checked = prompts.check(size, cut=False)
+        self._index += 1
+        for row, number in enumerate(objects):
+            self._session.add_point_inputs(number, self._index, self._points(checked.select([row]), size))
+        self._session.obj_with_new_inputs = [number + 1 for number in objects]
         return self._run(frame)
 
     def state(self) -> dict[str, Any]:

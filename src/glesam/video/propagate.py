@@ -10,6 +10,7 @@ sizes and for its colours, gives a prompt whose answer is believed.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar, NamedTuple
 
@@ -113,11 +114,7 @@ class MaskPropagation(Tracker):
         self.predictor.set_image(frame)
         masks = self.predictor.predict(prompts, multimask=self._multimask)
         small = appearance.shrink(frame, appearance.search_scale(masks.size))
-        self._targets = []
-        for index, (mask, box, area) in enumerate(zip(masks.masks, masks.boxes, masks.areas.tolist(), strict=True)):
-            seen = appearance.crop(small, box * appearance.search_scale(masks.size))
-            colours = appearance.histogram(frame, mask)
-            self._targets.append(Target(masks.logits[index], mask, box, colours, seen, seen, area, int(area == 0)))
+        self._targets = _targets(frame, small, masks)
         return masks
 
     def step(self, frame: RGB) -> Masks:
@@ -137,6 +134,17 @@ class MaskPropagation(Tracker):
             places = {i: place for i in absent if (place := search(self._targets[i], small, scale))}
             found |= self._ask(places, False)
         return self._judge(frame, small, scale, found)
+
+    def correct(self, frame: RGB, prompts: Prompts, objects: Sequence[int]) -> Masks:
+        """See `Tracker.correct`; how an object looked before its correction is forgotten."""
+        followed = self.step(frame)
+        small = appearance.shrink(frame, appearance.search_scale(followed.size))
+        given = self.predictor.predict(prompts, multimask=self._multimask)
+        masks, scores, logits = followed.masks.copy(), followed.scores.copy(), followed.logits.copy()
+        for row, (index, target) in enumerate(zip(objects, _targets(frame, small, given), strict=True)):
+            self._targets[index] = target
+            masks[index], scores[index], logits[index] = given.masks[row], given.scores[row], given.logits[row]
+        return Masks(masks, scores, logits, info=followed.info)
 
     def state(self) -> dict[str, Any]:
         """See `Tracker.state`."""
@@ -266,6 +274,17 @@ class _Answer(NamedTuple):
     score: float
     logits: Float
     factor: float
+
+
+def _targets(frame: RGB, small: RGB, masks: Masks) -> list[Target]:
+    """What is remembered of objects that somebody has pointed at on a frame."""
+    found = []
+    scale = appearance.search_scale(masks.size)
+    for index, (mask, box, area) in enumerate(zip(masks.masks, masks.boxes, masks.areas.tolist(), strict=True)):
+        seen = appearance.crop(small, box * scale)
+        colours = appearance.histogram(frame, mask)
+        found.append(Target(masks.logits[index], mask, box, colours, seen, seen, area, int(area == 0)))
+    return found
 
 
 def _is_near_one(factor: float) -> bool:

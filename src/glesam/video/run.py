@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,9 +14,10 @@ import numpy as np
 
 from glesam.common.interrupts import deferred_interrupt
 from glesam.common.locks import sole
-from glesam.errors import ImageError
+from glesam.errors import ImageError, PromptError
 from glesam.images.pixels import RGB
 from glesam.masks.masks import Masks
+from glesam.prompts.corrections import Correction
 from glesam.prompts.prompts import Prompts
 from glesam.video.frames import VideoSource
 from glesam.video.journal import CHECKPOINT_FRAMES, Checkpoint, ClipJournal, read_frames, to_masks
@@ -55,6 +56,7 @@ class ClipTask:
         frame: number of that frame; objects are carried forward from it.
         max_frames: frames to do from there on; to the end when None.
         info: facts for the outputs, such as the model's name; a run is resumed only under the same.
+        corrections: new prompts for some objects, by the number of a later frame; they hold from there on.
     """
 
     source: VideoSource
@@ -62,19 +64,42 @@ class ClipTask:
     frame: int = 0
     max_frames: int | None = None
     info: dict[str, Any] = field(default_factory=dict)
+    corrections: Mapping[int, Correction] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """Compare the corrections with the prompts.
+
+        Raises:
+            PromptError: objects that there are not, or frames that are not after the prompts' own.
+        """
+        for number, correction in self.corrections.items():
+            if number <= self.frame:
+                raise PromptError(
+                    f"expected corrections after frame {self.frame}, which has the prompts, got frame {number}; give "
+                    "the prompts themselves another way"
+                )
+            correction.check(len(self.prompts))
 
     def header(self) -> dict[str, Any]:
         """What a journal says of its making; one that says something else is not continued."""
-        arrays = {name: getattr(self.prompts, name) for name in ("points", "labels", "boxes")}
-        # NaN, an object without a box, is no JSON.
-        prompts = {
-            name: None if array is None else [str(value) for value in array.ravel().tolist()]
-            for name, array in arrays.items()
-        }
         video = {"name": self.source.name, "width": self.source.width, "height": self.source.height}
         if (digest := self.source.fingerprint()) is not None:
             video["file"] = digest
-        return {"video": video, "frame": self.frame, "prompts": prompts, "info": self.info}
+        header = {"video": video, "frame": self.frame, "prompts": _plain(self.prompts), "info": self.info}
+        if self.corrections:
+            header["corrections"] = {
+                str(number): {"objects": list(each.objects), **_plain(each.prompts)}
+                for number, each in sorted(self.corrections.items())
+            }
+        return header
+
+
+def _plain(prompts: Prompts) -> dict[str, list[str] | None]:
+    """Prompts as JSON values; NaN, an object without a box, is no JSON."""
+    arrays = {name: getattr(prompts, name) for name in ("points", "labels", "boxes")}
+    return {
+        n: None if array is None else [str(value) for value in array.ravel().tolist()] for n, array in arrays.items()
+    }
 
 
 @dataclass(frozen=True)
@@ -122,10 +147,11 @@ def segment_video(
 
     Raises:
         ImageError: the clip cannot be read, is shorter than the prompts' frame, or an output cannot be written.
-        PromptError: the prompts do not fit the frame.
+        PromptError: the prompts do not fit the frame, or corrections do not fit the prompts.
         ConfigError: the unfinished journal is of another task, or another run works on it.
         KeyboardInterrupt: Ctrl-C in a clip, after a checkpoint.
     """
+    task.check()
     place = outputs.journal
     with sole(place.parent, f".{place.stem}.lock"):
         journal = ClipJournal(place, task.header())
@@ -206,8 +232,14 @@ class _Run:
 
     def _one(self, index: int, seconds: float, image: RGB) -> Masks:
         """Segment one frame and write its files."""
-        first = index == self._task.frame
-        masks = self._tracker.start(image, self._task.prompts) if first else self._tracker.step(image)
+        task, tracker = self._task, self._tracker
+        correction = task.corrections.get(index)
+        if index == task.frame:
+            masks = tracker.start(image, task.prompts)
+        elif correction is not None:
+            masks = tracker.correct(image, correction.prompts, correction.objects)
+        else:
+            masks = tracker.step(image)
         if self._outputs.masks is not None:
             write_mask(self._outputs.masks, index, masks)
         self._journal.add(index, seconds, masks)

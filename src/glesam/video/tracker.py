@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from glesam.images.pixels import RGB
@@ -34,6 +35,19 @@ class Tracker(ABC):
 
         Raises:
             PromptError: `start` was not called.
+        """
+
+    @abstractmethod
+    def correct(self, frame: RGB, prompts: Prompts, objects: Sequence[int]) -> Masks:
+        """As `step`, with new prompts for some of the objects: what these give takes their place from here on.
+
+        Args:
+            frame: `(H, W, 3)` uint8 RGB.
+            prompts: points and boxes, one for each corrected object.
+            objects: which of the N objects these are, from 0, each once.
+
+        Raises:
+            PromptError: `start` was not called, or prompts that do not fit the frame.
         """
 
     @abstractmethod

@@ -37,6 +37,7 @@ class ClipOptions:
         overwrite: start over.
         frame: number of the prompts' frame.
         max_frames: frames to do, or None.
+        correct: file of corrections, or None.
     """
 
     model: ModelChoice
@@ -46,6 +47,7 @@ class ClipOptions:
     overwrite: bool
     frame: int
     max_frames: int | None
+    correct: Path | None = None
 
 
 def asks_for_video(inputs: Sequence[str]) -> bool:
@@ -83,12 +85,14 @@ def segment_clip(item: str, wanted: Wanted, options: ClipOptions) -> None:
         GlesamError: see `glesam.video.run.segment_video`.
     """
     from glesam.images.sources import ImageSource
+    from glesam.prompts.corrections import read_corrections_file
     from glesam.video.frames import open_video
     from glesam.video.journal import is_complete
     from glesam.video.load import load_tracker
     from glesam.video.run import ClipTask, segment_video
 
     source = open_video(item)
+    corrections = {} if options.correct is None else read_corrections_file(options.correct)
     outputs = _outputs(source, options)
     redo = options.overwrite
     if is_complete(outputs.journal) and not redo and not source.is_camera:
@@ -102,7 +106,8 @@ def segment_clip(item: str, wanted: Wanted, options: ClipOptions) -> None:
     prompts = wanted.of(ImageSource(source.name, source.name, path))
     model = options.model
     tracker = load_tracker(model.name, model.device, model.enhance, options.multimask, **model.further)
-    task = ClipTask(source, prompts, options.frame, options.max_frames, _info(options, tracker.kind))
+    info = _info(options, tracker.kind)
+    task = ClipTask(source, prompts, options.frame, options.max_frames, info, corrections)
     total = options.max_frames or (None if source.count is None else max(1, source.count - options.frame))
     with progress(total, "segment") as advance:
         report = segment_video(task, tracker, outputs, overwrite=redo, on_frame=lambda _: advance(), on_resume=advance)
@@ -114,6 +119,8 @@ def segment_clip(item: str, wanted: Wanted, options: ClipOptions) -> None:
     for number, (sure, lost) in enumerate(zip(report.confidence, report.lost, strict=True), start=1):
         if lost:
             warn(f"glesam: {source.name}: object {number} was not seen in {lost} frames, elsewhere sure by {sure:.2f}")
+    if late := sorted(number for number in corrections if number >= options.frame + report.frames):
+        warn(f"glesam: {source.name}: corrections of frames {late} were not reached")
     _check_length(source, options, report.frames)
 
 

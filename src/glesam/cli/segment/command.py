@@ -32,6 +32,7 @@ from glesam.cli.segment.forms import (
 )
 from glesam.cli.segment.options import (
     Boxes,
+    Correct,
     Device,
     EnhanceMode,
     EnhancerFolder,
@@ -118,6 +119,7 @@ class SegmentOptions(VerbOptions):
     workers: Workers = 1
     frame: FrameNumber = 0
     max_frames: MaxFrames = None
+    correct: Correct = None
 
     def model_choice(self) -> ModelChoice:
         """The model, and what happens to images before it; a restorer is known to be one before any model is loaded.
@@ -206,7 +208,7 @@ def segment(inputs: Inputs, options: SegmentOptions) -> None:
     outputs = (options.multimask, options.output, options.formats)
     if asks_for_video(inputs):
         fits_clip(wanted, form)
-        clip = ClipOptions(model, *outputs, options.overwrite, options.frame, options.max_frames)
+        clip = ClipOptions(model, *outputs, options.overwrite, options.frame, options.max_frames, options.correct)
         segment_clip(inputs[0], wanted, clip)
     else:
         images = ImageOptions(model, *outputs, form, options.recursive, options.overwrite, options.workers)

@@ -125,4 +125,11 @@ Workers = Annotated[
     int, typer.Option(min=1, help="Processes that work at once on many images; each holds a model of its own.")
 ]
 FrameNumber = Annotated[int, typer.Option(min=0, help="Clips: the frame, from 0, that the prompts are on.")]
+Correct = Annotated[
+    Path | None,
+    typer.Option(
+        help='Clips: JSON of corrections by frame, as {"30": [{"object": 1, "box": [...]}]}; they hold from there on.',
+        metavar="FILE",
+    ),
+]
 MaxFrames = Annotated[int | None, typer.Option(min=1, help="Clips and cameras: end after so many frames with results.")]
