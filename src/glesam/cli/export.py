@@ -48,8 +48,8 @@ def export(
 
     Takes the compact model, SAM, MobileSAM and SAM 2, the last three with or without an hq head.
 
-    An export whose masks differ from torch's (IoU below 0.995 on any prompt, with --int8 below 0.9) is refused, and
-    leaves nothing behind.
+    An export whose masks differ from torch's (IoU below 0.995 on any prompt, with --int8 below a mean of 0.95) is
+    refused, and leaves nothing behind.
     Run it with Predictor.from_pretrained(FOLDER) or glesam segment --model FOLDER.
     """
     from glesam.export.folder import export as export_folder

@@ -20,7 +20,7 @@ from glesam.common.files import sha256, write_text
 from glesam.common.messages import one_of
 from glesam.enhance.pipeline import Restoration
 from glesam.errors import ConfigError, ModelError
-from glesam.export.check import INT8_BAR, IOU_BAR, GraphComparison, compare
+from glesam.export.check import GraphComparison, compare
 from glesam.export.graphs import Graph, enhancer_graph, graphs, inputs_of
 from glesam.export.onnx import OPSET, write_onnx
 from glesam.export.openvino import INT8, write_openvino
@@ -66,7 +66,7 @@ def export(
         _write(predictor, temporary, format, int8)
         model = RuntimeModel.from_pretrained(temporary, format)
         comparison = compare(predictor, Predictor(model, "auto", model.restoration()), given)
-        comparison.require(INT8_BAR if int8 else IOU_BAR)
+        comparison.require(int8)
     return comparison
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from glesam.cli.segment.forms import Form
     from glesam.cli.segment.wanted import Wanted
     from glesam.video.frames import VideoSource
-    from glesam.video.run import ClipOutputs
+    from glesam.video.run import ClipOutputs, ClipReport
 
 _FORMATS = ("overlay", "json")
 _GUESSED_SHARE = 0.02
@@ -111,17 +111,22 @@ def segment_clip(item: str, wanted: Wanted, options: ClipOptions) -> None:
     total = options.max_frames or (None if source.count is None else max(1, source.count - options.frame))
     with progress(total, "segment") as advance:
         report = segment_video(task, tracker, outputs, overwrite=redo, on_frame=lambda _: advance(), on_resume=advance)
-    speed = report.done / max(report.seconds, 1e-9)
-    warn(
-        f"glesam: {source.name}: {report.frames} frames, {len(prompts)} objects, all seen in {report.seen} of "
-        f"{report.done}, {speed:.1f} frames a second -> {outputs.journal.parent}"
-    )
-    for number, (sure, lost) in enumerate(zip(report.confidence, report.lost, strict=True), start=1):
-        if lost:
-            warn(f"glesam: {source.name}: object {number} was not seen in {lost} frames, elsewhere sure by {sure:.2f}")
+    _tell(source.name, report, outputs.journal.parent)
     if late := sorted(number for number in corrections if number >= options.frame + report.frames):
         warn(f"glesam: {source.name}: corrections of frames {late} were not reached")
     _check_length(source, options, report.frames)
+
+
+def _tell(name: str, report: ClipReport, folder: Path) -> None:
+    """Say in one line what came of a clip, and in one for each object that was not always seen."""
+    speed = report.done / max(report.seconds, 1e-9)
+    warn(
+        f"glesam: {name}: {report.frames} frames, {len(report.lost)} objects, all seen in {report.seen} of "
+        f"{report.done}, {speed:.1f} frames a second -> {folder}"
+    )
+    for number, (sure, lost) in enumerate(zip(report.confidence, report.lost, strict=True), start=1):
+        if lost:
+            warn(f"glesam: {name}: object {number} was not seen in {lost} frames, elsewhere sure by {sure:.2f}")
 
 
 def _info(options: ClipOptions, tracker: str) -> dict[str, Any]:
