@@ -81,7 +81,11 @@ class MemoryTracker(Tracker):
 
     @torch.inference_mode()
     def correct(self, frame: RGB, prompts: Prompts, objects: Sequence[int]) -> Masks:
-        """See `Tracker.correct`; the prompts alone give the mask, and later frames remember it as they do the first."""
+        """See `Tracker.correct`; the prompts alone give the mask, and later frames remember it as they do the first.
+
+        transformers encodes the memory of all objects of a frame in one way, that of clicked masks (cut at 0) if any is
+        clicked: those that were not corrected are remembered a little more sharply from this frame.
+        """
         if self._session is None:
             raise PromptError("expected prompts on an earlier frame, got none; call start(frame, prompts) first")
         size = (frame.shape[0], frame.shape[1])
