@@ -11,7 +11,7 @@ import typer
 
 from glesam.cli.common import handle_errors, progress, warn
 from glesam.cli.flags import field_flags, parsed, with_flags
-from glesam.cli.train_run import Options, Run, encoding, open_data, stage_options, train_stage
+from glesam.cli.train_run import Run, StageOptions, encoding, open_data, stage_options, train_stage
 from glesam.train.config import (
     AutoencoderConfig,
     BaseConfig,
@@ -61,11 +61,11 @@ def main() -> None:
 
 
 def stage(
-    kind: type[Options], without: Collection[str] = ()
-) -> Callable[[Callable[[Options, Run], None]], Callable[..., None]]:
+    kind: type[StageOptions], without: Collection[str] = ()
+) -> Callable[[Callable[[StageOptions, Run], None]], Callable[..., None]]:
     """Make a command of a function that trains a stage: flags for the fields of its configuration, and for the run."""
 
-    def decorate(function: Callable[[Options, Run], None]) -> Callable[..., None]:
+    def decorate(function: Callable[[StageOptions, Run], None]) -> Callable[..., None]:
         def command(
             out: Out,
             given: dict[str, Any],

@@ -13,7 +13,7 @@ from glesam.cli.flags import parsed
 from glesam.common.extras import require_training
 from glesam.train.config import FINE_TUNING, LORA_TUNING, BaseConfig, StageConfig, read_config
 
-Options = TypeVar("Options", bound=StageConfig)
+StageOptions = TypeVar("StageOptions", bound=StageConfig)
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Run:
     resume: bool
 
 
-def stage_options(kind: type[Options], given: dict[str, Any], run: Run) -> Options:
+def stage_options(kind: type[StageOptions], given: dict[str, Any], run: Run) -> StageOptions:
     """A stage's options: flags over the file of `--config`, or over those that a resumed run was started with."""
     require_training()
     shares = {"data": dict(_share(item) for item in run.data)} if run.data else {}

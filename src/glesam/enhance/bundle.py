@@ -30,7 +30,7 @@ from glesam.enhance.gains import GainGate
 from glesam.enhance.gate import DegradationGate
 from glesam.enhance.gle import LatentEnhancer
 from glesam.enhance.lora import adapted_layers, merge_lora
-from glesam.enhance.pipeline import Enhance, LevelRule, Restoration
+from glesam.enhance.pipeline import EnhanceLatent, LevelRule, Restoration
 from glesam.enhance.registry import load_enhancer
 from glesam.enhance.skips import SkipAdapter
 from glesam.errors import ModelError
@@ -203,7 +203,7 @@ def _save_tuned(model: PromptableModel, part: Part, source: Path, folder: Path, 
     save_tuned(with_tuned(model, part, source), part, folder, list(read_config(source)["tensors"]), half)
 
 
-def _enhancers(folder: Path, rules: Sequence[LevelRule], model: PromptableModel) -> dict[int | None, Enhance]:
+def _enhancers(folder: Path, rules: Sequence[LevelRule], model: PromptableModel) -> dict[int | None, EnhanceLatent]:
     """The enhancer as it is (key None), and at every timestep that the rules name."""
     enhancer = load_enhancer(folder).float()
     timesteps = {rule.timestep for rule in rules if rule.timestep is not None}
@@ -211,7 +211,7 @@ def _enhancers(folder: Path, rules: Sequence[LevelRule], model: PromptableModel)
         if timesteps:
             raise ModelError(f"expected a diffusion enhancer for rules with timesteps, got another kind in {folder}")
         return {None: enhancer.requires_grad_(False).to(model.device)}
-    found: dict[int | None, Enhance] = {None: fold(enhancer).to(model.device)}
+    found: dict[int | None, EnhanceLatent] = {None: fold(enhancer).to(model.device)}
     for timestep in timesteps:
         found[timestep] = fold(enhancer.at(timestep)).to(model.device)
     return found

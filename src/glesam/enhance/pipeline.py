@@ -25,7 +25,7 @@ from glesam.enhance.skips import SkipAdapter
 from glesam.errors import ModelError
 from glesam.models.base import Embedding, ImageGeometry, MaskOutput, PromptableModel, PromptTensors
 
-Enhance = Callable[[Tensor], Tensor]
+EnhanceLatent = Callable[[Tensor], Tensor]
 MAX_STRENGTH = 2.0
 MASK_STRIDE = 4
 """Pixels of the model's input for each cell of the logits."""
@@ -97,12 +97,12 @@ class Restoration:
 
     def __init__(
         self,
-        enhancer: Enhance | None = None,
+        enhancer: EnhanceLatent | None = None,
         gate: Callable[[Tensor], bool] | JudgesGain | None = None,
         skips: SkipAdapter | None = None,
         decoder: PromptableModel | None = None,
         rules: Sequence[LevelRule] = (),
-        at_timestep: Mapping[int, Enhance] | None = None,
+        at_timestep: Mapping[int, EnhanceLatent] | None = None,
         weights: str | None = None,
         encoder: PromptableModel | None = None,
     ) -> None:
@@ -119,7 +119,7 @@ class Restoration:
 
     @classmethod
     def of(
-        cls, enhancer: Enhance | Restoration | None, gate: Callable[[Tensor], bool] | JudgesGain | None = None
+        cls, enhancer: EnhanceLatent | Restoration | None, gate: Callable[[Tensor], bool] | JudgesGain | None = None
     ) -> Restoration | None:
         """One object for all that restores; None for the base model alone."""
         return enhancer if enhancer is None or isinstance(enhancer, Restoration) else cls(enhancer, gate)

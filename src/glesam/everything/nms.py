@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from glesam.masks.runs import Bool, Int, RunMask
 
-Float = npt.NDArray[np.float64]
+Float64 = npt.NDArray[np.float64]
 Numbers = npt.NDArray[Any]
 
 
@@ -49,7 +49,7 @@ def mask_nms(masks: Sequence[RunMask], scores: Numbers, threshold: float) -> Int
     return _suppress(scores, same)
 
 
-def box_iou(box: Float, others: Float) -> Float:
+def box_iou(box: Float64, others: Float64) -> Float64:
     """IoU of one box `(4,)` with `(N, 4)` others; 0 for empty ones."""
     common = _overlap(box, others)
     areas = (others[:, 2] - others[:, 0]) * (others[:, 3] - others[:, 1])
@@ -57,7 +57,7 @@ def box_iou(box: Float, others: Float) -> Float:
     return np.asarray(np.divide(common, whole, out=np.zeros_like(common), where=whole > 0), np.float64)
 
 
-def _overlap(box: Float, others: Float) -> Float:
+def _overlap(box: Float64, others: Float64) -> Float64:
     """Area that one box shares with each of others."""
     low, high = np.maximum(box[:2], others[:, :2]), np.minimum(box[2:], others[:, 2:])
     return np.asarray(np.clip(high - low, 0, None).prod(axis=1), np.float64)

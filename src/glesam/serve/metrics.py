@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 """Upper bounds of the latency histogram in seconds."""
 
-Sample = tuple[dict[str, str], float]
+Reading = tuple[dict[str, str], float]
 """Labels, such as `{"lane": "model"}`, and value."""
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a time stamp for each counter: lines that nobody draws
@@ -36,7 +36,7 @@ class Metrics:
         self._requests.labels(path, method, str(status)).inc()
         self._seconds.labels(path).observe(seconds)
 
-    def add(self, name: str, kind: str, text: str, read: Callable[[], Iterable[Sample]]) -> None:
+    def add(self, name: str, kind: str, text: str, read: Callable[[], Iterable[Reading]]) -> None:
         """Add a metric that is read when it is asked for.
 
         Args:
@@ -55,7 +55,7 @@ class Metrics:
 class _Read(Collector):
     """A metric whose samples a function gives."""
 
-    def __init__(self, name: str, kind: str, text: str, read: Callable[[], Iterable[Sample]]) -> None:
+    def __init__(self, name: str, kind: str, text: str, read: Callable[[], Iterable[Reading]]) -> None:
         self._name, self._text, self._read = name, text, read
         self._family = CounterMetricFamily if kind == "counter" else GaugeMetricFamily
 
@@ -72,7 +72,7 @@ class _Read(Collector):
         return [family]
 
 
-def resident_bytes() -> list[Sample]:
+def resident_bytes() -> list[Reading]:
     """Memory of this process, where the system reports it (Linux)."""
     statm = Path("/proc/self/statm")
     if not statm.exists():

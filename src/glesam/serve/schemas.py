@@ -8,14 +8,16 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from glesam.prompts.file import ObjectPrompt
 
-Enhance = Literal["on", "off", "auto"]
+EnhanceMode = Literal["on", "off", "auto"]
 MaskFormat = Literal["rle", "polygons", "png"]
 Id = Annotated[str, Field(max_length=64, description="As `POST /v1/embed` gave it.")]
 Base64 = Annotated[str, Field(description="An encoded image in base64; no address is ever fetched.")]
-Mode = Annotated[Enhance | None, Field(description="Whether the enhancer is used; the server's own mode if left out.")]
+EnhanceField = Annotated[
+    EnhanceMode | None, Field(description="Whether the enhancer is used; the server's own mode if left out.")
+]
 
 
-Refine = Annotated[
+RefineField = Annotated[
     Literal["auto", "off"] | None,
     Field(description="Whether masks are refined; the server's own mode if left out."),
 ]
@@ -43,8 +45,8 @@ class SegmentRequest(ImageRequest):
 
     objects: Annotated[list[ServedPrompt], Field(min_length=1)]
     multimask: Annotated[bool, Field(description="Give three candidates for each object too.")] = False
-    enhance: Mode = None
-    refine: Refine = None
+    enhance: EnhanceField = None
+    refine: RefineField = None
     format: MaskFormat = "rle"
     logits: Annotated[bool, Field(description="Give the low-resolution logits too, for `mask_input`.")] = False
 
@@ -52,8 +54,8 @@ class SegmentRequest(ImageRequest):
 class EverythingRequest(ImageRequest):
     """An image in which every object is to be segmented."""
 
-    enhance: Mode = None
-    refine: Refine = None
+    enhance: EnhanceField = None
+    refine: RefineField = None
     points_per_side: Annotated[
         int | None, Field(ge=1, description="Points of the grid along each side; the library's number if left out.")
     ] = None
@@ -64,8 +66,8 @@ class TextRequest(ImageRequest):
     """An image in which objects named by words are to be found."""
 
     text: Annotated[str, Field(max_length=4096, description="English nouns, as `dog; cup`.")]
-    enhance: Mode = None
-    refine: Refine = None
+    enhance: EnhanceField = None
+    refine: RefineField = None
     format: MaskFormat = "rle"
 
 
@@ -94,7 +96,7 @@ class LikeRequest(ImageRequest):
     threshold: Annotated[
         float | None, Field(ge=0, le=1, description="Least likeness; chosen from the examples if left out.")
     ] = None
-    enhance: Mode = None
+    enhance: EnhanceField = None
     format: MaskFormat = "rle"
 
 
@@ -218,7 +220,7 @@ class ModelsAnswer(BaseModel):
     default: str
     enhancer: bool
     gate: bool
-    enhance: Enhance
+    enhance: EnhanceMode
     restore: str | None
     head: Annotated[str | None, Field(description="Kind of the mask head, such as hq; null for the model's own masks.")]
     limits: dict[str, float]

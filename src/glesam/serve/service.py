@@ -22,7 +22,7 @@ from glesam.serve.encoding import (
     prompts_of,
 )
 from glesam.serve.likeness import example_set, find_like
-from glesam.serve.metrics import Metrics, Sample, resident_bytes
+from glesam.serve.metrics import Metrics, Reading, resident_bytes
 from glesam.serve.queues import Lane
 from glesam.serve.refusals import overloaded
 from glesam.serve.stored_images import AbsentEmbeddingError, EmbeddingCache, ImageStore, KeyedPredictor, StoredImage
@@ -305,7 +305,7 @@ class Service:
         add("process_resident_memory_bytes", "gauge", "Resident memory.", resident_bytes)
 
 
-def _read_counts(caches: list[tuple[dict[str, str], EmbeddingCache]], name: str) -> list[Sample]:
+def _read_counts(caches: list[tuple[dict[str, str], EmbeddingCache]], name: str) -> list[Reading]:
     return [(labels, getattr(cache, name)) for labels, cache in caches]
 
 

@@ -31,7 +31,7 @@ from glesam.cli.segment.forms import (
     Simplify,
 )
 from glesam.cli.segment.options import (
-    Boxes,
+    BoxTexts,
     Correct,
     Device,
     EnhanceMode,
@@ -44,14 +44,14 @@ from glesam.cli.segment.options import (
     Inputs,
     JsonFlag,
     MaxFrames,
-    Model,
+    ModelName,
     MultimaskFlag,
     NpzFlag,
     Output,
     OverlayFlag,
     OverwriteFlag,
-    Points,
     PointsPerSide,
+    PointTexts,
     PolygonsFlag,
     PromptsFile,
     QualityMode,
@@ -59,7 +59,7 @@ from glesam.cli.segment.options import (
     RefineMode,
     RestoreCache,
     RestoreName,
-    Tile,
+    TileSide,
     Workers,
 )
 from glesam.cli.segment.reading import Bands, ValueRange, read_options
@@ -71,8 +71,8 @@ from glesam.cli.verb_options import VerbOptions, takes
 class SegmentOptions(VerbOptions):
     """Options of `glesam segment`."""
 
-    point: Points = None
-    box: Boxes = None
+    point: PointTexts = None
+    box: BoxTexts = None
     prompts: PromptsFile = None
     like: Like = None
     like_mask: LikeMask = None
@@ -89,11 +89,11 @@ class SegmentOptions(VerbOptions):
     everything: EverythingFlag = False
     everything_like: EverythingLike = None
     points_per_side: PointsPerSide = None
-    tile: Tile = None
+    tile: TileSide = None
     value_range: ValueRange = None
     bands: Bands = None
     multimask: MultimaskFlag = False
-    model: Model = "compact"
+    model: ModelName = "compact"
     device: Device = "auto"
     enhance: EnhanceMode = Enhance.auto
     refine: RefineMode = Refine.auto

@@ -18,14 +18,14 @@ Inputs = Annotated[
         metavar="INPUT...",
     ),
 ]
-Points = Annotated[
+PointTexts = Annotated[
     list[str] | None,
     typer.Option(
         help="x,y on the object, or x,y,0 beside it, in pixels. Repeatable: all points are ONE object.",
         metavar="X,Y[,0|1]",
     ),
 ]
-Boxes = Annotated[
+BoxTexts = Annotated[
     list[str] | None,
     typer.Option(
         help="x0,y0,x1,y1 around an object, in pixels. Repeatable: each box is an object of its own, also beside "
@@ -52,7 +52,7 @@ EverythingLike = Annotated[
 PointsPerSide = Annotated[
     int | None, typer.Option(help="With --everything: clicks in each row and column of the grid.", metavar="N")
 ]
-Tile = Annotated[
+TileSide = Annotated[
     int | None,
     typer.Option(
         help="Big images: look at tiles of so many pixels with --everything, at windows around the prompts without "
@@ -63,7 +63,7 @@ Tile = Annotated[
 MultimaskFlag = Annotated[
     bool, typer.Option("--multimask", help="Predict three candidates and keep the best; --npz holds all three.")
 ]
-Model = Annotated[
+ModelName = Annotated[
     str, typer.Option(help="Name (see 'glesam models'), folder of a saved model, hub id, or .pth/.pt file.")
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda, mps, or auto for the fastest there is.")]

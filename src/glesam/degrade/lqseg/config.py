@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeAlias
 
 from glesam.errors import ConfigError
 
-Range: TypeAlias = tuple[float, float]
+Interval: TypeAlias = tuple[float, float]
 """Lower and upper end of an even distribution."""
 
 KERNEL_TYPES = ("iso", "aniso", "generalised_iso", "generalised_aniso", "plateau_iso", "plateau_aniso")
@@ -30,7 +30,7 @@ def _check_share(name: str, value: float) -> None:
         raise ConfigError(f"expected {name} between 0 and 1, got {value}; it is a probability")
 
 
-def _check_range(name: str, value: Range, lowest: float, highest: float = float("inf")) -> None:
+def _check_range(name: str, value: Interval, lowest: float, highest: float = float("inf")) -> None:
     """Refuse an empty range or one that leaves `lowest..highest`."""
     if len(value) != 2 or not lowest <= value[0] <= value[1] <= highest:
         raise ConfigError(f"expected {name} as (low, high) with {lowest:g} <= low <= high <= {highest:g}, got {value}")
@@ -65,9 +65,9 @@ class BlurConfig:
     probability: float = 1.0
     sizes: tuple[int, ...] = SIZES
     type_weights: tuple[float, ...] = (0.45, 0.25, 0.12, 0.03, 0.12, 0.03)
-    sigma: Range = (0.2, 3.0)
-    generalised_beta: Range = (0.5, 4.0)
-    plateau_beta: Range = (1.0, 2.0)
+    sigma: Interval = (0.2, 3.0)
+    generalised_beta: Interval = (0.5, 4.0)
+    plateau_beta: Interval = (1.0, 2.0)
     sinc_probability: float = 0.1
 
     def __post_init__(self) -> None:
@@ -90,7 +90,7 @@ class ResizeConfig:
     """
 
     weights: tuple[float, ...] = (0.1, 0.2, 0.7)
-    scale: Range = (0.5, 1.5)
+    scale: Interval = (0.5, 1.5)
 
     def __post_init__(self) -> None:
         _check_weights("resize.weights", self.weights, 3)
@@ -111,8 +111,8 @@ class NoiseConfig:
     """
 
     gaussian_probability: float = 0.5
-    gaussian_sigma: Range = (1.0, 30.0)
-    poisson_scale: Range = (0.05, 3.0)
+    gaussian_sigma: Interval = (1.0, 30.0)
+    poisson_scale: Interval = (0.05, 3.0)
     gray_probability: float = 0.4
 
     def __post_init__(self) -> None:
@@ -136,7 +136,7 @@ class OrderConfig:
     blur: BlurConfig = BlurConfig()
     resize: ResizeConfig = ResizeConfig()
     noise: NoiseConfig = NoiseConfig()
-    jpeg_quality: Range = (30.0, 95.0)
+    jpeg_quality: Interval = (30.0, 95.0)
 
     def __post_init__(self) -> None:
         _check_range("jpeg_quality", self.jpeg_quality, 1.0, 100.0)

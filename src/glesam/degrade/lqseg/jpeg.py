@@ -7,14 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glesam.degrade.draws import Draws
-from glesam.degrade.lqseg.config import Range
+from glesam.degrade.lqseg.config import Interval
 from glesam.degrade.lqseg.kernels import Floats
 from glesam.errors import ConfigError, ImageError
 
 _LARGEST_SIDE = 65500  # of libjpeg
 
 
-def draw_quality(draws: Draws, name: str, ends: Range) -> int:
+def draw_quality(draws: Draws, name: str, ends: Interval) -> int:
     """Draw a quality: a real number, evenly, then cut to a whole one, as the published recipes do."""
     return int(draws.uniform(f"{name}.quality", *ends))
 

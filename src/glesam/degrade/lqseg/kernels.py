@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.special import j1
 
 from glesam.degrade.draws import Draws
-from glesam.degrade.lqseg.config import KERNEL_SIZE, KERNEL_TYPES, BlurConfig, Range, SharpenConfig
+from glesam.degrade.lqseg.config import KERNEL_SIZE, KERNEL_TYPES, BlurConfig, Interval, SharpenConfig
 
 Kernel: TypeAlias = NDArray[np.float64]
 """`(size, size)` float64 that sums to one."""
@@ -145,7 +145,7 @@ def _draw_sinc(draws: Draws, name: str, size: int, lowest: float) -> Kernel:
     return sinc(size, draws.uniform(f"{name}.cutoff", lowest, math.pi))
 
 
-def _draw_beta(draws: Draws, name: str, ends: Range) -> float:
+def _draw_beta(draws: Draws, name: str, ends: Interval) -> float:
     """Draw a shape parameter: below and above 1 with equal chance, evenly within each part.
 
     A range that begins at 1, as the plateau's, hence gives exactly 1 half of the time; so do the published ones.
