@@ -91,6 +91,7 @@ def main() -> None:
     parser.add_argument("--disk", action="store_true", help="full disks instead of kills")
     arguments = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # disks and folders go away then too
     with tempfile.TemporaryDirectory(prefix="glesam-trials-") as name:
         work = Path(name)
         make_inputs(work)

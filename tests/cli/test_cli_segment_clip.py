@@ -53,6 +53,15 @@ def test_corrections_by_frame(call: Call, clip: Path, tmp_path: Path) -> None:
     assert header["corrections"]["2"]["objects"] == [0]
 
 
+def test_a_format_that_is_asked_for_later_is_made(call: Call, clip: Path, tmp_path: Path) -> None:
+    words = (clip, "--point", "20,20", "--max-frames", 1, "-o", tmp_path / "out")
+    assert call(*words, "--json").exit_code == 0
+    later = call(*words, "--overlay")
+    assert later.exit_code == 0, later.output
+    assert "is complete, but" in later.stderr
+    assert names(tmp_path / "out") == ["c.mask.json", "c.mask.jsonl", "c.overlay.mp4"]
+
+
 def test_formats_frame_and_prompts_file(call: Call, clip: Path, tmp_path: Path) -> None:
     (tmp_path / "p.json").write_text(json.dumps({"c.mp4": [{"box": [5, 5, 40, 40]}, {"points": [[60, 30]]}]}))
     words = ["--prompts", tmp_path / "p.json", "--frame", 1, "--max-frames", 2, "--json", "--overlay"]

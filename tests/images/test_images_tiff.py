@@ -12,7 +12,7 @@ import tifffile
 from PIL import Image
 
 from glesam.errors import ImageError
-from glesam.images import pixels, tiff
+from glesam.images import pixels, tiff_parts
 from glesam.images.ranges import ImageWarning
 from glesam.images.reading import ReadOptions, read, read_with
 from glesam.images.tiff import layout_of, read_bands
@@ -63,7 +63,7 @@ def test_every_layout_gives_the_samples_that_were_written(kind, planar):
 @pytest.mark.parametrize("planar", [False, True])
 @pytest.mark.parametrize("rows", [10, 37])
 def test_parts_of_a_few_rows_make_the_whole(planar, rows, monkeypatch):
-    monkeypatch.setattr(tiff, "_PART_BYTES", 3000)
+    monkeypatch.setattr(tiff_parts, "_PART_BYTES", 3000)
     values = _samples("u2", 6)
     stored = np.moveaxis(values, -1, 0).copy() if planar else values
     for layout in LAYOUTS:
@@ -74,7 +74,7 @@ def test_parts_of_a_few_rows_make_the_whole(planar, rows, monkeypatch):
 @pytest.mark.parametrize("compression", [None, "zlib"])
 @pytest.mark.parametrize("rows", [16, 2000])
 def test_of_many_bands_only_those_used_are_held(compression, rows, monkeypatch):
-    monkeypatch.setattr(tiff, "_PART_BYTES", 1 << 18)
+    monkeypatch.setattr(tiff_parts, "_PART_BYTES", 1 << 18)
     monkeypatch.setattr(pixels, "_STRIP_PIXELS", 1 << 18)
     values = np.zeros((2000, 500, 12), np.uint16)
     values[..., :3] = np.arange(2000)[:, None, None] * 30

@@ -7,21 +7,16 @@ what the bytes mean is worked out here. TIFF 6.0 (Adobe, 1992), sections 14, 15 
 
 from __future__ import annotations
 
-import io
-import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import TiffImagePlugin
 
-from glesam.common.documents import one_line
 from glesam.errors import ImageError
-from glesam.images.opening import open_known
-from glesam.images.pixels import strips
+from glesam.images.tiff_parts import TiffSource, rows_of_bytes
 
 _WIDTH, _LENGTH, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
 _STRIP_OFFSETS, _SAMPLES, _ROWS_PER_STRIP, _STRIP_BYTES = 273, 277, 278, 279
@@ -32,8 +27,6 @@ _GREY, _RGB = (0, 1), (2,)
 _ALPHA = {1: "associated", 2: "straight"}
 # None, LZW, deflate (two numbers), PackBits, LZMA, Zstandard: compressions that do not look at what samples mean.
 _COMPRESSIONS = frozenset({1, 5, 8, 32946, 32773, 34925, 50000})
-_PART_BYTES = 1 << 25
-"""Bytes of samples that are decoded at once, where strips and tiles allow it."""
 
 
 @dataclass(frozen=True)
@@ -112,13 +105,14 @@ def read_bands(stream: IO[bytes], layout: TiffLayout, chosen: Sequence[int], nam
         ImageError: a layout without a way, or damaged data.
     """
     _check(layout, name)
+    source = TiffSource(stream, layout.prefix, layout.width, layout.height, name)
     out = np.empty((layout.height, layout.width, len(chosen)), layout.dtype.newbyteorder("="))
     if layout.planar:
         for place, band in enumerate(chosen):
-            for top, values in _samples(stream, _plane(layout, band), 1, layout, name):
+            for top, values in _samples(source, _plane(layout, band), 1, layout):
                 out[top : top + len(values), :, place] = values[..., 0]
     else:
-        for top, values in _samples(stream, layout.directory, layout.bands, layout, name):
+        for top, values in _samples(source, layout.directory, layout.bands, layout):
             out[top : top + len(values)] = values[..., list(chosen)]
     return out
 
@@ -161,7 +155,6 @@ def _check(layout: TiffLayout, name: str) -> None:
         )
 
 
-_SHORT = frozenset({_BITS, _SAMPLES, _PHOTOMETRIC, _COMPRESSION})
 _TYPES = frozenset({(kind, bits) for kind in "ui" for bits in (8, 16, 32, 64)} | {("f", b) for b in (16, 32, 64)})
 
 
@@ -177,155 +170,15 @@ def _plane(layout: TiffLayout, band: int) -> dict[int, Any]:
 
 
 def _samples(
-    stream: IO[bytes], directory: dict[int, Any], bands: int, layout: TiffLayout, name: str
+    source: TiffSource, directory: dict[int, Any], bands: int, layout: TiffLayout
 ) -> Iterator[tuple[int, npt.NDArray[Any]]]:
     """Samples that a directory says are interleaved: rows `(h, W, bands)`, each with the number of its first."""
-    size = bands * layout.dtype.itemsize
-    for top, part in _parts(stream, directory, size, layout, name):
-        for row, stored in _bytes(part, name):
-            values = stored.view(layout.dtype).astype(layout.dtype.newbyteorder("="), copy=False)
-            values = values.reshape(len(stored), layout.width, bands)
-            if layout.directory.get(_PREDICTOR, 1) == 2:
-                _undo_differences(values, layout)
-            yield top + row, values
-
-
-def _parts(
-    stream: IO[bytes], directory: dict[int, Any], size: int, layout: TiffLayout, name: str
-) -> Iterator[tuple[int, bytes]]:
-    """Small TIFFs of one byte a pixel, each of some strips or rows of tiles, with the number of its first row.
-
-    Args:
-        stream: the file.
-        directory: of the image, or of one of its planes.
-        size: bytes of a pixel.
-        layout: of the file.
-        name: what messages call it.
-
-    Raises:
-        ImageError: the directory does not say where all strips or tiles are, or they lie beyond the file's end.
-    """
-    row = layout.width * size
-    try:
-        pieces = _pieces(directory, row, layout)
-        step = max(1, _PART_BYTES // max(1, pieces.rows * row))
-        for first in range(0, -(-layout.height // pieces.rows), step):
-            top = first * pieces.rows
-            places = pieces.places[first * pieces.across : (first + step) * pieces.across]
-            held = [_read(stream, *place, name) for place in places]
-            changed = _directory_of(directory, size, held, pieces, layout)
-            changed |= {_LENGTH: (min(step * pieces.rows, layout.height - top),), _WIDTH: (row,)}
-            yield top, _with_directory(b"".join([layout.prefix, *held]), changed, layout.prefix)
-    # What a broken directory leads to: entries of other kinds, numbers that fit nothing.
-    except (ArithmeticError, LookupError, TypeError, ValueError, struct.error) as error:
-        raise _broken(name, one_line(error)) from error
-
-
-class _Pieces(NamedTuple):
-    """Strips or tiles in the order of the image: place and length of each, rows of one, how many lie side by side."""
-
-    places: list[tuple[int, int]]
-    rows: int
-    across: int
-
-
-def _pieces(directory: dict[int, Any], row: int, layout: TiffLayout) -> _Pieces:
-    """Where the strips or tiles of a directory are, `row` bytes to a row of the image.
-
-    Raises:
-        ArithmeticError, LookupError, TypeError, ValueError: the directory is broken.
-    """
-    if _TILE_WIDTH in directory:
-        rows, across = _numbers(directory[_TILE_LENGTH])[0], -(-layout.width // _numbers(directory[_TILE_WIDTH])[0])
-        offsets, lengths = _numbers(directory[_TILE_OFFSETS]), _numbers(directory[_TILE_BYTES])
-    else:
-        rows, across = min(_numbers(directory.get(_ROWS_PER_STRIP, layout.height))[0], layout.height), 1
-        offsets = _numbers(directory[_STRIP_OFFSETS])
-        if _numbers(directory.get(_COMPRESSION, 1)) == (1,):
-            return _uncompressed(offsets, rows, row, layout.height)
-        lengths = _numbers(directory[_STRIP_BYTES])
-    needed = across * -(-layout.height // rows)
-    if rows < 1 or across < 1 or min(len(offsets), len(lengths)) < needed:
-        raise ValueError(f"{min(len(offsets), len(lengths))} of {needed} strips or tiles")
-    return _Pieces(list(zip(offsets[:needed], lengths[:needed], strict=True)), rows, across)
-
-
-def _uncompressed(offsets: tuple[int, ...], rows: int, row: int, height: int) -> _Pieces:
-    """Strips without compression, whose lengths are known; a single one is taken in parts, however long it is."""
-    needed = -(-height // rows)
-    if len(offsets) < needed:
-        raise ValueError(f"{len(offsets)} of {needed} strips")
-    if needed == 1:
-        rows = max(1, min(height, _PART_BYTES // max(1, row)))
-        offsets = tuple(range(offsets[0], offsets[0] + height * row, rows * row))
-    return _Pieces([(start, row * min(rows, height - index * rows)) for index, start in enumerate(offsets)], rows, 1)
-
-
-def _directory_of(
-    directory: dict[int, Any], size: int, held: Sequence[bytes], pieces: _Pieces, layout: TiffLayout
-) -> dict[int, tuple[int, ...]]:
-    """Entries of a small TIFF, whose strips or tiles follow its header one after the other; without its size."""
-    lengths = tuple(map(len, held))
-    places = tuple(len(layout.prefix) + before for before in (0, *accumulate(lengths[:-1])))
-    found: dict[int, tuple[int, ...]] = {_BITS: (8,), _SAMPLES: (1,), _PHOTOMETRIC: (1,)}
-    found[_COMPRESSION] = _numbers(directory.get(_COMPRESSION, 1))
-    if _TILE_WIDTH not in directory:
-        return found | {_ROWS_PER_STRIP: (pieces.rows,), _STRIP_OFFSETS: places, _STRIP_BYTES: lengths}
-    width = _numbers(directory[_TILE_WIDTH])[0] * size
-    return found | {
-        _TILE_WIDTH: (width,),
-        _TILE_LENGTH: (pieces.rows,),
-        _TILE_OFFSETS: places,
-        _TILE_BYTES: lengths,
-    }
-
-
-def _read(stream: IO[bytes], start: int, length: int, name: str) -> bytes:
-    """Bytes of the file."""
-    stream.seek(start)
-    found = stream.read(length)
-    if len(found) < length:
-        raise _broken(name, f"{len(found)} of {length} bytes")
-    return found
-
-
-def _bytes(content: bytes, name: str) -> Iterator[tuple[int, npt.NDArray[np.uint8]]]:
-    """Decode what is called a grey image: some rows of bytes at a time, each with the number of its first."""
-    try:
-        with open_known(io.BytesIO(content)) as image:
-            for top, strip in strips(image):
-                yield top, np.array(strip)
-    except Exception as error:  # Pillow's plugin raises whatever damaged bytes lead it to
-        raise _broken(name, one_line(error)) from error
-
-
-def _broken(name: str, reason: str) -> ImageError:
-    return ImageError(f"expected a whole TIFF, got {name}, damaged or cut short ({reason}); fetch or save it again")
-
-
-def _numbers(value: Any) -> tuple[int, ...]:
-    """A directory's entry as whole numbers."""
-    return tuple(int(each) for each in (value if isinstance(value, tuple) else (value,)))
-
-
-def _with_directory(content: bytes, entries: dict[int, tuple[int, ...]], prefix: bytes) -> bytes:
-    """The file with another first directory, at its end; numbers are 16-bit where TIFF wants them so, else offsets."""
-    order, big = "<" if prefix[:2] == b"II" else ">", len(prefix) == 16
-    offset, kind, size = ("Q", 16, 8) if big else ("L", 4, 4)
-    start = len(content) + len(content) % 2
-    place = start + struct.calcsize(order + ("Q" if big else "H")) + len(entries) * (20 if big else 12) + size
-    table, beyond = struct.pack(order + ("Q" if big else "H"), len(entries)), b""
-    for tag, values in sorted(entries.items()):
-        short = tag in _SHORT
-        data = struct.pack(f"{order}{len(values)}{'H' if short else offset}", *values)
-        table += struct.pack(f"{order}HH{offset}", tag, 3 if short else kind, len(values))
-        if len(data) <= size:
-            table += data.ljust(size, b"\0")
-        else:
-            table += struct.pack(order + offset, place + len(beyond))
-            beyond += data + b"\0" * (len(data) % 2)
-    head = prefix[:-size] + struct.pack(order + offset, start)
-    return b"".join([head, content[len(head) :], b"\0" * (len(content) % 2), table, bytes(size), beyond])
+    for top, stored in rows_of_bytes(source, directory, bands * layout.dtype.itemsize):
+        values = stored.view(layout.dtype).astype(layout.dtype.newbyteorder("="), copy=False)
+        values = values.reshape(len(stored), layout.width, bands)
+        if layout.directory.get(_PREDICTOR, 1) == 2:
+            _undo_differences(values, layout)
+        yield top, values
 
 
 def _undo_differences(values: npt.NDArray[Any], layout: TiffLayout) -> None:
