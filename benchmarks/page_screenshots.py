@@ -52,7 +52,9 @@ def compare(person: Person) -> None:
 def everything(person: Person) -> None:
     """All masks."""
     person.page.click("#everything")
-    person.until("glesam.state.everything !== null || glesam.state.message !== null", 300)
+    person.until("glesam.state.everything !== null || glesam.state.message?.kind === 'error'", 300)
+    if person.page.evaluate("glesam.state.everything === null"):
+        raise RuntimeError(f"everything mode gave no masks: {person.page.inner_text('#message')}")
     person.settle()
 
 

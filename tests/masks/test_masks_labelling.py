@@ -105,3 +105,19 @@ def test_napari_gets_a_layer_with_features_for_each_label() -> None:
     napari_layers = pytest.importorskip("napari.layers")
     layer = napari_layers.Layer.create(data, arguments, kind)
     assert layer.features["score"][1] == pytest.approx(0.9)
+
+
+def test_a_viewer_of_napari_without_a_screen_has_the_objects() -> None:
+    components = pytest.importorskip("napari.components")
+    masks = made(class_names=("cup", "dog", "cup"))
+    data, arguments, _ = napari(masks)
+    viewer = components.ViewerModel()
+    viewer.add_image(np.full((*masks.size, 3), 60, np.uint8))
+    layer = viewer.add_labels(data, **arguments)
+    assert [each.name for each in viewer.layers][1:] == ["a.jpg"]
+    for y, x in ((30, 40), (20, 100), (45, 80), (0, 0)):  # ring, pieces, bar, nothing
+        assert layer.get_value((y, x)) == data[y, x]
+    assert layer.features["class"].tolist() == ["", "cup", "dog", "cup"]
+    colours = [tuple(np.asarray(layer.get_color(number)).round(3).tolist()) for number in (1, 2, 3)]
+    assert len(set(colours)) == 3
+    assert layer.thumbnail[..., 3].any()  # drawn small, by numpy
