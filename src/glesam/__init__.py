@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from glesam.predict.predictor import Predictor
     from glesam.prompts.prompts import Prompts
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["GlesamError", "Masks", "Predictor", "Prompts", "__version__", "load_model"]
 
 __getattr__ = lazy(

@@ -186,6 +186,22 @@ def test_small_boxes_keep_the_base_model_where_the_gate_decides(made, tmp_path):
     np.testing.assert_array_equal(*clicks)
 
 
+def test_where_the_gate_decides_the_base_models_logits_count_in_part(made, tmp_path):
+    _, base = made
+    rules = (LevelRule(0, image_size=32, least_box=0.01, base_share=0.3),)
+    restoration = load_bundle(bundle(made, tmp_path / "b", rules, enhancer="residual", gate="bad"), base)
+    # The first box is below a hundredth of 64 x 48 pixels: it keeps the base model's mask whole.
+    prompts = {"boxes": [[1, 1, 7, 6], [5, 5, 40, 40]], "points": [[[3, 3]], [[9, 9]]]}
+    plain, auto, on = (masks_of(Predictor(base, mode, restoration), **prompts) for mode in ("off", "auto", "on"))
+    assert not np.allclose(plain.logits[1], on.logits[1], atol=1e-3)
+    np.testing.assert_allclose(auto.logits[0], plain.logits[0], atol=1e-5)
+    np.testing.assert_allclose(auto.logits[1], 0.3 * plain.logits[1] + 0.7 * on.logits[1], atol=1e-5)
+    np.testing.assert_allclose(auto.scores[1], 0.3 * plain.scores[1] + 0.7 * on.scores[1], atol=1e-5)
+    single = {"points": [[20, 20]], "multimask": True}
+    found = [masks_of(Predictor(base, mode, restoration), **single).logits for mode in ("auto", "on")]
+    np.testing.assert_array_equal(*found)
+
+
 def test_small_boxes_in_windows_of_a_big_picture_keep_the_base_model_too(made, tmp_path):
     _, base = made
     restoration = load_bundle(
@@ -363,8 +379,10 @@ def test_rules_file(tmp_path):
             read_rules(path)
     with pytest.raises(ModelError, match="strength of 0 to 2"):
         LevelRule(0, strength=3)
-    with pytest.raises(ModelError, match="a share of 0 to 1"):
+    with pytest.raises(ModelError, match="shares of 0 to 1"):
         LevelRule(0, least_box=2)
+    with pytest.raises(ModelError, match="shares of 0 to 1"):
+        LevelRule(0, base_share=1)
 
 
 @pytest.mark.parametrize(("wrapper", "build"), [(SamPromptable, sam_tiny), (Sam2Promptable, sam2_tiny)])

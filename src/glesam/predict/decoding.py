@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from glesam.common.stopping import check
-from glesam.enhance.pipeline import Restoration, shrink
+from glesam.enhance.pipeline import LevelRule, Restoration, shrink
 from glesam.masks.runs import Box
 from glesam.models.base import Embedding, MaskOutput, PromptTensors
 from glesam.predict.embedder import Embedder
-from glesam.predict.embeddings import Encoded, woven
+from glesam.predict.embeddings import Encoded, blended, woven
 from glesam.predict.finish import cell_of
 from glesam.predict.quality import (
     COARSE,
@@ -37,7 +37,9 @@ def decode(
     multimask: bool,
     fine: bool = True,
 ) -> MaskOutput:
-    """Decode with the base model; a restored embedding as its restoration says, which may leave small boxes out.
+    """Decode with the base model; a restored embedding as its restoration's rules say.
+
+    With `enhance="auto"` a `LevelRule` may leave small boxes out, and let the base model's answer count in part.
 
     Args:
         embedder: gave the embedding.
@@ -57,15 +59,22 @@ def decode(
         return Restoration().decode(model, embedding, prompts, multimask)
     if restoration is None:
         return model.decode(embedding, prompts, multimask)
-    least = restoration.rule(encoded.level).least_box if embedder.enhance == "auto" else 0.0
-    small = encoded.small_boxes(prompts, least)
+    rule = restoration.rule(encoded.level) if embedder.enhance == "auto" else LevelRule()
+    small = encoded.small_boxes(prompts, rule.least_box)
     if small.all():
         return model.decode(raw, prompts, multimask)
+
+    def restored(large: PromptTensors) -> MaskOutput:
+        answer = restoration.decode(model, embedding, large, multimask)
+        # Candidates of two decoders need not come in one order, so that only single masks are averaged.
+        if multimask or not rule.base_share:
+            return answer
+        return blended(model.decode(raw, large, multimask), answer, rule.base_share)
+
     if not small.any():
-        return restoration.decode(model, embedding, prompts, multimask)
+        return restored(prompts)
     plain = model.decode(raw, prompts.map(lambda t: t[:, small]), multimask)
-    large = prompts.map(lambda t: t[:, ~small])
-    return woven(plain, restoration.decode(model, embedding, large, multimask), small)
+    return woven(plain, restored(prompts.map(lambda t: t[:, ~small])), small)
 
 
 @torch.inference_mode()

@@ -108,6 +108,21 @@ def woven(first: MaskOutput, second: MaskOutput, is_first: Tensor) -> MaskOutput
     return MaskOutput(logits[:, order], scores[:, order], fine, present)
 
 
+def blended(first: MaskOutput, second: MaskOutput, share: float) -> MaskOutput:
+    """The weighted mean of two answers to the same prompts: logits and scores.
+
+    Args:
+        first: counts `share`.
+        second: counts the rest; its object scores are kept.
+        share: 0 to 1.
+    """
+    fine = None
+    if first.fine is not None or second.fine is not None:
+        fine = torch.lerp(_doubled(second).float(), _doubled(first).float(), share)
+    logits = torch.lerp(second.low_res_logits.float(), first.low_res_logits.float(), share)
+    return MaskOutput(logits, torch.lerp(second.iou.float(), first.iou.float(), share), fine, second.object_score)
+
+
 def _doubled(output: MaskOutput) -> Tensor:
     """Logits at twice the resolution, enlarged where there are none."""
     if output.fine is not None:
