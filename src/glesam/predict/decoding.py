@@ -5,6 +5,8 @@ Averaging over mirrored and resized copies is the field's usual test-time augmen
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -50,31 +52,36 @@ def decode(
         fine: masks at stride 2 too, where the model gives any; everything mode cuts its many masks without.
     """
     check()
-    model, restoration = embedder.model, embedder.restoration
+    model = embedder.model
     raw = encoded.raw if fine else model.without_fine(encoded.raw)
     if embedding is encoded.raw and encoded.side is None:
         return model.decode(raw, prompts, multimask)
     embedding = embedding if fine else model.without_fine(embedding)
     if encoded.side is not None:
         return Restoration().decode(model, embedding, prompts, multimask)
-    if restoration is None:
+    if embedder.restoration is None:
         return model.decode(embedding, prompts, multimask)
-    rule = restoration.rule(encoded.level) if embedder.enhance == "auto" else LevelRule()
+    rule = embedder.restoration.rule(encoded.level) if embedder.enhance == "auto" else LevelRule()
     small = encoded.small_boxes(prompts, rule.least_box)
     if small.all():
         return model.decode(raw, prompts, multimask)
-
-    def restored(large: PromptTensors) -> MaskOutput:
-        answer = restoration.decode(model, embedding, large, multimask)
-        # Candidates of two decoders need not come in one order, so that only single masks are averaged.
-        if multimask or not rule.base_share:
-            return answer
-        return blended(model.decode(raw, large, multimask), answer, rule.base_share)
-
     if not small.any():
-        return restored(prompts)
+        return _restored(embedder, rule, raw, embedding, prompts, multimask)
     plain = model.decode(raw, prompts.map(lambda t: t[:, small]), multimask)
-    return woven(plain, restored(prompts.map(lambda t: t[:, ~small])), small)
+    large = prompts.map(lambda t: t[:, ~small])
+    return woven(plain, _restored(embedder, rule, raw, embedding, large, multimask), small)
+
+
+def _restored(
+    embedder: Embedder, rule: LevelRule, raw: Embedding, embedding: Embedding, prompts: PromptTensors, multimask: bool
+) -> MaskOutput:
+    """The answer on the restored embedding, in which the base model's counts as the rule says."""
+    restoration = cast(Restoration, embedder.restoration)
+    answer = restoration.decode(embedder.model, embedding, prompts, multimask)
+    # Candidates of two decoders need not come in one order, so that only single masks are averaged.
+    if multimask or not rule.base_share:
+        return answer
+    return blended(embedder.model.decode(raw, prompts, multimask), answer, rule.base_share)
 
 
 @torch.inference_mode()
