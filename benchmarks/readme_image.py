@@ -17,7 +17,7 @@ from glesam import Predictor
 PHOTOS = Path(__file__).parents[1] / "examples" / "photos"
 CASES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("coffee.jpg", {"boxes": [[75, 15, 485, 390]]}),
-    ("astronaut.jpg", {"points": [[230, 300], [90, 420], [220, 110]]}),
+    ("astronaut.jpg", {"points": [[230, 300], [90, 420], [220, 110], [420, 400]]}),
     ("chelsea.jpg", {"points": [[200, 100], [260, 150], [150, 200]]}),
 )
 HEIGHT = 270
