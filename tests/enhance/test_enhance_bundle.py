@@ -21,6 +21,7 @@ from glesam.models.compact.model import CompactModel
 from glesam.models.sam.sam import SamPromptable
 from glesam.models.sam.sam2 import Sam2Promptable
 from glesam.models.tuned import mask_decoder, save_tuned
+from glesam.predict.embeddings import Encoded
 from glesam.predict.predictor import Predictor
 from glesam.train.config import EnhancerConfig
 from glesam.train.stages.enhancer import build_enhancer
@@ -200,6 +201,27 @@ def test_where_the_gate_decides_the_base_models_logits_count_in_part(made, tmp_p
     single = {"points": [[20, 20]], "multimask": True}
     found = [masks_of(Predictor(base, mode, restoration), **single).logits for mode in ("auto", "on")]
     np.testing.assert_array_equal(*found)
+
+
+def test_clicks_on_what_the_base_model_finds_small_keep_its_mask(made, tmp_path, monkeypatch):
+    _, base = made
+    clicks = {"points": [[[20, 20]], [[40, 30]], [[60, 5]]]}
+    rules = (LevelRule(0, image_size=32, least_box=0.2, base_share=0.3),)
+    restoration = load_bundle(bundle(made, tmp_path / "b", rules, enhancer="residual", gate="bad"), base)
+    plain, on = (masks_of(Predictor(base, mode, restoration), **clicks) for mode in ("off", "on"))
+    asked = []
+
+    def small(encoded, logits, share):
+        asked.append((logits.numpy(), share))
+        return torch.tensor([True, False, True])
+
+    monkeypatch.setattr(Encoded, "small_masks", small)
+    auto = masks_of(Predictor(base, "auto", restoration), **clicks)
+    np.testing.assert_allclose(asked[0][0][:, : plain.logits.shape[-2]], plain.logits, atol=1e-5)
+    assert asked[0][1] == 0.2
+    for index, part in enumerate((1.0, 0.3, 1.0)):
+        expected = part * plain.logits[index] + (1 - part) * on.logits[index]
+        np.testing.assert_allclose(auto.logits[index], expected, atol=1e-5)
 
 
 def test_small_boxes_in_windows_of_a_big_picture_keep_the_base_model_too(made, tmp_path):

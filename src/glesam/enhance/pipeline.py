@@ -58,7 +58,8 @@ class LevelRule:
             smaller encoding comes on top of the first, which the gate has read: at half the side it adds about a
             quarter of the encoder's time.
         least_box: share of the image; with `enhance="auto"` an object whose box is smaller keeps the base model's
-            mask, since a smaller square has too few pixels for it.
+            mask, since a smaller square has too few pixels for it. Where the base model's answer counts in part, the
+            box of an object that was only clicked is that of the base model's mask.
         base_share: with `enhance="auto"`, and where one mask is asked for, the share of the base model's logits in the
             answer; the rest are those of the restored embedding. Two looks at two sizes err differently, so that their
             mean is often better than each. 0 decodes once.

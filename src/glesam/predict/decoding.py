@@ -66,22 +66,35 @@ def decode(
     if small.all():
         return model.decode(raw, prompts, multimask)
     if not small.any():
-        return _restored(embedder, rule, raw, embedding, prompts, multimask)
+        return _restored(embedder, rule, encoded, raw, embedding, prompts, multimask)
     plain = model.decode(raw, prompts.map(lambda t: t[:, small]), multimask)
     large = prompts.map(lambda t: t[:, ~small])
-    return woven(plain, _restored(embedder, rule, raw, embedding, large, multimask), small)
+    return woven(plain, _restored(embedder, rule, encoded, raw, embedding, large, multimask), small)
 
 
 def _restored(
-    embedder: Embedder, rule: LevelRule, raw: Embedding, embedding: Embedding, prompts: PromptTensors, multimask: bool
+    embedder: Embedder,
+    rule: LevelRule,
+    encoded: Encoded,
+    raw: Embedding,
+    embedding: Embedding,
+    prompts: PromptTensors,
+    multimask: bool,
 ) -> MaskOutput:
-    """The answer on the restored embedding, in which the base model's counts as the rule says."""
+    """The answer on the restored embedding, in which the base model's counts as the rule says.
+
+    Clicks have no box; what the base model finds at them tells whether their object is a small one.
+    """
     restoration = cast(Restoration, embedder.restoration)
     answer = restoration.decode(embedder.model, embedding, prompts, multimask)
     # Candidates of two decoders need not come in one order, so that only single masks are averaged.
     if multimask or not rule.base_share:
         return answer
-    return blended(embedder.model.decode(raw, prompts, multimask), answer, rule.base_share)
+    plain = embedder.model.decode(raw, prompts, multimask)
+    share = torch.full((prompts.shape[1],), rule.base_share)
+    if prompts.boxes is None:
+        share[encoded.small_masks(plain.low_res_logits[0, :, 0], rule.least_box)] = 1.0
+    return blended(plain, answer, share)
 
 
 @torch.inference_mode()

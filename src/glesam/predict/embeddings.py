@@ -18,6 +18,8 @@ from glesam.errors import PromptError
 from glesam.images.pixels import RGB
 from glesam.masks.obey import Grey
 from glesam.models.base import Embedding, ImageGeometry, MaskOutput, PromptTensors
+from glesam.prompts.prompts import MASK_STRIDE
+from glesam.views.enlarge import mask_boxes
 
 
 @dataclass
@@ -59,6 +61,13 @@ class Encoded:
             return torch.zeros(prompts.shape[1], dtype=torch.bool)
         height, width = self.geometry.input_size
         return (prompts.boxes[0, :, 2:] - prompts.boxes[0, :, :2]).prod(dim=-1) < share * height * width
+
+    def small_masks(self, logits: Tensor, share: float) -> Tensor:
+        """`(N,)` bool: whether the box of a mask, `(N, h, w)` logits, is under a share of the image; not if empty."""
+        height, width = self.geometry.input_size
+        boxes = mask_boxes(logits).to(torch.float32)
+        areas = ((boxes[:, 2:] - boxes[:, :2]) * MASK_STRIDE).prod(dim=-1)
+        return (areas > 0) & (areas < share * height * width)
 
 
 def row(embedding: Embedding, index: int, count: int) -> Embedding:
@@ -108,18 +117,20 @@ def woven(first: MaskOutput, second: MaskOutput, is_first: Tensor) -> MaskOutput
     return MaskOutput(logits[:, order], scores[:, order], fine, present)
 
 
-def blended(first: MaskOutput, second: MaskOutput, share: float) -> MaskOutput:
+def blended(first: MaskOutput, second: MaskOutput, share: Tensor) -> MaskOutput:
     """The weighted mean of two answers to the same prompts: logits and scores.
 
     Args:
         first: counts `share`.
         second: counts the rest; its object scores are kept.
-        share: 0 to 1.
+        share: `(N,)`, 0 to 1, of each object.
     """
+    share = share[:, None].to(first.iou)
+    maps = share[..., None, None]
     fine = None
     if first.fine is not None or second.fine is not None:
-        fine = torch.lerp(_doubled(second).float(), _doubled(first).float(), share)
-    logits = torch.lerp(second.low_res_logits.float(), first.low_res_logits.float(), share)
+        fine = torch.lerp(_doubled(second).float(), _doubled(first).float(), maps)
+    logits = torch.lerp(second.low_res_logits.float(), first.low_res_logits.float(), maps)
     return MaskOutput(logits, torch.lerp(second.iou.float(), first.iou.float(), share), fine, second.object_score)
 
 
