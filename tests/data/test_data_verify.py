@@ -105,8 +105,8 @@ def test_manifest_survives_a_round_trip_byte_by_byte(built: Path) -> None:
     [
         ({"version": 2}, "of version 1 in .*, got 'glesam-lqseg' of version 2"),
         ({"format": "other"}, "got 'other' of version 1"),
-        ({"samples": None}, "build the set anew"),
-        ({"samples": {"a": {}}}, "build the set anew"),
+        ({"samples": None}, "build the set again"),
+        ({"samples": {"a": {}}}, "build the set again"),
     ],
 )
 def test_a_manifest_of_another_kind_is_refused(built: Path, change: dict[str, object], message: str) -> None:
