@@ -22,6 +22,8 @@ KEPT = "glesam.state.objects.length"
 def click_at_once(person: Person) -> None:
     """Two objects, clicked as soon as the photo is seen, whatever the server knows of it."""
     person.until("Boolean(glesam.state.picture)")
+    # Drawn once: before, the stage may still change its size, and a place on it is another one a moment later.
+    person.page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(0))))")
     person.page.mouse.click(*person.place(*CUP))
     person.page.keyboard.press("n")
     person.page.mouse.click(*person.place(*SPOON))
