@@ -16,11 +16,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field
 
-from glesam.common.documents import read_json, shown
+from glesam.common.documents import shown
 from glesam.errors import PromptError
-from glesam.prompts.file import ObjectPrompt, first_fault, joined
+from glesam.prompts.file import ObjectPrompt, joined, read_objects
 from glesam.prompts.prompts import Prompts
 
 
@@ -56,9 +56,6 @@ class CorrectedObject(ObjectPrompt):
     object: Annotated[int, Field(ge=1)]
 
 
-_FILE = TypeAdapter(dict[str, Annotated[list[CorrectedObject], Field(min_length=1)]])
-
-
 def read_corrections_file(path: str | os.PathLike[str]) -> Mapping[int, Correction]:
     """Read corrections of a clip from JSON; the format is described at the top of this file.
 
@@ -68,13 +65,7 @@ def read_corrections_file(path: str | os.PathLike[str]) -> Mapping[int, Correcti
     Raises:
         PromptError: unreadable, no JSON, an unknown key or a bad value; names file, frame, object and key.
     """
-    content = read_json(path, PromptError, unique=True, what="a file of corrections")
-    try:
-        frames = _FILE.validate_python(content)
-    except ValidationError as error:
-        raise PromptError(f"{shown(path)}: {first_fault(error, CorrectedObject)}") from None
-    except RecursionError:
-        raise PromptError(f"expected corrections in {shown(path)}, got values nested too deeply") from None
+    frames = read_objects(path, CorrectedObject, "corrections", "a file of corrections")
     found: dict[int, Correction] = {}
     for name, objects in frames.items():
         if not (name.isascii() and name.isdigit()):

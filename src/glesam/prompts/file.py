@@ -20,7 +20,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -46,7 +46,7 @@ class ObjectPrompt(BaseModel):
     box: Annotated[list[Number], Field(min_length=4, max_length=4)] | None = None
 
 
-_FILE = TypeAdapter(dict[str, Annotated[list[ObjectPrompt], Field(min_length=1)]])
+Kind = TypeVar("Kind", bound=ObjectPrompt)
 
 
 def read_prompts_file(path: str | os.PathLike[str]) -> dict[str, Prompts]:
@@ -58,16 +58,31 @@ def read_prompts_file(path: str | os.PathLike[str]) -> dict[str, Prompts]:
     Raises:
         PromptError: unreadable, no JSON, an unknown key or a bad value; names file, image, object and key.
     """
-    content = read_json(path, PromptError, unique=True, what="a prompts file")
-    try:
-        images = _FILE.validate_python(content)
-    except ValidationError as error:
-        raise PromptError(f"{shown(path)}: {first_fault(error)}") from None
-    except RecursionError:
-        raise PromptError(f"expected prompts in {shown(path)}, got values nested too deeply; see the format") from None
+    images = read_objects(path, ObjectPrompt, "prompts", "a prompts file")
     if not images:
         raise PromptError(f"expected prompts for at least one image, got none in {path}; add one")
     return {name: joined(objects, f"{path}: {name}") for name, objects in images.items()}
+
+
+def read_objects(path: str | os.PathLike[str], kind: type[Kind], what: str, file: str) -> dict[str, list[Kind]]:
+    """Read a JSON object of lists of objects.
+
+    Args:
+        path: the file.
+        kind: what each object in the lists is.
+        what: they are, together, for messages.
+        file: what the file is, for messages.
+
+    Raises:
+        PromptError: as `read_prompts_file`.
+    """
+    content = read_json(path, PromptError, unique=True, what=file)
+    try:
+        return TypeAdapter(dict[str, Annotated[list[kind], Field(min_length=1)]]).validate_python(content)  # type: ignore[valid-type]
+    except ValidationError as error:
+        raise PromptError(f"{shown(path)}: {_first_fault(error, kind)}") from None
+    except RecursionError:
+        raise PromptError(f"expected {what} in {shown(path)}, got values nested too deeply; see the format") from None
 
 
 def write_prompts_file(path: str | os.PathLike[str], prompts: Mapping[str, Prompts]) -> None:
@@ -128,7 +143,7 @@ def _number(value: np.float32) -> int | float:
     return int(value) if value == int(value) else float(str(value))
 
 
-def first_fault(error: ValidationError, kind: type[ObjectPrompt] = ObjectPrompt) -> str:
+def _first_fault(error: ValidationError, kind: type[ObjectPrompt]) -> str:
     """The first error in one line: image, object, key, and what is wrong."""
     fault = error.errors()[0]
     where = [str(part) for part in fault["loc"]]
