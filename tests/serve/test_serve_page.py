@@ -57,6 +57,20 @@ def test_click_draws_the_mask_that_the_server_gives(person: Person, address: str
     assert_drawn(person.shown(), mask)
 
 
+def test_click_means_what_lay_under_the_pointer_when_it_went_down(person: Person) -> None:
+    size = person.page.viewport_size
+    person.page.mouse.move(*person.place(*CUP))
+    person.page.mouse.down()
+    person.page.set_viewport_size({"width": size["width"] - 200, "height": size["height"] - 150})
+    person.frames()
+    person.page.mouse.up()
+    person.page.wait_for_timeout(40)
+    person.settle()
+    (found,) = person.objects()
+    person.page.set_viewport_size(size)
+    np.testing.assert_allclose(found["points"], [CUP], atol=1)
+
+
 def test_right_click_takes_away_and_undo_brings_back(person: Person) -> None:
     person.click(*CUP)
     before, seen = person.objects(), person.canvas()

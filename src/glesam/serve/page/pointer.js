@@ -14,7 +14,7 @@ const WHEEL_SPEED = 0.0016;
 /** Listen on the canvas; timing.click is called with the time of each click that may give a mask. */
 export function listen(canvas, view, timing) {
   const fingers = new Map(); // pointers that are down: id → {x, y}
-  let gesture = null; // {id, start, button, at, panning, moved}
+  let gesture = null; // {id, start, at, button, panning, moved}: start on the stage, at in the image
   let press = 0;
 
   const place = (event) => {
@@ -35,14 +35,16 @@ export function listen(canvas, view, timing) {
       return;
     }
     const panning = event.button === 1 || state.panning === true;
-    gesture = { id: event.pointerId, start: at, button: event.button, panning, moved: false, type: event.pointerType };
+    // What is meant is what lay under the pointer when it went down: the stage may change its size before it goes up.
+    const [id, start, type] = [event.pointerId, at, event.pointerType];
+    gesture = { id, start, at: view.toImage(...at), button: event.button, panning, moved: false, type };
     if (event.pointerType === 'touch') press = setTimeout(() => longPress(event), LONG_PRESS_MS);
     set({ cursor: null, corner: null });
   });
 
   function longPress(event) {
     if (!gesture || gesture.moved) return;
-    const at = view.toImage(...gesture.start);
+    const { at } = gesture;
     gesture = null;
     click(at, 0, event);
   }
@@ -79,7 +81,7 @@ export function listen(canvas, view, timing) {
       view.pan(event.movementX, event.movementY);
       set({});
     } else if (gesture.button === 0 && !state.everything) {
-      const [from, to] = [gesture.start, at].map((each) => view.clamp(view.toImage(...each)));
+      const [from, to] = [gesture.at, view.toImage(...at)].map((each) => view.clamp(each));
       set({ drag: [...from, ...to] });
     }
   }
@@ -94,7 +96,7 @@ export function listen(canvas, view, timing) {
     set({ drag: null });
     if (done.panning) return;
     if (drag) box(drag, event);
-    else if (!done.moved) click(view.toImage(...done.start), done.button === 2 ? 0 : state.tool, event);
+    else if (!done.moved) click(done.at, done.button === 2 ? 0 : state.tool, event);
   });
 
   canvas.addEventListener('pointercancel', (event) => {
