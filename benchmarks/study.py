@@ -1,4 +1,4 @@
-"""The study of issue questions (a) to (l): train and measure every variant, then one table with intervals.
+"""The study: train and measure every variant alike, then one table with intervals.
 
 ```
 python benchmarks/study.py                      # what is there, what is missing, and the commands

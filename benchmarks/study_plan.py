@@ -1,4 +1,4 @@
-"""What the study measures: the variants (a) to (l), and the commands that train and measure each.
+"""What the study measures: the variants, and the commands that train and measure each.
 
 A task is one command and the file that it leaves; a variant is the tasks that lead to one enhancer folder or model.
 """
@@ -50,6 +50,8 @@ class Variant:
         gate: the gate decides (`enhance=auto`); else every photo is enhanced.
         rules: rules by level, as JSON.
         ships: the enhancer that comes with the model, behind its gate, as it is.
+        head: kind of a mask head trained on the base, in place of an enhancer.
+        restorer: images are restored by a residual U-Net before the base sees them, in place of an enhancer.
     """
 
     key: str
@@ -59,6 +61,13 @@ class Variant:
     gate: bool = False
     rules: str = SMALL
     ships: bool = False
+    head: str | None = None
+    restorer: bool = False
+
+    @property
+    def bundled(self) -> bool:
+        """Whether what it needs is put together in an enhancer folder."""
+        return not (self.ships or self.head or self.restorer or self == VARIANTS[0])
 
 
 ENHANCERS: dict[str, Flags] = {
@@ -103,6 +112,9 @@ VARIANTS = (
     Variant("e-joint", "enhancer and whole decoder tuned together", "default", ("--train", "enhancer", *FULL)),
     Variant("e-encoder", "as e-joint, encoder too", "default", ("--train", "enhancer", "--train", "encoder", *FULL)),
     Variant("f", "as e-full, random prior", "random-prior", FULL),
+    Variant(
+        "f-encoder", "as e-encoder, random prior", "random-prior", ("--train", "enhancer", "--train", "encoder", *FULL)
+    ),
     *(Variant(f"g-{n}", f"enhancer only, scale {n}", f"gamma-{n}") for n in ("1", "3", "5", "10", "measured")),
     Variant("h", "enhancer only, new head and tail", "new-ends"),
     Variant("i", "enhancer only, schedule index 999", "step-999"),
@@ -121,6 +133,9 @@ VARIANTS = (
     Variant("n-branch", "e-full, skips restored by a branch", "default", (*FULL, "--skips", "branch")),
     Variant("n-attenuate", "e-full, skips attenuated by level", "default", (*FULL, "--skips", "attenuate"), gate=True),
     Variant("paper", "the paper: index 999, scale 5, attention only, whole decoder", "paper", FULL),
+    Variant("o-restorer", "images restored by a U-Net, then the base", restorer=True),
+    Variant("o-robust", "RobustSAM's head on the base", head="robust"),
+    Variant("o-hq", "HQ-SAM's head on the base, trained on clear images", head="hq"),
     Variant("ships", "what ships with the model, behind its gate", ships=True),
 )
 
@@ -131,7 +146,7 @@ class Plan:
 
     Attributes:
         out: folder of all runs, reports and the table.
-        configs: folder with `prior.json`, `autoencoder.json`, `enhancer.json`, `decoder.json` and `gate.json`.
+        configs: folder with a JSON file for each stage of training, and for each kind of head.
         model: base model.
         prior: folder of a trained prior; without it one is trained.
         gate: folder of a trained gate; without it one is trained.
@@ -159,7 +174,11 @@ class Plan:
             yield self._train("gate", "gate", ())
         if variant.decoder is not None:
             yield self._decoder(variant)
-        if not variant.ships and variant != VARIANTS[0]:
+        if variant.head is not None:
+            yield self._train("head", f"head/{variant.head}", (), config=variant.head)
+        if variant.restorer:
+            yield self._train("restorer", "restorer", (), model=False)
+        if variant.bundled:
             yield self._bundle(variant)
         yield self._evaluate(variant)
 
@@ -169,6 +188,10 @@ class Plan:
             return f"{self.model}@enhance=off"
         if variant.ships:
             return f"{self.model}@enhance=auto"
+        if variant.head is not None:
+            return f"{self.model}@enhance=off@head={self.out / 'head' / variant.head / 'model'}"
+        if variant.restorer:
+            return f"{self.model}@enhance=off@restore=unet:{self.out / 'restorer' / 'model'}"
         return f"{self.model}+{self.out / 'bundles' / variant.key}@enhance={'auto' if variant.gate else 'on'}"
 
     def rows(self, variant: Variant) -> Path:
@@ -202,10 +225,10 @@ class Plan:
             flags = (*flags, "--gate", str(self._gate))
         return self._train("decoder", str(self._run(variant, "decoder").relative_to(self.out)), flags)
 
-    def _train(self, stage: str, run: str, flags: Flags, model: bool = True) -> Task:
+    def _train(self, stage: str, run: str, flags: Flags, model: bool = True, config: str | None = None) -> Task:
         out = self.out / run
         named = ("--model", self.model) if model else ()
-        command = ("train", stage, "--config", str(self.configs / f"{stage}.json"), "--out", str(out))
+        command = ("train", stage, "--config", str(self.configs / f"{config or stage}.json"), "--out", str(out))
         # A run that was stopped goes on; one that was never begun begins.
         quick: Flags = ()
         if self.quick:

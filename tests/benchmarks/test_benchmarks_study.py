@@ -15,7 +15,16 @@ from PIL import Image
 from glesam.cli import load_verb
 from glesam.enhance.bundle import read_rules
 from glesam.evaluate.measure.records import Row, to_csv
-from glesam.train.config import AutoencoderConfig, DecoderConfig, EnhancerConfig, GateConfig, PriorConfig, read_config
+from glesam.train.config import (
+    AutoencoderConfig,
+    DecoderConfig,
+    EnhancerConfig,
+    GateConfig,
+    HeadConfig,
+    PriorConfig,
+    RestorerConfig,
+    read_config,
+)
 
 ROOT = Path(__file__).parents[2]
 KINDS = {
@@ -48,6 +57,18 @@ def test_configurations_are_valid_and_train_on_the_same_sets(name: str, folder: 
     runs = ("compact-base-continued.json", "compact-base-rounds.json")
     known = {name for run in runs for name in json.loads((ROOT / "configs" / run).read_text())["data"]}
     assert set(config.data) <= known
+
+
+@pytest.mark.parametrize(("name", "kind"), [("hq", HeadConfig), ("robust", HeadConfig), ("restorer", RestorerConfig)])
+def test_other_ways_see_as_many_views_as_both_stages_of_an_enhancer(name: str, kind: type[Any]) -> None:
+    config = read_config(kind, ROOT / "configs" / "study" / f"{name}.json", {})
+    stages = [
+        read_config(KINDS[each], ROOT / "configs" / "study" / f"{each}.json", {}) for each in ("enhancer", "decoder")
+    ]
+    assert config.steps * config.batch_size == sum(each.steps * each.batch_size for each in stages)
+    assert (config.data, config.kept_aside) == (stages[1].data, stages[1].kept_aside)
+    if name != "hq":  # which learns from clear images
+        assert config.levels == stages[1].levels
 
 
 def flags_of(command: tuple[str, ...]) -> set[str]:
