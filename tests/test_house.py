@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from glesam import errors
 from house import Import, floors, imports, modules, room_of
 
 FLOORS = floors()
@@ -18,6 +19,8 @@ ROOMS = [room for floor in FLOORS for room in floor]
 HEIGHT = {room: height for height, floor in enumerate(FLOORS) for room in floor}
 AT_THE_ROOT = {"errors", "__main__"}
 """Modules that lie in no room; `__init__` is the door of all."""
+TEXTS_OF_OURS = {*dir(errors), "ImportError"}
+"""Errors whose texts are for people as they are."""
 MOST_LINES = 40
 """Of a function, signature and docstring counted."""
 
@@ -104,6 +107,29 @@ def test_what_breaks_the_rules_is_found(tmp_path: Path) -> None:
 def test_the_longest_name_is_the_room(module: str, room: str) -> None:
     assert room_of(module, ["models", "models.base", "models.sam"]) == room
     assert room_of("modelling", ["models"]) is None
+
+
+def raw_texts(tree: ast.AST) -> Iterable[str]:
+    """Messages of errors that hold the text of a caught foreign error as it is."""
+    for handler in ast.walk(tree):
+        if not isinstance(handler, ast.ExceptHandler) or handler.name is None or handler.type is None:
+            continue
+        caught = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
+        if all(ast.unparse(kind) in TEXTS_OF_OURS for kind in caught):
+            continue
+        raised = [node for node in ast.walk(handler) if isinstance(node, ast.Raise) and node.exc is not None]
+        for part in (part for node in raised for part in ast.walk(node.exc) if isinstance(part, ast.FormattedValue)):
+            if isinstance(part.value, ast.Name) and part.value.id == handler.name:
+                yield ast.unparse(part)
+
+
+def test_messages_put_errors_of_others_into_words() -> None:
+    """By `one_line` or `brief`; a bare key or `'NoneType' object has ...` says nothing of a file."""
+    found = {name: list(raw_texts(ast.parse(path.read_text("utf-8")))) for name, path in modules().items()}
+    assert {name: texts for name, texts in found.items() if texts} == {}
+    bad = "try:\n    f()\nexcept (OSError, KeyError) as e:\n    raise DataError(f'got {e}') from e\n"
+    assert list(raw_texts(ast.parse(bad))) == ["{e}"]
+    assert list(raw_texts(ast.parse(bad.replace("{e}", "{one_line(e)}")))) == []
 
 
 def test_json_of_others_has_one_decoder() -> None:

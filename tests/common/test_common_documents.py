@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from pydantic import BaseModel, ConfigDict
 
-from glesam.common.documents import checked, expect_objects, parse_json, read_json, shown
+from glesam.common.documents import checked, expect_objects, one_line, parse_json, read_json, shown
 from glesam.errors import ConfigError, DataError, PromptError
 
 BAD = {
@@ -73,6 +75,48 @@ def test_settings_that_do_not_fit_are_told_by_key(values: object, told: str) -> 
     assert told in str(caught.value)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 250
+
+
+@dataclasses.dataclass(frozen=True)
+class _Row:
+    name: str
+    sizes: tuple[int, ...]
+    share: float = 0.0
+
+
+def test_records_are_dataclasses_by_key() -> None:
+    assert checked(_Row, {"name": "a", "sizes": [1, 2]}, "x", DataError) == _Row("a", (1, 2))
+    bad: dict[str, object] = {
+        "expected sizes in x, found none": {"name": "a"},
+        "did you mean 'share'": {"name": "a", "sizes": [], "shere": 1},
+        "expected a valid sizes.1 in x, got 'b'": {"name": "a", "sizes": [1, "b"]},
+        "a JSON object in x, got a list": [],
+    }
+    for told, values in bad.items():
+        with pytest.raises(DataError, match=told):
+            checked(_Row, values, "x", DataError)
+
+
+@pytest.mark.parametrize(
+    ("fail", "words"),
+    [
+        (lambda: {}["frame"], "no 'frame'"),
+        (lambda: None.items(), "a value of another type"),
+        (lambda: [][0], "a list that is too short"),
+        (lambda: _Row(colour=1), "an unknown key 'colour'"),
+        (lambda: _Row("a"), "no 'sizes'"),
+        (lambda: int("x1"), "no number but 'x1'"),
+        (lambda: float("x1"), "no number but 'x1'"),
+        (lambda: dict([(1, 2, 3)]), "dictionary update sequence element #0 has length 3; 2 is required"),
+        (lambda: 1 // 0, "a size of 0"),
+        (lambda: b"\xff".decode(), "bytes that are no utf-8"),
+        (lambda: Path("/none/of\x1b").read_bytes(), "No such file or directory"),
+    ],
+)
+def test_what_python_says_of_its_objects_is_put_into_words(fail: Callable[[], object], words: str) -> None:
+    with pytest.raises(Exception) as caught:  # noqa: PT011
+        fail()
+    assert one_line(caught.value) == words
 
 
 def test_lists_of_other_things_are_told_by_item() -> None:

@@ -7,6 +7,7 @@ compares the peak of memory with 3 GiB.
 from __future__ import annotations
 
 import os
+import re
 import resource
 import tempfile
 import time
@@ -24,6 +25,11 @@ from hypothesis import strategies as st
 from glesam.errors import GlesamError
 
 MANY = int(os.environ.get("GLESAM_FUZZ", "0"))
+OF_PYTHON = re.compile(
+    r"NoneType|has no attribute|not subscriptable|not iterable|unexpected keyword|required positional|indices must be|"
+    r"unhashable|invalid literal|could not convert|to unpack|(Key|Type|Attribute|Value|Index)Error|<class|object at 0x"
+)
+"""What a message does not hold: texts that tell of Python's objects and not of the file."""
 HANG_SECONDS = 20.0
 PEAK_BYTES = 3 << 30
 
@@ -90,4 +96,5 @@ def attempt(target: Target, name: str, content: bytes) -> None:
         except GlesamError as error:
             told = str(error)
         assert "\n" not in told
+        assert OF_PYTHON.search(told) is None, told
         assert time.monotonic() - start < HANG_SECONDS

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
+import functools
 import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from glesam.common.reasons import in_words
 from glesam.errors import DataError, GlesamError
 
-Config = TypeVar("Config", bound=BaseModel)
+Config = TypeVar("Config")
 
 
 def parse_json(content: bytes | str, where: str, error: type[GlesamError] = DataError, unique: bool = False) -> Any:
@@ -81,14 +84,17 @@ def to_json(value: Any, indent: int | None = None) -> str:
     return text
 
 
-def expect_object(value: Any, where: str, error: type[Exception] = DataError) -> dict[str, Any]:
+CURE = "correct it there"
+
+
+def expect_object(value: Any, where: str, error: type[Exception] = DataError, cure: str = CURE) -> dict[str, Any]:
     """Give a decoded JSON object.
 
     Raises:
         GlesamError: of the type given: the value is something else.
     """
     if not isinstance(value, dict):
-        raise error(f"expected a JSON object in {where}, got {kind_of(value)}; correct it there")
+        raise error(f"expected a JSON object in {where}, got {kind_of(value)}; {cure}")
     return value
 
 
@@ -106,49 +112,63 @@ def expect_objects(value: Any, where: str, error: type[Exception] = DataError) -
     return value
 
 
-def checked(kind: type[Config], values: Any, where: str, error: type[GlesamError]) -> Config:
-    """Values of a stored or given configuration as its pydantic model.
+def checked(kind: type[Config], values: Any, where: str, error: type[GlesamError], cure: str = CURE) -> Config:
+    """Values of a stored or given configuration as its pydantic model, or of a record as its dataclass.
 
     Args:
-        kind: the model.
+        kind: the model or the dataclass.
         values: decoded JSON, or arguments by name.
         where: what messages call it.
         error: type of the error that is raised.
+        cure: what to do about a value that does not fit.
 
     Raises:
         GlesamError: of the type given: no object, an unknown key (the nearest is named), or a value that does not fit.
     """
+    plain: Any = kind  # of which of the two kinds, no type says
+    of_model = issubclass(plain, BaseModel)
+    known = list(plain.model_fields) if of_model else [field.name for field in dataclasses.fields(plain)]
     try:
-        return kind.model_validate(expect_object(values, where, error))
+        given = expect_object(values, where, error, cure)
+        if not of_model and (strange := sorted(set(given) - set(known))):
+            raise error(_unknown(strange[0], where, known))
+        found: Config = _validator(plain).validate_python(given)
     except ValidationError as fault:
-        raise error(complaint(fault, where, list(kind.model_fields))) from None
+        raise error(complaint(fault, where, known, cure)) from None
     except RecursionError:
         raise error(f"expected settings in {where}, got ones nested too deeply; write them flatter") from None
+    return found
 
 
-def complaint(fault: ValidationError, where: str, known: Sequence[str] = ()) -> str:
+@functools.cache
+def _validator(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def complaint(fault: ValidationError, where: str, known: Sequence[str] = (), cure: str = CURE) -> str:
     """The first of pydantic's complaints as one line with the cure.
 
     Args:
         fault: what pydantic raised.
         where: what holds the values.
         known: keys that there are, for the nearest name.
+        cure: what to do about a value that does not fit.
     """
     first = fault.errors()[0]
     key = ".".join(str(part) for part in first["loc"]) or "the whole"
     if first["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
-        cure = (
-            f"did you mean {near[0]!r}?"
-            if near
-            else f"known are {', '.join(sorted(known))}"
-            if known
-            else "leave it out"
-        )
-        return f"expected a known key in {where}, got {key!r}; {cure}"
-    return (
-        f"expected a valid {key} in {where}, got {brief_value(first['input'])} ({one_line(first['msg'])}); correct it"
+        return _unknown(key, where, known)
+    if first["type"] in ("missing", "missing_argument"):
+        return f"expected {key} in {where}, found none; {cure}"
+    return f"expected a valid {key} in {where}, got {brief_value(first['input'])} ({one_line(first['msg'])}); {cure}"
+
+
+def _unknown(key: str, where: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(key.rsplit(".", 1)[-1], known, n=1)
+    cure = (
+        f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}" if known else "leave it out"
     )
+    return f"expected a known key in {where}, got {brief_value(key)}; {cure}"
 
 
 def kind_of(value: Any) -> str:
@@ -167,8 +187,13 @@ def brief_value(value: Any) -> str:
 
 
 def one_line(fault: object) -> str:
-    """The text of a foreign error on one line, with nothing that a terminal would act on."""
-    return shown(" ".join(str(fault).split()) or type(fault).__name__)
+    """The text of a foreign error on one line, with nothing that a terminal would act on.
+
+    What Python says of its own objects (`'NoneType' object has no attribute 'items'`, a bare key) is put into words of
+    what was read.
+    """
+    text = in_words(fault) if isinstance(fault, Exception) else str(fault)
+    return shown(" ".join(text.split()) or type(fault).__name__)
 
 
 def shown(name: object) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from glesam.common.documents import one_line
+
 
 def line(record: Any) -> bytes:
     """A record as one line of UTF-8 with its line end, without spaces.
@@ -37,4 +39,4 @@ def records(path: str | Path, skip_broken: bool = False) -> Iterator[Any]:
                 yield json.loads(text)
             except (ValueError, RecursionError) as error:
                 if not skip_broken:
-                    raise ValueError(f"line {number}: {error}") from error
+                    raise ValueError(f"line {number}: {one_line(error)}") from error

@@ -22,7 +22,7 @@ from typing import Any
 
 from torch import nn
 
-from glesam.common.documents import read_json
+from glesam.common.documents import checked, read_json, shown
 from glesam.common.files import sha256, write_text
 from glesam.enhance.folding import fold
 from glesam.enhance.gains import FAMILY as GAIN_FAMILY
@@ -36,7 +36,7 @@ from glesam.enhance.skips import SkipAdapter
 from glesam.errors import ModelError
 from glesam.models.base import Part, PromptableModel
 from glesam.models.tuned import save_tuned, with_tuned, with_tuned_state
-from glesam.weights.folders import CONFIG_FILE, brief, building, read_config, state_digest, store_int8
+from glesam.weights.folders import CONFIG_FILE, building, read_config, state_digest, store_int8
 
 FAMILY = "enhancer-bundle"
 FORMAT = 1
@@ -249,12 +249,7 @@ def read_rules(path: str | Path) -> tuple[LevelRule, ...]:
 
 
 def _rules(values: list[dict[str, Any]], source: Path) -> tuple[LevelRule, ...]:
-    try:
-        return tuple(LevelRule(**value) for value in values)
-    except TypeError as error:
-        raise ModelError(
-            f"expected rules by level in {source}, got: {brief(error)}; see LevelRule for the keys"
-        ) from error
+    return tuple(checked(LevelRule, value, f"a rule of {shown(source)}", ModelError) for value in values)
 
 
 def _check_content(parts: Sequence[str], rules: Sequence[LevelRule], model: PromptableModel) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from glesam.common.documents import brief_value, expect_object, parse_json
+from glesam.common.documents import brief_value, expect_object, one_line, parse_json
 from glesam.errors import ModelError
 from glesam.weights.folders import write_tensors
 
@@ -256,7 +256,9 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         with safe_open(path, framework="pt") as stream:
             return {key: stream.get_tensor(key) for key in stream.keys()}, dict(stream.metadata() or {})  # noqa: SIM118
     except (OSError, SafetensorError) as error:
-        raise ModelError(f"expected a LoRA file in safetensors format, got {path}: {error}; check the path") from error
+        raise ModelError(
+            f"expected a LoRA file in safetensors format, got {path}: {one_line(error)}; check the path"
+        ) from error
 
 
 def _pairs(tensors: dict[str, Tensor], path: Path) -> dict[str, dict[str, Tensor]]:

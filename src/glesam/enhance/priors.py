@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from glesam.common.documents import expect_object, read_json
+from glesam.common.documents import expect_object, one_line, read_json
 from glesam.enhance.schedule import NoiseSchedule
 from glesam.errors import ModelError
 from glesam.weights.folders import brief
@@ -125,7 +125,9 @@ def read_text_embedding(path: str | Path) -> Tensor:
     try:
         tensors: dict[str, Tensor] = load_file(str(path))
     except (OSError, SafetensorError) as error:
-        raise ModelError(f"expected a text embedding in safetensors format, got {path}: {error}; check it") from error
+        raise ModelError(
+            f"expected a text embedding in safetensors format, got {path}: {one_line(error)}; check it"
+        ) from error
     if EMBEDDING_KEY in tensors:
         return tensors[EMBEDDING_KEY]
     if len(tensors) != 1:

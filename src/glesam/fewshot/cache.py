@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from glesam.common.documents import one_line
 from glesam.common.files import atomic_path
 from glesam.errors import DataError
 from glesam.fewshot.features import Backbone, ImageFeatures, image_features
@@ -89,7 +90,7 @@ def _read(path: Path) -> ImageFeatures:
             coarse = _unpacked(stored["coarse"], stored["coarse_scale"])
             rows, columns = (float(value) for value in stored["share"])
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-        raise DataError(f"expected stored features in {path}, got {error}; delete the file") from error
+        raise DataError(f"expected stored features in {path}, got {one_line(error)}; delete the file") from error
     return ImageFeatures(fine, coarse, (rows, columns))
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from glesam.common import jsonl
+from glesam.errors import DataError
 from glesam.folders.table import RESULTS, ObjectRow, from_values, read_csv, write_csv
 
 PARTS = ".results"
@@ -102,5 +103,5 @@ def _record(values: Any) -> tuple[str, list[ObjectRow]] | None:
     """Image and rows of one record, or None for one that is something else."""
     try:
         return str(values["file"]), [from_values(row) for row in values["rows"]]
-    except (ValueError, KeyError, TypeError):
+    except (DataError, KeyError, TypeError):
         return None

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from glesam.common.documents import expect_object, parse_json, read_json
+from glesam.common.documents import expect_object, one_line, parse_json, read_json
 from glesam.errors import DataError
 from glesam.folders.table import ObjectRow, rows_of
 from glesam.masks.formats import PNG_KEY
@@ -36,7 +36,9 @@ def rows_from_outputs(file: str, outputs: Mapping[str, Path | None]) -> list[Obj
             try:
                 return reader(path, file)
             except Exception as error:  # files of others lead Pillow and these readers to many types
-                raise DataError(f"expected results in {path}, cannot read them ({error}); delete that file") from error
+                raise DataError(
+                    f"expected results in {path}, cannot read them ({one_line(error)}); delete that file"
+                ) from error
     raise DataError(f"expected a mask PNG or COCO JSON of {file}, found none; run again with --overwrite")
 
 

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from glesam.common.documents import checked, one_line
 from glesam.common.files import write_text
 from glesam.errors import DataError
 
@@ -120,9 +121,9 @@ def from_values(values: dict[str, Any]) -> ObjectRow:
     """A row from plain values, as `dataclasses.asdict` gives them.
 
     Raises:
-        TypeError: keys are missing or unknown.
+        DataError: keys are missing or unknown, or a value does not fit.
     """
-    return ObjectRow(**values)
+    return checked(ObjectRow, values, "a row of results", DataError)
 
 
 def _texts(row: ObjectRow) -> dict[str, Any]:
@@ -145,4 +146,6 @@ def _row(values: dict[str, Any], where: str) -> ObjectRow:
             class_name=values.get("class_name") or "",
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"expected a row of results in {where}, got {error}; mend it or move the file away") from error
+        raise DataError(
+            f"expected a row of results in {where}, got {one_line(error)}; mend it or move the file away"
+        ) from error

@@ -281,7 +281,7 @@ def _json(value: Any) -> str:
         return json.dumps(value, default=_plain, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise DataError(
-            f"expected info of plain JSON values, got one that is not ({error}); use str, int, float"
+            f"expected info of plain JSON values, got one that is not ({one_line(error)}); use str, int, float"
         ) from error
 
 

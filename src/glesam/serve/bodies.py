@@ -8,6 +8,7 @@ import zlib
 from starlette.datastructures import Headers
 from starlette.types import Receive
 
+from glesam.common.documents import one_line
 from glesam.serve.refusals import RefusalError, overloaded
 from glesam.serve.settings import ServerSettings
 
@@ -129,7 +130,9 @@ def _inflate(packed: bytes, most: int) -> bytes:
     try:
         content = stream.decompress(packed, most + 1)
     except zlib.error as error:
-        raise RefusalError(422, f"expected a body in gzip, got a damaged one ({error}); pack it again") from None
+        raise RefusalError(
+            422, f"expected a body in gzip, got a damaged one ({one_line(error)}); pack it again"
+        ) from None
     if len(content) > most:
         raise _too_long(most)
     if not stream.eof:

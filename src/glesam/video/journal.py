@@ -152,7 +152,7 @@ def read_frames(path: str | Path) -> Iterator[tuple[int, float, list[dict[str, A
             if "frame" in record and "annotations" in record:
                 yield record["frame"], record["time"], record["annotations"]
     except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"expected frames in {path}, got {error}; delete that file") from error
+        raise DataError(f"expected frames in {path}, got {one_line(error)}; delete that file") from error
 
 
 def is_complete(path: str | Path) -> bool:

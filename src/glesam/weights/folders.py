@@ -258,8 +258,9 @@ def state_digest(module: nn.Module) -> str:
 
 
 def brief(error: BaseException) -> str:
-    """First line of an error's message, at most 160 characters, for messages that must stay one line."""
-    text = (" ".join(str(error).strip().splitlines()[:1]) or type(error).__name__).removeprefix("Got: ")
+    """As `one_line`, at most 160 characters of the first line; libraries write pages."""
+    first = str(error).strip().split("\n", 1)[0].removeprefix("Got: ")
+    text = one_line(error if first == str(error) else first or type(error).__name__)
     return text if len(text) <= 160 else text[:157] + "..."
 
 

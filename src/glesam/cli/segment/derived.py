@@ -199,10 +199,14 @@ def _read_heat(path: Path) -> npt.NDArray[np.float32]:
     import numpy as np
 
     if path.suffix == ".npy":
+        from glesam.common.documents import one_line
+
         try:
             return np.asarray(np.load(path), np.float32)
         except (OSError, ValueError) as error:
-            raise PromptError(f"expected numbers (h, w) in {path}, got {error}; save it with numpy.save") from error
+            raise PromptError(
+                f"expected numbers (h, w) in {path}, got {one_line(error)}; save it with numpy.save"
+            ) from error
     from glesam.images.reading import read
 
     return np.asarray(np.asarray(read(path), np.float32).mean(axis=2), np.float32)

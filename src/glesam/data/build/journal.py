@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import IO
 
 from glesam.common import jsonl
-from glesam.common.documents import expect_object
+from glesam.common.documents import expect_object, one_line, shown
 from glesam.common.files import write_bytes
 from glesam.data.build.manifest import Head, SampleRecord, head_from_json, record_from_json, record_to_json
 from glesam.errors import DataError
@@ -66,11 +66,12 @@ def read_journal(folder: Path) -> tuple[Head, dict[str, SampleRecord]] | None:
         return None
     try:
         head, *entries = jsonl.records(path)
-        records = {entry["name"]: record_from_json(entry["name"], entry) for entry in entries}
+        records = {entry["name"]: record_from_json(entry["name"], entry, path) for entry in entries}
         return head_from_json(expect_object(head, str(path)), path), records
-    except (AttributeError, ValueError, KeyError, TypeError) as error:
+    except (DataError, ValueError, KeyError, TypeError) as error:
         raise DataError(
-            f"expected the journal of a build in {path}, got a broken file; delete it and build again"
+            f"expected the journal of a build in {shown(path)}, it is broken ({one_line(error)}); delete it and build "
+            "again"
         ) from error
 
 

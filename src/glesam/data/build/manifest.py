@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from glesam.common.documents import expect_object, read_json, shown, to_json
+from glesam.common.documents import brief_value, checked, expect_object, read_json, shown, to_json
 from glesam.common.files import write_text
 from glesam.errors import DataError
 
 FORMAT = "glesam-lqseg"
 VERSION = 1
+CURE = "build the set again"
 FILE_NAME = "manifest.json"
 
 
@@ -101,39 +102,44 @@ class Manifest:
         path = Path(path)
         path = path / FILE_NAME if path.is_dir() else path
         content = _read(path)
-        try:
-            return cls(
-                head_from_json(content, path),
-                {name: record_from_json(name, record) for name, record in content["samples"].items()},
-                list(content["without_object"]),
-                list(content["failed"]),
-            )
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise DataError(
-                f"expected a whole manifest in {path}, got one without {error}; build the set again"
-            ) from error
+        head = head_from_json(content, path)
+        rest = {key: content[key] for key in ("samples", "without_object", "failed") if key in content}
+        listed = checked(_Listed, rest, shown(path), DataError, CURE)
+        samples = {name: record_from_json(name, record, path) for name, record in listed.samples.items()}
+        return cls(head, samples, listed.without_object, listed.failed)
+
+
+@dataclass(frozen=True)
+class _Listed:
+    """What a manifest holds after its head, as JSON has it."""
+
+    samples: dict[str, Any]
+    without_object: list[str]
+    failed: list[str]
 
 
 def _read(path: Path) -> dict[str, Any]:
     """Parse a manifest file."""
     if not path.is_file():
         raise DataError(f"expected the manifest {path}, found none; make the set with 'glesam data build'")
-    return expect_object(read_json(path, what="a manifest"), f"{shown(path)}; build the set again")
+    return expect_object(read_json(path, what="a manifest"), shown(path), cure=CURE)
 
 
 def head_from_json(content: dict[str, Any], path: Path) -> Head:
     """The head in a parsed manifest or journal.
 
     Raises:
-        DataError: it is of another format or version.
+        DataError: it is of another format or version, or not whole.
     """
-    kind, version = content.get("format"), content.get("version")
+    where, kind, version = shown(path), content.get("format"), content.get("version")
     if kind != FORMAT or version != VERSION:
         raise DataError(
-            f"expected a manifest {FORMAT!r} of version {VERSION} in {path}, got {kind!r} of version {version}; build "
-            f"into another folder, or use the glesam that wrote it"
+            f"expected a manifest {FORMAT!r} of version {VERSION} in {where}, got {brief_value(kind)} of version "
+            f"{brief_value(version)}; build into another folder, or use the glesam that wrote it"
         )
-    return Head(content["config"], content["source"], content["versions"])
+    return checked(
+        Head, {key.name: content[key.name] for key in fields(Head) if key.name in content}, where, DataError, CURE
+    )
 
 
 def record_to_json(record: SampleRecord) -> dict[str, Any]:
@@ -148,10 +154,14 @@ def record_to_json(record: SampleRecord) -> dict[str, Any]:
     return content
 
 
-def record_from_json(name: str, content: dict[str, Any]) -> SampleRecord:
-    """The record of json; the inverse of `record_to_json`."""
-    files = {kind: FileRecord(**entry) for kind, entry in content["files"].items()}
-    return SampleRecord(name, content["width"], content["height"], content["objects"], files, content.get("source"))
+def record_from_json(name: str, content: Any, path: Path) -> SampleRecord:
+    """The record of json; the inverse of `record_to_json`.
+
+    Raises:
+        DataError: it is none; `path` is the file that held it.
+    """
+    where = f"{shown(name)} of {shown(path)}"
+    return checked(SampleRecord, expect_object(content, where, cure=CURE) | {"name": name}, where, DataError, CURE)
 
 
 def pixels_sha256(pixels: npt.NDArray[Any]) -> str:

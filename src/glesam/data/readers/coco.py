@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from glesam.common.boxes import pixel_window
-from glesam.common.documents import brief_value, expect_object, expect_objects, read_json, shown
+from glesam.common.documents import brief_value, expect_object, expect_objects, one_line, read_json, shown
 from glesam.common.fingerprints import Digests
 from glesam.data.base import DataWarning, Sample
 from glesam.data.files import read_image
@@ -249,14 +249,14 @@ def _read_json(path: Path) -> dict[str, Any]:
     """Parse a COCO json and check that it has what the reader needs."""
     try:
         content = expect_object(read_json(path, what="COCO json"), shown(path))
-        for entry in expect_objects(content["images"], "'images'", TypeError):
+        for entry in expect_objects(content["images"], "'images'", ValueError):
             _check_entry(entry)
-        for annotation in expect_objects(content["annotations"], "'annotations'", TypeError):
-            hash(annotation["image_id"])
+        for annotation in expect_objects(content["annotations"], "'annotations'", ValueError):
+            _check_identity(annotation["image_id"])
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DataError(
-            f"expected 'images' (id, file_name, height, width) and 'annotations' (image_id, segmentation) in {path}, "
-            f"got {type(error).__name__} {error}; export it as COCO instances"
+            f"expected 'images' (id, file_name, height, width) and 'annotations' (image_id, segmentation) in "
+            f"{shown(path)}, got {one_line(error)}; export it as COCO instances"
         ) from error
     return dict(content)
 
@@ -267,12 +267,17 @@ def _check_entry(entry: dict[str, Any]) -> None:
     Raises:
         KeyError, TypeError, ValueError: a key is missing, or its value is of a wrong type or size.
     """
-    hash(entry["id"])
+    _check_identity(entry["id"])
     height, width = int(entry["height"]), int(entry["width"])
     if not (height > 0 and width > 0 and height * width <= MAX_PIXELS):
         raise ValueError(f"size {width}x{height} of image {brief_value(entry['id'])}, of at most {MAX_PIXELS} pixels")
     if not isinstance(entry.get("file_name", ""), str) or not isinstance(entry.get("coco_url", ""), str):
-        raise TypeError("file_name that is no text")
+        raise ValueError("a file_name that is no text")
+
+
+def _check_identity(value: Any) -> None:
+    if not isinstance(value, (int, str)):
+        raise ValueError(f"the id {brief_value(value)}, which is neither a number nor a text")
 
 
 def _cut(mask: BoolMask) -> Cut:

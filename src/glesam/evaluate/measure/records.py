@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from glesam.common.documents import read_json, to_json
+from glesam.common.documents import one_line, read_json, to_json
 from glesam.common.files import write_text
 from glesam.common.messages import slug
 from glesam.errors import ConfigError, DataError
@@ -94,7 +94,7 @@ def from_csv(path: Path) -> list[Row]:
             return [_row(record) for record in reader]
         except (TypeError, ValueError, csv.Error) as error:
             raise DataError(
-                f"expected rows of results in {path}, got a file with {error}; delete it and run again"
+                f"expected rows of results in {path}, got a file with {one_line(error)}; delete it and run again"
             ) from error
 
 

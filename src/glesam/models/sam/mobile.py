@@ -9,12 +9,12 @@ from typing import Any, ClassVar
 import transformers
 from torch import Tensor
 
+from glesam.common.documents import checked, one_line
 from glesam.errors import ModelError
 from glesam.models.base import EARLY, Embedding
 from glesam.models.sam.original_names import MOBILE_MARK
 from glesam.models.sam.sam import SamPromptable
 from glesam.models.sam.tinyvit import EARLY_STAGE, TinyVit, TinyVitConfig
-from glesam.weights.folders import brief
 
 TINY_VIT = "tiny_vit"
 """Key of `config.json` with the encoder's sizes."""
@@ -33,13 +33,7 @@ class MobileSamPromptable(SamPromptable):
             ModelError: the config does not say the encoder's sizes.
         """
         sizes: Any = getattr(config, TINY_VIT, None)
-        try:
-            options: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in sizes.items()}
-            encoder = TinyVit(TinyVitConfig(**options))
-        except (AttributeError, TypeError) as error:
-            raise ModelError(
-                f"expected TinyViT's sizes under {TINY_VIT!r} in the config, got {brief(error)}; save the model again"
-            ) from error
+        encoder = TinyVit(checked(TinyVitConfig, sizes, f"{TINY_VIT!r} of the config", ModelError))
         model = super().build(config)
         model.vision_encoder = encoder
         return model
@@ -85,7 +79,7 @@ def mobile_config(state: Mapping[str, Tensor], source: str, image_size: int = 10
         iou_hidden = state["mask_decoder.iou_prediction_head.layers.0.weight"].shape[0]
     except (KeyError, IndexError, ValueError) as error:
         raise ModelError(
-            f"expected MobileSAM's full set of keys in {source}, missing {error}; download it again"
+            f"expected MobileSAM's full set of keys in {source}, got {one_line(error)}; download it again"
         ) from error
     width = sizes.out_channels
     return transformers.SamConfig(

@@ -12,6 +12,7 @@ import torch
 import transformers
 from torch import Tensor
 
+from glesam.common.documents import one_line
 from glesam.errors import GlesamError, ModelError
 from glesam.models.sam import original_names as tables
 from glesam.models.sam.base import WrappedModel
@@ -176,7 +177,9 @@ def sam_config(state: Mapping[str, Tensor], source: str) -> Any:
         decoder_mlp = state["mask_decoder.transformer.layers.0.mlp.lin1.weight"].shape[0]
         iou_hidden = state["mask_decoder.iou_prediction_head.layers.0.weight"].shape[0]
     except (KeyError, ValueError) as error:
-        raise ModelError(f"expected SAM's full set of keys in {source}, missing {error}; download it again") from error
+        raise ModelError(
+            f"expected SAM's full set of keys in {source}, got {one_line(error)}; download it again"
+        ) from error
     shared = {name: vision[name] for name in ("image_size", "patch_size")}
     prompts = {"hidden_size": width, **shared, "mask_input_channels": mask_channels}
     decoder = {"hidden_size": width, "mlp_dim": decoder_mlp, "iou_head_hidden_dim": iou_hidden}

@@ -15,10 +15,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from glesam.common.documents import checked, shown
 from glesam.common.jsonl import line, records
 from glesam.common.seeds import generator
 from glesam.enhance.gains import gate_features
-from glesam.errors import ConfigError
+from glesam.errors import ConfigError, DataError
 from glesam.evaluate.measure.protocol import draw_points, tight_box
 from glesam.evaluate.metrics import iou
 from glesam.predict.predictor import Predictor
@@ -187,5 +188,5 @@ def _known(path: Path) -> dict[int, Measured]:
     """What an earlier run measured."""
     if not path.is_file():
         return {}
-    found = [Measured(**record) for record in records(path, skip_broken=True)]
+    found = [checked(Measured, record, shown(path), DataError) for record in records(path, skip_broken=True)]
     return {one.index: one for one in found}
