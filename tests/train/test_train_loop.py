@@ -177,14 +177,44 @@ def test_the_peak_can_be_held():
     assert learning_rate(109, 110, 10, hold=1.0) == pytest.approx(1.0)
 
 
-def test_tensorboard_has_what_the_log_has_and_a_resumed_run_takes_its_place(tmp_path):
+def curves(folder):
+    """What TensorBoard shows: points by key."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    Trainer(_Stage(99), tmp_path).run()
-    torch.save(torch.load(tmp_path / "last.pt", weights_only=True) | {"step": 4}, tmp_path / "last.pt")
-    Trainer(_Stage(99), tmp_path, resume=True).run()
-    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
-    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-    for key in ("loss", "lr"):
-        found = [(event.step, event.value) for event in events.Scalars(key)]
-        assert found == [(line["step"], pytest.approx(line[key], abs=1e-6)) for line in lines]
+    events = EventAccumulator(str(folder / "tensorboard")).Reload()
+    return {tag: [(e.step, pytest.approx(e.value)) for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+
+
+def curves_of_log(folder):
+    found = {}
+    for line in (folder / "log.jsonl").read_text().splitlines():
+        record = json.loads(line)
+        for key in record.keys() - {"step"}:
+            found.setdefault(key, []).append((record["step"], record[key]))
+    return found
+
+
+class _Validated(_Stage):
+    """Validates at the end."""
+
+    def __init__(self, bad_step, killed=False):
+        super().__init__(bad_step)
+        self.config = self.config.model_copy(update={"val": "x"})
+        self.killed = killed
+
+    def validate(self, model):
+        return {"iou": 0.5}
+
+    def save(self, model, folder):
+        if self.killed:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("step", [2, 4, 6])
+def test_tensorboard_has_what_the_log_has_once_when_a_run_is_resumed(tmp_path, step):
+    with pytest.raises(KeyboardInterrupt):
+        Trainer(_Validated(99, killed=True), tmp_path).run()  # after the last validation
+    torch.save(torch.load(tmp_path / "last.pt", weights_only=True) | {"step": step}, tmp_path / "last.pt")
+    Trainer(_Validated(99), tmp_path, resume=True).run()
+    assert logged(tmp_path) == [1, 2, 3, 4, 5, 6, 6]
+    assert curves(tmp_path) == curves_of_log(tmp_path)

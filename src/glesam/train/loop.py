@@ -172,7 +172,7 @@ class Trainer:
     def _run(self, stop: threading.Event) -> dict[str, float]:
         """All steps from here on, the last validation, and the model."""
         config, losses = self.stage.config, {}
-        self.accelerator.init_trackers(TENSORBOARD, init_kwargs={"tensorboard": {"purge_step": self.step + 1}})
+        self._open_board()
         loader = DataLoader(
             self.data, batch_size=None, sampler=_Steps(self.step, self.total), num_workers=config.workers,
             prefetch_factor=4 if config.workers else None, persistent_workers=False,
@@ -202,6 +202,17 @@ class Trainer:
         if self.accelerator.is_main_process:
             self.stage.save(self.ema, self.out / "model")
         return measured or losses
+
+    def _open_board(self) -> None:
+        """Go on with TensorBoard's curves: what is shown from this step on is what the log keeps of it."""
+        if self.accelerator.is_main_process:
+            _await_next_name(self.out / TENSORBOARD)
+        self.accelerator.init_trackers(TENSORBOARD, init_kwargs={"tensorboard": {"purge_step": self.step}})
+        if not self.accelerator.is_main_process or not (self.out / LOG).is_file():
+            return
+        for record in jsonl.records(self.out / LOG, skip_broken=True):
+            if record["step"] == self.step:
+                self.accelerator.log({key: value for key, value in record.items() if key != "step"}, self.step)
 
     def _train_step(self, batch: Batch) -> dict[str, float]:
         """One optimiser step; torch is seeded from the step, so that a resumed run drops the same paths."""
@@ -275,9 +286,18 @@ class Trainer:
         """Append to `log.jsonl`, and to TensorBoard."""
         if not values or not self.accelerator.is_main_process:
             return
+        rounded = {key: float(f"{value:.6g}") for key, value in values.items()}
         with (self.out / LOG).open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps({"step": self.step, **{k: round(v, 6) for k, v in values.items()}}) + "\n")
-        self.accelerator.log(values, self.step)
+            stream.write(json.dumps({"step": self.step, **rounded}) + "\n")
+        self.accelerator.log(rounded, self.step)
+
+
+def _await_next_name(board: Path) -> None:
+    """Wait until TensorBoard names a new file after those that are there: by the second, in whose order it reads."""
+    names = [path.name.split(".") for path in board.glob("events.out.tfevents.*")]
+    newest = max((int(parts[3]) for parts in names if parts[3].isdecimal()), default=0)
+    while newest <= time.time() < newest + 1:
+        time.sleep(0.02)
 
 
 def _cut_log(log: Path, step: int, total: int) -> None:
