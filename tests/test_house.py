@@ -77,9 +77,19 @@ def test_no_function_has_more_than_40_lines() -> None:
     assert {name: length for name, length in lengths.items() if length > MOST_LINES} == {}
 
 
-def test_no_two_classes_share_a_name() -> None:
-    count = Counter(name.rsplit(".", 1)[1] for name, _ in defined(ast.ClassDef))
-    assert [name for name, times in count.items() if times > 1] == []
+def aliases() -> Iterable[str]:
+    """Names of types and type variables that modules give to something else than a class."""
+    for path in modules().values():
+        for node in ast.parse(path.read_text("utf-8")).body:
+            target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+            if isinstance(target, ast.Name) and re.fullmatch("[A-Z][A-Za-z0-9]*[a-z][A-Za-z0-9]*", target.id):
+                yield target.id
+
+
+def test_no_two_classes_or_aliases_share_a_name() -> None:
+    names = [name.rsplit(".", 1)[1] for name, _ in defined(ast.ClassDef)] + list(aliases())
+    assert {"Predictor", "Bool", "Colour"} <= set(names)
+    assert [name for name, times in Counter(names).items() if times > 1] == []
 
 
 def test_no_module_is_loose_at_the_root() -> None:

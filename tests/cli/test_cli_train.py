@@ -85,7 +85,9 @@ def test_the_stages_follow_each_other(root):
     assert len(list((root / "cache").glob("latents-*"))) == 1
     decoder = train(root, "decoder", *shared, "--enhancer", str(enhancer), "--train", "tokens")
     assert (decoder / "decoder" / "model.safetensors").is_file()
-    gate = train(root, "gate", *shared)
+    few = {"clear_photos": 4, "fit_batches": 2}
+    small_gate = write(root / "g.json", **small, **few, model=str(root / "model"), scale=[0.15, 0.2])
+    gate = train(root, "gate", "--config", small_gate, "--val", str(root / "data"), "--steps", "1")
     assert json.loads((gate / "config.json").read_text())["family"] == "degradation-gate"
     sizes = root / "rules.json"
     sizes.write_text('[{"above": 0}, {"above": 2, "image_size": 32}]')

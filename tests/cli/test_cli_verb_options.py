@@ -14,8 +14,10 @@ from typer.testing import CliRunner
 from glesam.cli.data import BuildOptions
 from glesam.cli.degrade import DegradeOptions
 from glesam.cli.evaluate import EvaluateOptions
+from glesam.cli.export import ExportOptions
 from glesam.cli.segment.command import SegmentOptions
 from glesam.cli.serve import ServeOptions
+from glesam.cli.train import BundleOptions
 from glesam.cli.verb_options import VerbOptions, takes
 from glesam.common.settings import validated
 from glesam.errors import ConfigError
@@ -27,17 +29,24 @@ class Toy(VerbOptions):
     as_json: Annotated[bool, typer.Option("--json"), Field(alias="json")] = False
 
 
-def run(*arguments: str, **environment: str) -> tuple[Toy | None, BaseException | None, int]:
+class Needy(VerbOptions):
+    inputs: Annotated[list[str], typer.Argument()]
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where to.")]
+    count: Annotated[int, typer.Option(min=1, envvar="TOY_COUNT")] = 2
+
+
+def run(
+    *arguments: str, kind: type[VerbOptions] = Toy, **environment: str
+) -> tuple[VerbOptions | None, BaseException | None, int]:
     app, seen = typer.Typer(), []
 
     @app.command()
-    @takes(Toy)
-    def verb(inputs: list[str], options: Toy) -> None:
-        seen.append((inputs, options))
+    @takes(kind)
+    def verb(options: VerbOptions) -> None:
+        seen.append(options)
 
-    result = CliRunner().invoke(app, ["a", "b", *arguments], env=environment)
-    assert not seen or seen[0][0] == ["a", "b"]
-    return (seen[0][1] if seen else None), result.exception, result.exit_code
+    result = CliRunner().invoke(app, list(arguments), env=environment)
+    return (seen[0] if seen else None), result.exception, result.exit_code
 
 
 def test_flags_win_over_the_environment_it_over_the_file_and_that_over_defaults(tmp_path: Path) -> None:
@@ -71,6 +80,56 @@ def test_a_file_that_does_not_fit_is_refused_in_one_line(tmp_path: Path, content
     assert "\n" not in str(error)
 
 
+def test_what_is_required_may_stand_in_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "needy.json"
+    path.write_text('{"inputs": ["a"], "output": "there"}')
+    assert run("--config", str(path), kind=Needy)[0] == Needy(inputs=["a"], output="there")
+    assert run("b", "--config", str(path), kind=Needy)[0] == Needy(inputs=["b"], output="there")
+    assert run("b", "c", "-o", "here", kind=Needy)[0] == Needy(inputs=["b", "c"], output="here")
+    options, error, _ = run("b", kind=Needy)
+    assert options is None
+    assert isinstance(error, ConfigError)
+    assert str(error) == "expected a value for option 'output', got none; it has no default, so give one"
+    path.write_text('{"inputs": ["a"], "ouput": "there"}')
+    assert "did you mean 'output'?" in str(run("--config", str(path), kind=Needy)[1])
+
+
+VERBS = {
+    "segment": {"inputs": ["x.jpg"]},
+    "degrade": {"inputs": ["x.jpg"], "output": "lq"},
+    "data build": {"source": "set", "output": "lq"},
+    "data verify": {"folder": "lq"},
+    "data check": {"folder": "set"},
+    "evaluate": {"data": ["set"], "out": "report"},
+    "export": {"output": "graphs"},
+    "serve": {"port": 0},
+    "train average": {"runs": ["a", "b"], "out": "mean"},
+    "train bundle": {"out": "enhancer"},
+    "train words": {"out": "words", "data": "sets"},
+    "train prior": {"out": "run", "data": {"set": 1.0}},
+    "train base": {"out": "run", "cache": "packs", "resume": True, "data": {"set": 1.0}},
+}
+"""A file for each verb that leaves nothing to the command line."""
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_file_can_hold_all_that_a_verb_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
+    from glesam.cli import app
+
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "options.json"
+    path.write_text(json.dumps({**VERBS[verb], "sede": 1}))
+    result = CliRunner().invoke(app, [*verb.split(), "--config", str(path)])
+    assert result.exit_code == 2
+    assert "option, got 'sede'; did you mean" in result.stderr or "option, got 'sede'; known are" in result.stderr
+    path.write_text("{}")
+    needed = [key for key in VERBS[verb] if key in ("inputs", "source", "folder", "output", "runs") or key == "out"]
+    if needed and verb != "evaluate":
+        result = CliRunner().invoke(app, [*verb.split(), "--config", str(path)])
+        assert result.exit_code == 2
+        assert f"option {needed[0]!r}, got none; it has no default" in result.stderr
+
+
 def test_flags_keep_their_bounds() -> None:
     assert run("--count", "0")[2] == 2
 
@@ -80,9 +139,11 @@ def test_flags_keep_their_bounds() -> None:
     [
         ServeOptions(port=1, quality="high", token="t"),
         EvaluateOptions(data=["a"], out="b", limit=2),
-        SegmentOptions(point=["1,2"], json=True, refine="off", layout="dataset", labels=["labelme"]),
-        DegradeOptions(output="lq", level="1"),
-        BuildOptions(output="set", workers=1),
+        SegmentOptions(inputs=["x.jpg"], point=["1,2"], json=True, refine="off", layout="dataset", labels=["labelme"]),
+        DegradeOptions(inputs=["x.jpg"], output="lq", level="1"),
+        ExportOptions(output="graphs", format="openvino"),
+        BundleOptions(out="enhancer", half=True),
+        BuildOptions(source="a", output="set", workers=1),
     ],
     ids=lambda made: type(made).__name__,
 )

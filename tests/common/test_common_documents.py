@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel, ConfigDict
 
-from glesam.common.documents import checked, expect_objects, one_line, parse_json, read_json, shown
+from glesam.common.documents import checked, expect_objects, parse_json, read_json
+from glesam.common.messages import one_line, shown
 from glesam.errors import ConfigError, DataError, PromptError
 
 BAD = {

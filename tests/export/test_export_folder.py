@@ -226,7 +226,7 @@ def test_the_command_exports_checks_and_segment_runs_it(small_models, tmp_path):
     small_models[True].save_pretrained(tmp_path / "model")
     photo = Path(__file__).parents[2] / "examples" / "photos" / "chelsea.jpg"
     output = str(tmp_path / "out")
-    arguments = ["export", "--model", str(tmp_path / "model"), "-o", output, "--photo", str(photo)]
+    arguments = ["export", "--model", str(tmp_path / "model"), "-o", output, "--image", str(photo)]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
     assert "least IoU" in result.output

@@ -16,8 +16,8 @@ from typing import Any, ParamSpec, TypeVar
 import typer
 from rich.console import Console
 
-from glesam.common.documents import shown
 from glesam.common.interrupts import terminated
+from glesam.common.messages import shown
 from glesam.errors import ConfigError, GlesamError, ModelError, PromptError
 
 P = ParamSpec("P")

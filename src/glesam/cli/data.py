@@ -9,7 +9,7 @@ import typer
 
 from glesam.cli.common import FAILED, console, progress, warn
 from glesam.cli.verb_options import VerbOptions, takes
-from glesam.common.documents import shown
+from glesam.common.messages import shown
 
 if TYPE_CHECKING:
     from glesam.data.base import SegmentationDataset
@@ -23,6 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+DataFolder = Annotated[Path, typer.Argument(help="Data set: its folder, or the json of COCO or LVIS.")]
 LayoutOption = Annotated[
     str | None,
     typer.Option(
@@ -50,10 +51,11 @@ def _quiet() -> None:
 
 
 class BuildOptions(VerbOptions):
-    """Options of `glesam data build`."""
+    """Source and options of `glesam data build`."""
 
+    source: DataFolder
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder of the built set; a stopped  is resumed there.")
+        Path, typer.Option("--output", "-o", help="Folder of the built set; a stopped run is resumed there.")
     ]
     levels: Annotated[str, typer.Option(help="Levels to make, of 1 (light), 2 and 3 (heavy).")] = "1,2,3"
     recipe: Annotated[str, typer.Option(help="test: the paper's recipe for test sets; train: the on-line one.")] = (
@@ -90,16 +92,13 @@ class BuildOptions(VerbOptions):
 
 @app.command()
 @takes(BuildOptions)
-def build(
-    source: Annotated[Path, typer.Argument(help="Data set: its folder, or the json of COCO or LVIS.")],
-    options: BuildOptions,
-) -> None:
+def build(options: BuildOptions) -> None:
     """Build an LQSeg set: clear/, lq1/, lq2/, lq3/, masks/ and manifest.json with seeds and hashes of every file."""
     from glesam.data.build.builder import build as build_set
     from glesam.data.readers.registry import open_dataset
 
     config = options.build_config()
-    dataset = open_dataset(source, options.layout, split=options.split, keep_void=options.keep_void)
+    dataset = open_dataset(options.source, options.layout, split=options.split, keep_void=options.keep_void)
     with progress(len(dataset.names[: options.limit]), "build") as advance:
 
         def step(outcome: SampleOutcome) -> None:
@@ -114,24 +113,29 @@ def build(
         raise typer.Exit(FAILED)
 
 
-@app.command()
-def verify(
-    folder: Annotated[Path, typer.Argument(help="Folder of a built set.")],
+class VerifyOptions(VerbOptions):
+    """Folder and options of `glesam data verify`."""
+
+    folder: Annotated[Path, typer.Argument(help="Folder of a built set.")]
     pixels: Annotated[
         bool, typer.Option("--pixels", help="Compare decoded pixels only: for a set built on another machine.")
-    ] = False,
+    ] = False
     manifest: Annotated[
         Path | None,
         typer.Option(help="Manifest to compare with, such as another machine's; the folder's own by default."),
-    ] = None,
-) -> None:
+    ] = None
+
+
+@app.command()
+@takes(VerifyOptions)
+def verify(options: VerifyOptions) -> None:
     """Compare every file of a built set with its manifest; list what is missing, changed or extra."""
     from glesam.data.build.manifest import Manifest
     from glesam.data.build.verify import verify as verify_set
 
-    total = sum(len(sample.files) for sample in Manifest.load(manifest or folder).samples.values())
+    total = sum(len(sample.files) for sample in Manifest.load(options.manifest or options.folder).samples.values())
     with progress(total, "verify") as advance:
-        report = verify_set(folder, pixels, manifest, advance)
+        report = verify_set(options.folder, options.pixels, options.manifest, advance)
     for problem in report.problems:
         typer.echo(shown(f"{problem.kind:8} {problem.path}  ({problem.detail})"))
     warn(f"{report.checked} files compared, {len(report.problems)} problems")
@@ -139,45 +143,52 @@ def verify(
         raise typer.Exit(FAILED)
 
 
-@app.command()
-def check(
-    folder: Annotated[Path, typer.Argument(help="Data set: its folder, or the json of COCO or LVIS.")],
+class CheckOptions(VerbOptions):
+    """Data set and options of `glesam data check`."""
+
+    folder: DataFolder
     contact_sheet: Annotated[
         Path | None,
         typer.Option(help="Write an image of samples with their masks drawn over them, faulty ones first."),
-    ] = None,
-    layout: LayoutOption = None,
-    split: SplitOption = None,
-    keep_void: VoidOption = False,
-) -> None:
+    ] = None
+    layout: LayoutOption = None
+    split: SplitOption = None
+    keep_void: VoidOption = False
+
+
+@app.command()
+@takes(CheckOptions)
+def check(options: CheckOptions) -> None:
     """Show what is wrong with a data set: sizes, empty masks, unreadable files, missing partners, doubtful names."""
     from glesam.draw.sheet import check_suffix, wrapped, write_contact_sheet
 
-    if contact_sheet is not None:
-        check_suffix(contact_sheet)
-    report, tiles = _checked(folder, layout, split, keep_void)
-    _print_report(folder, report)
-    if contact_sheet is not None:
-        write_contact_sheet(contact_sheet, wrapped(tiles()))
-        warn(f"contact sheet: {contact_sheet}")
+    sheet = options.contact_sheet
+    if sheet is not None:
+        check_suffix(sheet)
+    report, tiles = _checked(options)
+    _print_report(options.folder, report)
+    if sheet is not None:
+        write_contact_sheet(sheet, wrapped(tiles()))
+        warn(f"contact sheet: {sheet}")
     if report.problems:
         raise typer.Exit(FAILED)
 
 
-def _checked(folder: Path, layout: str | None, split: str | None, keep_void: bool) -> tuple[CheckReport, Any]:
+def _checked(options: CheckOptions) -> tuple[CheckReport, Any]:
     """Report of a set, and the function that gives the tiles of its contact sheet."""
     from glesam.data.check.check import check_dataset, check_folder
     from glesam.data.check.files import scan_folder
     from glesam.data.check.tiles import dataset_tiles, folder_tiles
     from glesam.data.readers.registry import open_dataset, recognise
 
-    key = layout or (recognise(folder).key if folder.exists() else None)
+    folder, keep_void = options.folder, options.keep_void
+    key = options.layout or (recognise(folder).key if folder.exists() else None)
     if key == "folder":
         # Not through the reader, which stops at the first fault: the check is to name them all.
         with progress(len(scan_folder(folder).images), "check") as advance:
             plain = check_folder(folder, advance, keep_void)
         return plain, lambda: folder_tiles(folder, plain)
-    dataset: SegmentationDataset = open_dataset(folder, key, split=split, keep_void=keep_void)
+    dataset: SegmentationDataset = open_dataset(folder, key, split=options.split, keep_void=keep_void)
     with progress(len(dataset), "check") as advance:
         report = check_dataset(dataset, advance)
     return report, lambda: dataset_tiles(dataset, report)

@@ -22,9 +22,12 @@ _SHEET_ROWS, _SHEET_VARIANTS, _WRAP, _SHEET_SIDE = 6, 5, 4, 240
 
 
 class DegradeOptions(VerbOptions):
-    """Options of `glesam degrade`."""
+    """Inputs and options of `glesam degrade`."""
 
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the results; a stopped  is resumed there.")]
+    inputs: Annotated[list[str], typer.Argument(help="Images, folders, glob patterns, or - for stdin.")]
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder of the results; a stopped run is resumed there.")
+    ]
     recipe: Annotated[str, typer.Option(help="lqseg, robustseg or real.")] = "lqseg"
     level: Annotated[str | None, typer.Option(help="lqseg: 1 (mild), 2, 3, or all (default); 1,3 for two.")] = None
     lqseg_recipe: Annotated[
@@ -47,7 +50,7 @@ class DegradeOptions(VerbOptions):
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there already.")] = False
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; all cores when not given.")] = None
 
-    def tasks(self, inputs: Sequence[str]) -> list[Task]:
+    def tasks(self) -> list[Task]:
         """What is to be done to each image.
 
         Raises:
@@ -64,8 +67,8 @@ class DegradeOptions(VerbOptions):
 
             check_suffix(self.contact_sheet)
         if self.recursive:
-            _check_apart(inputs, self.output)
-        tasks = plan(iterate(inputs, self.recursive), variants, self.output, options)
+            _check_apart(self.inputs, self.output)
+        tasks = plan(iterate(self.inputs, self.recursive), variants, self.output, options)
         if moving := [variant.kind for variant in variants if variant.moves_pixels]:
             names = ", ".join(dict.fromkeys(moving))
             warn(f"note: masks of the clean images will not fit: pixels are moved by {names}")
@@ -74,16 +77,13 @@ class DegradeOptions(VerbOptions):
 
 @handle_errors
 @takes(DegradeOptions)
-def degrade(
-    inputs: Annotated[list[str], typer.Argument(help="Images, folders, glob patterns, or - for stdin.")],
-    options: DegradeOptions,
-) -> None:
+def degrade(options: DegradeOptions) -> None:
     """Degrade images: LQSeg levels, RobustSeg kinds, or real-world kinds.
 
     One variant goes into the output folder itself, several into a folder each (lq1, fog-3). Same seed and same file
     name, same pixels, whatever the order of the files.
     """
-    tasks, sheet = options.tasks(inputs), options.contact_sheet
+    tasks, sheet = options.tasks(), options.contact_sheet
     failed = _run(tasks, options.output)
     if sheet is not None:
         _write_sheet(sheet, tasks, failed)

@@ -54,8 +54,8 @@ class EvaluateOptions(VerbOptions):
         ),
     ] = None
     partial: Annotated[bool, typer.Option("--partial", help="Run a preset without the sets that are missing.")] = False
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the report; a stopped  is resumed there.")] = Path(
-        "evaluation"
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the report; a stopped run is resumed there.")] = (
+        Path("evaluation")
     )
     seed: Annotated[int, typer.Option(min=0, help="With the names of image and object, the source of all chance.")] = 0
     limit: Annotated[int | None, typer.Option(min=1, help="Images per set, chosen by hash of their names.")] = None

@@ -10,6 +10,7 @@ import typer
 
 from glesam.cli.common import console
 from glesam.cli.segment.options import HeadMode, HeadName
+from glesam.cli.verb_options import VerbOptions, takes
 
 if TYPE_CHECKING:
     from glesam.export.check import GraphComparison
@@ -22,28 +23,35 @@ class Format(StrEnum):
     openvino = "openvino"
 
 
-def export(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to make.", metavar="FOLDER")],
-    model: Annotated[str, typer.Option(help="Name (see 'glesam models') or folder of a saved model.")] = "compact",
-    format: Annotated[Format, typer.Option(help="What to export to.")] = Format.onnx,
-    photo: Annotated[
+class ExportOptions(VerbOptions):
+    """Options of `glesam export`."""
+
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to make.", metavar="FOLDER")]
+    model: Annotated[str, typer.Option(help="Name (see 'glesam models') or folder of a saved model.")] = "compact"
+    format: Annotated[Format, typer.Option(help="What to export to.")] = Format.onnx
+    image: Annotated[
         list[str] | None,
         typer.Option(
+            "--image",
+            "--photo",
             help="Images, folders or patterns to compare with torch on; repeatable. Give some of your own; without "
             "any, two drawn images serve.",
             metavar="INPUT",
         ),
-    ] = None,
+    ] = None
     enhancer: Annotated[
         Path | None, typer.Option(help="Folder of an enhancer made for this model; exported with it.", metavar="FOLDER")
-    ] = None,
-    head: HeadName = None,
-    head_mode: HeadMode = None,
+    ] = None
+    head: HeadName = None
+    head_mode: HeadMode = None
     int8: Annotated[
         bool, typer.Option("--int8", help="OpenVINO: weights of 8 bits, a quarter of the size (extra int8).")
-    ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an exported folder.")] = False,
-) -> None:
+    ] = False
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an exported folder.")] = False
+
+
+@takes(ExportOptions)
+def export(options: ExportOptions) -> None:
     """Export encoder, decoder and, where a compact model has one, enhancer, and compare them with torch.
 
     Takes the compact model, SAM, MobileSAM and SAM 2, the last three with or without an hq head.
@@ -56,10 +64,12 @@ def export(
     from glesam.images.sources import iterate
     from glesam.predict.predictor import Predictor
 
-    photos = [source.read() for source in iterate(photo)] if photo else []
-    predictor = Predictor.from_pretrained(model, enhancer=enhancer, head=head, head_mode=head_mode)
-    _print(export_folder(predictor, output, format.value, photos, overwrite, int8))
-    console.print(f"wrote {output}", markup=False, highlight=False, soft_wrap=True)
+    images = [source.read() for source in iterate(options.image)] if options.image else []
+    predictor = Predictor.from_pretrained(
+        options.model, enhancer=options.enhancer, head=options.head, head_mode=options.head_mode
+    )
+    _print(export_folder(predictor, options.output, options.format.value, images, options.overwrite, options.int8))
+    console.print(f"wrote {options.output}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _print(comparison: GraphComparison) -> None:

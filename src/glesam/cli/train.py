@@ -11,7 +11,8 @@ import typer
 
 from glesam.cli.common import handle_errors, progress, warn
 from glesam.cli.flags import field_flags, parsed, with_flags
-from glesam.cli.train_run import Run, StageOptions, encoding, open_data, stage_options, train_stage
+from glesam.cli.train_run import Run, StageOptions, encoding, open_data, read_run, train_stage
+from glesam.cli.verb_options import ConfigFile, VerbOptions, parameters, read_pair, takes
 from glesam.train.config import (
     AutoencoderConfig,
     BaseConfig,
@@ -25,7 +26,6 @@ from glesam.train.config import (
     SubjectConfig,
     TextConfig,
     WordsConfig,
-    read_config,
 )
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Train a model on your own data.")
@@ -34,11 +34,18 @@ Data = Annotated[
     list[str] | None,
     typer.Option(help="Data-set folder (images/ + masks/, or a known layout), FOLDER or FOLDER:SHARE. Repeatable."),
 ]
-Out = Annotated[Path, typer.Option(help="Run folder: checkpoints, logs and, at the end, what was trained.")]
-Config = Annotated[Path | None, typer.Option(help="JSON file of options; flags lie over it.")]
-Cache = Annotated[Path, typer.Option(help="Folder for packed images and latents; may be deleted at any time.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, exactly.")]
-CACHE = Path("cache/packs")
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        help="Run folder: checkpoints, logs and, at the end, what was trained. Required, here or in the file of "
+        "--config."
+    ),
+]
+Cache = Annotated[
+    Path | None,
+    typer.Option(help="Folder for packed images and latents; may be deleted at any time. Default: cache/packs."),
+]
+Resume = Annotated[bool | None, typer.Option("--resume", help="Go on with the run in --out, exactly.")]
 NO_BATCHES = (
     "image_size",
     "batch_size",
@@ -67,15 +74,15 @@ def stage(
 
     def decorate(function: Callable[[StageOptions, Run], None]) -> Callable[..., None]:
         def command(
-            out: Out,
             given: dict[str, Any],
+            out: Out = None,
             data: Data = None,
-            config: Config = None,
-            cache: Cache = CACHE,
-            resume: Resume = False,
+            config: ConfigFile = None,
+            cache: Cache = None,
+            resume: Resume = None,
         ) -> None:
-            run = Run(out, data, config, cache, resume)
-            function(stage_options(kind, given, run), run)
+            run, options = read_run(kind, config, {"out": out, "cache": cache, "resume": resume}, given, data)
+            function(options, run)
 
         command.__name__, command.__doc__ = function.__name__, function.__doc__
         flags = field_flags(kind, COMMON, without)
@@ -101,16 +108,16 @@ def base(options: BaseConfig, run: Run) -> None:
 @handle_errors
 @with_flags(field_flags(PriorConfig, COMMON))
 def prior(
-    out: Out,
     given: dict[str, Any],
+    out: Out = None,
     data: Data = None,
-    config: Config = None,
+    config: ConfigFile = None,
     autoencoder_config: Annotated[Path | None, typer.Option(help="JSON file of options of the autoencoder.")] = None,
     autoencoder: Annotated[
         str | None, typer.Option(help="Folder of a trained autoencoder; else one is trained.")
     ] = None,
-    cache: Cache = CACHE,
-    resume: Resume = False,
+    cache: Cache = None,
+    resume: Resume = None,
 ) -> None:
     """Train a small latent-diffusion prior on images, from scratch: first its autoencoder, then its U-Net.
 
@@ -119,13 +126,13 @@ def prior(
     from glesam.train.stages.autoencoder import AutoencoderStage
     from glesam.train.stages.prior import PriorStage
 
-    run = Run(out, data, config, cache, resume)
-    options = stage_options(PriorConfig, given, run)
+    run, options = read_run(PriorConfig, config, {"out": out, "cache": cache, "resume": resume}, given, data)
     packs, _ = open_data(options, run)
     if autoencoder is None:
-        first = Run(out / "autoencoder", None, autoencoder_config, cache, resume)
+        folder = {**run.model_dump(), "out": run.out / "autoencoder"}
         shared = {"data": options.data, "seed": options.seed, "workers": options.workers}
-        train_stage(AutoencoderStage(stage_options(AutoencoderConfig, shared, first), packs), first)
+        first, chosen = read_run(AutoencoderConfig, autoencoder_config, folder, shared, None)
+        train_stage(AutoencoderStage(chosen, packs), first)
         autoencoder = str(first.out / "model")
     train_stage(PriorStage(options, packs, autoencoder), run)
 
@@ -226,75 +233,90 @@ def text(options: TextConfig, run: Run) -> None:
         train_stage(TextStage(options, load_text_model(options.text_model), start, show), run)
 
 
-@app.command()
-@handle_errors
-def average(
+class AverageOptions(VerbOptions):
+    """Runs and options of `glesam train average`."""
+
     runs: Annotated[
         list[str], typer.Argument(help="Folders `model` of runs of `train base` or of `train decoder`, two or more.")
-    ],
-    out: Annotated[Path, typer.Option(help="Folder of the mean; use its parts in `train bundle`, or as --init.")],
-    model: Annotated[str, typer.Option(help="Segmentation model that the runs were trained on.")] = "compact",
-) -> None:
+    ]
+    out: Annotated[Path, typer.Option(help="Folder of the mean; use its parts in `train bundle`, or as --init.")]
+    model: Annotated[str, typer.Option(help="Segmentation model that the runs were trained on.")] = "compact"
+
+
+@app.command()
+@handle_errors
+@takes(AverageOptions)
+def average(options: AverageOptions) -> None:
     """Average the weights that runs which go on from one another saved: whole models, or parts of `train decoder`."""
     from glesam.models.registry import load_model
     from glesam.train.averaging import are_models, average_models, average_parts
 
+    runs, out = options.runs, options.out
     if are_models(runs):
         warn(f"mean of {len(runs)} models in {average_models(runs, out)}")
         return
-    warn(f"mean of {len(runs)} runs in {average_parts(runs, out, load_model(model))}")
+    warn(f"mean of {len(runs)} runs in {average_parts(runs, out, load_model(options.model))}")
+
+
+class BundleOptions(VerbOptions):
+    """Options of `glesam train bundle`."""
+
+    out: Annotated[Path, typer.Option(help="Folder of the new enhancer.")]
+    model: Annotated[str, typer.Option(help="Segmentation model that the parts were trained on.")] = "compact"
+    enhancer: Annotated[Path | None, typer.Option(help="Folder that `train enhancer` saved.")] = None
+    decoder: Annotated[
+        Path | None, typer.Option(help="Folder that `train decoder` saved, or an official .pth file.")
+    ] = None
+    encoder: Annotated[
+        Path | None, typer.Option(help="Folder of a tuned image encoder that `train decoder` saved.")
+    ] = None
+    fork: Annotated[
+        str | None,
+        typer.Option(help="Whole model that was trained on from --model on degraded images: its encoder and decoder."),
+    ] = None
+    gate: Annotated[Path | None, typer.Option(help="Folder that `train gate` saved.")] = None
+    skips: Annotated[Path | None, typer.Option(help="Folder of a skip adapter that `train decoder` saved.")] = None
+    rules: Annotated[
+        Path | None,
+        typer.Option(help='JSON list of rules by level, such as [{"above": 0}, {"above": 1.5, "image_size": 256}].'),
+    ] = None
+    half: Annotated[bool, typer.Option("--half", help="Merge adapters and store float16: small files.")] = False
+    int8: Annotated[bool, typer.Option("--int8", help="Like --half, large weights in 8 bits: half as large.")] = False
 
 
 @app.command()
 @handle_errors
-def bundle(
-    out: Annotated[Path, typer.Option(help="Folder of the new enhancer.")],
-    model: Annotated[str, typer.Option(help="Segmentation model that the parts were trained on.")] = "compact",
-    enhancer: Annotated[Path | None, typer.Option(help="Folder that `train enhancer` saved.")] = None,
-    decoder: Annotated[
-        Path | None, typer.Option(help="Folder that `train decoder` saved, or an official .pth file.")
-    ] = None,
-    encoder: Annotated[
-        Path | None, typer.Option(help="Folder of a tuned image encoder that `train decoder` saved.")
-    ] = None,
-    fork: Annotated[
-        str | None,
-        typer.Option(help="Whole model that was trained on from --model on degraded images: its encoder and decoder."),
-    ] = None,
-    gate: Annotated[Path | None, typer.Option(help="Folder that `train gate` saved.")] = None,
-    skips: Annotated[Path | None, typer.Option(help="Folder of a skip adapter that `train decoder` saved.")] = None,
-    rules: Annotated[
-        Path | None,
-        typer.Option(help='JSON list of rules by level, such as [{"above": 0}, {"above": 1.5, "image_size": 256}].'),
-    ] = None,
-    half: Annotated[bool, typer.Option("--half", help="Merge adapters and store float16: small files.")] = False,
-    int8: Annotated[bool, typer.Option("--int8", help="Like --half, large weights in 8 bits: half as large.")] = False,
-) -> None:
+@takes(BundleOptions)
+def bundle(options: BundleOptions) -> None:
     """Put trained parts together into one enhancer folder for one model, to be used with --enhancer."""
     from glesam.enhance.bundle import Parts, read_rules, write_bundle
     from glesam.models.registry import load_model
 
-    table, base = () if rules is None else read_rules(rules), load_model(model)
+    table, base = () if options.rules is None else read_rules(options.rules), load_model(options.model)
     with tempfile.TemporaryDirectory() as folder:
-        if fork is not None:
-            decoder, encoder = _forked(base, fork, decoder, encoder, Path(folder))
-        write_bundle(out, base, Parts(enhancer, decoder, gate, skips, encoder), table, half, int8)
-    size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
-    warn(f"enhancer in {out}: {size / 1e6:.1f} MB")
+        decoder, encoder = options.decoder, options.encoder
+        if options.fork is not None:
+            decoder, encoder = _forked(base, options.fork, decoder, encoder, Path(folder))
+        parts = Parts(options.enhancer, decoder, options.gate, options.skips, encoder)
+        write_bundle(options.out, base, parts, table, options.half, options.int8)
+    size = sum(path.stat().st_size for path in options.out.rglob("*") if path.is_file())
+    warn(f"enhancer in {options.out}: {size / 1e6:.1f} MB")
+
+
+class WordsRun(VerbOptions):
+    """What `glesam train words` takes beside the options of the training itself."""
+
+    out: Annotated[Path, typer.Option(help="Folder of the vocabulary that is written.")]
+    data: Annotated[Path, typer.Option(help="Folder with the sets that the configuration names.")]
+    sets: Annotated[Path, typer.Option(help="JSON file of words and the labels that show them.")] = Path(
+        "configs/words.json"
+    )
 
 
 @app.command()
 @handle_errors
-@with_flags(field_flags(WordsConfig))
-def words(
-    out: Annotated[Path, typer.Option(help="Folder of the vocabulary that is written.")],
-    data: Annotated[Path, typer.Option(help="Folder with the sets that the configuration names.")],
-    given: dict[str, Any],
-    sets: Annotated[Path, typer.Option(help="JSON file of words and the labels that show them.")] = Path(
-        "configs/words.json"
-    ),
-    config: Config = None,
-) -> None:
+@with_flags([*parameters(WordsRun, unset=True), *field_flags(WordsConfig)])
+def words(given: dict[str, Any], config: ConfigFile = None) -> None:
     """Train the dense heads of the offline vocabulary, and calibrate when a word counts as there. Minutes on a CPU.
 
     Images whose name has a SHA-256 divisible by 5 are kept aside for measuring.
@@ -303,9 +325,10 @@ def words(
     from glesam.train.feed.named import NamedSets
     from glesam.train.stages.words import train_words
 
-    options = read_config(WordsConfig, config, parsed(WordsConfig, given))
-    source = train_words(data, NamedSets.read(sets), options, WORDS_FOLDER / "words.json", out)
-    warn(f"vocabulary in {out}: {len(source.known)} words")
+    own = {name: given.pop(name) for name in WordsRun.model_fields if name in given}
+    run, options = read_pair(WordsRun, WordsConfig, config, {**own, **parsed(WordsConfig, given)}, "training option")
+    source = train_words(run.data, NamedSets.read(run.sets), options, WORDS_FOLDER / "words.json", run.out)
+    warn(f"vocabulary in {run.out}: {len(source.known)} words")
 
 
 def _forked(base: Any, fork: str, decoder: Path | None, encoder: Path | None, folder: Path) -> tuple[Path, Path]:

@@ -4,39 +4,59 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pydantic import BaseModel, ConfigDict
+
 from glesam.cli.common import progress, warn
 from glesam.cli.flags import parsed
+from glesam.cli.verb_options import read_pair
 from glesam.common.extras import require_training
-from glesam.train.config import FINE_TUNING, LORA_TUNING, BaseConfig, StageConfig, read_config
+from glesam.train.config import FINE_TUNING, LORA_TUNING, BaseConfig, StageConfig
 
 StageOptions = TypeVar("StageOptions", bound=StageConfig)
 
 
-@dataclass(frozen=True)
-class Run:
-    """What all stages' commands take beside the stage's own options."""
+class Run(BaseModel):
+    """What all stages' commands take beside the stage's own options; keys of the file of `--config` too.
+
+    Attributes:
+        out: the run's folder.
+        cache: folder for packed images and latents.
+        resume: go on with what lies in `out`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     out: Path
-    data: list[str] | None
-    config: Path | None
-    cache: Path
-    resume: bool
+    cache: Path = Path("cache/packs")
+    resume: bool = False
 
 
-def stage_options(kind: type[StageOptions], given: dict[str, Any], run: Run) -> StageOptions:
-    """A stage's options: flags over the file of `--config`, or over those that a resumed run was started with."""
+def read_run(
+    kind: type[StageOptions], config: Path | None, run: dict[str, Any], given: dict[str, Any], data: list[str] | None
+) -> tuple[Run, StageOptions]:
+    """A run and its stage's options: flags over the file of `--config`, or over what a resumed run was started with.
+
+    Args:
+        kind: the stage's configuration.
+        config: JSON file of keys of both, or None.
+        run: flags of the run.
+        given: flags of the stage.
+        data: data sets, each with its share after a colon.
+
+    Raises:
+        ConfigError: an extra is missing, or options that cannot be read.
+    """
     require_training()
-    shares = {"data": dict(_share(item) for item in run.data)} if run.data else {}
-    started = run.out / "config.json"
-    stored = started if run.config is None and run.resume and started.is_file() else run.config
-    tuning: dict[str, Any] = {}
-    if kind is BaseConfig and stored is None and "init" in given:
-        tuning = {**FINE_TUNING, **(LORA_TUNING if given.get("lora") else {})}
-    return read_config(kind, stored, {**tuning, **parsed(kind, given), **shares})
+    flags = parsed(kind, given) | ({"data": dict(_share(item) for item in data)} if data else {})
+    started = None if config is not None or run["out"] is None else run["out"] / "config.json"
+    if run["resume"] and started is not None and started.is_file():
+        config = started
+    if kind is BaseConfig and config is None and "init" in given:
+        flags = {**FINE_TUNING, **(LORA_TUNING if given.get("lora") else {}), **flags}
+    return read_pair(Run, kind, config, {**run, **flags}, "training option")
 
 
 @contextmanager

@@ -6,20 +6,24 @@ the `typer.Option` that it is on the command line.
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self, get_type_hints
+from typing import Annotated, Any, Self, TypeVar, get_args, get_type_hints
 
 import typer
 from pydantic import BaseModel, ConfigDict, model_validator
-from typer.models import OptionInfo
+from typer.models import OptionInfo, ParameterInfo
 
 from glesam.cli.flags import keyword, show_signature
-from glesam.common.settings import keys_of, read_settings
+from glesam.common.documents import PydanticModel
+from glesam.common.settings import keys_of, read_settings, read_values, validated
 
 ConfigFile = Annotated[Path | None, typer.Option(help="JSON file of options by name; flags lie over it.")]
+Other = TypeVar("Other", bound=BaseModel)
+_REQUIRED = " Required, here or in the file of --config."
 
 
 class VerbOptions(BaseModel):
@@ -39,35 +43,69 @@ class VerbOptions(BaseModel):
 
 
 def takes(kind: type[VerbOptions]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Decorate a verb that takes `options`, an object of `kind`, so that it has a flag for each of the fields.
+    """Decorate a verb that takes `options`, an object of `kind`, so that it has a parameter for each of the fields.
 
-    Further parameters of the verb stand before these flags, `--config` after them.
+    Fields without a default may stand in the file of `--config` like all others, those that are arguments of the
+    command line too.
     """
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
-        own, hints = inspect.signature(function).parameters, get_type_hints(function, include_extras=True)
-        mine = [p.replace(annotation=hints[p.name], kind=p.KEYWORD_ONLY) for p in own.values() if p.name != "options"]
-        flags = _flags(kind)
-
         @functools.wraps(function)
         def wrapper(context: typer.Context, config: Path | None, **values: Any) -> None:
-            chosen = {flag.name: values.pop(flag.name) for flag in flags}
-            given = {name: value for name, value in chosen.items() if _is_given(context, name)}
-            function(options=read_settings(kind, config, given, "option"), **values)
+            given = {name: value for name, value in values.items() if _is_given(context, name)}
+            function(options=read_settings(kind, config, given, "option"))
 
         context = keyword("context", typer.Context, inspect.Parameter.empty)
-        return show_signature(wrapper, [context, *mine, *flags, keyword("config", ConfigFile, None)])
+        return show_signature(wrapper, [context, *parameters(kind), keyword("config", ConfigFile, None)])
 
     return decorate
 
 
-def _flags(kind: type[VerbOptions]) -> list[inspect.Parameter]:
-    hints, keys = get_type_hints(kind, include_extras=True), keys_of(kind)
-    fields = kind.model_fields
-    return [
-        keyword(key, hints[name], inspect.Parameter.empty if fields[name].is_required() else fields[name].default)
-        for name, key in keys.items()
-    ]
+def read_pair(
+    first: type[PydanticModel], second: type[Other], config: Path | None, given: Mapping[str, Any], what: str
+) -> tuple[PydanticModel, Other]:
+    """Two objects whose fields share one file and one line of flags; the flags lie over the file.
+
+    Args:
+        first: model of the first object; a key of both is its own.
+        second: model of the second, which gets all other keys.
+        config: JSON file of keys and values, or None.
+        given: the flags; None stands for one that was not given.
+        what: as for `glesam.common.settings.validated`.
+
+    Raises:
+        ConfigError: as `glesam.common.settings.read_settings`.
+    """
+    flags = {name: value for name, value in given.items() if value is not None}
+    values = {**read_values(config, what), **flags}
+    own = {name: values.pop(name) for name in first.model_fields if name in values}
+    return validated(first, own, what), validated(second, values, what)
+
+
+def parameters(kind: type[VerbOptions], unset: bool = False) -> list[inspect.Parameter]:
+    """Flags and arguments of the fields; what is required is asked for when the file of `--config` has been read.
+
+    Args:
+        kind: the options.
+        unset: flags that are not given are None, instead of the field's default.
+    """
+    hints, fields = get_type_hints(kind, include_extras=True), kind.model_fields
+    found = []
+    for name, key in keys_of(kind).items():
+        required = fields[name].is_required()
+        hint = _said_to_be_required(hints[name]) if required else hints[name]
+        found.append(keyword(key, hint, None if required or unset else fields[name].default))
+    return found
+
+
+def _said_to_be_required(annotation: Any) -> Any:
+    """The annotation of a parameter whose help says that it is required."""
+    kind, *notes = get_args(annotation)
+    said = [copy.copy(note) for note in notes]
+    for note in said:
+        if isinstance(note, ParameterInfo):
+            note.help = (note.help or "") + _REQUIRED
+    return Annotated[(kind, *said)]
 
 
 def _is_given(context: typer.Context, name: str) -> bool:

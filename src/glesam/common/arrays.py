@@ -1,4 +1,4 @@
-"""Large arrays taken in strips of rows, so that what is made of them on the way stays at some megabytes."""
+"""Types of arrays that all rooms share; and large arrays taken in strips of rows, to save memory on the way."""
 
 from __future__ import annotations
 
@@ -7,6 +7,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+Bool = npt.NDArray[np.bool_]
+Float = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
+Int = npt.NDArray[np.int64]
+Ids = npt.NDArray[np.int32]
+"""`(H, W)` int32: the object that a pixel belongs to, 0 for none."""
 
 STRIP = 1 << 22
 """Values in a strip."""

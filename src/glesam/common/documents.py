@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 import json
 import os
@@ -13,10 +12,11 @@ from typing import Any, NoReturn, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from glesam.common.reasons import in_words
+from glesam.common.messages import hint, one_line, shown
 from glesam.errors import DataError, GlesamError
 
-Config = TypeVar("Config")
+Checked = TypeVar("Checked")
+PydanticModel = TypeVar("PydanticModel", bound=BaseModel)
 
 
 def parse_json(content: bytes | str, where: str, error: type[GlesamError] = DataError, unique: bool = False) -> Any:
@@ -112,7 +112,7 @@ def expect_objects(value: Any, where: str, error: type[Exception] = DataError) -
     return value
 
 
-def checked(kind: type[Config], values: Any, where: str, error: type[GlesamError], cure: str = CURE) -> Config:
+def checked(kind: type[Checked], values: Any, where: str, error: type[GlesamError], cure: str = CURE) -> Checked:
     """Values of a stored or given configuration as its pydantic model, or of a record as its dataclass.
 
     Args:
@@ -132,7 +132,7 @@ def checked(kind: type[Config], values: Any, where: str, error: type[GlesamError
         given = expect_object(values, where, error, cure)
         if not of_model and (strange := sorted(set(given) - set(known))):
             raise error(_unknown(strange[0], where, known))
-        found: Config = _validator(plain).validate_python(given)
+        found: Checked = _validator(plain).validate_python(given)
     except ValidationError as fault:
         raise error(complaint(fault, where, known, cure)) from None
     except RecursionError:
@@ -164,10 +164,7 @@ def complaint(fault: ValidationError, where: str, known: Sequence[str] = (), cur
 
 
 def _unknown(key: str, where: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(key.rsplit(".", 1)[-1], known, n=1)
-    cure = (
-        f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}" if known else "leave it out"
-    )
+    cure = hint(key.rsplit(".", 1)[-1], sorted(known), None if known else "leave it out")
     return f"expected a known key in {where}, got {brief_value(key)}; {cure}"
 
 
@@ -184,32 +181,6 @@ def brief_value(value: Any) -> str:
     """A value as short text on one line."""
     text = one_line(repr(value))
     return text if len(text) <= 60 else text[:57] + "..."
-
-
-def one_line(fault: object) -> str:
-    """The text of a foreign error on one line, with nothing that a terminal would act on.
-
-    What Python says of its own objects (`'NoneType' object has no attribute 'items'`, a bare key) is put into words of
-    what was read.
-    """
-    text = in_words(fault) if isinstance(fault, Exception) else str(fault)
-    return shown(" ".join(text.split()) or type(fault).__name__)
-
-
-def shown(name: object) -> str:
-    r"""A name as people may see it: what a terminal would act on, and bytes that are no UTF-8, come as `\x1b`.
-
-    File names may hold any byte but zero and the slash; printed raw, an escape sequence in one moves the cursor or
-    sets the window's title.
-    """
-    text = os.fspath(name) if isinstance(name, os.PathLike) else str(name)
-    return "".join(_visible(sign) for sign in text)
-
-
-def _visible(sign: str) -> str:
-    if "\udc80" <= sign <= "\udcff":  # Python's stand-in for a byte that is no UTF-8 (PEP 383)
-        return f"\\x{ord(sign) - 0xDC00:02x}"
-    return sign if sign.isprintable() else sign.encode("unicode_escape").decode("ascii")
 
 
 def _refuse_constant(word: str) -> NoReturn:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from glesam.common.documents import one_line
+from glesam.common.messages import one_line
 
 
 def line(record: Any) -> bytes:

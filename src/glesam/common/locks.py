@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
-from glesam.common.documents import shown
+from glesam.common.messages import shown
 from glesam.errors import ConfigError
 
 if sys.platform == "win32":

@@ -1,12 +1,14 @@
-"""Parts of messages, and names that fit a file system."""
+"""Parts of messages, and names that fit a terminal and a file system."""
 
 from __future__ import annotations
 
 import difflib
+import os
 import re
 import warnings
 from collections.abc import Iterable
 
+from glesam.common.reasons import in_words
 from glesam.common.seeds import stable_seed
 from glesam.errors import ConfigError
 
@@ -57,12 +59,36 @@ def speak_warnings() -> None:
         message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
     ) -> str:
         if category.__module__.startswith("glesam."):
-            from glesam.common.documents import shown  # pydantic, which help must not wait for
-
             return f"glesam: warning: {shown(' '.join(str(message).split()))}\n"
         return plain(message, category, filename, lineno, line)
 
     warnings.formatwarning = spoken
+
+
+def one_line(fault: object) -> str:
+    """The text of a foreign error on one line, with nothing that a terminal would act on.
+
+    What Python says of its own objects (`'NoneType' object has no attribute 'items'`, a bare key) is put into words of
+    what was read.
+    """
+    text = in_words(fault) if isinstance(fault, Exception) else str(fault)
+    return shown(" ".join(text.split()) or type(fault).__name__)
+
+
+def shown(name: object) -> str:
+    r"""A name as people may see it: what a terminal would act on, and bytes that are no UTF-8, come as `\x1b`.
+
+    File names may hold any byte but zero and the slash; printed raw, an escape sequence in one moves the cursor or
+    sets the window's title.
+    """
+    text = os.fspath(name) if isinstance(name, os.PathLike) else str(name)
+    return "".join(_visible(sign) for sign in text)
+
+
+def _visible(sign: str) -> str:
+    if "\udc80" <= sign <= "\udcff":  # Python's stand-in for a byte that is no UTF-8 (PEP 383)
+        return f"\\x{ord(sign) - 0xDC00:02x}"
+    return sign if sign.isprintable() else sign.encode("unicode_escape").decode("ascii")
 
 
 def slug(name: str) -> str:

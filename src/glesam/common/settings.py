@@ -6,21 +6,19 @@ import inspect
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from glesam.common.documents import expect_object, read_json, shown
-from glesam.common.messages import hint
+from glesam.common.documents import PydanticModel, expect_object, read_json
+from glesam.common.messages import hint, shown
 from glesam.errors import ConfigError
-
-Model = TypeVar("Model", bound=BaseModel)
 
 _FIELD = re.compile(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", re.MULTILINE)
 """An entry of the section `Attributes` of a docstring: a name, and its text with its further lines."""
 
 
-def validated(kind: type[Model], values: Mapping[str, Any], what: str) -> Model:
+def validated(kind: type[PydanticModel], values: Mapping[str, Any], what: str) -> PydanticModel:
     """Make settings from keys and values.
 
     Args:
@@ -29,7 +27,7 @@ def validated(kind: type[Model], values: Mapping[str, Any], what: str) -> Model:
         what: what one of the settings is called, such as "training option".
 
     Raises:
-        ConfigError: a key is unknown (the nearest one is named), or a value does not fit.
+        ConfigError: a key is unknown (the nearest one is named) or missing, or a value does not fit.
     """
     try:
         return kind.model_validate(dict(values))
@@ -37,7 +35,24 @@ def validated(kind: type[Model], values: Mapping[str, Any], what: str) -> Model:
         raise ConfigError(_one_line(kind, error, what)) from error
 
 
-def read_settings(kind: type[Model], path: str | Path | None, given: Mapping[str, Any], what: str) -> Model:
+def read_values(path: str | Path | None, what: str) -> dict[str, Any]:
+    """Keys and values of a JSON file, none where there is no file.
+
+    Args:
+        path: the file, or None.
+        what: as for `validated`.
+
+    Raises:
+        ConfigError: the file is missing or no JSON object.
+    """
+    if path is None:
+        return {}
+    return expect_object(read_json(path, ConfigError, what=f"a JSON file of {what}s"), shown(path), ConfigError)
+
+
+def read_settings(
+    kind: type[PydanticModel], path: str | Path | None, given: Mapping[str, Any], what: str
+) -> PydanticModel:
     """Make settings from a JSON file, if there is one, with the given values over it.
 
     Args:
@@ -49,10 +64,7 @@ def read_settings(kind: type[Model], path: str | Path | None, given: Mapping[str
     Raises:
         ConfigError: the file is missing or no JSON object; and as `validated`.
     """
-    values: dict[str, Any] = {}
-    if path is not None:
-        values = expect_object(read_json(path, ConfigError, what=f"a JSON file of {what}s"), shown(path), ConfigError)
-    return validated(kind, {**values, **given}, what)
+    return validated(kind, {**read_values(path, what), **given}, what)
 
 
 def keys_of(kind: type[BaseModel]) -> dict[str, str]:
@@ -73,13 +85,15 @@ def descriptions(kind: type[BaseModel]) -> dict[str, str]:
 
 
 def _one_line(kind: type[BaseModel], error: ValidationError, what: str) -> str:
-    """Rewrite the first of pydantic's complaints as one line with the cure."""
-    first = error.errors()[0]
+    """Rewrite the first of pydantic's complaints as one line; a misspelt key comes before a missing one."""
+    first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         return f"expected a known {what}, got {key!r}; {hint(key, keys_of(kind).values())}"
     if not key:
         return f"expected {what}s that fit together, got: {first['msg'].removeprefix('Value error, ')}"
+    if first["type"] == "missing":
+        return f"expected a value for {what} {key!r}, got none; it has no default, so give one"
     field = kind.model_fields.get(key)
     default = None if field is None else field.get_default(call_default_factory=True)
     cure = "" if default is None else f"; the default is {default}"

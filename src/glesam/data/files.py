@@ -15,7 +15,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from glesam.common.arrays import row_slices
-from glesam.common.documents import shown
+from glesam.common.messages import shown
 from glesam.errors import DataError, ImageError
 from glesam.images.opening import check_size, decode_cv2, identified, opened
 from glesam.images.reading import MAX_PIXELS, read

@@ -22,8 +22,9 @@ from typing import Any
 
 from torch import nn
 
-from glesam.common.documents import checked, read_json, shown
+from glesam.common.documents import checked, read_json
 from glesam.common.files import sha256, write_text
+from glesam.common.messages import shown
 from glesam.enhance.folding import fold
 from glesam.enhance.gains import FAMILY as GAIN_FAMILY
 from glesam.enhance.gains import GainGate

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from glesam.common.documents import brief_value, expect_object, one_line, parse_json
+from glesam.common.documents import brief_value, expect_object, parse_json
+from glesam.common.messages import one_line
 from glesam.errors import ModelError
 from glesam.weights.folders import write_tensors
 

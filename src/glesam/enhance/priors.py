@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from glesam.common.documents import expect_object, one_line, read_json
+from glesam.common.documents import expect_object, read_json
+from glesam.common.messages import one_line
 from glesam.enhance.schedule import NoiseSchedule
 from glesam.errors import ModelError
 from glesam.weights.folders import brief

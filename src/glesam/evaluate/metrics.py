@@ -18,17 +18,14 @@ shows only for callers of these functions.
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from glesam.common.arrays import Bool
 from glesam.common.boxes import pixel_box
 from glesam.errors import ConfigError, DataError
-
-BoolMask: TypeAlias = npt.NDArray[np.bool_]
-"""`(H, W)` bool."""
 
 
 class Scores(NamedTuple):
@@ -40,7 +37,7 @@ class Scores(NamedTuple):
     boundary_iou: float
 
 
-def iou(prediction: BoolMask, truth: BoolMask) -> float:
+def iou(prediction: Bool, truth: Bool) -> float:
     """Intersection over union (Jaccard index) of two `(H, W)` bool masks; 0 when both are empty.
 
     Raises:
@@ -50,7 +47,7 @@ def iou(prediction: BoolMask, truth: BoolMask) -> float:
     return _ratio(_count(prediction & truth), _count(prediction | truth))
 
 
-def dice(prediction: BoolMask, truth: BoolMask) -> float:
+def dice(prediction: Bool, truth: Bool) -> float:
     """Dice coefficient `2 |A & B| / (|A| + |B|)` of two `(H, W)` bool masks; 0 when both are empty.
 
     Raises:
@@ -61,7 +58,7 @@ def dice(prediction: BoolMask, truth: BoolMask) -> float:
     return _ratio(2 * _count(prediction & truth), total)
 
 
-def pixel_accuracy(prediction: BoolMask, truth: BoolMask) -> float:
+def pixel_accuracy(prediction: Bool, truth: Bool) -> float:
     """Share of pixels on which two `(H, W)` bool masks agree; 1 when both are empty.
 
     Raises:
@@ -71,7 +68,7 @@ def pixel_accuracy(prediction: BoolMask, truth: BoolMask) -> float:
     return _ratio(_count(prediction == truth), prediction.size)
 
 
-def boundary_iou(prediction: BoolMask, truth: BoolMask, dilation_ratio: float = 0.02) -> float:
+def boundary_iou(prediction: Bool, truth: Bool, dilation_ratio: float = 0.02) -> float:
     """IoU of the masks' inner boundary bands (Cheng et al., CVPR 2021); 0 when both masks are empty.
 
     A mask's band holds its pixels within `d` pixels (chessboard distance) of a pixel outside, where what lies beyond
@@ -95,7 +92,7 @@ def boundary_iou(prediction: BoolMask, truth: BoolMask, dilation_ratio: float = 
     return _ratio(_count(bands[0] & bands[1]), _count(bands[0] | bands[1]))
 
 
-def measure(prediction: BoolMask, truth: BoolMask) -> Scores:
+def measure(prediction: Bool, truth: Bool) -> Scores:
     """All four metrics of an `(H, W)` bool prediction against the `(H, W)` bool truth.
 
     Raises:
@@ -109,7 +106,7 @@ def measure(prediction: BoolMask, truth: BoolMask) -> Scores:
     )
 
 
-def _check(prediction: BoolMask, truth: BoolMask) -> None:
+def _check(prediction: Bool, truth: Bool) -> None:
     """Refuse what would broadcast or count wrongly without a word."""
     for mask in (prediction, truth):
         if mask.dtype != np.bool_ or mask.ndim != 2 or mask.size == 0:
@@ -120,7 +117,7 @@ def _check(prediction: BoolMask, truth: BoolMask) -> None:
         raise DataError(f"expected two masks of one size, got {prediction.shape} and {truth.shape}; resize one of them")
 
 
-def _count(mask: BoolMask) -> int:
+def _count(mask: Bool) -> int:
     """Number of true pixels."""
     return int(np.count_nonzero(mask))
 
@@ -130,13 +127,13 @@ def _ratio(part: int, whole: int) -> float:
     return float(part / whole) if whole else 0.0
 
 
-def _bounding_window(prediction: BoolMask, truth: BoolMask) -> tuple[slice, slice]:
+def _bounding_window(prediction: Bool, truth: Bool) -> tuple[slice, slice]:
     """Rows and columns that hold every pixel of either mask; an empty window when there is none."""
     x0, y0, x1, y1 = pixel_box(prediction | truth) or (0, 0, 0, 0)
     return slice(y0, y1), slice(x0, x1)
 
 
-def _inner_band(mask: BoolMask, width: int) -> BoolMask:
+def _inner_band(mask: Bool, width: int) -> Bool:
     """Pixels of a cropped mask within `width` pixels of its outside.
 
     One ring of zeros is enough: erosion ignores what lies beyond the array, and the ring reaches `width` pixels in.

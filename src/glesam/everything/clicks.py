@@ -16,13 +16,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from glesam.common.arrays import Float
 from glesam.everything.options import Options
 from glesam.masks.runs import Box
 from glesam.models.base import PromptTensors
 from glesam.views.enlarge import MARGIN, mask_boxes
 from glesam.views.view import View
-
-Float = npt.NDArray[np.float32]
 
 
 class MemoryWarning(UserWarning):

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from glesam.masks.runs import Bool, Int, RunMask
+from glesam.common.arrays import Bool, Float64, Int
+from glesam.masks.runs import RunMask
 
-Float64 = npt.NDArray[np.float64]
 Numbers = npt.NDArray[Any]
 
 

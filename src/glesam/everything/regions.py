@@ -6,7 +6,8 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from glesam.masks.runs import Int, RunMask, union
+from glesam.common.arrays import Int
+from glesam.masks.runs import RunMask, union
 
 
 def label(mask: RunMask) -> tuple[int, Int]:

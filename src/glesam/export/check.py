@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from glesam import images
+from glesam.common.arrays import Bool
 from glesam.enhance.pipeline import Restoration
 from glesam.errors import ModelError
 from glesam.images.pixels import RGB
 from glesam.masks.masks import Masks
-from glesam.masks.rle import Mask
 from glesam.models.base import Embedding
 from glesam.predict.predictor import Predictor
 from glesam.prompts.prompts import Prompts
@@ -169,7 +169,7 @@ def _compare_masks(result: GraphComparison, name: str, pairs: list[tuple[Masks, 
         result.ious.setdefault(name, []).extend(_iou(a, b) for a, b in zip(*stacks, strict=True))
 
 
-def _iou(a: Mask, b: Mask) -> float:
+def _iou(a: Bool, b: Bool) -> float:
     """IoU of two masks; 1 if both are empty."""
     union = np.count_nonzero(a | b)
     return np.count_nonzero(a & b) / union if union else 1.0

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from glesam.common.documents import one_line
 from glesam.common.files import atomic_path
+from glesam.common.messages import one_line
 from glesam.errors import DataError
 from glesam.fewshot.features import Backbone, ImageFeatures, image_features
 from glesam.images.pixels import RGB

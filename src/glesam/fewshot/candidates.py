@@ -9,8 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from glesam.fewshot.discriminant import Float
-from glesam.fewshot.features import Bool
+from glesam.common.arrays import Bool, Float
 from glesam.fewshot.proposals import lattice, peaks, region_boxes, window_boxes
 from glesam.masks.masks import Masks
 from glesam.prompts.prompts import Prompts

@@ -11,13 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from glesam.fewshot.features import Bool, ImageFeatures
-
-Float = npt.NDArray[np.float32]
+from glesam.common.arrays import Bool, Float
+from glesam.fewshot.features import ImageFeatures
 
 RIDGE = 1.0
 """Times the mean variance of a feature, added to every variance."""

@@ -12,15 +12,14 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from glesam.common.arrays import Bool
 from glesam.common.boxes import pixel_box
 from glesam.images.pixels import RGB
 
-Bool = npt.NDArray[np.bool_]
 Backbone = Callable[[Tensor], list[Tensor]]
 """`(B, 3, h, w)` pixel values `(x - 127) / 128`, sides in multiples of 32, to maps at strides 4, 8, 16 and 32."""
 

@@ -6,15 +6,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
+from glesam.common.arrays import Float
 from glesam.errors import PromptError
 from glesam.prompts.prompts import Prompts
 
 if TYPE_CHECKING:
     from glesam.masks.masks import Masks
 
-Float = npt.NDArray[np.float32]
 
 _GRID = 64
 """Cells of the longer side that a map is brought to: k-means on every pixel of a large one brings nothing."""

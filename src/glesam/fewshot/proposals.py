@@ -8,10 +8,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from glesam.common.arrays import Float
 from glesam.common.boxes import pixel_box
 from glesam.everything.nms import box_nms
-
-Float = npt.NDArray[np.float32]
 
 LEVELS = (0.3, 0.5, 0.7)
 """Cuts of the map at which connected regions become boxes; 0 are the surroundings, 1 the reference objects."""

@@ -12,10 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from glesam.common.arrays import Bool, Float
 from glesam.common.boxes import pixel_box
 from glesam.errors import PromptError
-from glesam.fewshot.discriminant import Discriminant, Float, fisher, fit_discriminant
-from glesam.fewshot.features import Backbone, Bool, ImageFeatures, close_features
+from glesam.fewshot.discriminant import Discriminant, fisher, fit_discriminant
+from glesam.fewshot.features import Backbone, ImageFeatures, close_features
 from glesam.images.pixels import RGB
 
 DEFAULT_THRESHOLD = 0.5

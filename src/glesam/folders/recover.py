@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from glesam.common.documents import expect_object, one_line, parse_json, read_json
+from glesam.common.documents import expect_object, parse_json, read_json
+from glesam.common.messages import one_line
 from glesam.errors import DataError
 from glesam.folders.table import ObjectRow, rows_of
 from glesam.masks.formats import PNG_KEY

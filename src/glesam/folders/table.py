@@ -9,8 +9,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from glesam.common.documents import checked, one_line
+from glesam.common.documents import checked
 from glesam.common.files import write_text
+from glesam.common.messages import one_line
 from glesam.errors import DataError
 
 if TYPE_CHECKING:

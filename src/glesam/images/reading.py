@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from glesam.common.documents import shown
+from glesam.common.messages import shown
 from glesam.errors import ConfigError, ImageError
 from glesam.images import tiff
 from glesam.images.opening import (

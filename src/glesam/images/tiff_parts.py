@@ -15,7 +15,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from glesam.common.documents import one_line
+from glesam.common.messages import one_line
 from glesam.errors import ImageError
 from glesam.images.opening import open_known
 from glesam.images.pixels import strips

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from glesam.common.documents import one_line
+from glesam.common.arrays import Bool
 from glesam.common.files import write_bytes
+from glesam.common.messages import one_line
 from glesam.errors import DataError, ImageError
 from glesam.masks.polygons import Ring, signed_area
-from glesam.masks.rle import Mask, decode
+from glesam.masks.rle import decode
 from glesam.masks.rle import encode as encode_rle
 
 if TYPE_CHECKING:
@@ -244,7 +245,7 @@ def _entries(values: Any) -> list[dict[str, Any]]:
     return values
 
 
-def _mask(entry: dict[str, Any], index: int) -> Mask:
+def _mask(entry: dict[str, Any], index: int) -> Bool:
     """Decode one annotation; an error names it."""
     try:
         return decode(entry.get("segmentation"))

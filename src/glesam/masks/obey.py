@@ -15,10 +15,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from glesam.common.arrays import Float
 from glesam.prompts.prompts import Prompts
 
-BoolMask: TypeAlias = npt.NDArray[np.bool_]
-Float: TypeAlias = npt.NDArray[np.float32]
 Grey: TypeAlias = npt.NDArray[np.uint8]
 Whole: TypeAlias = npt.NDArray[np.int64]
 Window: TypeAlias = tuple[slice, slice]

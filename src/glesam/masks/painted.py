@@ -18,14 +18,12 @@ import numpy.typing as npt
 from PIL import Image
 from scipy.ndimage import distance_transform_edt
 
-from glesam.common.arrays import STRIP, row_slices
-from glesam.common.documents import one_line, shown
+from glesam.common.arrays import STRIP, Bool, row_slices
+from glesam.common.messages import one_line, shown
 from glesam.draw.colours import Colour
 from glesam.errors import DataError
 from glesam.images.opening import check_size
 from glesam.images.reading import MAX_PIXELS
-
-Bool = npt.NDArray[np.bool_]
 
 MOST_COLOURS = 255
 """Objects of one painted image at most."""

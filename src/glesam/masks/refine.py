@@ -15,9 +15,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from glesam.common.arrays import Bool, Float
 from glesam.common.boxes import pixel_window
 from glesam.common.messages import one_of
-from glesam.masks.obey import BoolMask, Clicks, Float, Grey, Window, obey
+from glesam.masks.obey import Clicks, Grey, Window, obey
 
 REFINE_MODES = ("auto", "off")
 
@@ -116,7 +117,7 @@ def refine(
     clicks: Clicks | None = None,
     policy: Policy = POLICY,
     obeys: bool = True,
-) -> BoolMask:
+) -> Bool:
     """Make one mask of logits, with all that the policy says.
 
     Args:
@@ -146,7 +147,7 @@ def refine(
     return mask
 
 
-def sharpen(logits: Float, grey: Grey, radius: int, policy: Policy = POLICY) -> BoolMask:
+def sharpen(logits: Float, grey: Grey, radius: int, policy: Policy = POLICY) -> Bool:
     """Cut logits where the image has its edge.
 
     Args:
@@ -164,7 +165,7 @@ def sharpen(logits: Float, grey: Grey, radius: int, policy: Policy = POLICY) -> 
     return np.asarray(smooth > 0.5, bool)
 
 
-def choose_parts(mask: BoolMask, logits: Float, clicks: Clicks | None = None, policy: Policy = POLICY) -> BoolMask:
+def choose_parts(mask: Bool, logits: Float, clicks: Clicks | None = None, policy: Policy = POLICY) -> Bool:
     """Keep the components of a mask that belong to the object.
 
     With positive clicks and no box these are the ones that clicks hit, of whatever size, and others of which the
@@ -197,7 +198,7 @@ def choose_parts(mask: BoolMask, logits: Float, clicks: Clicks | None = None, po
     return np.asarray(kept[labels], bool)
 
 
-def fill_holes(mask: BoolMask, clicks: Clicks | None = None, policy: Policy = POLICY) -> BoolMask:
+def fill_holes(mask: Bool, clicks: Clicks | None = None, policy: Policy = POLICY) -> Bool:
     """Fill small holes; one that a negative click is in stays open.
 
     Background that touches the array's edge is no hole: there the image ends, or there is more of it outside.
@@ -222,7 +223,7 @@ def fill_holes(mask: BoolMask, clicks: Clicks | None = None, policy: Policy = PO
     return np.asarray(mask | holes[labels], bool)
 
 
-def _hold(mask: BoolMask, logits: Float, clicks: Clicks, radius: int) -> BoolMask:
+def _hold(mask: Bool, logits: Float, clicks: Clicks, radius: int) -> Bool:
     """Undo the filter around clicks that it took back."""
     lost = clicks.values(mask, None) != (clicks.labels == 1)
     for x, y in clicks.pixels[lost]:
@@ -279,7 +280,7 @@ class Refiner:
         clicks = [None if each is None else each.within(window).scaled(1 / step) for each in self.clicks]
         return replace(self, guide=guide, cell=self.cell / step, clicks=clicks)
 
-    def cut(self, logits: Float, index: int) -> BoolMask:
+    def cut(self, logits: Float, index: int) -> Bool:
         """Cut `(H, W)` logits of the image's size of the object number `index`; see `refine`."""
         clicks = self.clicks[index]
         size, small = logits.shape, self.guide.shape
@@ -293,7 +294,7 @@ class Refiner:
         return enlarged(mask, (size[0], size[1]))
 
 
-def enlarged(mask: BoolMask, size: tuple[int, int]) -> BoolMask:
+def enlarged(mask: Bool, size: tuple[int, int]) -> Bool:
     """A mask at a larger size `(H, W)`, its edge interpolated; at its own size itself."""
     if mask.shape == size:
         return mask

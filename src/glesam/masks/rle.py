@@ -12,23 +12,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from glesam.common.arrays import Bool
 from glesam.common.documents import brief_value
 from glesam.errors import DataError
 
-Mask = npt.NDArray[np.bool_]
 Runs = npt.NDArray[np.int64]
 
 _MAX_GROUPS = 7
 """Groups of 5 bits that a run can take: 35 bits, where the largest image has fewer than 32."""
 
 
-def encode(mask: Mask) -> dict[str, Any]:
+def encode(mask: Bool) -> dict[str, Any]:
     """Encode an `(H, W)` bool mask as `{"size": [H, W], "counts": str}`."""
     height, width = mask.shape
     return {"size": [height, width], "counts": runs_to_text(mask_to_runs(mask))}
 
 
-def decode(rle: Any) -> Mask:
+def decode(rle: Any) -> Bool:
     """Decode `{"size": [H, W], "counts": ...}` with counts as text, ASCII bytes or a list of runs.
 
     Returns:
@@ -50,7 +50,7 @@ def decode(rle: Any) -> Mask:
     return runs_to_mask(runs, (size[0], size[1]))
 
 
-def mask_to_runs(mask: Mask) -> Runs:
+def mask_to_runs(mask: Bool) -> Runs:
     """Lengths of runs of an `(H, W)` mask in column order, outside first."""
     flat = mask.ravel(order="F")
     changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
@@ -58,7 +58,7 @@ def mask_to_runs(mask: Mask) -> Runs:
     return np.concatenate([[0], runs]) if flat.size and flat[0] else runs
 
 
-def runs_to_mask(runs: Runs, size: tuple[int, int]) -> Mask:
+def runs_to_mask(runs: Runs, size: tuple[int, int]) -> Bool:
     """The `(H, W)` mask of runs that fill it."""
     inside = np.arange(len(runs)) % 2 == 1
     return np.ascontiguousarray(np.repeat(inside, runs).reshape(size[1], size[0]).T)

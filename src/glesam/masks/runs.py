@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 
-Bool = npt.NDArray[np.bool_]
-Int = npt.NDArray[np.int64]
+from glesam.common.arrays import Bool, Int
+
 Box = tuple[int, int, int, int]
 """`(x0, y0, x1, y1)` in pixels, ends excluded."""
 

@@ -18,7 +18,7 @@ from glesam.errors import ModelError
 from glesam.models.base import Part, PromptableModel
 from glesam.weights.folders import check_keys, read_config, read_weights, save_tensors
 
-Model = TypeVar("Model", bound=PromptableModel)
+Tunable = TypeVar("Tunable", bound=PromptableModel)
 _WORDS = {"decoder": "a mask decoder", "encoder": "an image encoder"}
 
 
@@ -99,7 +99,7 @@ def save_tuned(model: PromptableModel, part: Part, folder: str | Path, names: li
     save_tensors(folder, tensors, {"family": _family(part), "base": model.family, "tensors": sorted(tensors)})
 
 
-def with_tuned(model: Model, part: Part, folder: str | Path) -> Model:
+def with_tuned(model: Tunable, part: Part, folder: str | Path) -> Tunable:
     """Give a model with a tuned part; everything else shares its memory with `model`, which is left unchanged.
 
     Raises:
@@ -115,7 +115,7 @@ def with_tuned(model: Model, part: Part, folder: str | Path) -> Model:
     return with_tuned_state(model, part, read_weights(folder), names, str(folder))
 
 
-def with_tuned_state(model: Model, part: Part, state: dict[str, Tensor], names: list[str], source: str) -> Model:
+def with_tuned_state(model: Tunable, part: Part, state: dict[str, Tensor], names: list[str], source: str) -> Tunable:
     """Give a model with some of a part's tensors replaced; see `with_tuned`.
 
     Args:

@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from glesam.common.arrays import Float, Int
 from glesam.errors import PromptError
 
 PADDING_LABEL = -1
 """Label of a padded point; the same number as in `glesam.models.base`, which cannot be imported without torch."""
 
 Array = npt.NDArray[Any]
-Float = npt.NDArray[np.float32]
-Int = npt.NDArray[np.int64]
 
 
 def point_lists(points: Any) -> tuple[list[Float], bool]:

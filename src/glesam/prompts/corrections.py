@@ -18,7 +18,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from glesam.common.documents import shown
+from glesam.common.messages import shown
 from glesam.errors import PromptError
 from glesam.prompts.file import ObjectPrompt, joined, read_objects
 from glesam.prompts.prompts import Prompts

@@ -25,9 +25,9 @@ from typing import Annotated, Any, TypeVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from glesam.common.documents import brief_value, read_json, shown
+from glesam.common.documents import brief_value, read_json
 from glesam.common.files import write_text
-from glesam.common.messages import hint
+from glesam.common.messages import hint, shown
 from glesam.errors import PromptError
 from glesam.prompts.prompts import Prompts
 
@@ -46,7 +46,7 @@ class ObjectPrompt(BaseModel):
     box: Annotated[list[Number], Field(min_length=4, max_length=4)] | None = None
 
 
-Kind = TypeVar("Kind", bound=ObjectPrompt)
+Prompted = TypeVar("Prompted", bound=ObjectPrompt)
 
 
 def read_prompts_file(path: str | os.PathLike[str]) -> dict[str, Prompts]:
@@ -64,7 +64,7 @@ def read_prompts_file(path: str | os.PathLike[str]) -> dict[str, Prompts]:
     return {name: joined(objects, f"{path}: {name}") for name, objects in images.items()}
 
 
-def read_objects(path: str | os.PathLike[str], kind: type[Kind], what: str, file: str) -> dict[str, list[Kind]]:
+def read_objects(path: str | os.PathLike[str], kind: type[Prompted], what: str, file: str) -> dict[str, list[Prompted]]:
     """Read a JSON object of lists of objects.
 
     Args:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from glesam.common.arrays import Bool, Float
 from glesam.prompts.arrays import PADDING_LABEL
 from glesam.prompts.prompts import Prompts
 
@@ -27,9 +28,6 @@ PredictMasks: TypeAlias = "Callable[[Prompts], Masks]"
 class DoubtfulClickWarning(UserWarning):
     """A click that looks wrong by the mask of the others."""
 
-
-Float = npt.NDArray[np.float32]
-Bool = npt.NDArray[np.bool_]
 
 DOUBT = 0.03
 """Predicted IoU that a contradicted click must cost to look wrong."""

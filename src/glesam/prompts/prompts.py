@@ -13,18 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from glesam.common.arrays import Float, Int
 from glesam.errors import PromptError
-from glesam.prompts.arrays import (
-    PADDING_LABEL,
-    Float,
-    Int,
-    box_rows,
-    label_lists,
-    mask_stack,
-    numbers,
-    pad,
-    point_lists,
-)
+from glesam.prompts.arrays import PADDING_LABEL, box_rows, label_lists, mask_stack, numbers, pad, point_lists
 from glesam.prompts.names import refuse
 from glesam.prompts.texts import parse_box, parse_point
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 from scipy.ndimage import distance_transform_edt
 
+from glesam.common.arrays import Bool, Float
 from glesam.common.boxes import pixel_box
 from glesam.errors import PromptError
 from glesam.prompts.prompts import MASK_STRIDE, Prompts
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from glesam.masks.masks import Masks
     from glesam.models.base import ImageGeometry
 
-Bool = npt.NDArray[np.bool_]
-Float = npt.NDArray[np.float32]
 
 _MOST = 8.0
 """Logit of what is surely inside: within the range of a model's own answers."""

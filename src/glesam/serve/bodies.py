@@ -8,7 +8,7 @@ import zlib
 from starlette.datastructures import Headers
 from starlette.types import Receive
 
-from glesam.common.documents import one_line
+from glesam.common.messages import one_line
 from glesam.serve.refusals import RefusalError, overloaded
 from glesam.serve.settings import ServerSettings
 

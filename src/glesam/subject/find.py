@@ -8,9 +8,9 @@ from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 from scipy.ndimage import distance_transform_edt
 
+from glesam.common.arrays import Bool, Float
 from glesam.common.boxes import pixel_box
 from glesam.fewshot.candidates import Ask
 from glesam.fewshot.features import Backbone, image_features
@@ -18,9 +18,6 @@ from glesam.images.pixels import RGB
 from glesam.masks.masks import Masks
 from glesam.prompts.prompts import Prompts
 from glesam.subject.head import SubjectHead
-
-Bool = npt.NDArray[np.bool_]
-Float = npt.NDArray[np.float32]
 
 _CUT = 0.5
 _PART = 0.15

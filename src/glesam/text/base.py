@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
+from glesam.common.arrays import Float
 from glesam.common.messages import hint
 from glesam.errors import PromptError
 from glesam.images.pixels import RGB
-
-Float = npt.NDArray[np.float32]
 
 MOST_WORDS = 200
 """Words of one call at most: each costs a map and decoding its prompts."""

@@ -13,15 +13,13 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from glesam.common.arrays import Bool, Float
 from glesam.models.base import ImageGeometry, MaskOutput, PromptTensors
 from glesam.text.base import WordMap
 from glesam.text.pseudo_prompts import pseudo_prompts
 
-Float = npt.NDArray[np.float32]
-Bool = npt.NDArray[np.bool_]
 Decode = Callable[[PromptTensors], MaskOutput]
 """Answers prompts `(1, N)` in the model's frame with three candidates each."""
 

@@ -13,11 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from glesam.common.arrays import Bool, Float
 from glesam.common.boxes import pixel_box
 from glesam.errors import ConfigError, PromptError
-
-Float = npt.NDArray[np.float32]
-Bool = npt.NDArray[np.bool_]
 
 REGIONS = 5
 """Regions for each class, as in the paper."""

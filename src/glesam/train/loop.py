@@ -17,11 +17,12 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from glesam.common import jsonl
-from glesam.common.documents import expect_object, one_line, read_json
+from glesam.common.documents import expect_object, read_json
 from glesam.common.extras import require_training
 from glesam.common.files import atomic_path, sweep
 from glesam.common.interrupts import deferred_interrupt
 from glesam.common.locks import sole
+from glesam.common.messages import one_line
 from glesam.errors import ConfigError
 from glesam.train.config import StageConfig, write_config
 from glesam.train.feed.batch import Batch

@@ -10,13 +10,12 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterable
-from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-Model = TypeVar("Model", bound=nn.Module)
+from glesam.weights.folders import ModuleType
 
 WEIGHT = "weight"
 
@@ -60,7 +59,7 @@ def attach(model: nn.Module, layers: Iterable[nn.Module], rank: int, seed: int) 
             parametrize.register_parametrization(layer, WEIGHT, LowRank(layer.weight, rank, generator))
 
 
-def merged(model: Model) -> Model:
+def merged(model: ModuleType) -> ModuleType:
     """A model with the same answers and plain weights; itself where it has no adapters, else a copy."""
     if not any(parametrize.is_parametrized(module) for module in model.modules()):
         return model

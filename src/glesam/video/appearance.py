@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from glesam.common.arrays import Bool, Float
 from glesam.images.pixels import RGB
-
-Float = npt.NDArray[np.float32]
-Bool = npt.NDArray[np.bool_]
 
 BINS = (12, 4, 4)
 """Bins of hue, saturation and value: colour decides, and grey objects still differ in brightness."""

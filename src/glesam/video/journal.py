@@ -18,7 +18,8 @@ import numpy as np
 import torch
 
 from glesam.common import jsonl
-from glesam.common.documents import one_line, parse_json
+from glesam.common.documents import parse_json
+from glesam.common.messages import one_line
 from glesam.errors import ConfigError, DataError
 from glesam.masks import rle
 from glesam.masks.masks import Masks

@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 import torch
 
+from glesam.common.arrays import Bool, Float
 from glesam.common.boxes import pixel_box
 from glesam.errors import PromptError
 from glesam.images.pixels import RGB
@@ -25,7 +26,6 @@ from glesam.masks.masks import Masks
 from glesam.predict.predictor import Predictor
 from glesam.prompts.prompts import Prompts
 from glesam.video import appearance
-from glesam.video.appearance import Bool, Float
 from glesam.video.steady import SteadyVerdict
 from glesam.video.tracker import Tracker
 

@@ -10,17 +10,15 @@ import math
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from glesam.common.arrays import Float
 from glesam.masks.obey import Clicks, Grey
 from glesam.masks.refine import POLICY, Policy, Refiner, enlarged
 from glesam.masks.runs import Box, RunMask, union
 from glesam.models.base import ImageGeometry
-
-Float = npt.NDArray[np.float32]
 
 MARGIN = 2
 """Cells around a mask's box that its window must hold: a pixel is made from at most three neighbouring cells."""

@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from glesam.common.documents import brief_value, expect_object, one_line, read_json, shown
+from glesam.common.documents import brief_value, expect_object, read_json
 from glesam.common.files import atomic_path, sha256, write_text
+from glesam.common.messages import one_line, shown
 from glesam.errors import DataError, GlesamError, ModelError
 
 if TYPE_CHECKING:

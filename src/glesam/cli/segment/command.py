@@ -34,7 +34,7 @@ from glesam.cli.segment.options import (
     BoxTexts,
     Correct,
     Device,
-    EnhanceMode,
+    EnhanceChoice,
     EnhancerFolder,
     EverythingFlag,
     EverythingLike,
@@ -69,8 +69,9 @@ from glesam.cli.verb_options import VerbOptions, takes
 
 
 class SegmentOptions(VerbOptions):
-    """Options of `glesam segment`."""
+    """Inputs and options of `glesam segment`."""
 
+    inputs: Inputs
     point: PointTexts = None
     box: BoxTexts = None
     prompts: PromptsFile = None
@@ -95,7 +96,7 @@ class SegmentOptions(VerbOptions):
     multimask: MultimaskFlag = False
     model: ModelName = "compact"
     device: Device = "auto"
-    enhance: EnhanceMode = Enhance.auto
+    enhance: EnhanceChoice = Enhance.auto
     refine: RefineMode = Refine.auto
     quality: QualityMode = Quality.standard
     enhancer: EnhancerFolder = None
@@ -190,7 +191,7 @@ class SegmentOptions(VerbOptions):
 
 
 @takes(SegmentOptions)
-def segment(inputs: Inputs, options: SegmentOptions) -> None:
+def segment(options: SegmentOptions) -> None:
     """Segment images: each object named by a prompt becomes a mask.
 
     Writes a PNG with the number of the object at each pixel (0 outside), at the image's size, and on request other
@@ -205,7 +206,7 @@ def segment(inputs: Inputs, options: SegmentOptions) -> None:
 
     model, wanted = options.model_choice(), options.wanted()
     form = options.form(() if wanted.named is None else wanted.named.words)
-    outputs = (options.multimask, options.output, options.formats)
+    inputs, outputs = options.inputs, (options.multimask, options.output, options.formats)
     if asks_for_video(inputs):
         fits_clip(wanted, form)
         clip = ClipOptions(model, *outputs, options.overwrite, options.frame, options.max_frames, options.correct)

@@ -199,7 +199,7 @@ def _read_heat(path: Path) -> npt.NDArray[np.float32]:
     import numpy as np
 
     if path.suffix == ".npy":
-        from glesam.common.documents import one_line
+        from glesam.common.messages import one_line
 
         try:
             return np.asarray(np.load(path), np.float32)

@@ -67,7 +67,9 @@ ModelName = Annotated[
     str, typer.Option(help="Name (see 'glesam models'), folder of a saved model, hub id, or .pth/.pt file.")
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda, mps, or auto for the fastest there is.")]
-EnhanceMode = Annotated[Enhance, typer.Option(help="Enhance degraded images: always, never, or as the model sees fit.")]
+EnhanceChoice = Annotated[
+    Enhance, typer.Option(help="Enhance degraded images: always, never, or as the model sees fit.")
+]
 RefineMode = Annotated[
     Refine,
     typer.Option(help="Masks with the image's own edges, without crumbs, on which clicks hold; off: the decoder's."),

@@ -8,8 +8,9 @@ from types import TracebackType
 from typing import IO
 
 from glesam.common import jsonl
-from glesam.common.documents import expect_object, one_line, shown
+from glesam.common.documents import expect_object
 from glesam.common.files import write_bytes
+from glesam.common.messages import one_line, shown
 from glesam.data.build.manifest import Head, SampleRecord, head_from_json, record_from_json, record_to_json
 from glesam.errors import DataError
 

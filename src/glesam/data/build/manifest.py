@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from glesam.common.documents import brief_value, checked, expect_object, read_json, shown, to_json
+from glesam.common.documents import brief_value, checked, expect_object, read_json, to_json
 from glesam.common.files import write_text
+from glesam.common.messages import shown
 from glesam.errors import DataError
 
 FORMAT = "glesam-lqseg"

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
+from glesam.common.arrays import Ids
 from glesam.data.files import decode_pixels
 from glesam.data.readers.folder import files_by_stem
 from glesam.data.readers.layout import Layout, only, pick_split, require
-from glesam.data.readers.pairs import Mask, PairDataset
+from glesam.data.readers.pairs import PairDataset
 from glesam.data.readers.semantic import read_regions
 from glesam.errors import DataError
 
@@ -40,7 +41,7 @@ class Bdd100kDataset(PairDataset):
         super().__init__(name or f"bdd100k-{chosen}", images, masks, read_bitmask, HOME)
 
 
-def read_bitmask(path: Path) -> Mask:
+def read_bitmask(path: Path) -> Ids:
     """Read a BDD-100K bitmask to `(H, W)` instance ids.
 
     The RGBA channels are: R category (0 = background), G attributes (bits 3 to 0: truncated, occluded, crowd, ignored),

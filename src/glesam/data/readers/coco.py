@@ -14,12 +14,14 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from glesam.common.arrays import Bool
 from glesam.common.boxes import pixel_window
-from glesam.common.documents import brief_value, expect_object, expect_objects, one_line, read_json, shown
+from glesam.common.documents import brief_value, expect_object, expect_objects, read_json
 from glesam.common.fingerprints import Digests
+from glesam.common.messages import one_line, shown
 from glesam.data.base import DataWarning, Sample
 from glesam.data.files import read_image
-from glesam.data.readers.coco_masks import BoolMask, decode_segmentation
+from glesam.data.readers.coco_masks import decode_segmentation
 from glesam.data.readers.layout import Layout, only
 from glesam.data.readers.pairs import flat_name
 from glesam.errors import ConfigError, DataError
@@ -32,7 +34,7 @@ HOME = (
     "'2017 Train/Val annotations'"
 )
 Crowds = Literal["drop", "keep"]
-Cut = tuple[tuple[slice, slice], BoolMask]
+Cut = tuple[tuple[slice, slice], Bool]
 _HELD_PIXELS = 1 << 27
 """Pixels of cut-out objects of one image that are held at once."""
 
@@ -135,7 +137,7 @@ class CocoDataset:
             ids[window][inside] = i
         return ids
 
-    def _decode(self, annotation: dict[str, Any], record: ImageRecord) -> BoolMask | None:
+    def _decode(self, annotation: dict[str, Any], record: ImageRecord) -> Bool | None:
         """Decode one annotation; one that is broken is left out with a note that names it, the others stay."""
         try:
             return decode_segmentation(annotation.get("segmentation"), record.height, record.width)
@@ -280,7 +282,7 @@ def _check_identity(value: Any) -> None:
         raise ValueError(f"the id {brief_value(value)}, which is neither a number nor a text")
 
 
-def _cut(mask: BoolMask) -> Cut:
+def _cut(mask: Bool) -> Cut:
     """The window that holds a mask, and the mask in it: many objects of a large image are held at once."""
     window = pixel_window(mask)
     return window, mask[window].copy()

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from glesam.common.arrays import Bool
 from glesam.errors import DataError
 from glesam.masks import rle
 
-BoolMask: TypeAlias = npt.NDArray[np.bool_]
 _BAND_CROSSINGS, _BAND_PIXELS = 1 << 20, 1 << 24
 """Crossings of edges with rows, and pixels, that are held at once while a polygon is filled."""
 
 
-def polygon_mask(polygons: Sequence[Sequence[float]], height: int, width: int) -> BoolMask:
+def polygon_mask(polygons: Sequence[Sequence[float]], height: int, width: int) -> Bool:
     """Fill polygons into an `(height, width)` bool mask: the union of all, each by the even-odd rule.
 
     A pixel belongs to a polygon when its centre `(x + 0.5, y + 0.5)` does. Parts outside the image are cut off.
@@ -39,7 +39,7 @@ def polygon_mask(polygons: Sequence[Sequence[float]], height: int, width: int) -
     return mask
 
 
-def decode_segmentation(segmentation: Any, height: int, width: int) -> BoolMask:
+def decode_segmentation(segmentation: Any, height: int, width: int) -> Bool:
     """Make a mask of the field `segmentation` of a COCO annotation: polygons, or `{"counts": ..., "size": [h, w]}`.
 
     Raises:
@@ -69,7 +69,7 @@ def _corners(polygon: Sequence[float]) -> npt.NDArray[np.float64]:
     return flat.reshape(-1, 2)
 
 
-def _fill(mask: BoolMask, corners: npt.NDArray[np.float64]) -> None:
+def _fill(mask: Bool, corners: npt.NDArray[np.float64]) -> None:
     """Add one polygon to `mask`: mark where edges cross the rows' centre lines, then count crossings from the left."""
     height, width = mask.shape
     top = int(np.clip(np.floor(corners[:, 1].min()), 0, height))
@@ -80,7 +80,7 @@ def _fill(mask: BoolMask, corners: npt.NDArray[np.float64]) -> None:
         _fill_rows(mask[row : min(row + step, bottom)], corners - np.array([0.0, row]))
 
 
-def _fill_rows(mask: BoolMask, corners: npt.NDArray[np.float64]) -> None:
+def _fill_rows(mask: Bool, corners: npt.NDArray[np.float64]) -> None:
     """Add one polygon to some rows of a mask."""
     height, width = mask.shape
     start, end = corners, np.roll(corners, -1, axis=0)

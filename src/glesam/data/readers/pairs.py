@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
+from glesam.common.arrays import Ids
 from glesam.common.fingerprints import Digests
 from glesam.data.base import Sample
 from glesam.data.files import read_grey, read_image
 from glesam.errors import DataError
-
-Mask: TypeAlias = npt.NDArray[np.int32]
 
 # The paper's evaluation takes a ground-truth pixel as object when its grey value is above 128.
 _OBJECT_ABOVE = 128
@@ -39,7 +36,7 @@ class PairDataset:
         name: str,
         images: Mapping[str, Path],
         masks: Mapping[str, Path],
-        read: Callable[[Path], Mask],
+        read: Callable[[Path], Ids],
         home: str = "where it is from",
     ) -> None:
         self.name = name
@@ -84,7 +81,7 @@ class PairDataset:
         return Sample(name, image, mask)
 
 
-def read_binary_mask(path: Path) -> Mask:
+def read_binary_mask(path: Path) -> Ids:
     """Read a mask of one object, hard (0/1, 0/255) or with soft edges (0..255), to `(H, W)` ids 0/1.
 
     Of a soft mask the pixels above 128 are the object, as in the paper's evaluation.

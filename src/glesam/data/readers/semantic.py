@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from glesam.common.arrays import Ids
 from glesam.data.files import decode_pixels
-from glesam.data.readers.pairs import Mask
 from glesam.errors import DataError
 
 IGNORED = 255
@@ -18,7 +18,7 @@ LEAST_PIXELS = 100
 """Smaller patches of a class are seams between others rather than things."""
 
 
-def read_regions(path: Path, ignored: Sequence[int] = (IGNORED,)) -> Mask:
+def read_regions(path: Path, ignored: Sequence[int] = (IGNORED,)) -> Ids:
     """Read 8-bit class labels to `(H, W)` ids: each connected patch of a class is an object, largest first.
 
     Args:

@@ -16,10 +16,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from glesam.common.arrays import Bool
 from glesam.errors import DataError
 from glesam.evaluate.measure.model_specs import PredictorLike
-
-BoolMask = npt.NDArray[np.bool_]
 
 
 class Click(NamedTuple):
@@ -30,7 +29,7 @@ class Click(NamedTuple):
     label: int
 
 
-def next_click(mask: BoolMask, truth: BoolMask, clicks: Sequence[Click] = ()) -> Click | None:
+def next_click(mask: Bool, truth: Bool, clicks: Sequence[Click] = ()) -> Click | None:
     """Where an annotator clicks next.
 
     Args:
@@ -55,7 +54,7 @@ def next_click(mask: BoolMask, truth: BoolMask, clicks: Sequence[Click] = ()) ->
     return Click(int(x), int(y), label)
 
 
-def _depth(error: BoolMask, clicks: Sequence[Click]) -> npt.NDArray[np.float32]:
+def _depth(error: Bool, clicks: Sequence[Click]) -> npt.NDArray[np.float32]:
     """Distance of each pixel of an error to its edge, 0 where it was clicked."""
     depth = cv2.distanceTransform(np.pad(error, 1).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
     for click in clicks:
@@ -73,13 +72,13 @@ class Round(NamedTuple):
         seconds: of the prediction.
     """
 
-    masks: BoolMask
+    masks: Bool
     scores: npt.NDArray[np.float32]
     clicks: list[Click | None]
     seconds: float
 
 
-def rounds(predictor: PredictorLike, truths: Sequence[BoolMask], count: int) -> list[Round]:
+def rounds(predictor: PredictorLike, truths: Sequence[Bool], count: int) -> list[Round]:
     """Click on N objects of the current image, `count` times each.
 
     An object whose every pixel is right keeps its mask for the rest.
@@ -123,7 +122,7 @@ def clicks_needed(ious: Sequence[float], target: float) -> int:
     return next((index for index, value in enumerate(ious, 1) if value >= target), len(ious))
 
 
-def obeyed(masks: BoolMask, clicks: Sequence[Click | None]) -> list[bool]:
+def obeyed(masks: Bool, clicks: Sequence[Click | None]) -> list[bool]:
     """Whether the masks, `(N, H, W)`, hold each of N clicks: a positive one is inside, a negative one is not."""
     pairs = zip(masks, clicks, strict=True)
     return [bool(mask[click.y, click.x]) == bool(click.label) for mask, click in pairs if click is not None]

@@ -11,18 +11,14 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
+from glesam.common.arrays import Bool, Float
 from glesam.common.boxes import pixel_box
 from glesam.common.messages import hint
 from glesam.common.seeds import generator
 from glesam.errors import ConfigError, PromptError
-
-BoolMask: TypeAlias = npt.NDArray[np.bool_]
-Coordinates: TypeAlias = npt.NDArray[np.float32]
 
 KINDS = ("points", "box", "noisy-box", "clicks")
 _FORMS = "points:K, clicks:K, box or noisy-box:R"
@@ -58,8 +54,8 @@ class DrawnPrompt:
         box: `(4,)` float32, `(x0, y0, x1, y1)` in pixels; None for points.
     """
 
-    points: Coordinates | None = None
-    box: Coordinates | None = None
+    points: Float | None = None
+    box: Float | None = None
 
 
 def parse_prompt(text: str) -> PromptSpec:
@@ -93,7 +89,7 @@ def parse_prompts(texts: Iterable[str]) -> tuple[PromptSpec, ...]:
     return tuple(dict.fromkeys(specs))
 
 
-def prompt_for(spec: PromptSpec, truth: BoolMask, image: str, object_id: int, seed: int) -> DrawnPrompt:
+def prompt_for(spec: PromptSpec, truth: Bool, image: str, object_id: int, seed: int) -> DrawnPrompt:
     """Draw the prompt of one object.
 
     Args:
@@ -115,7 +111,7 @@ def prompt_for(spec: PromptSpec, truth: BoolMask, image: str, object_id: int, se
     return DrawnPrompt(box=box)
 
 
-def draw_points(truth: BoolMask, count: int, rng: np.random.Generator) -> Coordinates:
+def draw_points(truth: Bool, count: int, rng: np.random.Generator) -> Float:
     """Draw `count` pixels of an object without replacement, uniformly; give `(count, 2)` float32 `(x, y)`.
 
     An object of fewer pixels gives all of them, then repeats the last one (GleSAM's protocol). The first k points of a
@@ -139,7 +135,7 @@ def draw_points(truth: BoolMask, count: int, rng: np.random.Generator) -> Coordi
     return np.stack([x, y], axis=1).astype(np.float32)
 
 
-def tight_box(truth: BoolMask) -> Coordinates:
+def tight_box(truth: Bool) -> Float:
     """Smallest box around an object: `(4,)` float32 `(x0, y0, x1, y1)`; x1 and y1 are the far edges of the last pixels.
 
     Raises:
@@ -151,7 +147,7 @@ def tight_box(truth: BoolMask) -> Coordinates:
     return np.array(box, np.float32)
 
 
-def shake_box(box: Coordinates, noise: float, size: tuple[int, int], rng: np.random.Generator) -> Coordinates:
+def shake_box(box: Float, noise: float, size: tuple[int, int], rng: np.random.Generator) -> Float:
     """Move each corner coordinate by U(-noise, noise) times the box's side, within the image, at least a pixel wide.
 
     Args:

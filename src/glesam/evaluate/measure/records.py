@@ -14,9 +14,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from glesam.common.documents import one_line, read_json, to_json
+from glesam.common.documents import read_json, to_json
 from glesam.common.files import write_text
-from glesam.common.messages import slug
+from glesam.common.messages import one_line, slug
 from glesam.errors import ConfigError, DataError
 
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from glesam.common.arrays import Float64
 from glesam.errors import DataError
 
-Floats: TypeAlias = npt.NDArray[np.float64]
 RESAMPLES = 2000
 _BLOCK = 200
 
@@ -70,7 +70,7 @@ class Comparison:
     p_value: float
 
 
-def estimate(values: Floats, images: Sequence[str], seed: int, resamples: int = RESAMPLES) -> list[Estimate]:
+def estimate(values: Float64, images: Sequence[str], seed: int, resamples: int = RESAMPLES) -> list[Estimate]:
     """Means over images and over objects of M metrics of n objects, with 95 % percentile intervals.
 
     Args:
@@ -123,7 +123,7 @@ def compare(first: dict[str, float], second: dict[str, float], seed: int, resamp
     return Comparison(len(shared), observed, low, high, _p_value(differences, observed, seed, resamples))
 
 
-def _by_image(values: Floats, images: Sequence[str]) -> tuple[Floats, Floats]:
+def _by_image(values: Float64, images: Sequence[str]) -> tuple[Float64, Float64]:
     """Sums `(m, M)` and counts `(m, 1)` of `(n, M)` object values over the m images, by name."""
     names, index = np.unique(np.array(images, dtype=str), return_inverse=True)
     sums = np.zeros((len(names), values.shape[1]))
@@ -131,7 +131,7 @@ def _by_image(values: Floats, images: Sequence[str]) -> tuple[Floats, Floats]:
     return sums, np.bincount(index).astype(np.float64)[:, None]
 
 
-def _p_value(differences: Floats, observed: float, seed: int, resamples: int) -> float:
+def _p_value(differences: Float64, observed: float, seed: int, resamples: int) -> float:
     """Two-sided p value of the hypothesis that the mean difference is 0; NaN for a single image."""
     if len(differences) < 2:
         return math.nan
@@ -142,7 +142,7 @@ def _p_value(differences: Floats, observed: float, seed: int, resamples: int) ->
     return float((1 + np.count_nonzero(reached)) / (1 + resamples))
 
 
-def _intervals(parts: Floats, wholes: Floats, seed: int, resamples: int) -> list[tuple[float, float]]:
+def _intervals(parts: Float64, wholes: Float64, seed: int, resamples: int) -> list[tuple[float, float]]:
     """95 % percentile interval of each column's `sum(parts) / sum(wholes)`; NaN for a single image."""
     if len(parts) < 2:
         return [(math.nan, math.nan)] * parts.shape[1]
@@ -150,7 +150,7 @@ def _intervals(parts: Floats, wholes: Floats, seed: int, resamples: int) -> list
     return [(float(low), float(high)) for low, high in zip(ends.low, ends.high, strict=True)]
 
 
-def _bootstrap(parts: Floats, wholes: Floats, seed: int, resamples: int) -> Any:
+def _bootstrap(parts: Float64, wholes: Float64, seed: int, resamples: int) -> Any:
     """Bootstrap of each of M columns' `sum(parts) / sum(wholes)` over `(n, M)` images.
 
     scipy draws the images' numbers; sums over how often each was drawn are ten times faster than over drawn values.
@@ -159,7 +159,7 @@ def _bootstrap(parts: Floats, wholes: Floats, seed: int, resamples: int) -> Any:
 
     count = len(parts)
 
-    def ratios(drawn: npt.NDArray[np.int64], axis: int = -1) -> Floats:
+    def ratios(drawn: npt.NDArray[np.int64], axis: int = -1) -> Float64:
         rows = drawn.reshape(-1, count)
         places = (rows + np.arange(len(rows))[:, None] * count).ravel()
         times = np.bincount(places, minlength=rows.size).reshape(rows.shape).astype(np.float64)

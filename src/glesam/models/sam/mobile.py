@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 import transformers
 from torch import Tensor
 
-from glesam.common.documents import checked, one_line
+from glesam.common.documents import checked
+from glesam.common.messages import one_line
 from glesam.errors import ModelError
 from glesam.models.base import EARLY, Embedding
 from glesam.models.sam.original_names import MOBILE_MARK

@@ -12,7 +12,7 @@ import torch
 import transformers
 from torch import Tensor
 
-from glesam.common.documents import one_line
+from glesam.common.messages import one_line
 from glesam.errors import GlesamError, ModelError
 from glesam.models.sam import original_names as tables
 from glesam.models.sam.base import WrappedModel

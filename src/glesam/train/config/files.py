@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from pydantic import BaseModel
 
+from glesam.common.documents import PydanticModel
 from glesam.common.files import write_text
 from glesam.common.settings import read_settings
 
-ConfigType = TypeVar("ConfigType", bound=BaseModel)
 
-
-def read_config(kind: type[ConfigType], path: str | Path | None, overrides: dict[str, Any]) -> ConfigType:
+def read_config(kind: type[PydanticModel], path: str | Path | None, overrides: dict[str, Any]) -> PydanticModel:
     """Read a stage's configuration from a JSON file and lay the given overrides (None = not given) over it.
 
     Raises:

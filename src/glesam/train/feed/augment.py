@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-Image = npt.NDArray[np.uint8]
-Ids = npt.NDArray[np.int32]
+from glesam.common.arrays import Ids
+from glesam.images.pixels import RGB
 
 PADDING_GREY = 127
 _LARGEST_SCALE = 4.0
@@ -42,7 +42,7 @@ class ViewConfig:
     zoom: float = 0.0
 
 
-def random_view(image: Image, mask: Ids, size: int, config: ViewConfig, rng: np.random.Generator) -> tuple[Image, Ids]:
+def random_view(image: RGB, mask: Ids, size: int, config: ViewConfig, rng: np.random.Generator) -> tuple[RGB, Ids]:
     """Cut a `size` x `size` view: scale, stretch, rotate, flip and place by one affine warp."""
     height, width = mask.shape
     scale = config.frame / max(height, width) * float(np.exp(rng.uniform(*np.log(config.scale))))
@@ -126,7 +126,7 @@ def _offset(
     return offset
 
 
-def jitter_colour(image: Image, rng: np.random.Generator) -> Image:
+def jitter_colour(image: RGB, rng: np.random.Generator) -> RGB:
     """Change exposure, contrast, white balance and saturation within what cameras do; one image in 20 turns grey."""
     levels = np.arange(256, dtype=np.float32) / 255
     gamma = float(np.exp(rng.uniform(-0.35, 0.35)))
@@ -140,9 +140,7 @@ def jitter_colour(image: Image, rng: np.random.Generator) -> Image:
     return np.asarray(cv2.addWeighted(out, saturation, cv2.merge([grey] * 3), 1 - saturation, 0), np.uint8)
 
 
-def paste_object(
-    image: Image, mask: Ids, source: Image, source_mask: Ids, rng: np.random.Generator
-) -> tuple[Image, Ids]:
+def paste_object(image: RGB, mask: Ids, source: RGB, source_mask: Ids, rng: np.random.Generator) -> tuple[RGB, Ids]:
     """Paste a random object of another image at a random place and size; it becomes a new id and hides what it covers.
 
     Cut-outs (Ghiasi et al., CVPR 2021) give each image several objects, so that prompts are worth listening to.
@@ -165,8 +163,8 @@ def paste_object(
 
 
 def _blend(
-    image: Image, mask: Ids, patch: Image, alpha: npt.NDArray[np.uint8], rng: np.random.Generator
-) -> tuple[Image, Ids]:
+    image: RGB, mask: Ids, patch: RGB, alpha: npt.NDArray[np.uint8], rng: np.random.Generator
+) -> tuple[RGB, Ids]:
     """Lay a patch over a copy of the image at a random place, at least half of it inside."""
     size, (h, w) = mask.shape[0], alpha.shape
     y, x = (int(rng.integers(-n // 4, max(1, size - 3 * n // 4))) for n in (h, w))

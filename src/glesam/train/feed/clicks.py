@@ -10,10 +10,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from glesam.common.arrays import Bool
 from glesam.common.boxes import pixel_box
 from glesam.models.base import CORNER_LABELS, PADDING_LABEL
-
-Bool = npt.NDArray[np.bool_]
 
 
 def random_points(region: Bool, count: int, rng: np.random.Generator) -> npt.NDArray[np.float32]:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from glesam.common.arrays import Ids
 from glesam.data.base import Sample
 from glesam.degrade.levels import apply
 from glesam.train.config import HeadConfig
@@ -16,7 +17,7 @@ from glesam.train.feed.batch import Batch
 from glesam.train.feed.clicks import bounding_box, loosen_box, random_points
 from glesam.train.feed.large_scale import large_scale_view
 from glesam.train.feed.pack import ImagePack
-from glesam.train.feed.pairs import Ids, Item, PairBatches
+from glesam.train.feed.pairs import Item, PairBatches
 from glesam.train.feed.views import _MIN_PIXELS
 
 CERTAIN = 10.0

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-Image = npt.NDArray[np.uint8]
-Ids = npt.NDArray[np.int32]
+from glesam.common.arrays import Ids
+from glesam.images.pixels import RGB
 
 PADDING_GREY = 127
 SMALLER = 8
@@ -18,8 +17,8 @@ SMALLER = 8
 
 
 def large_scale_view(
-    image: Image, mask: Ids, size: int, scale: tuple[float, float], rng: np.random.Generator
-) -> tuple[Image, Ids]:
+    image: RGB, mask: Ids, size: int, scale: tuple[float, float], rng: np.random.Generator
+) -> tuple[RGB, Ids]:
     """Flip, resize and place an image in a square (large-scale jitter, Ghiasi et al., CVPR 2021).
 
     Args:

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from glesam.common.documents import expect_object, one_line, read_json
+from glesam.common.documents import expect_object, read_json
 from glesam.common.files import atomic_path, write_text
+from glesam.common.messages import one_line
 from glesam.errors import DataError
 from glesam.models.base import PromptableModel
 from glesam.train.config import PairConfig

@@ -13,15 +13,15 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-Image = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.float32]
+from glesam.common.arrays import Float
+from glesam.images.pixels import RGB
 
 _BANDS = 4
 _MOST_GAIN = 4.0
 """The most that a band is strengthened or weakened: a flat image has bands of next to nothing."""
 
 
-def mix_statistics(image: Image, other: Image, rng: np.random.Generator) -> Image:
+def mix_statistics(image: RGB, other: RGB, rng: np.random.Generator) -> RGB:
     """Move mean and deviation of each colour, in each band of sizes, toward those of another image.
 
     MixStyle's equations on the bands of a Laplacian pyramid (Burt & Adelson, IEEE Trans. Communications 1983) in place
@@ -44,7 +44,7 @@ def mix_statistics(image: Image, other: Image, rng: np.random.Generator) -> Imag
     return _collapse(mixed)
 
 
-def mix_versions(image: Image, versions: Sequence[Image], rng: np.random.Generator) -> Image:
+def mix_versions(image: RGB, versions: Sequence[RGB], rng: np.random.Generator) -> RGB:
     """Average degraded versions of an image, and that with the image itself (AugMix, algorithm 1).
 
     Args:
@@ -63,7 +63,7 @@ def mix_versions(image: Image, versions: Sequence[Image], rng: np.random.Generat
     return _uint8(share * image + (1 - share) * mean)
 
 
-def _moved(band: Floats, aim: Floats, share: float, with_mean: bool) -> Floats:
+def _moved(band: Float, aim: Float, share: float, with_mean: bool) -> Float:
     """A band with its deviation, and if wanted its mean, a share of the way to those of another."""
     mean, deviation = band.mean(axis=(0, 1)), band.std(axis=(0, 1))
     other_mean, other_deviation = aim.mean(axis=(0, 1)), aim.std(axis=(0, 1))
@@ -73,9 +73,9 @@ def _moved(band: Floats, aim: Floats, share: float, with_mean: bool) -> Floats:
     return np.asarray((band - mean) * gain + centre, np.float32)
 
 
-def _pyramid(image: Image) -> list[Floats]:
+def _pyramid(image: RGB) -> list[Float]:
     """Bands of an image, finest first, the last one what remains; fewer for images of a few pixels."""
-    bands: list[Floats] = []
+    bands: list[Float] = []
     rest = np.asarray(image, np.float32)
     while len(bands) < _BANDS and min(rest.shape[:2]) >= 8:
         smaller = np.asarray(cv2.pyrDown(rest), np.float32)
@@ -84,7 +84,7 @@ def _pyramid(image: Image) -> list[Floats]:
     return [*bands, rest]
 
 
-def _collapse(bands: Sequence[Floats]) -> Image:
+def _collapse(bands: Sequence[Float]) -> RGB:
     """The image of a pyramid."""
     image = bands[-1]
     for band in reversed(bands[:-1]):
@@ -92,9 +92,9 @@ def _collapse(bands: Sequence[Floats]) -> Image:
     return _uint8(image)
 
 
-def _enlarged(small: Floats, like: Floats) -> Floats:
+def _enlarged(small: Float, like: Float) -> Float:
     return np.asarray(cv2.pyrUp(small, dstsize=(like.shape[1], like.shape[0])), np.float32)
 
 
-def _uint8(image: npt.NDArray[np.floating]) -> Image:
+def _uint8(image: npt.NDArray[np.floating]) -> RGB:
     return np.asarray(np.clip(np.rint(image), 0, 255), np.uint8)

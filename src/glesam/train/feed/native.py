@@ -11,8 +11,9 @@ import torch
 
 from glesam.data.base import Sample
 from glesam.degrade.levels import apply
+from glesam.images.pixels import RGB
 from glesam.train.feed.batch import Batch
-from glesam.train.feed.pairs import Image, PairBatches
+from glesam.train.feed.pairs import PairBatches
 
 
 class NativePairs(PairBatches):
@@ -27,8 +28,8 @@ class NativePairs(PairBatches):
         """Make the batch of a step."""
         cv2.setNumThreads(1)  # one thread a worker: the cores belong to the training process
         rng = np.random.default_rng([self.pairs.seed, step, self.rank])
-        low: list[Image] = []
-        clean: list[Image] = []
+        low: list[RGB] = []
+        clean: list[RGB] = []
         while len(low) < self.pairs.batch_size:
             image, degraded = self._degraded(rng)
             for _ in range(min(self.crops, self.pairs.batch_size - len(low))):
@@ -37,7 +38,7 @@ class NativePairs(PairBatches):
                 clean.append(second)
         return {"pixels": torch.from_numpy(np.stack(low)), "clean": torch.from_numpy(np.stack(clean))}
 
-    def _degraded(self, rng: np.random.Generator) -> tuple[Image, Image]:
+    def _degraded(self, rng: np.random.Generator) -> tuple[RGB, RGB]:
         """Draw an image, no smaller than a crop, and degrade it to a level."""
         size = self.pairs.image_size
         image, mask = self._scene(rng)
@@ -49,7 +50,7 @@ class NativePairs(PairBatches):
         return image, apply(Sample("pair", image, mask), level, seed, self.pairs.recipe).image
 
 
-def _same_crop(first: Image, second: Image, size: int, rng: np.random.Generator) -> tuple[Image, Image]:
+def _same_crop(first: RGB, second: RGB, size: int, rng: np.random.Generator) -> tuple[RGB, RGB]:
     """Cut the same square of two images, mirrored half of the time."""
     y, x = (int(rng.integers(0, n - size + 1)) for n in first.shape[:2])
     step = -1 if rng.random() < 0.5 else 1

@@ -15,10 +15,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from glesam.common.documents import expect_object, one_line, read_json
+from glesam.common.documents import expect_object, read_json
 from glesam.common.files import atomic_path, write_text
 from glesam.common.fingerprints import Digests
-from glesam.common.messages import slug
+from glesam.common.messages import one_line, slug
 from glesam.data.base import Sample, SegmentationDataset, fingerprint
 from glesam.errors import DataError
 

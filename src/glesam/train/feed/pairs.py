@@ -13,9 +13,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from glesam.common.arrays import Ids
 from glesam.data.base import Sample
 from glesam.degrade.levels import Level, apply, parse_level, parse_levels
 from glesam.errors import ConfigError
+from glesam.images.pixels import RGB
 from glesam.train.config import PairConfig
 from glesam.train.feed.augment import ViewConfig, ids_and_areas, jitter_colour, paste_object, random_view
 from glesam.train.feed.batch import Batch
@@ -23,8 +25,6 @@ from glesam.train.feed.mixing import mix_statistics, mix_versions
 from glesam.train.feed.pack import ImagePack
 from glesam.train.feed.views import _MIN_PIXELS, TrainingBatches
 
-Image = npt.NDArray[np.uint8]
-Ids = npt.NDArray[np.int32]
 Item = dict[str, npt.NDArray[np.generic]]
 
 WORST_LEVEL, WORST_SEVERITY = 3, 5
@@ -85,7 +85,7 @@ class PairBatches(TrainingBatches):
             if len(objects):
                 return {**item, **self._prompts(ids, objects, rng)}
 
-    def _mixed(self, sample: Sample, degraded: Image, rng: np.random.Generator) -> Image:
+    def _mixed(self, sample: Sample, degraded: RGB, rng: np.random.Generator) -> RGB:
         """Give a degraded image another one's statistics, or average it with further versions of the same image."""
         if rng.random() < _STATISTICS:
             return mix_statistics(degraded, self.image(rng)[0], rng)
@@ -98,7 +98,7 @@ class PairBatches(TrainingBatches):
         ]
         return mix_versions(sample.image, [degraded, *versions], rng)
 
-    def _scene(self, rng: np.random.Generator) -> tuple[Image, Ids]:
+    def _scene(self, rng: np.random.Generator) -> tuple[RGB, Ids]:
         """Draw an image, change its colours and size, and paste other objects in."""
         image, mask = self.image(rng)
         image = jitter_colour(image, rng)
@@ -166,7 +166,7 @@ def severity(level: Level, as_clear: Sequence[str] = ()) -> float:
     return level.severity * WORST_LEVEL / WORST_SEVERITY
 
 
-def _paste(image: Image, mask: Ids, source: Image, source_mask: Ids, rng: np.random.Generator) -> tuple[Image, Ids]:
+def _paste(image: RGB, mask: Ids, source: RGB, source_mask: Ids, rng: np.random.Generator) -> tuple[RGB, Ids]:
     """Paste a cut-out into a random square of an image of any shape; it becomes a new id."""
     side = min(mask.shape)
     y, x = (int(rng.integers(0, n - side + 1)) for n in mask.shape)

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from glesam.common.arrays import Float64
 from glesam.common.seeds import stable_seed
 from glesam.enhance.gains import GainGate
 from glesam.errors import DataError
@@ -18,7 +19,6 @@ from glesam.train.config import GainConfig
 from glesam.train.gains.measure import Measured
 from glesam.train.stages.gate import ordinal_targets
 
-Floats = npt.NDArray[np.float64]
 _CLIP = 0.5
 """Gains beyond this, of single objects found or lost, teach no more than this."""
 _LEVEL_WEIGHT = 0.02
@@ -129,7 +129,7 @@ def fit(table: Table, gate: GainGate, config: GainConfig) -> Fitted:
 
 
 def margins_for(
-    expected: Floats, gains: Floats, clear: npt.NDArray[np.bool_], clear_loss: float
+    expected: Float64, gains: Float64, clear: npt.NDArray[np.bool_], clear_loss: float
 ) -> tuple[float, float]:
     """The margins of least regret under which clear images lose at most `clear_loss` IoU on average.
 

@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from glesam.common.documents import checked, shown
+from glesam.common.documents import checked
 from glesam.common.jsonl import line, records
+from glesam.common.messages import shown
 from glesam.common.seeds import generator
 from glesam.enhance.gains import gate_features
 from glesam.errors import ConfigError, DataError

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from glesam.common.arrays import Float64
 from glesam.common.files import write_text
 from glesam.enhance.gains import PROMPTS
 from glesam.evaluate.report.drawing import COLOURS, new_figure, save, tidy
 from glesam.train.gains.fit import Fitted, Table
 from glesam.train.gains.versions import condition_group
 
-Floats = npt.NDArray[np.float64]
 _BINS = 8
 
 
@@ -61,7 +61,7 @@ def regrets(table: Table, fitted: Fitted) -> list[Regret]:
     return rows
 
 
-def _regret(prompt: str, condition: str, off: Floats, on: Floats, wanted: npt.NDArray[np.bool_]) -> Regret:
+def _regret(prompt: str, condition: str, off: Float64, on: Float64, wanted: npt.NDArray[np.bool_]) -> Regret:
     auto, best = float(np.where(wanted, on, off).mean()), float(np.maximum(off, on).mean())
     better = max(float(off.mean()), float(on.mean()))
     numbers = (float(off.mean()), float(on.mean()), auto, better - auto, best, float(wanted.mean()))
@@ -79,7 +79,7 @@ class Bin:
     count: int
 
 
-def reliability(expected: Floats, gains: Floats, bins: int = _BINS) -> list[Bin]:
+def reliability(expected: Float64, gains: Float64, bins: int = _BINS) -> list[Bin]:
     """Mean true gain against mean expected gain, in bins of equal numbers of versions, lowest expected gain first."""
     known = ~np.isnan(gains)
     order = np.argsort(expected[known], kind="stable")

@@ -11,12 +11,14 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from glesam.common.arrays import Ids
 from glesam.common.seeds import generator
 from glesam.data.base import Sample
 from glesam.degrade.levels import apply
+from glesam.images.pixels import RGB
 from glesam.train.config import GainConfig
 from glesam.train.feed.augment import ids_and_areas
-from glesam.train.feed.pairs import Ids, Image, PairBatches, severity
+from glesam.train.feed.pairs import PairBatches, severity
 
 GRIDS = ((1, 2), (2, 1), (2, 2))
 _LEAST_SIDE = 96
@@ -89,7 +91,7 @@ def mosaic(samples: list[Sample], rows: int, columns: int) -> Sample:
         One image with the first one's name.
     """
     shape = (samples[0].mask.shape[0], samples[0].mask.shape[1])
-    tiles: list[tuple[Image, Ids]] = []
+    tiles: list[tuple[RGB, Ids]] = []
     taken = 0
     for sample in samples:
         image, mask = _resized(sample.image, sample.mask, shape)
@@ -103,7 +105,7 @@ def mosaic(samples: list[Sample], rows: int, columns: int) -> Sample:
     return Sample(samples[0].name, image, mask)
 
 
-def _resized(image: Image, mask: Ids, shape: tuple[int, int]) -> tuple[Image, npt.NDArray[np.int32]]:
+def _resized(image: RGB, mask: Ids, shape: tuple[int, int]) -> tuple[RGB, npt.NDArray[np.int32]]:
     """Image and mask at `(H, W)`; as they are where that is their size."""
     if mask.shape == shape:
         return image, mask

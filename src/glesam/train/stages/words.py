@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from glesam.common.arrays import Float
 from glesam.common.files import write_bytes
 from glesam.common.seeds import generator, stable_seed
 from glesam.errors import DataError
@@ -29,8 +30,6 @@ from glesam.train.feed.named import Named, NamedImages, NamedSets, cell_labels, 
 from glesam.train.stages import imagenet
 from glesam.weights.folders import save_tensors, seal
 from glesam.weights.int8 import pack
-
-Float = npt.NDArray[np.float32]
 
 VARIANT = "lite2"
 
