@@ -7,7 +7,7 @@ OUT ?= out
 # Ships once it is trained; until then the demo leaves the enhancer out.
 ENHANCER := $(wildcard src/glesam/models/weights/compact-enhancer/config.json)
 
-.PHONY: demo test test-slow fuzz lint env docs clean
+.PHONY: demo test coverage test-slow fuzz lint env docs clean
 
 demo: $(VENV)/.runtime
 	$(BIN)/glesam segment examples/photos/coffee.jpg --box 75,15,485,390 --overlay --json --overwrite -o $(OUT)
@@ -19,6 +19,10 @@ endif
 
 test: $(VENV)/.dev
 	# Two processes, whole files each, so that a file's server or model is made once.
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+
+# The suite with every line traced, which takes longer.
+coverage: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" --cov=glesam --cov-report=term:skip-covered --cov-fail-under=85
 
 test-slow: $(VENV)/.dev

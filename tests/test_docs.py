@@ -12,25 +12,24 @@ glesam are run.
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 import shutil
 import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from PIL import Image
 from tables import copy_tables
 from typer.testing import CliRunner
+
+if TYPE_CHECKING:
+    from glesam.serve.settings import ServerSettings
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -111,50 +110,46 @@ def _write_clip(path: Path) -> None:
 
 
 @pytest.fixture
-def serve() -> Iterator[Callable[[str], str]]:
-    """Run `glesam serve` lines until the test ends; gives the address of the last one."""
-    processes: list[subprocess.Popen[bytes]] = []
+def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], str]]:
+    """Run `glesam serve` lines until the test ends, in threads of this process; gives the address of the last one."""
+    with ExitStack() as running:
 
-    def start(line: str) -> str:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            address = f"127.0.0.1:{free.getsockname()[1]}"
-        arguments = [*shlex.split(line, comments=True)[1:], "--port", address.split(":")[1]]
-        environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
-        processes.append(subprocess.Popen([sys.executable, "-m", "glesam", *arguments], env=environment))
-        for _ in range(600):
-            assert processes[-1].poll() is None, line
-            try:
-                urllib.request.urlopen(f"http://{address}/healthz", timeout=5).close()
-            except OSError:
-                time.sleep(0.2)
-            else:
-                return address
-        raise AssertionError(f"{line}: no answer from {address}")
+        def start(line: str) -> str:
+            from page_driver import served
 
-    yield start
-    for process in processes:
-        process.terminate()
-        process.wait(60)
+            from glesam.cli import app
+            from glesam.serve.app import create_app
+
+            asked: list[ServerSettings] = []
+            monkeypatch.setattr("glesam.serve.run.serve", lambda settings, ready: asked.append(settings))
+            result = CliRunner().invoke(app, shlex.split(line, comments=True)[1:])
+            assert result.exit_code == 0, f"{line}\n{result.output}"
+            with socket.socket() as free:
+                free.bind(("127.0.0.1", 0))
+                port = free.getsockname()[1]
+            return str(running.enter_context(served(create_app(asked[0]), port))).removeprefix("http://")
+
+        yield start
 
 
-def _run_command(line: str, folder: Path) -> None:
-    """Run one shell line: in this process if it is a plain call, else by bash."""
+def _run_command(line: str) -> None:
+    """Run one shell line in this process: `glesam ...`, `cat FILE | glesam ...`, either with `> FILE` at its end."""
+    from glesam.cli import app
+
     words = shlex.split(line, comments=True)
-    if not set(words) & {"|", ">", "<", "&&", "&"}:
-        from glesam.cli import app
-
-        result = CliRunner().invoke(app, words[1:])
-        assert result.exit_code == 0, f"{line}\n{result.output}"
-        return
-    shim = folder / ".bin" / "glesam"
-    shim.parent.mkdir(exist_ok=True)
-    shim.write_text(f'#!/bin/sh\nexec {sys.executable} -m glesam "$@"\n')
-    shim.chmod(0o755)
-    paths = {"PATH": f"{shim.parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT / "src")}
-    script = f"set -eo pipefail\n{line}"
-    result = subprocess.run(["bash", "-c", script], env=os.environ | paths, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, f"{line}\n{result.stderr}"
+    feed, into = None, None
+    if words[0] == "cat":
+        assert words[2] == "|", f"{line}: mark what the test cannot read as not tested"
+        assert Path(words[1]).is_file(), line
+        feed, words = Path(words[1]).read_bytes(), words[3:]
+    if ">" in words:
+        into, words = words[-1], words[: words.index(">")]
+    assert not set(words) & {"|", "<", "&&", "&"}, f"{line}: mark what the test cannot read as not tested"
+    result = CliRunner().invoke(app, words[1:], input=feed)
+    assert result.exit_code == 0, f"{line}\n{result.output}"
+    if into is not None:
+        Path(into).write_bytes(result.stdout_bytes)
+        assert result.stdout_bytes, line
 
 
 def _run_python(snippet: Snippet, page: Path, namespace: dict[str, Any]) -> None:
@@ -184,7 +179,7 @@ def test_snippets_run(page: Path, workshop: Path, serve: Callable[[str], str], m
             if line.startswith("glesam serve"):
                 address = serve(line)
             else:
-                _run_command(line, workshop)
+                _run_command(line)
 
 
 def test_the_harness_finds_blocks_and_honours_the_marks() -> None:
@@ -203,9 +198,11 @@ def test_the_harness_finds_blocks_and_honours_the_marks() -> None:
 
 def test_a_failing_snippet_fails_the_page(workshop: Path) -> None:
     with pytest.raises(AssertionError, match=r"no_such\.jpg"):
-        _run_command("glesam segment no_such.jpg --point 1,2", workshop)
-    with pytest.raises(AssertionError):
-        _run_command("cat no_such.jpg | glesam segment - --point 1,2 > mask.png", workshop)
+        _run_command("glesam segment no_such.jpg --point 1,2")
+    with pytest.raises(AssertionError, match=r"no_such\.jpg"):
+        _run_command("cat no_such.jpg | glesam segment - --point 1,2 > mask.png")
+    with pytest.raises(AssertionError, match="not tested"):
+        _run_command("glesam segment photo.jpg --point 1,2 && ls")
     with pytest.raises(ZeroDivisionError):
         _run_python(Snippet("python", "1 / 0", 3), ROOT / "README.md", {})
 

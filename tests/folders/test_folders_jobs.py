@@ -116,11 +116,20 @@ def test_two_workers_of_as_many_threads_give_what_one_gives(
 
 
 def test_two_jobs_share_a_folder_and_a_killed_one_is_made_up_for(
-    folder_model: Path, photos: Path, tmp_path: Path, expected: list[ObjectRow]
+    folder_model: Path,
+    photos: Path,
+    tmp_path: Path,
+    expected: list[ObjectRow],
+    monkeypatch: pytest.MonkeyPatch,
+    threads: Callable[[int], None],
 ) -> None:
     out = tmp_path / "out"
-    alone = start(folder_model, photos, out, RANK="1", WORLD_SIZE="2")
-    assert alone.wait(120) == 0, alone.communicate()[1]
+    threads(1)
+    with monkeypatch.context() as job:
+        job.setenv("RANK", "1")
+        job.setenv("WORLD_SIZE", "2")
+        alone = call(folder_model, photos, "-o", out)
+    assert alone.exit_code == 0, alone.output
     done = sorted(path.name for path in out.glob("*.mask.png"))
     assert done == ["p1.mask.png", "p3.mask.png", "p5.mask.png"]
     assert not (out / "results.csv").exists(), "rank 0, which sums up, has not run: it was killed"

@@ -15,7 +15,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from glesam.common.messages import hint, one_line, shown
 from glesam.errors import DataError, GlesamError
 
-Checked = TypeVar("Checked")
+AnyRecord = TypeVar("AnyRecord")
 PydanticModel = TypeVar("PydanticModel", bound=BaseModel)
 
 
@@ -112,7 +112,7 @@ def expect_objects(value: Any, where: str, error: type[Exception] = DataError) -
     return value
 
 
-def checked(kind: type[Checked], values: Any, where: str, error: type[GlesamError], cure: str = CURE) -> Checked:
+def checked(kind: type[AnyRecord], values: Any, where: str, error: type[GlesamError], cure: str = CURE) -> AnyRecord:
     """Values of a stored or given configuration as its pydantic model, or of a record as its dataclass.
 
     Args:
@@ -132,7 +132,7 @@ def checked(kind: type[Checked], values: Any, where: str, error: type[GlesamErro
         given = expect_object(values, where, error, cure)
         if not of_model and (strange := sorted(set(given) - set(known))):
             raise error(_unknown(strange[0], where, known))
-        found: Checked = _validator(plain).validate_python(given)
+        found: AnyRecord = _validator(plain).validate_python(given)
     except ValidationError as fault:
         raise error(complaint(fault, where, known, cure)) from None
     except RecursionError:
