@@ -38,7 +38,7 @@ SETTLED = """
   (() => {
     const { state, sides, resultOf } = glesam;
     const usable = state.objects.filter((object) => object.box || object.labels.includes(1));
-    return state.work.size === 0 && Boolean(state.picture?.id)
+    return state.work.size === 0 && Boolean(state.image?.id)
       && usable.every((object) => sides().every((side) => resultOf(object, side)?.fresh));
   })()
 """
@@ -183,7 +183,7 @@ class Person:
     def choose_level(self, level: int) -> None:
         self.page.click(f"#levels label:nth-child({level + 1})")
         self.until(f"(glesam.state.worse?.level ?? 0) === {level}")
-        self.until(f"(glesam.state.picture !== glesam.state.original) === {str(level > 0).lower()}")
+        self.until(f"(glesam.state.image !== glesam.state.original) === {str(level > 0).lower()}")
         self.settle()
 
     def view(self, name: str) -> None:
@@ -207,7 +207,7 @@ class Person:
     def shown(self) -> npt.NDArray[np.bool_]:
         """Pixels of the photo that are drawn over, `(H, W)` bool: the canvas against the one without masks."""
         changed = (self.canvas().astype(int) - self.canvas_without_masks()).any(axis=2)
-        width, height = self.page.evaluate("[glesam.state.picture.width, glesam.state.picture.height]")
+        width, height = self.page.evaluate("[glesam.state.image.width, glesam.state.image.height]")
         (left, top), (right, bottom) = self.page.evaluate(
             "([w, h]) => [glesam.toStage(0.5, 0.5), glesam.toStage(w - 0.5, h - 0.5)]", [width, height]
         )

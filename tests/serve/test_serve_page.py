@@ -49,7 +49,7 @@ def test_click_draws_the_mask_that_the_server_gives(person: Person, address: str
     (found,) = person.objects()
     assert found["labels"] == [1]
     np.testing.assert_allclose(found["points"], [CUP], atol=1)
-    picture = person.page.evaluate("glesam.state.picture.id")
+    picture = person.page.evaluate("glesam.state.image.id")
     body = {"id": picture, "objects": [{"points": found["points"], "labels": [1]}], "multimask": True, "enhance": "off"}
     assert found["rle"] == post(address, "/v1/segment", body)["objects"][0]["rle"]
     mask = decode(found["rle"])
@@ -153,7 +153,7 @@ def test_make_it_worse_degrades_the_photo_and_segments_it_again(person: Person, 
     worse = person.canvas_without_masks()
     assert np.abs(worse.astype(int) - photo).mean() > 5
     (found,) = person.objects()
-    picture = person.page.evaluate("glesam.state.picture.id")
+    picture = person.page.evaluate("glesam.state.image.id")
     body = {"id": picture, "objects": [{"box": found["box"]}], "enhance": "off"}
     assert found["rle"] == post(address, "/v1/segment", body)["objects"][0]["rle"]
     a, b = decode(found["rle"]), decode(clean[0]["rle"])
@@ -210,7 +210,7 @@ def test_keyboard_alone(visit: Callable[..., Person]) -> None:
     person = visit()
     person.page.focus("#example")
     person.page.keyboard.press("Enter")
-    person.until("Boolean(glesam.state.picture?.id)")
+    person.until("Boolean(glesam.state.image?.id)")
     person.page.focus("#stage")
     person.press("ArrowRight", "ArrowLeft", "Enter")
     (found,) = person.objects()

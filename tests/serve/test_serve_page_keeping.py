@@ -15,13 +15,13 @@ from PIL import Image
 
 from glesam.masks.rle import decode
 
-READY = "Boolean(globalThis.glesam?.state.server) && Boolean(glesam.state.picture)"
+READY = "Boolean(globalThis.glesam?.state.server) && Boolean(glesam.state.image)"
 KEPT = "glesam.state.objects.length"
 
 
 def click_at_once(person: Person) -> None:
     """Two objects, clicked as soon as the photo is seen, whatever the server knows of it."""
-    person.until("Boolean(glesam.state.picture)")
+    person.until("Boolean(glesam.state.image)")
     # Drawn once: before, the stage may still change its size, and a place on it is another one a moment later.
     person.page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(0))))")
     person.page.mouse.click(*person.place(*CUP))
@@ -58,7 +58,7 @@ def test_an_aborted_upload_is_tried_again_and_clicks_are_kept(visit: Callable[..
     text = person.page.inner_text("#trouble-text")
     assert "does not answer" in text
     assert "Your clicks are kept" in text
-    assert "kept until the photo is there" in person.page.inner_text("#objects")
+    assert "kept until the image is there" in person.page.inner_text("#objects")
     person.page.wait_for_timeout(300)
     assert person.page.is_visible("#trouble")  # it stays as long as it is true
     person.page.click("#trouble-now")
@@ -77,7 +77,7 @@ def test_a_slow_line_shows_its_progress_and_keeps_clicks(visit: Callable[..., Pe
     click_at_once(person)
     assert person.page.get_attribute("#frame", "aria-busy") == "true"
     shares = []
-    while person.page.evaluate("glesam.state.picture.id === null"):
+    while person.page.evaluate("glesam.state.image.id === null"):
         shares.append(person.page.get_attribute("#progress", "aria-valuenow"))
         person.page.wait_for_timeout(100)
     told = [int(share) for share in shares if share is not None]
@@ -237,7 +237,7 @@ def test_a_phone_loses_no_tap(visit: Callable[..., Person]) -> None:
     size = {"width": 360, "height": 740}
     person = visit(lambda page: page.route("**/v1/embed", embed), viewport=size, has_touch=True, is_mobile=True)
     person.page.click("#example")
-    person.until("Boolean(glesam.state.picture)")
+    person.until("Boolean(glesam.state.image)")
     person.page.touchscreen.tap(*person.place(*CUP))
     person.page.wait_for_timeout(200)
     assert person.page.evaluate("document.documentElement.scrollWidth") <= 360
@@ -250,6 +250,6 @@ def test_what_the_page_asks_is_what_the_server_knows(person: Person, address: st
     """Kept answers are the server's own."""
     person.click(*CUP)
     (found,) = person.objects()
-    key = person.page.evaluate("glesam.state.picture.id")
+    key = person.page.evaluate("glesam.state.image.id")
     body = {"id": key, "objects": [{"points": found["points"]}], "multimask": True, "enhance": "off"}
     assert post(address, "/v1/segment", body)["objects"][0]["rle"] == found["rle"]

@@ -90,7 +90,7 @@ def test_the_bundled_enhancer_restores_a_worse_photo(visit: Callable[..., Person
     person.view("off")
     person.click(*CUP)
     person.choose_level(3)
-    picture = person.page.evaluate("glesam.state.picture.id")
+    picture = person.page.evaluate("glesam.state.image.id")
     seen = {}
     for mode in ("off", "on"):
         person.view(mode)

@@ -39,13 +39,13 @@ def config(data, **changes):
         "data": {str(data.root): 1.0},
         "backbone": "lite0",
         "lr": 1e-3,
-        "warmup": 20,
+        "warmup": 10,
         "ema": 0.8,
         "prompts": 2,
         "paste": 0.0,
         "refine": 0.25,
         "workers": 0,
-        "phases": (Phase(image_size=96, batch_size=6, steps=110, scale=(0.19, 0.22)),),
+        "phases": (Phase(image_size=96, batch_size=4, steps=48, scale=(0.19, 0.22)),),
     }
     return BaseConfig(**{**values, **changes})
 
@@ -64,8 +64,8 @@ def test_training_learns_and_two_prompts_give_two_masks(data, tmp_path):
     losses = []
     trainer = Trainer(stage(data, tmp_path / "cache"), tmp_path / "run", on_step=lambda s, n, v: losses.append(v))
     trainer.run()
-    assert np.mean([v["iou"] for v in losses[-8:]]) > np.mean([v["iou"] for v in losses[:8]]) + 0.25
-    assert np.mean([v["loss"] for v in losses[-8:]]) < 0.7 * np.mean([v["loss"] for v in losses[:8]])
+    assert np.mean([v["iou"] for v in losses[-8:]]) > np.mean([v["iou"] for v in losses[:8]]) + 0.3
+    assert np.mean([v["loss"] for v in losses[-8:]]) < 0.6 * np.mean([v["loss"] for v in losses[:8]])
     assert (tmp_path / "run" / "model" / "model.safetensors").is_file()
     view = trainer.data[0]
     model = trainer.accelerator.unwrap_model(trainer.objective).model.eval()

@@ -69,7 +69,7 @@ export const degradations = async () => (await request('v1/degradations')).json(
 /** Nouns that findWords knows. */
 export const words = async () => (await request('v1/words')).json();
 
-/** Bytes of a picture to {id, width, height, degraded, milliseconds}; onProgress gets the share that was sent. */
+/** Bytes of an image to {id, width, height, degraded, milliseconds}; onProgress gets the share that was sent. */
 export async function embed(blob, signal, onProgress = () => {}) {
   const headers = { 'Content-Type': blob.type.startsWith('image/') ? blob.type : 'application/octet-stream' };
   return (await request('v1/embed', { method: 'POST', headers, body: blob, signal, onProgress })).json();
@@ -85,7 +85,7 @@ export const findWords = async (body, signal) => (await json('v1/text', { format
 /** What looks like objects of other images. */
 export const findLike = async (body, signal) => (await json('v1/like', { format: 'rle', ...body }, signal)).json();
 
-/** A worse picture: {blob, id}, a PNG that the server knows by its id already; onProgress gets the share received. */
+/** A worse image: {blob, id}, a PNG that the server knows by its id already; onProgress gets the share received. */
 export async function degrade(body, signal, onProgress = () => {}) {
   const response = await json('v1/degrade', body, signal, onProgress);
   return { blob: await response.blob(), id: response.headers.get('X-Picture-Id') };

@@ -1,9 +1,9 @@
-// Wires the page: state to picture and panels, buttons to what they do.
+// Wires the page: state to image and panels, buttons to what they do.
 
 import { degradations, models, setToken } from './api.js';
 import { download } from './downloads.js';
 import { draw } from './draw.js';
-import { listenForPhotos } from './files.js';
+import { listenForImages } from './files.js';
 import { keepFound, startFrom, toggleEverything } from './finding.js';
 import { openBefore } from './keeping.js';
 import { fitted, listenToKeys, zoomed } from './keyboard.js';
@@ -53,7 +53,7 @@ function resize() {
   const ratio = Math.min(window.devicePixelRatio || 1, 3);
   const [width, height] = [Math.max(1, Math.round(box.width * ratio)), Math.max(1, Math.round(box.height * ratio))];
   if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
-  const { width: w, height: h } = state.picture ?? { width: 1, height: 1 };
+  const { width: w, height: h } = state.image ?? { width: 1, height: 1 };
   view.resize({ width: box.width, height: box.height }, { width: w, height: h });
 }
 
@@ -63,7 +63,7 @@ function status() {
   const [side] = sides();
   const result = object && side ? resultOf(object, side) : null;
   const parts = [];
-  if (object && isUsable(object) && side?.picture.id === null) parts.push('Kept until the server has the photo.');
+  if (object && isUsable(object) && side?.image.id === null) parts.push('Kept until the server has the image.');
   else if (object && !isUsable(object) && object.points.length) parts.push('Say first what belongs to it: click, or drag a box.');
   else if (result?.fresh) {
     parts.push(result.enhanced ? 'Enhanced' : 'Base model');
@@ -91,13 +91,13 @@ function render() {
 }
 
 const everything = () => toggleEverything(Number($('grid').value));
-const choosePhoto = () => $('file').click();
+const chooseImage = () => $('file').click();
 const help = () => $('help').showModal();
 
 async function openExample() {
   try {
     const answer = await fetch(EXAMPLE);
-    if (!answer.ok) throw new Error(`expected the example photo, got status ${answer.status}; choose a photo of your own`);
+    if (!answer.ok) throw new Error(`expected the example image, got status ${answer.status}; choose an image of your own`);
     set({ images: [], at: 0 });
     await open(await answer.blob(), 'example.jpg');
   } catch (error) {
@@ -146,8 +146,8 @@ function wireWorse() {
 
 function wireButtons() {
   const clicks = {
-    choose: choosePhoto,
-    'choose-large': choosePhoto,
+    choose: chooseImage,
+    'choose-large': chooseImage,
     example: openExample,
     'help-open': help,
     undo,
@@ -193,7 +193,7 @@ function wireButtons() {
 /** Open what was open before the page was loaded anew. */
 async function goOn() {
   const before = await openBefore();
-  if (before?.blob && !state.picture) await open(before.blob, before.name);
+  if (before?.blob && !state.image) await open(before.blob, before.name);
 }
 
 /** Ask the server what it has; again after a token was given. */
@@ -218,12 +218,12 @@ wireButtons();
 wireWorse();
 listen(canvas, view, timing);
 listenToSlider($('divider'), $('frame'));
-listenForPhotos(openAll);
+listenForImages(openAll);
 listenToWords();
-listenToKeys(canvas, view, { everything, choosePhoto, nextWorse, help, escape, save });
+listenToKeys(canvas, view, { everything, chooseImage, nextWorse, help, escape, save });
 new ResizeObserver(() => set({})).observe($('frame'));
 start().then(goOn);
 set({});
 
-// For the console: what the page knows, and where a pixel of the photo lies on the screen.
+// For the console: what the page knows, and where a pixel of the image lies on the screen.
 globalThis.glesam = { state, sides, resultOf, toStage: (x, y) => view.toStage(x, y) };

@@ -57,7 +57,7 @@ export function softAlpha(grey, bits, width, height) {
   });
 }
 
-/** The box of all masks with a margin, within the picture: [x0, y0, x1, y1]. */
+/** The box of all masks with a margin, within the image: [x0, y0, x1, y1]. */
 function boxOf(masks, width, height, margin) {
   const [x0, y0] = [Math.min(...masks.map((m) => m.x)), Math.min(...masks.map((m) => m.y))];
   const [x1, y1] = [Math.max(...masks.map((m) => m.x + m.w)), Math.max(...masks.map((m) => m.y + m.h))];

@@ -12,10 +12,10 @@ const done = new Map(); // file → {name, blob, width, height, objects: [{name,
 
 /** Keep the masks of the open image for the set; called before another one is opened, and before the set is made. */
 export function remember() {
-  const { file, picture } = state;
-  if (!picture || !file) return;
+  const { file, image } = state;
+  if (!image || !file) return;
   const objects = finished().map(({ object, mask, score }) => ({ name: object.name, mask, score }));
-  if (objects.length) done.set(file.blob, { ...picture, name: state.name, objects });
+  if (objects.length) done.set(file.blob, { ...image, name: state.name, objects });
   else done.delete(file.blob);
 }
 

@@ -19,7 +19,7 @@ const info = () => {
 };
 
 async function maskPng() {
-  const { width, height } = state.picture;
+  const { width, height } = state.image;
   return greyPng(idsOf(finished().map(({ mask }) => mask), width, height), width, height);
 }
 
@@ -27,7 +27,7 @@ const asJson = (content, type) => new Blob([`${JSON.stringify(content)}\n`], { t
 
 /** A whole COCO document, as `glesam segment --json` writes it. */
 async function coco() {
-  const { width, height } = state.picture;
+  const { width, height } = state.image;
   const names = [...new Set(finished().map(({ object }) => object.name || 'object'))];
   const annotations = finished().map(({ object, mask, score }, index) => ({
     id: index + 1,
@@ -45,9 +45,9 @@ async function coco() {
   return asJson({ info: info(), images, categories, annotations }, 'application/json');
 }
 
-/** GeoJSON in pixels of the picture, as `glesam segment --polygons` writes it; rings closed by their first point. */
+/** GeoJSON in pixels of the image, as `glesam segment --polygons` writes it; rings closed by their first point. */
 async function geojson() {
-  const { width, height } = state.picture;
+  const { width, height } = state.image;
   const features = finished().map(({ object, mask, score }, index) => ({
     type: 'Feature',
     id: index + 1,
@@ -61,7 +61,7 @@ async function geojson() {
 /** What can be downloaded: kind to the ending of the file's name, and how it is made. */
 export const FORMATS = {
   mask: { ending: '.mask.png', make: maskPng },
-  cutout: { ending: '.cutout.png', make: async () => softCutOut(state.picture, finished().map(({ mask }) => mask)) },
+  cutout: { ending: '.cutout.png', make: async () => softCutOut(state.image, finished().map(({ mask }) => mask)) },
   coco: { ending: '.mask.json', make: coco },
   polygons: { ending: '.mask.geojson', make: geojson },
   set: { ending: '.zip', name: 'training-set', make: trainingSet },
@@ -71,7 +71,7 @@ export const FORMATS = {
 export async function download(kind) {
   const { ending, make, name = state.name } = FORMATS[kind];
   const link = document.createElement('a');
-  // A frame first: making a file of a large photo holds the page up, and one should see why.
+  // A frame first: making a file of a large image holds the page up, and one should see why.
   const made = new Promise((next) => setTimeout(next, 30)).then(make);
   link.href = URL.createObjectURL(await during('Making the file', made));
   link.download = name + ending;

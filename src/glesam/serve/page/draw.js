@@ -1,4 +1,4 @@
-// Drawing the stage: the picture, masks (of the two sides when comparing), prompts, and what is under the pointer.
+// Drawing the stage: the image, masks (of the two sides when comparing), prompts, and what is under the pointer.
 
 import { manyColours } from './colours.js';
 import { path } from './outline.js';
@@ -42,8 +42,8 @@ export function draw(canvas, view) {
   const ratio = canvas.width / view.stage.width;
   context.setTransform(ratio, 0, 0, ratio, 0, 0);
   context.clearRect(0, 0, view.stage.width, view.stage.height);
-  if (!state.picture) return;
-  drawPicture(context, view);
+  if (!state.image) return;
+  paintImage(context, view);
   if (!state.hidden) {
     // Objects lie below what was found: their fill would hide it and mix with its colours.
     if (state.everything) drawObjectOutlines(context, view);
@@ -56,8 +56,8 @@ export function draw(canvas, view) {
   drawCursor(context, view);
 }
 
-function drawPicture(context, view) {
-  const { bitmap, width, height } = state.picture;
+function paintImage(context, view) {
+  const { bitmap, width, height } = state.image;
   context.imageSmoothingEnabled = view.scale < 3;
   context.imageSmoothingQuality = 'high';
   context.drawImage(bitmap, view.left, view.top, width * view.scale, height * view.scale);
@@ -119,13 +119,13 @@ function outline(context, view, mask, colour, width, alpha = 1, dash = []) {
   context.restore();
 }
 
-/** Kinds that move pixels: there the mask of the clean photo is not where it should be. */
+/** Kinds that move pixels: there the mask of the clean image is not where it should be. */
 const MOVING = new Set(['elastic', 'frosted_glass', 'rolling_motion']);
 
-/** Whether the mask of the clean photo tells where the one of the worse photo should be. */
+/** Whether the mask of the clean image tells where the one of the worse image should be. */
 export const followsClean = () => state.worse !== null && !MOVING.has(state.worse.kind);
 
-/** Where the masks were on the clean photo, as dashed lines. */
+/** Where the masks were on the clean image, as dashed lines. */
 function drawClean(context, view, side) {
   for (const object of state.objects) {
     const mask = resultOf(object, side)?.mask;
@@ -178,7 +178,7 @@ function drawPeek(context, view) {
   outline(context, view, mask, '#ffffff', 1.5, 1, [3, 3]);
 }
 
-/** Index of the smallest mask of everything mode at a place in the picture, or null. */
+/** Index of the smallest mask of everything mode at a place in the image, or null. */
 export function foundAt([x, y]) {
   const { objects } = state.everything;
   for (let index = objects.length - 1; index >= 0; index--) if (contains(objects[index].mask, x, y)) return index;
@@ -244,7 +244,7 @@ function drawCursor(context, view) {
   }
 }
 
-/** A small picture of a mask on its surroundings, for choosing. */
+/** A small image of a mask on its surroundings, for choosing. */
 export function thumbnail(canvas, mask, region, colour) {
   const context = canvas.getContext('2d');
   const [x, y, w, h] = region;
@@ -252,7 +252,7 @@ export function thumbnail(canvas, mask, region, colour) {
   const [left, top] = [(canvas.width - w * scale) / 2 - x * scale, (canvas.height - h * scale) / 2 - y * scale];
   context.clearRect(0, 0, canvas.width, canvas.height);
   context.imageSmoothingQuality = 'high';
-  const { bitmap, width, height } = state.picture;
+  const { bitmap, width, height } = state.image;
   context.drawImage(bitmap, left, top, width * scale, height * scale);
   context.fillStyle = 'rgb(255 255 255 / 55%)';
   context.fillRect(0, 0, canvas.width, canvas.height);

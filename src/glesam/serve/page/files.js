@@ -22,8 +22,8 @@ async function filesOf(transfer) {
   return (await Promise.all(entries.map(unfolded))).flat();
 }
 
-/** Photos that are dropped anywhere or pasted. */
-export function listenForPhotos(openAll) {
+/** Images that are dropped anywhere or pasted. */
+export function listenForImages(openAll) {
   const has = (transfer) => [...(transfer?.types ?? [])].includes('Files');
   const mark = (on) => document.body.classList.toggle('dropping', on);
   window.addEventListener('dragover', (event) => {
@@ -36,7 +36,7 @@ export function listenForPhotos(openAll) {
     mark(false);
     const files = await filesOf(event.dataTransfer);
     if (files.length) openAll(files);
-    else report(new Error('expected a photo file, got something else; drag a file from your computer'));
+    else report(new Error('expected an image file, got something else; drag a file from your computer'));
   });
   window.addEventListener('paste', (event) => {
     const files = [...(event.clipboardData?.files ?? [])];

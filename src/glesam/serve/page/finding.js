@@ -5,21 +5,21 @@ import { persist } from './net.js';
 import { onStage } from './images.js';
 import { take } from './prompts.js';
 import { decode, iou } from './rle.js';
-import { finished, placeOf, report, sides, withPicture } from './session.js';
+import { finished, placeOf, report, sides, withImage } from './session.js';
 import { masksOf } from './start.js';
 import { during, say, set, state } from './state.js';
 
 const SAME = 0.8; // IoU from which on a mask that was found is an object that is there already
 let finding = new AbortController();
 
-/** Ask something about the picture on the stage, given up when it is left or something else is asked. */
+/** Ask something about the image on the stage, given up when it is left or something else is asked. */
 export async function ask(label, call) {
   const [side] = sides();
-  if (!side || side.picture.id === null) return null;
+  if (!side || side.image.id === null) return null;
   finding.abort();
   finding = new AbortController();
   const signal = AbortSignal.any([finding.signal, onStage()]);
-  const asked = persist(() => withPicture(side.picture, (id) => call({ id, enhance: side.enhance }, signal)), signal);
+  const asked = persist(() => withImage(side.image, (id) => call({ id, enhance: side.enhance }, signal)), signal);
   const answer = await during(label, asked);
   return signal.aborted ? null : { answer, where: placeOf(side) };
 }
@@ -45,7 +45,7 @@ function middle(mask) {
   return [mask.x + (best[0] + best[1]) / 2, mask.y + row + 0.5];
 }
 
-/** Find every mask of the picture, or leave everything mode. */
+/** Find every mask of the image, or leave everything mode. */
 export async function toggleEverything(pointsPerSide) {
   if (state.everything) return void (finding.abort(), set({ everything: null, hover: null }));
   try {
@@ -83,7 +83,7 @@ export async function findByWords(text) {
     if (!result) return;
     const objects = result.answer.objects.map(found).filter(({ mask }) => mask.area);
     if (objects.length) take(objects, result.where);
-    say(objects.length ? `${objects.length} found; each is an object now.` : `No ${text} was found in this photo.`);
+    say(objects.length ? `${objects.length} found; each is an object now.` : `No ${text} was found in this image.`);
   } catch (error) {
     report(error);
   }
@@ -94,9 +94,9 @@ const logitsSide = () => Math.round((state.server?.models?.[0]?.image_size ?? 51
 /** Begin with the masks of a file: its ids, or its bright part, become objects to correct. */
 export async function startFrom(file) {
   const [side] = sides();
-  if (!side) return report(new Error('expected a photo before its masks, got none; open the photo first'));
+  if (!side) return report(new Error('expected an image before its masks, got none; open the image first'));
   try {
-    const objects = await during('Reading the masks', masksOf(file, side.picture, logitsSide()));
+    const objects = await during('Reading the masks', masksOf(file, side.image, logitsSide()));
     take(objects, placeOf(side));
     say(`${objects.length} ${objects.length === 1 ? 'object' : 'objects'} from ${file.name}: click to correct.`);
   } catch (error) {

@@ -1,11 +1,11 @@
-// Pictures: opening a photo, working through several, making it worse.
+// Images: opening an image, working through several, making it worse.
 
 import { degrade, embed } from './api.js';
 import { bringBack, keepFor, keepNow } from './keeping.js';
 import { persist } from './net.js';
 import { forgetPreview } from './preview.js';
 import { reset } from './prompts.js';
-import { forget, report, withPicture } from './session.js';
+import { forget, report, withImage } from './session.js';
 import { remember } from './dataset.js';
 import { during, say, set, state } from './state.js';
 
@@ -14,7 +14,7 @@ let opening = new AbortController();
 let worsening = new AbortController();
 let leaving = new AbortController();
 
-/** Ends when another photo is opened, or this one is made worse: for work on what is on the stage. */
+/** Ends when another image is opened, or this one is made worse: for work on what is on the stage. */
 export const onStage = () => leaving.signal;
 
 function leave() {
@@ -23,42 +23,42 @@ function leave() {
   forgetPreview();
 }
 
-/** Decode a picture as the server does: turned as its EXIF says. */
-async function picture(blob) {
+/** Decode an image as the server does: turned as its EXIF says. */
+async function decoded(blob) {
   try {
     const bitmap = await createImageBitmap(blob);
     return { id: null, blob, bitmap, width: bitmap.width, height: bitmap.height, degraded: null };
   } catch {
     const got = blob.name ? `${blob.name}` : blob.type || 'something else';
-    throw new Error(`expected a photo that this browser can show, got ${got}; use JPEG, PNG or WebP`);
+    throw new Error(`expected an image that this browser can show, got ${got}; use JPEG, PNG or WebP`);
   }
 }
 
 const percent = (share) => `${Math.floor(100 * share)} %`;
 
-/** Let the server embed a picture, and give it the id; tried again until it arrives. */
+/** Let the server embed an image, and give it the id; tried again until it arrives. */
 async function embedded(made, label, signal) {
   const send = (progress) => {
-    const told = (share, receiving) => !receiving && progress(share, share < 1 ? `Sending the photo, ${percent(share)}` : label);
+    const told = (share, receiving) => !receiving && progress(share, share < 1 ? `Sending the image, ${percent(share)}` : label);
     return persist(() => embed(made.blob, signal, told), signal);
   };
   const answer = await during(label, send);
   if (answer.width !== made.width || answer.height !== made.height) {
     throw new Error(
-      `expected a photo of ${made.width} × ${made.height} pixels as this browser shows it, but the server reads ` +
+      `expected an image of ${made.width} × ${made.height} pixels as this browser shows it, but the server reads ` +
         `${answer.width} × ${answer.height}; save it as PNG`,
     );
   }
   return Object.assign(made, { id: answer.id, degraded: answer.degraded ?? null });
 }
 
-/** Open a photo: show it at once, with the objects it had, and embed it. Clicks are taken from the start. */
-export async function open(blob, name = blob.name ?? 'photo') {
+/** Open an image: show it at once, with the objects it had, and embed it. Clicks are taken from the start. */
+export async function open(blob, name = blob.name ?? 'image') {
   const mine = ++attempts;
   try {
-    const made = await during('Reading the photo', picture(blob));
+    const made = await during('Reading the image', decoded(blob));
     if (mine !== attempts) return;
-    // Only now: a file that is no photo leaves the one that is open as it was.
+    // Only now: a file that is no image leaves the one that is open as it was.
     opening.abort();
     opening = new AbortController();
     const { signal } = opening;
@@ -68,27 +68,27 @@ export async function open(blob, name = blob.name ?? 'photo') {
     reset();
     forget();
     const file = { blob, name };
-    const stem = name.replace(/\.[^.]*$/, '') || 'photo';
-    set({ name: stem, file, original: made, picture: made, worse: null, message: null });
+    const stem = name.replace(/\.[^.]*$/, '') || 'image';
+    set({ name: stem, file, original: made, image: made, worse: null, message: null });
     keepFor(blob, name);
-    const back = bringBack(() => mine === attempts).then((found) => found && say('The objects of this photo are as you left them.'));
-    await embedded(made, 'Looking at the photo', signal);
+    const back = bringBack(() => mine === attempts).then((found) => found && say('The objects of this image are as you left them.'));
+    await embedded(made, 'Looking at the image', signal);
     await back;
   } catch (error) {
     report(error);
   }
 }
 
-/** Open the first of several photos; the others follow by step(). */
+/** Open the first of several images; the others follow by step(). */
 export function openAll(files) {
   const images = [...files].filter((file) => file.type.startsWith('image/') || files.length === 1);
-  if (!images.length) return report(new Error('expected photos, got none among these files; choose JPEG, PNG or WebP'));
+  if (!images.length) return report(new Error('expected images, got none among these files; choose JPEG, PNG or WebP'));
   images.sort((a, b) => a.name.localeCompare(b.name, undefined, { numeric: true }));
   set({ images, at: 0 });
   return open(images[0]);
 }
 
-/** Go on to the next photo of several, or back by -1; done when the server has it. */
+/** Go on to the next image of several, or back by -1; done when the server has it. */
 export function step(by) {
   const at = state.at + by;
   if (!(at in state.images)) return;
@@ -98,37 +98,37 @@ export function step(by) {
 
 /** Try again to embed what has no id: after a token was given. */
 export async function embedAgain() {
-  const missing = [...new Set([state.original, state.picture])].filter((each) => each && each.id === null);
+  const missing = [...new Set([state.original, state.image])].filter((each) => each && each.id === null);
   try {
-    for (const each of missing) await embedded(each, 'Looking at the photo', opening.signal);
+    for (const each of missing) await embedded(each, 'Looking at the image', opening.signal);
   } catch (error) {
     report(error);
   }
 }
 
-/** Show the photo as it is (null) or made worse: {level} or {kind, severity}, and a seed. */
+/** Show the image as it is (null) or made worse: {level} or {kind, severity}, and a seed. */
 export async function makeWorse(worse) {
   if (!state.original) return;
   leave();
   const { signal } = worsening;
   set({ worse, everything: null, message: null });
-  if (!worse) return void set({ picture: state.original });
+  if (!worse) return void set({ image: state.original });
   try {
     const { original } = state;
     const { blob, id, made } = await during('Making it worse', async (progress) => {
-      const told = (share, receiving) => receiving && progress(share, `Receiving the worse photo, ${percent(share)}`);
+      const told = (share, receiving) => receiving && progress(share, `Receiving the worse image, ${percent(share)}`);
       const ask = (key) => degrade({ id: key, ...worse }, signal, told);
-      const answer = await persist(() => withPicture(original, ask), signal);
-      return { ...answer, made: await picture(answer.blob) };
+      const answer = await persist(() => withImage(original, ask), signal);
+      return { ...answer, made: await decoded(answer.blob) };
     });
     if (signal.aborted) return;
-    set({ picture: made });
+    set({ image: made });
     // Noise makes PNGs large: one that may not be sent back is segmented by the id it was given.
-    if (id && blob.size > state.server?.limits?.max_bytes) set({ picture: Object.assign(made, { id }) });
-    else await embedded(made, 'Looking at the worse photo', signal);
+    if (id && blob.size > state.server?.limits?.max_bytes) set({ image: Object.assign(made, { id }) });
+    else await embedded(made, 'Looking at the worse image', signal);
   } catch (error) {
     if (signal.aborted) return;
-    if (state.picture === state.original) set({ worse: null }); // the switches say what is seen
+    if (state.image === state.original) set({ worse: null }); // the switches say what is seen
     report(error);
   }
 }

@@ -6,7 +6,7 @@ import { answersOf, putAnswers, sides } from './session.js';
 import { onChange, state } from './state.js';
 
 const REST_MS = 400;
-let seen = []; // objects, active and picture's id as they were last kept
+let seen = []; // objects, active and image's id as they were last kept
 let timer = 0;
 let key = null; // of the image that is open
 
@@ -21,7 +21,7 @@ export function keepNow() {
 }
 
 onChange(() => {
-  const now = [state.objects, state.active, state.picture?.id, state.work.size];
+  const now = [state.objects, state.active, state.image?.id, state.work.size];
   if (key === null || now.every((each, index) => each === seen[index])) return;
   seen = now;
   timer ||= setTimeout(keepNow, REST_MS);

@@ -19,7 +19,7 @@ export function listenToKeys(canvas, view, commands) {
     n: nextObject,
     x: () => set({ tool: 1 - state.tool }),
     e: commands.everything,
-    o: commands.choosePhoto,
+    o: commands.chooseImage,
     c: () => hasEnhancer() && set({ view: VIEWS[(VIEWS.indexOf(state.view) + 1) % VIEWS.length] }),
     w: commands.nextWorse,
     s: commands.save,
@@ -49,7 +49,7 @@ export function listenToKeys(canvas, view, commands) {
     if (event.key === ' ' && event.target === canvas) return void (event.preventDefault(), set({ panning: true }));
     if (event.target === canvas && onStage(event, view)) return void event.preventDefault();
     const action = keys[event.key.length === 1 ? event.key.toLowerCase() : event.key];
-    if (!action || (state.picture === null && !['o', '?'].includes(event.key))) return;
+    if (!action || (state.image === null && !['o', '?'].includes(event.key))) return;
     event.preventDefault();
     action();
   });
@@ -73,7 +73,7 @@ function withControl(event) {
   }
 }
 
-/** Fit the picture to the stage. */
+/** Fit the image to the stage. */
 export function fitted(view) {
   view.fit();
   set({});
@@ -86,7 +86,7 @@ export function zoomed(view, factor) {
 
 /** Keys of the cross-hair; says whether the key was one of them. */
 function onStage(event, view) {
-  if (!state.picture) return false;
+  if (!state.image) return false;
   if (event.key in ARROWS) return moveCursor(ARROWS[event.key], event.shiftKey, view);
   if (!state.cursor) return false;
   if (event.key === 'Enter') return point(event);
@@ -96,7 +96,7 @@ function onStage(event, view) {
 }
 
 function moveCursor([dx, dy], fine, view) {
-  const { width, height } = state.picture;
+  const { width, height } = state.image;
   const step = fine ? FINE_PIXELS : STEP * Math.max(width, height);
   const from = state.cursor ?? [width / 2 - dx * step, height / 2 - dy * step];
   set({ cursor: view.clamp([from[0] + dx * step, from[1] + dy * step]) });

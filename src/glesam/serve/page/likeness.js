@@ -13,18 +13,18 @@ const MOST_IMAGES = 3; // with objects of one name; the last ones, as they are t
 const remembered = new WeakMap(); // images that are worked through together → Map of name → [{id, blob, objects}]
 
 /** Whether there is something to look for, and an image to look in. */
-export const canFindNext = () => state.at < state.images.length - 1 && sides()[0]?.picture.id != null && finished().length > 0;
+export const canFindNext = () => state.at < state.images.length - 1 && sides()[0]?.image.id != null && finished().length > 0;
 
 /** Remember the objects on the stage by their names, each name with its last images. */
 function remember() {
-  const [{ picture }] = sides();
+  const [{ image }] = sides();
   const kinds = remembered.get(state.images) ?? new Map();
   remembered.set(state.images, kinds);
   const masks = finished();
   for (const name of new Set(masks.map(({ object }) => object.name))) {
     const objects = masks.filter(({ object }) => object.name === name).map(({ mask }) => mask.rle);
-    const others = (kinds.get(name) ?? []).filter(({ id }) => id !== picture.id);
-    kinds.set(name, [...others, { id: picture.id, blob: picture.blob, objects }].slice(-MOST_IMAGES));
+    const others = (kinds.get(name) ?? []).filter(({ id }) => id !== image.id);
+    kinds.set(name, [...others, { id: image.id, blob: image.blob, objects }].slice(-MOST_IMAGES));
   }
   return new Map(kinds);
 }

@@ -11,7 +11,7 @@ export function drawObjects() {
   const [side] = sides();
   const rows = state.objects.map((object) => ({ object, result: side ? resultOf(object, side) : null }));
   $('objects-none').hidden = rows.length > 0;
-  const waits = state.picture !== null && state.picture.id === null;
+  const waits = state.image !== null && state.image.id === null;
   if (!isNew('objects', [state.active, waits, ...rows.flatMap(({ object, result }) => [object, result?.mask])])) return;
   const { object: focused, rename: renamed } = document.activeElement?.dataset ?? {};
   $('objects').replaceChildren(...rows.map((row, index) => objectRow(row, index, waits)));
@@ -21,7 +21,7 @@ export function drawObjects() {
 
 function note(result, waits) {
   if (result) return `${result.mask.area.toLocaleString('en')} px`;
-  return waits ? 'kept until the photo is there' : 'no mask yet';
+  return waits ? 'kept until the image is there' : 'no mask yet';
 }
 
 function objectRow({ object, result }, index, waits) {

@@ -15,7 +15,7 @@ export function signedArea(ring) {
   return sum / 2;
 }
 
-/** All rings of a mask through its corners, in pixels of the picture. */
+/** All rings of a mask through its corners, in pixels of the image. */
 function edgeRings(mask) {
   const { w, h, data } = mask;
   const inside = (x, y) => x >= 0 && y >= 0 && x < w && y < h && data[y * w + x] === 1;
@@ -113,7 +113,7 @@ export function polygons(mask, tolerance = 1) {
 
 const paths = new WeakMap();
 
-/** The outline as a path to stroke, in pixels of the picture; made once for each mask. */
+/** The outline as a path to stroke, in pixels of the image; made once for each mask. */
 export function path(mask) {
   if (!paths.has(mask)) {
     const made = new Path2D();

@@ -1,4 +1,4 @@
-// The panels beside the photo, drawn anew from the state; what has not changed is left alone.
+// The panels beside the image, drawn anew from the state; what has not changed is left alone.
 
 import { setSize } from './dataset.js';
 import { FORMATS } from './downloads.js';
@@ -28,9 +28,9 @@ export function drawPanels() {
 }
 
 function drawHeader() {
-  $('empty').hidden = state.picture !== null;
+  $('empty').hidden = state.image !== null;
   $('token').hidden = !state.locked;
-  const size = state.picture ? `${state.picture.width} × ${state.picture.height}` : '';
+  const size = state.image ? `${state.image.width} × ${state.image.height}` : '';
   const { default: model, head, restore } = state.server ?? {};
   const parts = [model, head && `head ${head}`, restore && `restored by ${restore}`, size];
   $('model').textContent = parts.filter(Boolean).join(' · ');
@@ -41,10 +41,10 @@ function drawHeader() {
   $('image-after').disabled = at >= images.length - 1;
 }
 
-/** The part of the picture that holds all candidates, with some surroundings. */
+/** The part of the image that holds all candidates, with some surroundings. */
 function regionOf(masks) {
   const filled = masks.filter((mask) => mask.area);
-  const { width, height } = state.picture;
+  const { width, height } = state.image;
   if (!filled.length) return [0, 0, width, height];
   const [x0, y0] = [Math.min(...filled.map((m) => m.x)), Math.min(...filled.map((m) => m.y))];
   const [x1, y1] = [Math.max(...filled.map((m) => m.x + m.w)), Math.max(...filled.map((m) => m.y + m.h))];
@@ -56,7 +56,7 @@ function drawCandidates() {
   const three = candidates();
   const object = activeObject();
   $('candidates-panel').hidden = !three;
-  if (!isNew('candidates', [three, object?.choice, object?.colour, state.picture]) || !three) return;
+  if (!isNew('candidates', [three, object?.choice, object?.colour, state.image]) || !three) return;
   const [side] = sides();
   const shown = resultOf(object, side)?.mask;
   const region = regionOf(three.map(({ mask }) => mask));
@@ -83,7 +83,7 @@ function drawEnhancement() {
     input.checked = input.value === (hasEnhancer() ? state.view : 'off');
   }
   $('view-note').textContent = viewNote();
-  const comparing = isComparing() && state.picture !== null;
+  const comparing = isComparing() && state.image !== null;
   for (const id of ['divider', 'label-off', 'label-on']) $(id).hidden = !comparing;
   $('divider').style.left = `${100 * state.slider}%`;
   $('divider').setAttribute('aria-valuenow', String(Math.round(100 * state.slider)));
@@ -93,12 +93,12 @@ function drawEnhancement() {
 function viewNote() {
   if (!state.server) return '';
   if (!hasEnhancer()) return `The model ${state.server.default} has no enhancer: masks are those of the base model.`;
-  const judged = { true: 'This photo looks degraded.', false: 'This photo looks clean.' }[state.picture?.degraded] ?? '';
+  const judged = { true: 'This image looks degraded.', false: 'This image looks clean.' }[state.image?.degraded] ?? '';
   const notes = {
-    auto: 'The model decides by the photo whether to enhance.',
+    auto: 'The model decides by the image whether to enhance.',
     off: 'Exactly the base model.',
     on: 'Always enhanced.',
-    compare: 'Drag the border on the photo. Downloads hold the enhanced masks.',
+    compare: 'Drag the border on the image. Downloads hold the enhanced masks.',
   };
   return `${notes[state.view]} ${judged}`.trim();
 }
@@ -115,7 +115,7 @@ function drawWorse() {
   drawAgreement();
 }
 
-/** How far masks of the worse photo agree with those of the clean one, by object and side. */
+/** How far masks of the worse image agree with those of the clean one, by object and side. */
 function drawAgreement() {
   const list = sides();
   const clean = list.find((side) => side.name === 'clean');
@@ -144,7 +144,7 @@ function drawEverything() {
   const on = state.everything !== null;
   $('everything').setAttribute('aria-pressed', String(on));
   $('everything').textContent = on ? 'Leave everything mode' : 'Find everything';
-  $('everything').disabled = !state.picture || state.picture.id === null;
+  $('everything').disabled = !state.image || state.image.id === null;
   $('keep-all').hidden = !on || !state.everything.objects.length;
   $('frame').classList.toggle('picking', on);
 }
@@ -165,7 +165,7 @@ function drawButtons() {
   $('start-mask').disabled = !side;
   $('find-next').hidden = state.images.length < 2;
   $('find-next').disabled = !canFindNext();
-  $('find-words').disabled = !side || side.picture.id === null;
+  $('find-words').disabled = !side || side.image.id === null;
   $('previewing').checked = state.previewing;
   for (const input of document.querySelectorAll('[name=tool]')) input.checked = Number(input.value) === state.tool;
 }

@@ -23,7 +23,7 @@ export function listen(canvas, view, timing) {
   };
 
   canvas.addEventListener('pointerdown', (event) => {
-    if (!state.picture) return;
+    if (!state.image) return;
     stopPreview();
     const at = place(event);
     fingers.set(event.pointerId, at);
@@ -132,7 +132,7 @@ export function listen(canvas, view, timing) {
   canvas.addEventListener(
     'wheel',
     (event) => {
-      if (!state.picture) return;
+      if (!state.image) return;
       event.preventDefault();
       const lines = event.deltaMode === WheelEvent.DOM_DELTA_LINE ? 16 : 1;
       view.zoom(Math.exp(-event.deltaY * lines * WHEEL_SPEED * (event.ctrlKey ? 5 : 1)), ...place(event));

@@ -9,12 +9,12 @@ const REST_MS = 60; // between two previews
 const RATIO = 3; // a slow server or line is asked so much more rarely
 const SLOW_MS = 2000; // from here on previews cost more than they help
 
-let place = null; // where the pointer is, in pixels of the picture
+let place = null; // where the pointer is, in pixels of the image
 let asking = null; // AbortController of the question that is under way
 let timer = 0;
 let next = 0; // when the next question may be asked, by performance.now()
 
-/** The pointer has moved to a place in the picture, or left it (null). */
+/** The pointer has moved to a place in the image, or left it (null). */
 export function pointAt(at) {
   place = at;
   if (!at) return void forgetPreview();

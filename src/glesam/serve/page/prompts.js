@@ -30,7 +30,7 @@ function step(from, to) {
 export const undo = () => step(past, future);
 export const redo = () => step(future, past);
 
-/** Begin anew, with nothing to undo: for a new photo. */
+/** Begin anew, with nothing to undo: for a new image. */
 export function reset() {
   past = [];
   future = [];
@@ -135,7 +135,7 @@ export function choose(choice) {
 }
 
 /**
- * Take masks of everything mode as objects. Each keeps its mask on the picture it was found on; elsewhere, and as soon
+ * Take masks of everything mode as objects. Each keeps its mask on the image it was found on; elsewhere, and as soon
  * as somebody adds to it, its point and box stand for it.
  */
 export function take(found, where) {

@@ -20,7 +20,7 @@ export function textToRuns(text) {
   return runs;
 }
 
-/** Bounds [x0, y0, x1, y1) and area of runs down the columns of a picture of this height; null when empty. */
+/** Bounds [x0, y0, x1, y1) and area of runs down the columns of an image of this height; null when empty. */
 function extent(runs, height) {
   let [x0, y0, x1, y1, area, at] = [Infinity, Infinity, -1, -1, 0, 0];
   runs.forEach((length, index) => {
@@ -63,7 +63,7 @@ export function contains(mask, x, y) {
   return column >= 0 && row >= 0 && column < mask.w && row < mask.h && mask.data[row * mask.w + column] === 1;
 }
 
-/** Intersection over union of two masks of one picture; 1 when both are empty. */
+/** Intersection over union of two masks of one image; 1 when both are empty. */
 export function iou(a, b) {
   const [x0, y0] = [Math.max(a.x, b.x), Math.max(a.y, b.y)];
   const [x1, y1] = [Math.min(a.x + a.w, b.x + b.w), Math.min(a.y + a.h, b.y + b.h)];

@@ -14,15 +14,15 @@ const underway = new Map(); // key → the batch it is asked in
 const failed = new Set(); // keys that the server refused; asked again after the next change of prompts
 const lastShown = new Map(); // object and side → mask, shown until the answer to newer prompts is there
 
-/** The views of the picture that are shown: {name, picture, enhance}; the first one counts. */
+/** The views of the image that are shown: {name, image, enhance}; the first one counts. */
 export function sides() {
-  if (!state.picture) return [];
-  const main = { name: 'main', picture: state.picture, enhance: mainMode() };
-  const without = { name: 'without', picture: state.picture, enhance: 'off' };
-  const clean = { name: 'clean', picture: state.original, enhance: 'off' };
+  if (!state.image) return [];
+  const main = { name: 'main', image: state.image, enhance: mainMode() };
+  const without = { name: 'without', image: state.image, enhance: 'off' };
+  const clean = { name: 'clean', image: state.original, enhance: 'off' };
   const list = [main];
   if (state.view === 'compare' && hasEnhancer()) list.push(without);
-  if (state.picture !== state.original) list.push(clean);
+  if (state.image !== state.original) list.push(clean);
   return list;
 }
 
@@ -48,11 +48,11 @@ function earlier({ before }, side) {
   return shown?.logits ? { key: `${key}|${before.choice}`, logits: shown.logits } : null;
 }
 
-/** What an answer is kept under: picture, mode, prompts, and the answer that it went on from. */
+/** What an answer is kept under: image, mode, prompts, and the answer that it went on from. */
 const keyOf = (object, side, three) =>
-  `${side.picture.id}|${side.enhance}|${three}|${JSON.stringify(promptsOf(object))}|${earlier(object, side)?.key ?? ''}`;
+  `${side.image.id}|${side.enhance}|${three}|${JSON.stringify(promptsOf(object))}|${earlier(object, side)?.key ?? ''}`;
 
-export const placeOf = (side) => `${side.picture.id}|${side.enhance}`;
+export const placeOf = (side) => `${side.image.id}|${side.enhance}`;
 
 const isFixed = (object, side) => object.fixed !== null && object.fixed.where === placeOf(side);
 
@@ -87,7 +87,7 @@ export function candidates() {
 
 /**
  * Everything that the state asks for, what matters most first: the masks that count, the other side, the candidates,
- * the masks of the clean photo. In a stage the same picture, mode and number of masks go into one request.
+ * the masks of the clean image. In a stage the same image, mode and number of masks go into one request.
  */
 function stages() {
   const [main, ...others] = sides();
@@ -103,7 +103,7 @@ function stages() {
 function batches(wishes) {
   const made = new Map();
   for (const { object, side, three } of wishes) {
-    if (side.picture.id === null || isFixed(object, side) || !isUsable(object)) continue;
+    if (side.image.id === null || isFixed(object, side) || !isUsable(object)) continue;
     const name = `${placeOf(side)}|${three}|${earlier(object, side) !== null}`;
     if (!made.has(name)) made.set(name, { side, three, objects: new Map() });
     made.get(name).objects.set(keyOf(object, side, three), object);
@@ -128,7 +128,7 @@ export function sync() {
 function askMissing({ side, three, objects }) {
   const isMissing = (key) => !answers.has(key) && !underway.has(key) && !failed.has(key);
   const missing = [...objects].filter(([key]) => isMissing(key));
-  const most = mostObjects(side.picture, three);
+  const most = mostObjects(side.image, three);
   for (let start = 0; start < missing.length; start += most) {
     const objects = new Map(missing.slice(start, start + most));
     run({ side, three, objects, controller: new AbortController(), since: performance.now() });
@@ -161,11 +161,11 @@ function asked(object, side) {
   return { ...promptsOf(object), ...(from ? { mask_input: from.logits } : {}) };
 }
 
-/** Ask; if the server has let the picture go meanwhile, give it again. */
+/** Ask; if the server has let the image go meanwhile, give it again. */
 async function ask({ side, three, objects, controller }) {
   const prompts = [...objects.values()].map((object) => asked(object, side));
   const logits = prompts.length <= MOST_LOGITS;
-  return withPicture(side.picture, (id) => {
+  return withImage(side.image, (id) => {
     const body = { id, objects: prompts, multimask: three, enhance: side.enhance, logits };
     return segment(body, controller.signal);
   });
@@ -174,17 +174,17 @@ async function ask({ side, three, objects, controller }) {
 /** The mask that an object would have, asked once and not kept; null where the server has something better to do. */
 export async function peekAt(object, signal) {
   const [side] = sides();
-  if (!side || side.picture.id === null || underway.size || !isUsable(object)) return null;
+  if (!side || side.image.id === null || underway.size || !isUsable(object)) return null;
   const known = answers.get(keyOf(object, side, wantsThree(object)));
   if (known) return known.mask;
-  const body = { id: side.picture.id, objects: [asked(object, side)], multimask: wantsThree(object), enhance: side.enhance };
+  const body = { id: side.image.id, objects: [asked(object, side)], multimask: wantsThree(object), enhance: side.enhance };
   return decode((await segment(body, signal)).objects[0].rle);
 }
 
 /** Since when masks are waited for, in milliseconds of performance.now(); null when none are. */
 export function waitingSince() {
   const starts = [...underway.values()].map((batch) => batch.since);
-  const unsent = state.objects.some(isUsable) && state.picture !== null && state.picture.id === null;
+  const unsent = state.objects.some(isUsable) && state.image !== null && state.image.id === null;
   return starts.length ? Math.min(...starts) : unsent ? 0 : null;
 }
 
@@ -206,14 +206,14 @@ export function putAnswers(found) {
   for (const [key, answer] of found) answers.set(key, answer);
 }
 
-/** Do something with a picture's id, embedding it again when the server does not know it any more. */
-export async function withPicture(picture, work) {
+/** Do something with an image's id, embedding it again when the server does not know it any more. */
+export async function withImage(image, work) {
   try {
-    return await work(picture.id);
+    return await work(image.id);
   } catch (error) {
     if (!(error instanceof ApiError) || error.status !== 404) throw error;
-    await during('Sending the photo again', (progress) => embed(picture.blob, undefined, progress));
-    return work(picture.id);
+    await during('Sending the image again', (progress) => embed(image.blob, undefined, progress));
+    return work(image.id);
   }
 }
 
@@ -242,7 +242,7 @@ export function retry() {
   changed();
 }
 
-/** Forget the masks of earlier prompts: for a new photo. */
+/** Forget the masks of earlier prompts: for a new image. */
 export function forget() {
   lastShown.clear();
   failed.clear();

@@ -8,9 +8,9 @@ const MOST = 8;
 const LARGEST = 100; // objects of one file
 const FAR = 1e9;
 
-/** Objects of a mask file for a picture: [{mask, score, point, logits, name}]. */
-export async function masksOf(file, picture, side = SIDE) {
-  const { width, height } = picture;
+/** Objects of a mask file for an image: [{mask, score, point, logits, name}]. */
+export async function masksOf(file, image, side = SIDE) {
+  const { width, height } = image;
   const ids = await idsOf(file, width, height);
   const kinds = [...new Set(ids)].filter((id) => id > 0);
   if (!kinds.length) throw new Error(`expected a mask with an object in ${file.name}, got an empty one; choose another`);
@@ -33,7 +33,7 @@ async function idsOf(file, width, height) {
     throw new Error(`expected a mask file that this browser can show, got ${file.name}; save it as PNG`);
   }
   if (bitmap.width !== width || bitmap.height !== height) {
-    throw new Error(`expected a mask of ${width} × ${height} pixels, got ${bitmap.width} × ${bitmap.height}; take the photo's own`);
+    throw new Error(`expected a mask of ${width} × ${height} pixels, got ${bitmap.width} × ${bitmap.height}; take the image's own`);
   }
   const context = new OffscreenCanvas(width, height).getContext('2d', { willReadFrequently: true });
   context.drawImage(bitmap, 0, 0);
@@ -84,7 +84,7 @@ function deepest({ x, y, w, h, data }) {
   return [x + (best % (w + 2)) - 0.5, y + Math.floor(best / (w + 2)) - 0.5];
 }
 
-/** Signed distance from the outline in cells, sloped and cut; the longer side of the picture fills the square. */
+/** Signed distance from the outline in cells, sloped and cut; the longer side of the image fills the square. */
 export function logitsOf(bits, width, height, side) {
   const scale = side / Math.max(width, height);
   const [sum, count] = [new Float64Array(side * side), new Float64Array(side * side)];

@@ -1,5 +1,5 @@
 // The one state of the page. Objects in it are never changed in place, so that undo is keeping the earlier ones.
-// A picture is {id, blob, bitmap, width, height, degraded}; its id is null until the server has embedded it.
+// An image is {id, blob, bitmap, width, height, degraded}; its id is null until the server has embedded it.
 
 export const COLOURS = ['#2f7df6', '#f2711c', '#12a67c', '#d6409f', '#e0a100', '#7a5af5', '#0fa3b8', '#e5484d', '#65a30d', '#a855c7'];
 
@@ -24,10 +24,10 @@ export const preference = {
 export const state = {
   server: null, // what GET /v1/models says
   kinds: { levels: [], kinds: [] },
-  name: 'photo', // the photo's file name without its ending
-  file: null, // {blob, name} of the photo, as it was opened
-  original: null, // the picture as it was given
-  picture: null, // the one on the stage: the original, or it made worse
+  name: 'image', // the image's file name without its ending
+  file: null, // {blob, name} of the image, as it was opened
+  original: null, // the image as it was given
+  image: null, // the one on the stage: the original, or it made worse
   worse: null, // null, {level} or {kind, severity}; with seed
   view: 'auto', // auto, off, on, or compare (off at the left, on at the right)
   slider: 0.5, // where the two sides meet, as share of the stage's width
@@ -38,7 +38,7 @@ export const state = {
   active: null, // id of the object that prompts go to
   everything: null, // {objects: [{mask, score, point, number}], where} while everything mode is on
   hover: null, // index in everything.objects under the pointer
-  cursor: null, // cross-hair of the keyboard, in pixels of the picture
+  cursor: null, // cross-hair of the keyboard, in pixels of the image
   corner: null, // first corner of a box begun with the keyboard
   drag: null, // box being dragged [x0, y0, x1, y1]
   hidden: false, // masks are hidden while a key is held

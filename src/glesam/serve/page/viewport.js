@@ -1,4 +1,4 @@
-// How the picture lies on the stage: zoom and pan, and the way between pixels of the picture and of the screen.
+// How the image lies on the stage: zoom and pan, and the way between pixels of the image and of the screen.
 
 const MARGIN = 12;
 const MAX_ZOOM = 32;
@@ -6,15 +6,15 @@ const MAX_ZOOM = 32;
 export class Viewport {
   constructor() {
     this.stage = { width: 1, height: 1 };
-    this.picture = { width: 1, height: 1 };
+    this.image = { width: 1, height: 1 };
     this.fit();
   }
 
-  /** Scale at which the whole picture is seen. */
+  /** Scale at which the whole image is seen. */
   get fitScale() {
-    const { stage, picture } = this;
+    const { stage, image } = this;
     const free = [stage.width - 2 * MARGIN, stage.height - 2 * MARGIN];
-    return Math.max(Math.min(free[0] / picture.width, free[1] / picture.height), 0.001);
+    return Math.max(Math.min(free[0] / image.width, free[1] / image.height), 0.001);
   }
 
   fit() {
@@ -24,15 +24,15 @@ export class Viewport {
   }
 
   centre() {
-    this.left = (this.stage.width - this.picture.width * this.scale) / 2;
-    this.top = (this.stage.height - this.picture.height * this.scale) / 2;
+    this.left = (this.stage.width - this.image.width * this.scale) / 2;
+    this.top = (this.stage.height - this.image.height * this.scale) / 2;
   }
 
-  /** A new size of stage or picture: a fitted view stays fitted, another keeps its place. */
-  resize(stage, picture) {
-    const other = picture.width !== this.picture.width || picture.height !== this.picture.height;
+  /** A new size of stage or image: a fitted view stays fitted, another keeps its place. */
+  resize(stage, image) {
+    const other = image.width !== this.image.width || image.height !== this.image.height;
     this.stage = stage;
-    this.picture = picture;
+    this.image = image;
     if (this.fitted || other) this.fit();
   }
 
@@ -53,9 +53,9 @@ export class Viewport {
     this.hold();
   }
 
-  /** Keep the picture in sight: centred where it is smaller than the stage, else without empty borders. */
+  /** Keep the image in sight: centred where it is smaller than the stage, else without empty borders. */
   hold() {
-    const [width, height] = [this.picture.width * this.scale, this.picture.height * this.scale];
+    const [width, height] = [this.image.width * this.scale, this.image.height * this.scale];
     const { stage } = this;
     const inside = (start, size, room) =>
       size + 2 * MARGIN <= room ? (room - size) / 2 : Math.min(MARGIN, Math.max(room - size - MARGIN, start));
@@ -71,13 +71,13 @@ export class Viewport {
     return [x * this.scale + this.left, y * this.scale + this.top];
   }
 
-  /** A place in pixels of the picture, moved into it. */
+  /** A place in pixels of the image, moved into it. */
   clamp([x, y]) {
-    const { width, height } = this.picture;
+    const { width, height } = this.image;
     return [Math.min(Math.max(x, 0), width - 0.01), Math.min(Math.max(y, 0), height - 0.01)];
   }
 
   holds([x, y]) {
-    return x >= 0 && y >= 0 && x < this.picture.width && y < this.picture.height;
+    return x >= 0 && y >= 0 && x < this.image.width && y < this.image.height;
   }
 }
