@@ -33,7 +33,7 @@ def read_official_decoder(path: str | Path, model: PromptableModel) -> dict[str,
         model: SAM or SAM 2, the one that the decoder was tuned for.
 
     Returns:
-        The decoder's tensors by their names within it; see `enhance.tuned.with_tuned_state`.
+        The decoder's tensors by their names within it; see `models.tuned.with_tuned_state`.
 
     Raises:
         ModelError: the file cannot be read, a key is unknown or missing, or the frozen parts are another model's.

@@ -37,7 +37,7 @@ class Options(BaseModel):
         points_per_batch: clicks whose answers are held at once; changes memory, never the result.
         pred_iou_thresh: masks below this predicted IoU go, 0 to 1.
         stability_score_thresh: masks below this stability go, 0 to 1; measured at the decoder's resolution, with `like`
-            at the image's (see `filters.stability_scores`).
+            at the image's (see `official.stability_scores`).
         stability_score_offset: by how much, in logits, the cut is moved up and down to measure stability.
         box_nms_thresh: of two masks of one view whose boxes have a larger IoU, the one with the higher score stays.
         mask_nms_thresh: the same for the IoU of the masks themselves, over the whole image.

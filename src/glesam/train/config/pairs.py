@@ -45,7 +45,7 @@ class PairConfig(StageConfig):
         prompts: prompts a view; 0 for stages that need none.
         slots: points a prompt at most.
         inference_size: side of the square that degraded images are encoded in when the parts are used, for validation;
-            None is the model's own. A rule of the bundle says the same (`enhance.restoration.LevelRule.image_size`).
+            None is the model's own. A rule of the bundle says the same (`enhance.pipeline.LevelRule.image_size`).
         cached_pairs: number of pairs whose latents are computed once and kept on disk; 0 computes them at each step.
     """
 
@@ -93,7 +93,7 @@ class EnhancerConfig(PairConfig):
         targets: "all" layers (the official code) or "attention" (the paper).
         timestep: schedule index of the one step: 1 (the official scripts) is a correction, 999 the paper's T.
         level_timesteps: schedule index for clear, LQ-1, LQ-2 and LQ-3 images in place of the one `timestep`; in use,
-            rules by the gate's level name them (`enhance.restoration.LevelRule`).
+            rules by the gate's level name them (`enhance.pipeline.LevelRule`).
         alignment_scale: factor on the latent; "measured" brings its standard deviation to the prior's, "measured-sum"
             that of the sum over the groups of four channels, which is what the expanded prior sees.
         measured_photos: clean views for the measurement.
