@@ -70,6 +70,25 @@ def commands(code: str) -> list[str]:
     return [line for line in lines if re.search(r"(^|\| *)glesam ", line) and NOT_TESTED not in line]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _one_bundled_model() -> Iterator[None]:
+    """Calls that ask for the bundled model as it ships get the same one: a hundred commands need not load it each."""
+    from glesam.predict import load, predictor
+
+    kept: list[load.PredictorParts] = []
+
+    def load_parts(name: Any, device: str = "cpu", dtype: str = "float32", *others: Any) -> load.PredictorParts:
+        if name != "compact" or dtype != "float32" or any(other is not None for other in others):
+            return load.load_parts(name, device, dtype, *others)
+        if not kept:
+            kept.append(load.load_parts(name, device, dtype))
+        return kept[0]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(predictor, "load_parts", load_parts)
+        yield
+
+
 @pytest.fixture
 def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with what pages count on; the test runs in it."""

@@ -12,11 +12,10 @@ from glesam.predict.predictor import Predictor
 from glesam.serve.app import create_app
 from glesam.serve.settings import ServerSettings
 
-schemathesis: Any = pytest.importorskip("schemathesis")
-
 
 @pytest.fixture(scope="module")
 def api(tiny: Predictor) -> Iterator[Any]:
+    schemathesis: Any = pytest.importorskip("schemathesis")  # not before: it is slow to import
     app = create_app(ServerSettings(host="0.0.0.0", public_without_token=True, max_pixels=10_000), tiny)
 
     async def kept_open(scope: Any, receive: Any, send: Any) -> None:

@@ -38,9 +38,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def server(folder: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A server process and its address."""
+    """A server process and its address; the last test that asks for it ends it."""
     with running(folder) as found:
         yield found
 
@@ -72,6 +72,24 @@ def running(folder: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str]
             process.stderr.close()
 
 
+def test_a_crowd_of_whom_some_send_garbage_and_some_leave_sees_no_failure(
+    server: tuple[subprocess.Popen[str], str],
+) -> None:
+    from crowd import crowd
+
+    _, address = server
+    client = httpx.Client(base_url=address, timeout=60)
+    key = client.post("/v1/embed", content=encoded(3, 600, 400)).json()["id"]
+    seen = asyncio.run(crowd(address, key, 64, time.monotonic() + 120, most=4))
+    assert {status for status in seen.statuses if status >= 500} == set()
+    assert sum(seen.statuses.values()) > 240  # of 256; a fast answer may be there before its client leaves
+    assert seen.statuses[200] > 128
+    assert seen.statuses[0] > 0
+    assert sum(count for status, count in seen.statuses.items() if 400 <= status < 500) > 0
+    _wait_for(client, 'glesam_queue_jobs{lane="long"} 0')
+    _wait_for(client, "glesam_body_bytes 0")
+
+
 def test_slow_clients_hold_nobody_up_and_sigterm_loses_nothing(
     server: tuple[subprocess.Popen[str], str], folder: Path
 ) -> None:
@@ -80,6 +98,7 @@ def test_slow_clients_hold_nobody_up_and_sigterm_loses_nothing(
     client = httpx.Client(base_url=address, timeout=120)
     key = client.post("/v1/embed", content=PICTURE).json()["id"]
 
+    before = _answered(client)
     # Thirty clients that never finish their uploads, and one that asks for much: clicks go on all the while.
     sockets = [socket.create_connection(("127.0.0.1", port)) for _ in range(30)]
     for each in sockets:
@@ -102,7 +121,7 @@ def test_slow_clients_hold_nobody_up_and_sigterm_loses_nothing(
 
         body = {"image": text_of(PICTURE), "objects": [{"box": box} for box in BOXES]}
         answers = [pool.submit(httpx.post, f"{address}/v1/segment", json=body, timeout=120) for _ in range(8)]
-        _wait_until_accepted(client, 5 + len(answers))
+        _wait_until_accepted(client, before + 5 + len(answers))
         process.send_signal(signal.SIGTERM)
         found = [answer.result() for answer in answers]
     assert process.wait(60) == 0
@@ -136,14 +155,20 @@ def test_sigterm_during_a_long_job_answers_and_ends_within_the_time_of_grace(fol
     assert seconds < 15  # 1 of grace; the rest is a busy machine's
 
 
+def _answered(client: httpx.Client, text: str = "") -> int:
+    """How many requests to segment were answered, by the metrics."""
+    text = text or client.get("/metrics").text
+    done = re.search(r'requests_total\{method="POST",path="/v1/segment",status="200"\} (\d+)', text)
+    return int(done[1]) if done else 0
+
+
 def _wait_until_accepted(client: httpx.Client, count: int) -> None:
     """Wait until all of so many requests to segment were accepted, and some are not answered yet."""
     for _ in range(2000):
         text = client.get("/metrics").text
-        done = re.search(r'requests_total\{method="POST",path="/v1/segment",status="200"\} (\d+)', text)
         active = re.search(r"^glesam_active_requests (\d+)", text, re.M)
         at_work = int(active[1]) if active else 0
-        if (int(done[1]) if done else 0) + at_work >= count:
+        if _answered(client, text) + at_work >= count:
             assert at_work > 0, "the requests were answered too quickly for this test"
             return
         time.sleep(0.005)
@@ -157,21 +182,3 @@ def _wait_for(client: httpx.Client, line: str) -> None:
             return
         time.sleep(0.005)
     pytest.fail(f"never saw {line}")
-
-
-def test_a_crowd_of_whom_some_send_garbage_and_some_leave_sees_no_failure(
-    server: tuple[subprocess.Popen[str], str],
-) -> None:
-    from crowd import crowd
-
-    _, address = server
-    client = httpx.Client(base_url=address, timeout=60)
-    key = client.post("/v1/embed", content=encoded(3, 600, 400)).json()["id"]
-    seen = asyncio.run(crowd(address, key, 64, time.monotonic() + 120, most=4))
-    assert {status for status in seen.statuses if status >= 500} == set()
-    assert sum(seen.statuses.values()) > 240  # of 256; a fast answer may be there before its client leaves
-    assert seen.statuses[200] > 128
-    assert seen.statuses[0] > 0
-    assert sum(count for status, count in seen.statuses.items() if 400 <= status < 500) > 0
-    _wait_for(client, 'glesam_queue_jobs{lane="long"} 0')
-    _wait_for(client, "glesam_body_bytes 0")
