@@ -1,6 +1,6 @@
 """Every Python and `glesam` snippet of README.md and docs/*.md runs, page by page, in a folder with example files.
 
-What a page may count on: `photo.jpg`, `photos/` (two photos), `prompts.json` for them, `clip.mp4` (ten frames), the
+What a page may count on: `photo.jpg`, `photos/` (two photos), `prompts.json` for them, `clip.mp4` (seven frames), the
 data sets `my_set/` and `my_val/` (plain layout), `examples/`; in Python `image` (an array) and `prompts`. Snippets of
 one page follow each other in one folder and one namespace. `glesam serve` runs beside what follows, to the page's end.
 
@@ -118,12 +118,12 @@ def _add_sample(folder: Path, name: str, photo: Path, side: int) -> None:
 
 
 def _write_clip(path: Path) -> None:
-    """Ten frames of a photo that moves."""
+    """Seven frames of a photo that moves."""
     import cv2
 
     photo = cv2.resize(cv2.imread(str(ROOT / "examples" / "photos" / "coffee.jpg")), (400, 268))
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 10, (400, 268))
-    for shift in range(10):
+    for shift in range(7):
         writer.write(np.ascontiguousarray(np.roll(photo, 2 * shift, axis=1)))
     writer.release()
 
