@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -60,6 +63,29 @@ def test_a_format_that_is_asked_for_later_is_made(call: Call, clip: Path, tmp_pa
     assert later.exit_code == 0, later.output
     assert "is complete, but" in later.stderr
     assert names(tmp_path / "out") == ["c.mask.json", "c.mask.jsonl", "c.overlay.mp4"]
+
+
+def test_a_clip_that_was_replaced_under_its_name_is_told(call: Call, clip: Path, tmp_path: Path) -> None:
+    words = (clip, "--point", "20,20", "--max-frames", 1, "-o", tmp_path / "out")
+    assert call(*words).exit_code == 0
+    SyntheticClip(96, 64).write(clip, 5)
+    again = call(*words)
+    assert again.exit_code == 2
+    assert "which has changed since; give --overwrite" in again.stderr
+    assert call(*words, "--overwrite").exit_code == 0
+    assert "skipped" in call(*words).stderr
+
+
+def test_a_clip_that_was_cut_fails_with_both_numbers(call: Call, tmp_path: Path) -> None:
+    path, noise = tmp_path / "cut.avi", np.random.default_rng(0)
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 10, (96, 64))
+    for _ in range(20):
+        writer.write(noise.integers(0, 256, (64, 96, 3), dtype=np.uint8))
+    writer.release()
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    result = call(path, "--point", "20,20", "-o", tmp_path / "out", "--json")
+    assert result.exit_code == 1
+    assert re.search("expected 20 frames as its header says, read [0-9]+; is it cut", result.stderr), result.stderr
 
 
 def test_formats_frame_and_prompts_file(call: Call, clip: Path, tmp_path: Path) -> None:

@@ -204,6 +204,11 @@ def test_outputs_are_no_inputs_of_the_next_run_and_are_skipped(call: Call, photo
     assert "2 skipped, whose outputs exist, such as" in again.stderr
     assert "--overwrite replaces them" in again.stderr
     assert {name: (folder / name).stat().st_mtime_ns for name in files(folder)} == before
+    assert "changed" not in again.stderr
+    os.utime(folder / "b.jpg", (2e9, 2e9))
+    assert (
+        "an image was changed after the results that are kept had been made, such as b.jpg" in call(*arguments).stderr
+    )
     # One format more: only that is written.
     assert call(*arguments, "--json").exit_code == 0
     assert set(files(folder)) - set(before) == {"a.mask.json", "b.mask.json"}

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 
@@ -116,6 +117,20 @@ def test_a_stopped_build_goes_on_to_the_same_manifest(source: Path, tmp_path: Pa
     report = build(FolderDataset(source), tmp_path / "out", workers=1)
     assert (report.built, report.kept) == (6 - stop_after, stop_after - 1)
     assert content(tmp_path / "out") == content(tmp_path / "whole")
+
+
+def test_files_that_are_removed_meanwhile_are_named_and_not_listed(source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+
+    def remove(outcome: SampleOutcome) -> None:
+        if outcome.name == "b":
+            shutil.rmtree(out)
+
+    report = build(FolderDataset(source), out, BuildConfig(levels=(1,)), workers=1, advance=remove)
+    assert sorted(report.failed) == ["a", "b"]
+    assert "they were removed" in report.failed["a"]
+    assert sorted(Manifest.load(out).samples) == ["c", "d", "e"]
+    assert build(FolderDataset(source), out, BuildConfig(levels=(1,)), workers=1).built == 2
 
 
 def test_building_a_finished_set_again_repairs_it_only(source: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -114,6 +115,14 @@ def test_two_pictures_of_one_stem_are_refused(tmp_path: Path) -> None:
     write(tmp_path / "images" / "a.png", photo(1))
     with pytest.raises(DataError, match=r"got a\.jpg and a\.png"):
         FolderDataset(tmp_path)
+
+
+def test_folders_and_pipes_named_like_images_are_left_out(tmp_path: Path) -> None:
+    pairs(tmp_path, "images", "masks", ["a"])
+    (tmp_path / "images" / "b.jpg").mkdir()
+    os.mkfifo(tmp_path / "images" / "c.jpg")
+    (tmp_path / "images" / ".ipynb_checkpoints").mkdir()
+    assert FolderDataset(tmp_path).names == ["a"]
 
 
 def test_hidden_files_are_left_out(tmp_path: Path) -> None:

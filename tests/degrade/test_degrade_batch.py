@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import cv2
@@ -64,6 +65,25 @@ def test_a_killed_worker_is_one_error(sources: list[ImageSource], tmp_path: Path
     tasks = plan(sources, [killer], tmp_path / "out", BatchOptions(workers=2))
     with pytest.raises(DataError, match="one was killed"):
         degrade_all(tasks, tmp_path / "out")
+
+
+def test_images_that_changed_and_results_that_were_removed_are_told(sources: list[ImageSource], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    tasks = plan(sources, LEVELS[:1], out, BatchOptions(workers=1))
+    assert degrade_all(tasks, out).outdated == []
+    path = sources[1].path
+    assert path is not None
+    later = path.stat().st_mtime + 60
+    os.utime(path, (later, later))
+    report = degrade_all(tasks, out)
+    assert (report.kept, report.outdated) == (2, [str(path)])
+    report = degrade_all(
+        plan(sources, LEVELS, tmp_path / "o", BatchOptions(workers=1)),
+        tmp_path / "o",
+        lambda outcome: shutil.rmtree(tmp_path / "o") if outcome.label == str(sources[0].path) else None,
+    )
+    assert list(report.failed) == [str(sources[0].path)]
+    assert "they were removed" in report.failed[str(sources[0].path)]
 
 
 def test_a_foreign_note_is_refused(sources: list[ImageSource], tmp_path: Path) -> None:

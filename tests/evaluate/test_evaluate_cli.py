@@ -79,6 +79,17 @@ def test_defaults_and_resume(tmp_path: Path, data: Path, loader: FakeLoader, mon
     assert _run("--data", data, "--no-figures", "--seed", 5, "--overwrite").exit_code == 0
 
 
+def test_names_that_are_no_utf8_are_measured(tmp_path: Path, data: Path, loader: FakeLoader) -> None:
+    for part in ("images", "masks"):
+        (data / part / "p00.png").rename(data / part / os.fsdecode(b"p\xff\x1b]0;x.png"))
+    arguments = ("--data", data, "--no-figures", "--out", tmp_path / "out")
+    for _ in range(2):
+        result = _run(*arguments)
+        assert result.exit_code == 0, result.output
+        assert "\x1b]" not in result.output
+    assert b"p\xff\x1b]0;x" in (tmp_path / "out" / "per_object.csv").read_bytes()
+
+
 def test_preset_sets_levels_and_prompts(tmp_path: Path, data: Path, loader: FakeLoader) -> None:
     result = _run("--data", data, "--preset", "table13", "--no-figures", "-o", tmp_path / "out")
     assert result.exit_code == 0, result.output

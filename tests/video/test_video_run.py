@@ -224,6 +224,29 @@ def test_a_killed_run_goes_on_to_the_same_results(clip: Path, prompts: Prompts, 
     assert not list(tmp_path.glob(".*")), "nothing hidden is left"
 
 
+def test_a_journal_is_complete_after_all_that_was_asked_for(
+    clip: Path, prompts: Prompts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kill(*_: object) -> None:
+        raise Killed
+
+    task = ClipTask(open_video(clip), prompts, max_frames=2)
+    monkeypatch.setattr("glesam.video.run.write_coco", kill)
+    with pytest.raises(Killed):
+        segment_video(task, tracker(), outputs(tmp_path))
+    assert not is_complete(tmp_path / "c.mask.jsonl")
+    monkeypatch.undo()
+    with pytest.raises(ImageError, match=r"c\.mask\.jsonl, it was removed while"):
+        segment_video(task, tracker(), ClipOutputs(tmp_path / "c.mask.jsonl"), on_frame=lambda _: _remove(tmp_path))
+    segment_video(task, tracker(), outputs(tmp_path))
+    assert is_complete(tmp_path / "c.mask.jsonl")
+
+
+def _remove(folder: Path) -> None:
+    for path in folder.glob("c.mask.jsonl"):
+        path.unlink()
+
+
 def test_ctrl_c_ends_between_frames_and_goes_on_there(clip: Path, prompts: Prompts, tmp_path: Path) -> None:
     def stop(index: int) -> None:
         if index == 10:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import functools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from typing import Any, ParamSpec, TypeVar
@@ -62,6 +62,16 @@ def status_of(error: BaseException) -> int:
 def warn(text: str) -> None:
     """Print one line on stderr, without what a terminal would act on; a live progress bar moves out of its way."""
     typer.echo(shown(" ".join(text.splitlines())), err=True)
+
+
+def tell_outdated(names: Sequence[str]) -> None:
+    """Say that results were kept whose images have changed since; they may have been corrected by hand."""
+    if names:
+        images = "an image was" if len(names) == 1 else f"{len(names)} images were"
+        warn(
+            f"glesam: warning: {images} changed after the results that are kept had been made, such as {names[0]}; "
+            "--overwrite makes them anew"
+        )
 
 
 def fail(text: str, status: int = FAILED) -> typer.Exit:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glesam.cli.common import FAILED, handle_errors, progress, warn
+from glesam.cli.common import FAILED, handle_errors, progress, tell_outdated, warn
 from glesam.cli.verb_options import VerbOptions, takes
 
 if TYPE_CHECKING:
@@ -103,6 +103,7 @@ def _run(tasks: Sequence[Task], output: Path) -> set[str]:
             advance()
 
         report = degrade_all(tasks, output, step)
+    tell_outdated(report.outdated)
     kept = f", {report.kept} kept (--overwrite replaces them)" if report.kept else ""
     warn(f"{report.written} images written{kept}, {len(report.failed)} sources failed: {output}")
     return set(report.failed)

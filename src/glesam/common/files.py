@@ -126,6 +126,19 @@ def write_text(target: str | Path, content: str) -> None:
     write_bytes(target, content.encode("utf-8", "surrogateescape"))
 
 
+def read_text(source: str | Path) -> str:
+    """Read what `write_text` wrote: UTF-8, with bytes of names that are not kept as they are; line ends as they are."""
+    return Path(source).read_bytes().decode("utf-8", "surrogateescape")
+
+
+def is_outdated(result: str | Path, source: str | Path) -> bool:
+    """Whether a file was changed after the result that was made of it; not where one of the two is not there."""
+    try:
+        return os.stat(source).st_mtime_ns > os.stat(result).st_mtime_ns
+    except (OSError, ValueError):  # ValueError: a path with a zero byte
+        return False
+
+
 def sha256(path: str | Path) -> str:
     """Hex digest of a file's content."""
     with Path(path).open("rb") as stream:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glesam.common.documents import read_json
-from glesam.common.files import write_bytes, write_text
+from glesam.common.files import is_outdated, write_bytes, write_text
 from glesam.common.locks import sole
 from glesam.common.pool import cores, outcomes, writing
 from glesam.common.seeds import UNNAMED, degradation_seed
@@ -69,21 +69,26 @@ class Task:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one clean image; `label` is its task's."""
+    """What became of one clean image; `label` is its task's, `outdated` whether it changed since what was kept."""
 
     label: str
     written: int = 0
     kept: int = 0
     error: str | None = None
+    outdated: bool = False
 
 
 @dataclass
 class BatchReport:
-    """What a batch did: numbers of degraded images written and kept, and the images that failed, with reasons."""
+    """What a batch did: numbers of degraded images written and kept, and the images that failed, with reasons.
+
+    `outdated` are the images that changed since their degraded ones, which were kept, had been made.
+    """
 
     written: int = 0
     kept: int = 0
     failed: dict[str, str] = field(default_factory=dict)
+    outdated: list[str] = field(default_factory=list)
 
 
 def plan(sources: Sequence[ImageSource], variants: Sequence[Variant], out: Path, options: BatchOptions) -> list[Task]:
@@ -129,8 +134,13 @@ def degrade_all(tasks: Sequence[Task], out: Path, advance: Callable[[Outcome], N
             report.kept += outcome.kept
             if outcome.error is not None:
                 report.failed[outcome.label] = outcome.error
+            if outcome.outdated:
+                report.outdated.append(outcome.label)
             if advance is not None:
                 advance(outcome)
+        for task in tasks:
+            if task.label not in report.failed and not all(path.is_file() for _, path in task.outputs):
+                report.failed[task.label] = f"expected its results in {out}, they were removed; run it again"
     return report
 
 
@@ -141,10 +151,9 @@ def do(task: Task) -> Outcome:
         OSError: a result cannot be written, which no other image would survive either.
     """
     wanted = [(v, p) for v, p in task.outputs if task.options.overwrite or not _is_done(p, task.options)]
-    kept = len(task.outputs) - len(wanted)
+    kept, written = len(task.outputs) - len(wanted), 0
     if not wanted:
-        return Outcome(task.label, kept=kept)
-    written = 0
+        return Outcome(task.label, kept=kept, outdated=_is_outdated(task))
     try:
         image = task.source.read()
         for variant, path in wanted:
@@ -170,6 +179,12 @@ def _plain_name(source: ImageSource) -> str:
 def _is_done(path: Path, options: BatchOptions) -> bool:
     """Whether a result of an earlier run can stay; it was written in one step, so that it is whole."""
     return path.is_file() and (not options.record or path.with_suffix(".json").is_file())
+
+
+def _is_outdated(task: Task) -> bool:
+    """Whether the clean image was changed after a degraded one was made of it."""
+    source = task.source.path
+    return source is not None and any(is_outdated(path, source) for _, path in task.outputs)
 
 
 def _encoded(image: NDArray[np.uint8], task: Task) -> bytes:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glesam.common.documents import checked
-from glesam.common.files import write_text
+from glesam.common.files import read_text, write_text
 from glesam.common.messages import one_line
 from glesam.errors import DataError
 
@@ -103,7 +103,7 @@ def read_csv(path: str | Path) -> list[ObjectRow]:
         DataError: the file is no such table; names the line.
         OSError: the file cannot be read.
     """
-    return read_csv_text(Path(path).read_bytes().decode("utf-8", errors="surrogateescape"), str(path))
+    return read_csv_text(read_text(path), str(path))
 
 
 def read_csv_text(text: str, name: str) -> list[ObjectRow]:

@@ -202,6 +202,8 @@ class _Run:
         if self._outputs.coco is not None:
             self._journal.flush()
             write_coco(self._outputs.coco, self._outputs.journal, source, self._task.info)
+        if removed := [path for path in (self._journal.path, *self._outputs.missing()) if not path.exists()]:
+            raise ImageError(f"expected {removed[0]}, it was removed while the clip was segmented; run it again")
         self._journal.finish(following - prompted)  # last: a journal that is complete says that all is there
         sure = tuple((self._scores / np.maximum(self._done - self._lost, 1)).tolist())
         lost = tuple(self._lost.tolist())

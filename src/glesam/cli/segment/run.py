@@ -9,12 +9,13 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from glesam.cli.common import progress, warn
+from glesam.cli.common import progress, tell_outdated, warn
 from glesam.cli.segment.choice import ModelChoice
 from glesam.cli.segment.forms import Form
 from glesam.cli.segment.outputs import OWN_OUTPUTS, Job, names_one_file, plan, write
 from glesam.cli.segment.reading import facts_of, read_spoken
 from glesam.cli.segment.tally import Tally
+from glesam.common.files import is_outdated
 from glesam.errors import GlesamError
 
 if TYPE_CHECKING:
@@ -95,6 +96,8 @@ def _pending(jobs: Sequence[Job], overwrite: bool, tally: Tally) -> list[Job]:
     if skipped:
         example = next(iter(skipped[0].files.values()))
         warn(f"glesam: {len(skipped)} skipped, whose outputs exist, such as {example}; --overwrite replaces them")
+        pairs = [(job.source, next(iter(job.files.values()))) for job in skipped]
+        tell_outdated([s.name for s, file in pairs if s.path is not None and file and is_outdated(file, s.path)])
     tally.skipped += len(skipped)
     return [job for job in pending if job.files]
 

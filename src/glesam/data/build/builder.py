@@ -23,7 +23,7 @@ from glesam.data.build.journal import BuildJournal, read_journal
 from glesam.data.build.manifest import FILE_NAME as MANIFEST
 from glesam.data.build.manifest import Head, Manifest, SampleRecord, differences
 from glesam.data.build.options import BuildConfig
-from glesam.data.build.sample import SampleBuilder, SampleOutcome, is_intact
+from glesam.data.build.sample import SampleBuilder, SampleOutcome, is_intact, is_there
 from glesam.errors import DataError
 
 
@@ -81,6 +81,7 @@ def build(
                 _account(outcome, report, records, journal)
                 if advance is not None:
                     advance(outcome)
+        _leave_out_removed(out, records, report)
         Manifest(head, records, report.without_object, list(report.failed)).save(out)
         journal.remove()
     return report
@@ -106,6 +107,13 @@ def _account(
         report.failed[outcome.name] = outcome.error
     else:
         report.without_object.append(outcome.name)
+
+
+def _leave_out_removed(out: Path, records: dict[str, SampleRecord], report: BuildReport) -> None:
+    """Call images failed whose files somebody removed during the build."""
+    for name in [name for name, record in records.items() if not is_there(out, record)]:
+        report.failed[name] = f"expected its files in {out}, they were removed; run it again"
+        del records[name]
 
 
 def _resume(out: Path, head: Head, names: list[str]) -> dict[str, SampleRecord]:

@@ -117,6 +117,11 @@ def is_intact(out: Path, record: SampleRecord) -> bool:
     return all(path.is_file() and sha256(path) == entry.sha256 for path, entry in paths)
 
 
+def is_there(out: Path, record: SampleRecord) -> bool:
+    """Whether all files of a record are there."""
+    return all((out / entry.path).is_file() for entry in record.files.values())
+
+
 def _pack(ids: npt.NDArray[np.int32], name: str) -> npt.NDArray[Any]:
     """Ids in 8 bits where they fit, else in 16."""
     if ids.max() > _LARGEST_ID:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from pathlib import Path
 
@@ -53,7 +54,7 @@ class FolderDataset(PairDataset):
 
 
 def files_by_stem(folder: Path, suffixes: frozenset[str]) -> dict[str, Path]:
-    """Map file stems to the files of the given suffixes in `folder`; hidden files are left out.
+    """Map file stems to the files of the given suffixes in `folder`; hidden files, folders and pipes are left out.
 
     Raises:
         DataError: the folder cannot be read, or two files share a stem.
@@ -66,7 +67,7 @@ def files_by_stem(folder: Path, suffixes: frozenset[str]) -> dict[str, Path]:
             f"expected a readable folder {folder}, got '{error.strerror}'; check its name and rights"
         ) from error
     for path in paths:
-        if path.suffix.lower() not in suffixes or path.name.startswith("."):
+        if path.suffix.lower() not in suffixes or path.name.startswith(".") or _is_no_file(path):
             continue
         if path.stem in found:
             raise DataError(
@@ -74,6 +75,11 @@ def files_by_stem(folder: Path, suffixes: frozenset[str]) -> dict[str, Path]:
             )
         found[path.stem] = path
     return found
+
+
+def _is_no_file(path: Path) -> bool:
+    """Whether it is something that is there and is no file; a broken link is told where it is read."""
+    return os.path.exists(path) and not os.path.isfile(path)
 
 
 def told_apart(images: dict[str, Path], masks: dict[str, Path]) -> tuple[dict[str, Path], dict[str, Path]]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from glesam.common.documents import read_json, to_json
-from glesam.common.files import write_text
+from glesam.common.files import read_text, write_text
 from glesam.common.messages import one_line, slug
 from glesam.errors import ConfigError, DataError
 
@@ -86,16 +86,15 @@ def from_csv(path: Path) -> list[Row]:
     Raises:
         DataError: the file has other columns, or a field that is no number.
     """
-    with path.open(encoding="utf-8", newline="") as stream:
-        reader = csv.DictReader(stream)
-        try:
-            if tuple(reader.fieldnames or ()) not in (COLUMNS, COLUMNS[:-1]):  # files of 0.1 have no PSNR
-                raise ValueError("other columns")
-            return [_row(record) for record in reader]
-        except (TypeError, ValueError, csv.Error) as error:
-            raise DataError(
-                f"expected rows of results in {path}, got a file with {one_line(error)}; delete it and run again"
-            ) from error
+    reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
+    try:
+        if tuple(reader.fieldnames or ()) not in (COLUMNS, COLUMNS[:-1]):  # files of 0.1 have no PSNR
+            raise ValueError("other columns")
+        return [_row(record) for record in reader]
+    except (TypeError, ValueError, csv.Error) as error:
+        raise DataError(
+            f"expected rows of results in {path}, got a file with {one_line(error)}; delete it and run again"
+        ) from error
 
 
 def _row(record: dict[str, Any]) -> Row:
