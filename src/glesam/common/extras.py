@@ -1,4 +1,4 @@
-"""Packages that only some verbs need: extras, which are named where they lack."""
+"""Packages that only some verbs need: extras, named in a message where they are missing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from glesam.errors import ConfigError
 
 
 def require(packages: Sequence[str], verb: str, extra: str) -> None:
-    """See that packages of an extra are installed, without importing them.
+    """Check that the packages of an extra are installed, without importing them.
 
     Args:
         packages: names by which they are imported.
@@ -28,7 +28,7 @@ def require(packages: Sequence[str], verb: str, extra: str) -> None:
 
 
 def require_training() -> None:
-    """See that what all stages of training need is installed.
+    """Check that what all stages of training need is installed.
 
     Raises:
         ConfigError: it is not.

@@ -1,5 +1,5 @@
-"""Everything mode and big images: no prompt at all, or an image that is too large for one look.
+"""Everything mode: every object of an image, without any prompt.
 
-`generator` is the door for `Predictor.generate`, `windows` for prompted segmentation of big images. Masks are kept as
-runs along columns (`runs`), so that hundreds of them on an image of 100 million pixels fit in memory.
+`generator` is the door for `Predictor.generate`. Masks are kept as runs along columns (`glesam.masks.runs`), so that
+hundreds of them on an image of 100 million pixels fit in memory.
 """

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from glesam import images
 from glesam.common.arrays import Bool
 from glesam.enhance.pipeline import Restoration
 from glesam.errors import ModelError
 from glesam.images.pixels import RGB
+from glesam.images.reading import ImageInput, read
 from glesam.masks.masks import Masks
 from glesam.models.base import Embedding
 from glesam.predict.predictor import Predictor
@@ -76,21 +76,21 @@ class GraphComparison:
             )
 
 
-def compare(reference: Predictor, exported: Predictor, photos: Iterable[images.ImageInput]) -> GraphComparison:
+def compare(reference: Predictor, exported: Predictor, images: Iterable[ImageInput]) -> GraphComparison:
     """Run a torch model and its export side by side.
 
     Args:
         reference: the torch model.
         exported: the exported one.
-        photos: in any form that `Predictor.set_image` takes.
+        images: in any form that `Predictor.set_image` takes.
 
     Raises:
         ImageError: an image cannot be read.
     """
     result = GraphComparison()
     modes = ("off",) if Restoration.of(reference.enhancer, reference.gate) is None else ("off", "on")
-    for given in photos:
-        image = images.read(given)
+    for given in images:
+        image = read(given)
         result.images += 1
         with torch.inference_mode():
             _compare_parts(result, reference, exported, image)

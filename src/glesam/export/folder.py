@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from glesam import images
 from glesam.common.files import sha256, write_text
 from glesam.common.messages import one_of
 from glesam.enhance.pipeline import Restoration
@@ -24,6 +23,7 @@ from glesam.export.check import GraphComparison, compare
 from glesam.export.graphs import Graph, enhancer_graph, graphs, inputs_of
 from glesam.export.onnx import OPSET, write_onnx
 from glesam.export.openvino import INT8, write_openvino
+from glesam.images.reading import ImageInput
 from glesam.models.exported.model import FAMILY, SUFFIXES, RuntimeModel, runtime_of
 from glesam.models.exported.sessions import RUNTIMES, need, open_session
 from glesam.predict.predictor import Predictor
@@ -36,7 +36,7 @@ def export(
     predictor: Predictor,
     folder: str | os.PathLike[str],
     format: str = "onnx",
-    photos: Iterable[images.ImageInput] = (),
+    images: Iterable[ImageInput] = (),
     overwrite: bool = False,
     int8: bool = False,
 ) -> GraphComparison:
@@ -46,7 +46,7 @@ def export(
         predictor: compact, SAM, MobileSAM or SAM 2; of the last three also with a head of HQ-SAM, and without enhancer.
         folder: made here; an error leaves none behind.
         format: "onnx" or "openvino".
-        photos: to compare on; none: two drawn images.
+        images: to compare on; none: two drawn images.
         overwrite: replace an exported folder that is there already.
         int8: weights of 8 bits, for OpenVINO: about a quarter of the size, and masks that differ a little.
 
@@ -61,7 +61,7 @@ def export(
     """
     target = Path(folder)
     _check_options(target, format, overwrite, int8)
-    given = list(photos) or drawn_images()
+    given = list(images) or drawn_images()
     with _fresh_folder(target) as temporary:
         _write(predictor, temporary, format, int8)
         model = RuntimeModel.from_pretrained(temporary, format)

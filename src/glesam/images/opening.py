@@ -85,7 +85,7 @@ def filled(stream: IO[bytes], name: str) -> IO[bytes]:
 
 
 def decode_cv2(content: bytes, flags: int) -> npt.NDArray[Any] | None:
-    """Decode an image from memory by OpenCV, None where it cannot; no name reaches it, which not all it survives."""
+    """Decode an image from memory by OpenCV, None where it cannot; it gets no name, since it cannot open all names."""
     import cv2
 
     try:

@@ -29,7 +29,7 @@ class CellSummary:
 
     Attributes:
         cell: model, set, level and prompt.
-        metrics: estimate by metric, see `rows.METRICS`.
+        metrics: estimate by metric, see `records.METRICS`.
         sharpness: median over images of the variance of the Laplacian.
         encode_seconds: median over images of the time of `set_image`.
         decode_seconds: median over objects of the time of `predict` per object.
