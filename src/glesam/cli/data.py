@@ -58,9 +58,9 @@ class BuildOptions(VerbOptions):
         Path, typer.Option("--output", "-o", help="Folder of the built set; a stopped run is resumed there.")
     ]
     levels: Annotated[str, typer.Option(help="Levels to make, of 1 (light), 2 and 3 (heavy).")] = "1,2,3"
-    recipe: Annotated[
-        str, typer.Option(help="test: the paper's recipe for test sets; train: that of training pairs.")
-    ] = "test"
+    recipe: Annotated[str, typer.Option(help="test: the paper's recipe for test sets; train: that of training.")] = (
+        "test"
+    )
     seed: Annotated[int, typer.Option(help="With name and level of an image, the source of all chance.")] = 0
     objects: Annotated[
         str, typer.Option("--object", help="all: instance ids; largest or random: one object an image (0/255).")

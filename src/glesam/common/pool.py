@@ -134,8 +134,8 @@ def _run_processes(
         if not isinstance(error, BrokenProcessPool):
             raise
         raise DataError(
-            f"expected {workers} worker processes to run to their end, one was killed or could not start (out of memory?); run "
-            "again with fewer workers, what is finished is skipped"
+            f"expected {workers} worker processes to run on, one was killed or could not start (out of memory?); "
+            "run again with fewer workers, what is finished is skipped"
         ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
