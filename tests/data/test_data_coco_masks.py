@@ -73,33 +73,44 @@ def test_any_text_decodes_or_is_refused(text: bytes) -> None:
     assert mask.shape == (4, 5)
 
 
-corner = st.tuples(st.floats(-10, 50), st.floats(-10, 50))
+def as_coco_fills(polygons: list[list[float]], height: int, width: int) -> np.ndarray:
+    """The mask that COCO's own API makes."""
+    return reference.decode(reference.merge(reference.frPyObjects(polygons, height, width))).astype(bool)
 
 
-@settings(max_examples=60)
-@given(corners=st.lists(corner, min_size=3, max_size=3, unique=True))
-def test_triangles_equal_a_test_of_each_pixel_centre(corners: list[tuple[float, float]]) -> None:
-    mask = polygon_mask([[value for pair in corners for value in pair]], 30, 40)
-    ys, xs = np.mgrid[:30, :40] + 0.5
-    sides = []
-    for (x0, y0), (x1, y1) in zip(corners, corners[1:] + corners[:1], strict=True):
-        length = max(np.hypot(x1 - x0, y1 - y0), 1e-12)
-        sides.append(((x1 - x0) * (ys - y0) - (y1 - y0) * (xs - x0)) / length)
-    inside = np.all(np.stack(sides) > 0, axis=0) | np.all(np.stack(sides) < 0, axis=0)
-    # Centres on the line of an edge may go either way.
-    certain = np.min(np.abs(sides), axis=0) > 1e-6
-    np.testing.assert_array_equal(mask[certain], inside[certain])
+values = st.one_of(st.floats(-20, 60), st.integers(-20, 60).map(float), st.integers(-40, 120).map(lambda n: n / 2))
 
 
-def test_polygons_agree_with_the_coco_api() -> None:
+@settings(max_examples=200)
+@given(
+    polygons=st.lists(
+        st.lists(values, min_size=6, max_size=20).filter(lambda p: len(p) % 2 == 0), min_size=1, max_size=2
+    ),
+    size=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+)
+def test_polygons_are_filled_as_the_coco_api_fills_them(polygons: list[list[float]], size: tuple[int, int]) -> None:
+    """Of any shape, crossing themselves and leaving the image."""
+    np.testing.assert_array_equal(polygon_mask(polygons, *size), as_coco_fills(polygons, *size))
+
+
+def test_large_polygons_are_filled_as_the_coco_api_fills_them() -> None:
     rng = np.random.default_rng(1)
-    for _ in range(40):
-        angles = np.sort(rng.uniform(0, 2 * np.pi, 12))
-        radii = rng.uniform(30, 60, 12)
-        polygon = np.stack([80 + radii * np.cos(angles), 70 + radii * np.sin(angles)], axis=1).ravel().tolist()
-        ours = polygon_mask([polygon], 150, 160)
-        theirs = reference.decode(reference.merge(reference.frPyObjects([polygon], 150, 160))).astype(bool)
-        assert (ours & theirs).sum() / (ours | theirs).sum() > 0.985
+    for count in (12, 60, 300):
+        angles = np.sort(rng.uniform(0, 2 * np.pi, count))
+        radii = rng.uniform(150, 480, count)
+        polygon = np.stack([400 + radii * np.cos(angles), 350 + radii * np.sin(angles)], axis=1).ravel().tolist()
+        np.testing.assert_array_equal(polygon_mask([polygon], 700, 820), as_coco_fills([polygon], 700, 820))
+
+
+def test_an_outline_taken_in_parts_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    polygon = np.random.default_rng(2).uniform(-5, 35, 60).tolist()
+    whole = polygon_mask([polygon], 30, 30)
+    monkeypatch.setattr("glesam.data.readers.coco_masks._CROSSINGS", 1)
+    np.testing.assert_array_equal(polygon_mask([polygon], 30, 30), whole)
+
+
+def test_corners_beyond_all_numbers_cost_no_memory() -> None:
+    assert polygon_mask([[-1e300, -1e300, 1e300, -1e300, 1e300, 1e300, -1e300, 1e300]], 5, 6).all()
 
 
 def test_rectangle_is_exact_and_parts_join() -> None:

@@ -19,7 +19,7 @@ ROUNDS = {
     "corrected": 1,
     "rounds": 2,
     "levels": {"lq1": 1.0},
-    "phases": (Phase(image_size=96, batch_size=5, steps=45, scale=(0.19, 0.22)),),
+    "phases": (Phase(image_size=96, batch_size=4, steps=26, scale=(0.19, 0.22)),),
 }
 
 
@@ -34,8 +34,8 @@ def test_it_learns_and_corrected_answers_are_better(data, tmp_path):
     stage = BaseStage(config(data, **ROUNDS), [pack(data, tmp_path / "cache")])
     Trainer(stage, tmp_path / "run", on_step=lambda s, n, v: losses.append(v)).run()
     first, last = ({k: np.mean([v[k] for v in part]) for k in losses[0]} for part in (losses[:8], losses[-8:]))
-    assert last["loss"] < 0.85 * first["loss"]
-    assert last["iou"] > first["iou"] + 0.1
+    assert last["loss"] < 0.75 * first["loss"]
+    assert last["iou"] > first["iou"] + 0.15
     assert last["edge"] < first["edge"]
     saved = CompactModel.from_pretrained(tmp_path / "run" / "model")
     assert saved.config.coarse

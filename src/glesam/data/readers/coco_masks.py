@@ -8,18 +8,28 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from glesam.common.arrays import Bool
+from glesam.common.arrays import Bool, Int
 from glesam.errors import DataError
 from glesam.masks import rle
 
-_BAND_CROSSINGS, _BAND_PIXELS = 1 << 20, 1 << 24
-"""Crossings of edges with rows, and pixels, that are held at once while a polygon is filled."""
+_FINER = 5
+"""COCO walks along outlines on a grid so many times finer than the pixels."""
+
+_MIDDLE = 2
+"""An outline counts for a column of pixels where it leaves this one of the column's finer columns for the next."""
+
+_CROSSINGS = 1 << 20
+"""Crossings of edges with columns that are held at once while a polygon is filled."""
+
+_FAR = 1e9
+"""Coordinates beyond this, in pixels, are taken for this."""
 
 
 def polygon_mask(polygons: Sequence[Sequence[float]], height: int, width: int) -> Bool:
     """Fill polygons into an `(height, width)` bool mask: the union of all, each by the even-odd rule.
 
-    A pixel belongs to a polygon when its centre `(x + 0.5, y + 0.5)` does. Parts outside the image are cut off.
+    Which pixels of its edge a polygon has is COCO's rule (`rleFrPoly` of its API), so that masks are those of
+    pycocotools, bit for bit. Parts outside the image are cut off.
 
     Args:
         polygons: each `[x0, y0, x1, y1, ...]` in pixels.
@@ -70,33 +80,51 @@ def _corners(polygon: Sequence[float]) -> npt.NDArray[np.float64]:
 
 
 def _fill(mask: Bool, corners: npt.NDArray[np.float64]) -> None:
-    """Add one polygon to `mask`: mark where edges cross the rows' centre lines, then count crossings from the left."""
+    """Add one polygon to `mask`: find where edges cross the columns, then count crossings from the top."""
     height, width = mask.shape
-    top = int(np.clip(np.floor(corners[:, 1].min()), 0, height))
-    bottom = int(np.clip(np.ceil(corners[:, 1].max()), 0, height))
-    # Bands of rows: many long edges cross many rows each, and each crossing takes some memory.
-    step = max(1, min(_BAND_CROSSINGS // len(corners), _BAND_PIXELS // width))
-    for row in range(top, bottom, step):
-        _fill_rows(mask[row : min(row + step, bottom)], corners - np.array([0.0, row]))
-
-
-def _fill_rows(mask: Bool, corners: npt.NDArray[np.float64]) -> None:
-    """Add one polygon to some rows of a mask."""
-    height, width = mask.shape
-    start, end = corners, np.roll(corners, -1, axis=0)
-    low, high = np.minimum(start[:, 1], end[:, 1]), np.maximum(start[:, 1], end[:, 1])
-    # Rows whose centre line y + 0.5 lies in [low, high): half open, so that a shared corner counts once.
-    first = np.clip(np.ceil(low - 0.5), 0, height).astype(np.int64)
-    rows = np.clip(np.ceil(high - 0.5), 0, height).astype(np.int64) - first
-    edge = np.repeat(np.arange(len(corners)), rows)
-    if edge.size == 0:
+    start = np.trunc(np.clip(corners, -_FAR, _FAR) * _FINER + 0.5).astype(np.int64)
+    end = np.roll(start, -1, axis=0)
+    left = max(0, _columns_before(start[:, 0].min()))
+    right = min(width, _columns_before(start[:, 0].max()))
+    if left >= right:
         return
-    row = np.arange(edge.size) - np.repeat(np.cumsum(rows) - rows, rows) + first[edge]
-    slope = (end[edge, 0] - start[edge, 0]) / (end[edge, 1] - start[edge, 1])
-    crossing = start[edge, 0] + (row + 0.5 - start[edge, 1]) * slope
-    column = np.clip(np.ceil(crossing - 0.5), 0, width).astype(np.int64)
-    top, left = row.min(), column.min()
-    flips = np.zeros((row.max() - top + 1, column.max() - left + 1), dtype=np.bool_)
-    np.logical_xor.at(flips, (row - top, column - left), True)
-    inside = np.logical_xor.accumulate(flips, axis=1)[:, :-1]
-    mask[top : top + inside.shape[0], left : left + inside.shape[1]] |= inside
+    flips = np.zeros((right - left) * height + 1, dtype=np.bool_)
+    step = max(1, _CROSSINGS // width)
+    for first in range(0, len(start), step):
+        part = slice(first, first + step)
+        column, row = _crossings(start[part], end[part], width)
+        rows = np.ceil(np.clip((row + 0.5) / _FINER - 0.5, 0, height)).astype(np.int64)
+        # The row after the last is the first one of the next column: there the outline ends.
+        np.logical_xor.at(flips, (column - left) * height + rows, True)
+    mask[:, left:right] |= np.logical_xor.accumulate(flips[:-1]).reshape(-1, height).T
+
+
+def _columns_before(x: Any) -> Any:
+    """Number of pixel columns, from 0 on, whose middle lies left of a finer column."""
+    return -((_MIDDLE - x) // _FINER)
+
+
+def _crossings(start: Int, end: Int, width: int) -> tuple[Int, Int]:
+    """Where edges between finer pixels `(n, 2)` cross the middles of columns: columns, and finer rows.
+
+    An edge goes step by step along its longer side, and the other coordinate is rounded.
+    """
+    span = np.abs(end - start)
+    flat = span[:, 0] >= span[:, 1]
+    backwards = np.where(flat, start[:, 0] > end[:, 0], start[:, 1] > end[:, 1])[:, None]
+    (x, y), (x_end, y_end) = np.where(backwards, end, start).T, np.where(backwards, start, end).T
+    slope = np.where(flat, y_end - y, x_end - x) / np.maximum(np.where(flat, span[:, 0], span[:, 1]), 1)
+    first = np.clip(_columns_before(np.minimum(x, x_end)), 0, width)
+    counts = np.clip(_columns_before(np.maximum(x, x_end)), 0, width) - first
+    edge = np.repeat(np.arange(len(start)), counts)
+    column = np.arange(edge.size) - np.repeat(np.cumsum(counts) - counts, counts) + first[edge]
+    x, y, slope, flat, rises = x[edge], y[edge], slope[edge], flat[edge], (x_end > x)[edge]
+    middle = _FINER * column + _MIDDLE
+    along = middle - x
+    flat_row = np.minimum(np.trunc(y + slope * along + 0.5), np.trunc(y + slope * (along + 1) + 0.5))
+    # On a steep edge, the step that takes the rounded x over the middle; the quotient may be off by one.
+    near = np.ceil((middle + 0.5 - x) / np.where(flat, 1.0, slope)) + np.array([[-1], [0], [1]])
+    reached = np.trunc(x + slope * near + 0.5)
+    over = np.where(rises, reached > middle, reached <= middle)
+    steep_row = y + np.take_along_axis(near, np.argmax(over, axis=0)[None], axis=0)[0] - 1
+    return column, np.where(flat, flat_row, steep_row).astype(np.int64)
