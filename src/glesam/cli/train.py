@@ -34,18 +34,6 @@ Data = Annotated[
     list[str] | None,
     typer.Option(help="Data-set folder (images/ + masks/, or a known layout), FOLDER or FOLDER:SHARE. Repeatable."),
 ]
-Out = Annotated[
-    Path | None,
-    typer.Option(
-        help="Run folder: checkpoints, logs and, at the end, what was trained. Required, here or in the file of "
-        "--config."
-    ),
-]
-Cache = Annotated[
-    Path | None,
-    typer.Option(help="Folder for packed images and latents; may be deleted at any time. Default: cache/packs."),
-]
-Resume = Annotated[bool | None, typer.Option("--resume", help="Go on with the run in --out, exactly.")]
 NO_BATCHES = (
     "image_size",
     "batch_size",
@@ -73,19 +61,12 @@ def stage(
     """Make a command of a function that trains a stage: flags for the fields of its configuration, and for the run."""
 
     def decorate(function: Callable[[StageOptions, Run], None]) -> Callable[..., None]:
-        def command(
-            given: dict[str, Any],
-            out: Out = None,
-            data: Data = None,
-            config: ConfigFile = None,
-            cache: Cache = None,
-            resume: Resume = None,
-        ) -> None:
-            run, options = read_run(kind, config, {"out": out, "cache": cache, "resume": resume}, given, data)
+        def command(given: dict[str, Any], data: Data = None, config: ConfigFile = None) -> None:
+            run, options = read_run(kind, config, given, data)
             function(options, run)
 
         command.__name__, command.__doc__ = function.__name__, function.__doc__
-        flags = field_flags(kind, COMMON, without)
+        flags = [*parameters(Run, unset=True), *field_flags(kind, COMMON, without)]
         app.command(function.__name__)(handle_errors(with_flags(flags)(command)))
         return command
 
@@ -106,18 +87,15 @@ def base(options: BaseConfig, run: Run) -> None:
 
 @app.command()
 @handle_errors
-@with_flags(field_flags(PriorConfig, COMMON))
+@with_flags([*parameters(Run, unset=True), *field_flags(PriorConfig, COMMON)])
 def prior(
     given: dict[str, Any],
-    out: Out = None,
     data: Data = None,
     config: ConfigFile = None,
     autoencoder_config: Annotated[Path | None, typer.Option(help="JSON file of options of the autoencoder.")] = None,
     autoencoder: Annotated[
         str | None, typer.Option(help="Folder of a trained autoencoder; else one is trained.")
     ] = None,
-    cache: Cache = None,
-    resume: Resume = None,
 ) -> None:
     """Train a small latent-diffusion prior on images, from scratch: first its autoencoder, then its U-Net.
 
@@ -126,12 +104,12 @@ def prior(
     from glesam.train.stages.autoencoder import AutoencoderStage
     from glesam.train.stages.prior import PriorStage
 
-    run, options = read_run(PriorConfig, config, {"out": out, "cache": cache, "resume": resume}, given, data)
+    run, options = read_run(PriorConfig, config, given, data)
     packs, _ = open_data(options, run)
     if autoencoder is None:
-        folder = {**run.model_dump(), "out": run.out / "autoencoder"}
         shared = {"data": options.data, "seed": options.seed, "workers": options.workers}
-        first, chosen = read_run(AutoencoderConfig, autoencoder_config, folder, shared, None)
+        shared |= {**run.model_dump(), "out": run.out / "autoencoder"}
+        first, chosen = read_run(AutoencoderConfig, autoencoder_config, shared, None)
         train_stage(AutoencoderStage(chosen, packs), first)
         autoencoder = str(first.out / "model")
     train_stage(PriorStage(options, packs, autoencoder), run)

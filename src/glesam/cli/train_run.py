@@ -5,57 +5,52 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+import typer
 
 from glesam.cli.common import progress, warn
 from glesam.cli.flags import parsed
-from glesam.cli.verb_options import read_pair
+from glesam.cli.verb_options import VerbOptions, read_pair
 from glesam.common.extras import require_training
 from glesam.train.config import FINE_TUNING, LORA_TUNING, BaseConfig, StageConfig
 
 StageOptions = TypeVar("StageOptions", bound=StageConfig)
 
 
-class Run(BaseModel):
-    """What all stages' commands take beside the stage's own options; keys of the file of `--config` too.
+class Run(VerbOptions):
+    """What all stages' commands take beside the stage's own options."""
 
-    Attributes:
-        out: the run's folder.
-        cache: folder for packed images and latents.
-        resume: go on with what lies in `out`.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    out: Path
-    cache: Path = Path("cache/packs")
-    resume: bool = False
+    out: Annotated[Path, typer.Option(help="Run folder: checkpoints, logs and, at the end, what was trained.")]
+    cache: Annotated[Path, typer.Option(help="Folder for packed images and latents; may be deleted at any time.")] = (
+        Path("cache/packs")
+    )
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, exactly.")] = False
 
 
 def read_run(
-    kind: type[StageOptions], config: Path | None, run: dict[str, Any], given: dict[str, Any], data: list[str] | None
+    kind: type[StageOptions], config: Path | None, given: dict[str, Any], data: list[str] | None
 ) -> tuple[Run, StageOptions]:
     """A run and its stage's options: flags over the file of `--config`, or over what a resumed run was started with.
 
     Args:
         kind: the stage's configuration.
         config: JSON file of keys of both, or None.
-        run: flags of the run.
-        given: flags of the stage.
+        given: flags of run and stage.
         data: data sets, each with its share after a colon.
 
     Raises:
         ConfigError: an extra is missing, or options that cannot be read.
     """
     require_training()
-    flags = parsed(kind, given) | ({"data": dict(_share(item) for item in data)} if data else {})
-    started = None if config is not None or run["out"] is None else run["out"] / "config.json"
-    if run["resume"] and started is not None and started.is_file():
-        config = started
-    if kind is BaseConfig and config is None and "init" in given:
-        flags = {**FINE_TUNING, **(LORA_TUNING if given.get("lora") else {}), **flags}
+    run = {name: given[name] for name in Run.model_fields if name in given}
+    flags = parsed(kind, {name: value for name, value in given.items() if name not in run})
+    if data:
+        flags["data"] = dict(_share(item) for item in data)
+    if config is None and run.get("resume") and "out" in run and (run["out"] / "config.json").is_file():
+        config = run["out"] / "config.json"
+    if kind is BaseConfig and config is None and "init" in flags:
+        flags = {**FINE_TUNING, **(LORA_TUNING if flags.get("lora") else {}), **flags}
     return read_pair(Run, kind, config, {**run, **flags}, "training option")
 
 

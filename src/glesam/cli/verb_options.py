@@ -92,19 +92,21 @@ def parameters(kind: type[VerbOptions], unset: bool = False) -> list[inspect.Par
     hints, fields = get_type_hints(kind, include_extras=True), kind.model_fields
     found = []
     for name, key in keys_of(kind).items():
-        required = fields[name].is_required()
-        hint = _said_to_be_required(hints[name]) if required else hints[name]
-        found.append(keyword(key, hint, None if required or unset else fields[name].default))
+        required, default = fields[name].is_required(), fields[name].default
+        hint = _explained(hints[name], required, default) if required or unset else hints[name]
+        found.append(keyword(key, hint, None if required or unset else default))
     return found
 
 
-def _said_to_be_required(annotation: Any) -> Any:
-    """The annotation of a parameter whose help says that it is required."""
+def _explained(annotation: Any, required: bool, default: Any) -> Any:
+    """The annotation of a parameter that is None where it is not given: the help says what holds then."""
     kind, *notes = get_args(annotation)
     said = [copy.copy(note) for note in notes]
     for note in said:
-        if isinstance(note, ParameterInfo):
+        if isinstance(note, ParameterInfo) and required:
             note.help = (note.help or "") + _REQUIRED
+        elif isinstance(note, ParameterInfo) and default not in (None, False):
+            note.show_default = str(default)
     return Annotated[(kind, *said)]
 
 
