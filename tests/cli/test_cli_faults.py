@@ -165,3 +165,29 @@ def test_ranges_and_bands_that_do_not_fit_are_one_line(tmp_path, options, told):
     assert result.exit_code in (1, 2)
     assert told in result.stderr
     assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("degrade", "{}/images", "--level", "1", "--workers", "1", "-o", "{}/out"),
+        ("data", "check", "{}", "--contact-sheet", "{}/sheet.png"),
+        ("data", "build", "{}", "--levels", "1", "--workers", "1", "-o", "{}/out"),
+    ],
+)
+def test_every_verb_shows_names_without_what_a_terminal_acts_on(tmp_path, words):
+    for part in ("images", "masks"):
+        (tmp_path / part).mkdir()
+    for name in (b"bad\xff", b"\x1b]0;owned\x07", b"cut\x1b]0;owned\x07"):
+        path = os.fsencode(tmp_path / "images") + b"/" + name + b".jpg"
+        photo(path)
+        if name.startswith(b"cut"):
+            os.truncate(path, 60)
+        content = cv2.imencode(".png", np.tri(90, 120, dtype=np.uint8))[1].tobytes()
+        with open(os.fsencode(tmp_path / "masks") + b"/" + name + b".png", "wb") as stream:
+            stream.write(content)
+    result = run(*(word.format(tmp_path) for word in words))
+    assert result.exit_code == 1
+    assert isinstance(result.exception, SystemExit)
+    assert r"cut\x1b]0;owned" in result.output
+    assert "\x1b]" not in result.output

@@ -89,7 +89,7 @@ def attempt(target: Target, name: str, content: bytes) -> None:
         warnings.simplefilter("ignore")
         path = Path(folder) / name
         path.write_bytes(content)
-        start = time.monotonic()
+        start = time.process_time()  # a busy machine is no hang; what waits for ever meets the test's timeout
         told = ""
         try:
             target.read(path)
@@ -97,4 +97,4 @@ def attempt(target: Target, name: str, content: bytes) -> None:
             told = str(error)
         assert "\n" not in told
         assert OF_PYTHON.search(told) is None, told
-        assert time.monotonic() - start < HANG_SECONDS
+        assert time.process_time() - start < HANG_SECONDS
