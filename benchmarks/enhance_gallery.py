@@ -27,7 +27,7 @@ WIDTH = 380
 
 
 def panel(image: Any, prompt: dict[str, Any], title: str) -> Image.Image:
-    """A picture with its prompt and a title bar."""
+    """An image with its prompt and a title bar."""
     picture = Image.fromarray(np.asarray(image)) if not isinstance(image, Image.Image) else image.convert("RGB")
     pen = ImageDraw.Draw(picture)
     for x, y in prompt.get("points", []):

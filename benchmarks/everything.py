@@ -2,7 +2,7 @@
 
 Run: `python benchmarks/everything.py DATA [--photos 20] [--threads 2] [--model compact] [--points-per-side 16 24]`.
 DATA holds `images/` and `masks/` (ids). Prints a Markdown table, a row for each grid. An object counts as recalled if
-any mask has an IoU of at least 0.5 with it; objects below 1 % of the picture are left out. Recall is over all objects
+any mask has an IoU of at least 0.5 with it; objects below 1 % of the image are left out. Recall is over all objects
 together. Seconds include encoding, not reading.
 """
 

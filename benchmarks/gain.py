@@ -91,7 +91,7 @@ def hurt(base: Measured, model: Measured, count: int) -> str:
 
 
 def draw(base: Measured, model: Measured, out: Path) -> None:
-    """Each photo as a dot, one picture for each set and prompt, the worst level in front."""
+    """Each photo as a dot, one image for each set and prompt, the worst level in front."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

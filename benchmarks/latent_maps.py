@@ -1,4 +1,4 @@
-"""Latents as pictures: of the clean photo, of the degraded one, and enhanced (GleSAM, figure 2)."""
+"""Latents as images: of the clean photo, of the degraded one, and enhanced (GleSAM, figure 2)."""
 
 from __future__ import annotations
 

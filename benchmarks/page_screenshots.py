@@ -1,4 +1,4 @@
-"""Take the pictures of the page in the docs: an example photo, a real server, a real Chromium.
+"""Take the images of the page in the docs: an example photo, a real server, a real Chromium.
 
 Run: `python benchmarks/page_screenshots.py [--out docs/images]`; needs playwright and chromium.
 """
@@ -89,7 +89,7 @@ def save(content: bytes, path: Path) -> None:
 
 
 def main() -> None:
-    """Take all pictures that the bundled model allows."""
+    """Take all images that the bundled model allows."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "images")
     parser.add_argument("--server", help="address of a running server; one is started if left out")
@@ -103,7 +103,7 @@ def main() -> None:
 
 
 def take(address: str, out: Path, names: list[str]) -> None:
-    """Take some pictures from a server."""
+    """Take some images from a server."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         for name in names:

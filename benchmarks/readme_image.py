@@ -1,4 +1,4 @@
-"""Draw the picture at the top of the README: prompts on example images with their masks, and the cut-outs below.
+"""Draw the image at the top of the README: prompts on example images with their masks, and the cut-outs below.
 
 Run: `python benchmarks/readme_image.py [--out docs/images/demo.jpg]`.
 """

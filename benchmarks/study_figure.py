@@ -1,4 +1,4 @@
-"""The study as a picture: how far each variant is from the base, with intervals."""
+"""The study as an image: how far each variant is from the base, with intervals."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def draw(grouped: Mapping[str, Measured], titles: Mapping[str, str], level: str,
         grouped: measurements by variant; the first is the base.
         titles: what each variant is.
         level: of degradation.
-        out: picture to write.
+        out: image to write.
         seed: of the bootstrap.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg

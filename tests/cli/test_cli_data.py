@@ -25,7 +25,7 @@ def run(*arguments: object) -> Result:
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """A plain set of three pictures."""
+    """A plain set of three images."""
     root = tmp_path / "set"
     for part in ("images", "masks"):
         (root / part).mkdir(parents=True)
@@ -76,7 +76,7 @@ def test_verify_lists_problems_and_fails(source: Path, tmp_path: Path) -> None:
     assert "clear/b.png" not in pixels.stdout
 
 
-def test_build_names_a_corrupt_picture_and_fails(source: Path, tmp_path: Path) -> None:
+def test_build_names_a_corrupt_image_and_fails(source: Path, tmp_path: Path) -> None:
     (source / "images/b.jpg").write_bytes(b"text renamed")
     result = run("build", source, "-o", tmp_path / "out", "--levels", 1, "--workers", 1)
     assert "b.jpg, which is none of them or damaged" in one_error(result, 1)
@@ -177,7 +177,7 @@ def test_check_of_a_built_set_goes_through_its_reader(source: Path, tmp_path: Pa
     assert (tmp_path / "sheet.jpg").is_file()
 
 
-def test_check_refuses_what_is_no_set_and_no_picture_name(source: Path, tmp_path: Path) -> None:
+def test_check_refuses_what_is_no_set_and_no_image_name(source: Path, tmp_path: Path) -> None:
     assert "nothing there" in one_error(run("check", tmp_path / "gone"), 1)
     result = run("check", source, "--contact-sheet", tmp_path / "sheet.pdf")
     assert "named .png, .jpg" in one_error(result, 2)
@@ -190,7 +190,7 @@ def test_help(verb: list[str]) -> None:
     assert "Usage" in re.sub(r"\x1b\[[0-9;]*m", "", result.stdout)
 
 
-def test_a_cut_picture_is_one_line_with_nothing_of_opencv(source: Path, tmp_path: Path) -> None:
+def test_a_cut_image_is_one_line_with_nothing_of_opencv(source: Path, tmp_path: Path) -> None:
     (source / "images/b.jpg").unlink()
     cv2.imwrite(str(source / "images/b.bmp"), np.zeros((HEIGHT, WIDTH, 3), np.uint8))
     (source / "images/b.bmp").write_bytes((source / "images/b.bmp").read_bytes()[:200])

@@ -40,7 +40,7 @@ def tree(root: Path) -> dict[str, bytes]:
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """A folder of three pictures, one of them in a sub-folder."""
+    """A folder of three images, one of them in a sub-folder."""
     root = tmp_path / "photos"
     (root / "sub").mkdir(parents=True)
     for seed, name in enumerate(("a.png", "b.png", "sub/c.png")):
@@ -77,7 +77,7 @@ def test_one_variant_goes_into_the_folder_itself(photos: Path, tmp_path: Path) -
     assert "masks of the clean images will not fit" in result.stderr
 
 
-def test_a_record_redoes_its_picture(photos: Path, tmp_path: Path) -> None:
+def test_a_record_redoes_its_image(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert run(photos / "a.png", "-o", out, "--level", 2, "--lqseg-recipe", "train", "--record").exit_code == 0
     record = json.loads((out / "a.json").read_text())
@@ -138,7 +138,7 @@ def test_a_broken_source_is_named_and_the_others_done(photos: Path, tmp_path: Pa
     assert set(tree(tmp_path / "out")) == {"a.png", "b.png", "degrade.json"}
 
 
-def test_a_picture_too_small_for_a_kind_is_named(tmp_path: Path) -> None:
+def test_an_image_too_small_for_a_kind_is_named(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "tiny.png"), np.zeros((3, 3, 3), np.uint8))
     result = run(tmp_path / "tiny.png", "-o", tmp_path / "out", "--recipe", "robustseg", "--kind", "fog")
     assert "at least 8 x 8" in one_error(result, 1)
@@ -217,12 +217,12 @@ def test_contact_sheets(photos: Path, tmp_path: Path) -> None:
     (photos / "broken.png").write_bytes(b"no image")
     sheet = tmp_path / "sheet.png"
     assert run(photos, "-o", tmp_path / "out", "--workers", 1, "--contact-sheet", sheet).exit_code == 1
-    # Two good pictures in rows of four cells (clean and three levels) of 240 x 180 pixels.
+    # Two good images in rows of four cells (clean and three levels) of 240 x 180 pixels.
     assert pixels(sheet).shape == (8 + 2 * (20 + 180 + 8), 8 + 4 * 248, 3)
     kinds = tmp_path / "kinds.jpg"
     done = run(photos / "a.png", "-o", tmp_path / "kinds", "--recipe", "robustseg", "--contact-sheet", kinds)
     assert done.exit_code == 0, done.output
-    # One clean and 15 degraded pictures in lines of four.
+    # One clean and 15 degraded images in lines of four.
     assert pixels(kinds).shape == (8 + 4 * (20 + 180 + 8), 8 + 4 * 248, 3)
 
 
@@ -234,7 +234,7 @@ def test_no_contact_sheet_of_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "sheet.png").exists()
 
 
-def test_a_picture_from_standard_input(photos: Path, tmp_path: Path) -> None:
+def test_an_image_from_standard_input(photos: Path, tmp_path: Path) -> None:
     content = (photos / "a.png").read_bytes()
     result = CliRunner().invoke(app, ["degrade", "-", "-o", str(tmp_path / "out"), "--level", "1"], input=content)
     assert result.exit_code == 0, result.output

@@ -245,7 +245,7 @@ def test_enhance_is_accepted_and_on_needs_a_model_that_has_it(call: Call, photo:
     refused(call(path, "--point", "20,10", "--enhance", "on"), 2, "enhancer", 'enhance="auto"')
 
 
-def test_animated_picture_says_that_the_first_frame_is_used(call: Call, tmp_path: Path) -> None:
+def test_animated_image_says_that_the_first_frame_is_used(call: Call, tmp_path: Path) -> None:
     frames = [Image.new("RGB", (30, 20), (shade, 0, 0)) for shade in (0, 200)]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
     result = call(tmp_path / "a.gif", "--point", "5,5")
@@ -282,7 +282,7 @@ def test_stdout_takes_the_one_format_asked_for(call: Call, photo: Make) -> None:
     refused(call(path, photo("b.jpg"), "--point", "5,5", "-o", "-"), 2, "one image", "got 2")
 
 
-def test_no_picture_bytes_to_a_terminal(call: Call, photo: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_image_bytes_to_a_terminal(call: Call, photo: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     class Terminal:
         def isatty(self) -> bool:
             return True

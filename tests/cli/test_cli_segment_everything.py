@@ -29,7 +29,7 @@ def test_everything_writes_labels_overlay_and_coco(tiny_model: Path, photo: Make
     assert Image.open(out / "a.overlay.png").size == (90, 70)
 
 
-def test_prompts_on_a_big_picture_use_windows(tiny_model: Path, photo: Make, tmp_path: Path) -> None:
+def test_prompts_on_a_big_image_use_windows(tiny_model: Path, photo: Make, tmp_path: Path) -> None:
     path, out = photo("b.png", width=300, height=200), tmp_path / "out"
     words = ["segment", str(path), "--point", "150,100", "--tile", "64", "--model", str(tiny_model), "--json"]
     result = CliRunner().invoke(app, [*words, "--device", "cpu", "-o", str(out)])

@@ -14,7 +14,7 @@ HEIGHT, WIDTH = 24, 32
 
 
 def photo(seed: int, height: int = HEIGHT, width: int = WIDTH) -> npt.NDArray[np.uint8]:
-    """A noise picture, RGB."""
+    """A noise image, RGB."""
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
@@ -34,14 +34,14 @@ def write(path: Path, rgb: npt.NDArray[Any]) -> Path:
 
 
 def pairs(root: Path, images: str, masks: str, names: list[str]) -> None:
-    """Pictures `<root>/<images>/<name>.jpg` and masks `<root>/<masks>/<name>.png`."""
+    """Images `<root>/<images>/<name>.jpg` and masks `<root>/<masks>/<name>.png`."""
     for seed, name in enumerate(names):
         write(root / images / f"{name}.jpg", photo(seed))
         write(root / masks / f"{name}.png", blob())
 
 
 def coco(root: Path, split: str = "val2017", **changes: Any) -> Path:
-    """A COCO set with two pictures: squares as polygon and run lengths, a crowd, and one picture without object."""
+    """A COCO set with two images: squares as polygon and run lengths, a crowd, and one image without object."""
     write(root / split / "000000000007.jpg", photo(7))
     write(root / split / "000000000009.jpg", photo(9))
     content: dict[str, Any] = {

@@ -88,7 +88,7 @@ def test_the_number_of_workers_changes_no_byte(source: Path, tmp_path: Path) -> 
     assert content(tmp_path / "one") == content(tmp_path / "two")
 
 
-def test_a_picture_does_not_depend_on_the_others(source: Path, tmp_path: Path) -> None:
+def test_an_image_does_not_depend_on_the_others(source: Path, tmp_path: Path) -> None:
     build(FolderDataset(source), tmp_path / "all", workers=1)
     for name in "abcd":
         (source / "images" / f"{name}.jpg").unlink()
@@ -193,7 +193,7 @@ def test_a_folder_with_other_things_is_refused_and_left_alone(source: Path, tmp_
     assert content(tmp_path / "out") == {"holiday.jpg": b"dear"}
 
 
-def test_a_corrupt_picture_is_named_and_the_rest_built(source: Path, tmp_path: Path) -> None:
+def test_a_corrupt_image_is_named_and_the_rest_built(source: Path, tmp_path: Path) -> None:
     (source / "images" / "b.jpg").write_bytes(b"\xff\xd8 no image")
     report = build(FolderDataset(source), tmp_path / "out", workers=1)
     assert list(report.failed) == ["b"]
@@ -245,7 +245,7 @@ class _DeadlyDataset(FolderDataset):
         os._exit(9)
 
 
-def test_pictures_without_object_are_left_out_and_listed(source: Path, tmp_path: Path) -> None:
+def test_images_without_object_are_left_out_and_listed(source: Path, tmp_path: Path) -> None:
     write(source / "masks" / "c.png", blob(0))
     report = build(FolderDataset(source), tmp_path / "out", workers=1)
     assert report.without_object == ["c"]
@@ -326,7 +326,7 @@ def test_impossible_options_are_refused(options: dict[str, object], message: str
         BuildConfig(**options)  # type: ignore[arg-type]
 
 
-def test_a_name_that_cannot_be_a_file_is_a_failure_of_that_picture(source: Path, tmp_path: Path) -> None:
+def test_a_name_that_cannot_be_a_file_is_a_failure_of_that_image(source: Path, tmp_path: Path) -> None:
     dataset = FolderDataset(source)
     dataset._images["../x"] = dataset._images.pop("e")
     dataset._masks["../x"] = dataset._masks.pop("e")

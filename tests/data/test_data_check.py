@@ -94,7 +94,7 @@ def test_soft_edges_are_told_from_many_objects(tmp_path: Path) -> None:
     assert report.objects == 1
 
 
-def test_missing_folders_and_pictures_are_errors(tmp_path: Path) -> None:
+def test_missing_folders_and_images_are_errors(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"images, found none; lay the set out as"):
         check_folder(tmp_path)
     (tmp_path / "images").mkdir()

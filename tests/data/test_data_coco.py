@@ -64,7 +64,7 @@ def test_ids_follow_annotation_ids_whatever_the_order_in_the_file(tmp_path: Path
 @pytest.mark.parametrize(
     "place", ["val2017", "images/val2017", "images", "."], ids=["split", "images-split", "images", "root"]
 )
-def test_pictures_are_found_in_the_usual_places(tmp_path: Path, place: str) -> None:
+def test_images_are_found_in_the_usual_places(tmp_path: Path, place: str) -> None:
     path = coco(tmp_path)
     for picture in (tmp_path / "val2017").iterdir():
         (tmp_path / "set" / place).mkdir(parents=True, exist_ok=True)
@@ -76,7 +76,7 @@ def test_pictures_are_found_in_the_usual_places(tmp_path: Path, place: str) -> N
     assert CocoDataset(moved)[0].image.shape == (HEIGHT, WIDTH, 3)
 
 
-def test_json_beside_its_pictures(tmp_path: Path) -> None:
+def test_json_beside_its_images(tmp_path: Path) -> None:
     path = coco(tmp_path)
     path.rename(tmp_path / "val2017" / "_annotations.coco.json")
     assert len(CocoDataset(tmp_path / "val2017")) == 2
@@ -189,7 +189,7 @@ def test_hostile_json_is_one_line_of_ours(text: str, tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_missing_pictures_say_where_to_get_them(tmp_path: Path) -> None:
+def test_missing_images_say_where_to_get_them(tmp_path: Path) -> None:
     path = coco(tmp_path)
     (tmp_path / "val2017" / "000000000007.jpg").unlink()
     with pytest.raises(DataError, match=r"000000000007\.jpg, found none; get it from the COCO site"):
@@ -205,7 +205,7 @@ def test_missing_json_says_where_to_get_it(tmp_path: Path) -> None:
             CocoDataset(path)
 
 
-def test_a_picture_of_another_size_is_refused(tmp_path: Path) -> None:
+def test_an_image_of_another_size_is_refused(tmp_path: Path) -> None:
     path = coco(tmp_path)
     write(tmp_path / "val2017" / "000000000007.jpg", photo(0, 10, 10))
     with pytest.raises(DataError, match=r"to be 32x24 as in instances_val2017\.json, got 10x10"):
@@ -213,7 +213,7 @@ def test_a_picture_of_another_size_is_refused(tmp_path: Path) -> None:
 
 
 def lvis(root: Path) -> Path:
-    """An LVIS set: one picture of train2017 and one of val2017, placed by `coco_url`."""
+    """An LVIS set: one image of train2017 and one of val2017, placed by `coco_url`."""
     base = "http://images.cocodataset.org"
     images = [
         {"id": 1, "coco_url": f"{base}/train2017/000000000001.jpg", "height": HEIGHT, "width": WIDTH},
@@ -226,7 +226,7 @@ def lvis(root: Path) -> Path:
     return root / "annotations" / "lvis_v1_val.json"
 
 
-def test_lvis_takes_pictures_from_both_folders_of_coco(tmp_path: Path) -> None:
+def test_lvis_takes_images_from_both_folders_of_coco(tmp_path: Path) -> None:
     for root in (tmp_path, lvis(tmp_path)):
         dataset = LvisDataset(root)
         assert dataset.names == ["000000000001", "000000000002"]

@@ -99,7 +99,7 @@ def test_missing_folder_is_named_with_the_layout(tmp_path: Path, part: str) -> N
         FolderDataset(tmp_path)
 
 
-def test_missing_mask_and_no_picture_are_errors(tmp_path: Path) -> None:
+def test_missing_mask_and_no_image_are_errors(tmp_path: Path) -> None:
     pairs(tmp_path, "images", "masks", ["a", "b"])
     (tmp_path / "masks" / "b.png").unlink()
     with pytest.raises(DataError, match=r"1 are missing, first b\.png"):
@@ -110,7 +110,7 @@ def test_missing_mask_and_no_picture_are_errors(tmp_path: Path) -> None:
         FolderDataset(tmp_path)
 
 
-def test_two_pictures_of_one_stem_are_refused(tmp_path: Path) -> None:
+def test_two_images_of_one_stem_are_refused(tmp_path: Path) -> None:
     pairs(tmp_path, "images", "masks", ["a"])
     write(tmp_path / "images" / "a.png", photo(1))
     with pytest.raises(DataError, match=r"got a\.jpg and a\.png"):

@@ -161,7 +161,7 @@ def test_an_empty_folder_tells_where_to_get_the_set(tmp_path: Path, reader: type
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_mask_names_the_picture_and_the_home(tmp_path: Path) -> None:
+def test_a_missing_mask_names_the_image_and_the_home(tmp_path: Path) -> None:
     pairs(tmp_path, "Imgs", "Imgs", ["1", "2"])
     (tmp_path / "Imgs" / "2.png").unlink()
     with pytest.raises(DataError, match=r"1 of 2 are missing, first that of .*2\.jpg; get the set from .*MSRA10K"):

@@ -43,7 +43,7 @@ def test_one_variant_in_the_folder_several_in_one_each(sources: list[ImageSource
     assert [path for _, path in many[0].outputs] == [out / f"lq{i}" / f"{sources[0].stem}.webp" for i in (1, 2, 3)]
 
 
-def test_pictures_of_the_same_name_stay_apart(sources: list[ImageSource], tmp_path: Path) -> None:
+def test_images_of_the_same_name_stay_apart(sources: list[ImageSource], tmp_path: Path) -> None:
     out = tmp_path / "out"
     done: list[Outcome] = []
     report = degrade_all(plan(sources, LEVELS[:1], out, BatchOptions(workers=1)), out, done.append)

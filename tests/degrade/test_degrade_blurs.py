@@ -66,7 +66,7 @@ def test_zoom_blur_draws_a_point_out_along_its_radius(seed: int) -> None:
 
 
 @pytest.mark.parametrize("blur", ["motion", "zoom", "resampling"])
-def test_flat_pictures_stay_flat(blur: str) -> None:
+def test_flat_images_stay_flat(blur: str) -> None:
     image = np.full((30, 40, 3), (10, 128, 250), dtype=np.uint8)
     blurred = {
         "motion": lambda: motion_blur(image, Draws(0), length=51.0),

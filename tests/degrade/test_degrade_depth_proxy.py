@@ -26,7 +26,7 @@ def test_pale_things_are_farther_than_deep_coloured_ones() -> None:
     assert depth[:, 75:].mean() > depth[:, :45].mean() + 0.2
 
 
-def test_edges_lie_where_the_picture_has_them() -> None:
+def test_edges_lie_where_the_image_has_them() -> None:
     image = np.full((90, 120, 3), (120, 20, 20), dtype=np.uint8)
     image[:, 60:] = (230, 235, 240)
     steps = np.abs(np.diff(depth_proxy(image, Draws(0)), axis=1)).mean(axis=0)
@@ -34,6 +34,6 @@ def test_edges_lie_where_the_picture_has_them() -> None:
     assert steps[59] > 5 * np.median(steps)
 
 
-def test_flat_pictures_fall_back_to_the_plane() -> None:
+def test_flat_images_fall_back_to_the_plane() -> None:
     depth = depth_proxy(np.full((40, 60, 3), 128, dtype=np.uint8), Draws(0))
     assert np.all(np.diff(depth.mean(axis=1)) < 0)

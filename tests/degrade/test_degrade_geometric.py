@@ -33,12 +33,12 @@ def objects(image: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("severity", [1, 3, 5])
 @pytest.mark.parametrize("kind", ["elastic", "frosted_glass"])
-def test_mask_goes_where_the_picture_goes(kind: str, severity: int) -> None:
+def test_mask_goes_where_the_image_goes(kind: str, severity: int) -> None:
     image, mask = scene()
     degraded, moved = degrade(image, kind, severity, 2, mask)
     shown = objects(degraded)
     assert (shown != mask).mean() > 0.005
-    # Elastic: the picture is mixed along edges, where half a pixel decides. Glass takes whole pixels.
+    # Elastic: the image is mixed along edges, where half a pixel decides. Glass takes whole pixels.
     assert (shown != moved).mean() <= (0.004 if kind == "elastic" else 0.0)
 
 

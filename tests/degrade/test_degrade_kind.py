@@ -79,7 +79,7 @@ def test_impossible_seed_is_refused(seed: object) -> None:
         None,
     ],
 )
-def test_impossible_pictures_are_refused(image: object) -> None:
+def test_impossible_images_are_refused(image: object) -> None:
     with pytest.raises(ImageError, match="expected"):
         robustseg.degrade(image, "fog", 1, 0)  # type: ignore[call-overload]
 
@@ -110,7 +110,7 @@ def test_views_of_arrays_give_the_same_as_copies(module: object, kind: str) -> N
 
 
 @pytest.mark.parametrize(("module", "kind"), BOTH, ids=IDS)
-def test_record_explains_and_redoes_the_picture(module: object, kind: str) -> None:
+def test_record_explains_and_redoes_the_image(module: object, kind: str) -> None:
     record: dict = {}
     degraded = module.degrade(picture(), kind, 4, 11, record=record)  # type: ignore[attr-defined]
     row = module.KINDS[kind]  # type: ignore[attr-defined]

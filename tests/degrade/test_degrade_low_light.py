@@ -50,7 +50,7 @@ def test_mosaic_is_rggb() -> None:
     assert np.array_equal(mosaic(light), expected)
 
 
-def test_full_light_without_noise_is_the_picture_again() -> None:
+def test_full_light_without_noise_is_the_image_again() -> None:
     rows, columns = np.mgrid[0:80, 0:100]
     image = np.dstack([60 + columns, 40 + rows, 200 - columns]).astype(np.uint8)
     developed = low_light(image, Draws(0), stops=0.0, lift=0.0, shot=1e-8)
@@ -59,7 +59,7 @@ def test_full_light_without_noise_is_the_picture_again() -> None:
 
 
 @pytest.mark.parametrize("severity", [1, 3, 5])
-def test_the_picture_is_darker_by_the_stops_that_are_not_lifted(severity: int) -> None:
+def test_the_image_is_darker_by_the_stops_that_are_not_lifted(severity: int) -> None:
     parameters = KINDS["low_light"].at(severity)
     grey = np.full((200, 200, 3), 128, dtype=np.uint8)
     developed = low_light(grey, Draws(0), stops=parameters["stops"], lift=parameters["lift"], shot=1e-7)

@@ -24,7 +24,7 @@ class Given:
 
 
 def flat(level: int, side: int = 200) -> NDArray[np.float32]:
-    """A picture of one level with all 256 levels in its first row, so that it counts 256 electrons."""
+    """An image of one level with all 256 levels in its first row, so that it counts 256 electrons."""
     image = np.full((side, 256, 3), level / 255, dtype=np.float32)
     image[0] = (np.arange(256) / 255)[:, None]
     return image
@@ -125,7 +125,7 @@ def test_draws_choose_as_the_flags_say() -> None:
     assert 2.9 < max(scales) <= 3
 
 
-def test_the_picture_is_not_changed() -> None:
+def test_the_image_is_not_changed() -> None:
     image = np.random.default_rng(0).random((9, 9, 3), dtype=np.float32)
     before = image.copy()
     for seed in range(8):

@@ -68,7 +68,7 @@ def test_same_seed_same_bytes(photos: list[NDArray[np.uint8]], recipe: str, leve
     st.integers(0, 2**63 - 1),
     st.sampled_from(RECIPES),
 )
-def test_any_picture_keeps_its_size_and_replays_from_json(
+def test_any_image_keeps_its_size_and_replays_from_json(
     image: NDArray[np.uint8], level: int | None, seed: int, recipe: str
 ) -> None:
     level = level or (None if recipe == "train" else 1)
@@ -248,7 +248,7 @@ def test_unknown_recipe_gives_the_nearest(recipe: str, near: str) -> None:
         "photo.png",
     ],
 )
-def test_what_is_no_picture(image: object) -> None:
+def test_what_is_no_image(image: object) -> None:
     with pytest.raises(ImageError, match="uint8 RGB"):
         degrade(image, 1, 0)  # type: ignore[arg-type]
 

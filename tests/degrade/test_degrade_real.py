@@ -91,6 +91,6 @@ def test_any_size_keeps_its_size_and_the_masks_values(
 
 @pytest.mark.parametrize("value", [0, 255])
 @pytest.mark.parametrize("kind", KINDS)
-def test_black_and_white_pictures_are_taken(kind: str, value: int) -> None:
+def test_black_and_white_images_are_taken(kind: str, value: int) -> None:
     image = np.full((16, 24, 3), value, dtype=np.uint8)
     assert degrade(image, kind, 5, 0).shape == image.shape

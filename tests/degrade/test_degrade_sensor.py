@@ -1,4 +1,4 @@
-"""Noise measured on flat pictures."""
+"""Noise measured on flat images."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def test_reflect_is_numpys_mirrored_padding(size: int, offset: int) -> None:
     assert reflect(np.array([float(offset)], np.float32), size)[0] == padded[300 + offset]
 
 
-def test_pictures_are_sampled_as_scipy_does() -> None:
+def test_images_are_sampled_as_scipy_does() -> None:
     image = np.random.default_rng(0).integers(0, 256, (40, 31, 3), dtype=np.uint8)
     map_x, map_y = maps(40, 31)
     expected = np.dstack([map_coordinates(image[..., c].astype(float), [map_y, map_x], order=1) for c in range(3)])

@@ -1,4 +1,4 @@
-"""Weather on pictures where its law can be read off."""
+"""Weather on images where its law can be read off."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def flat(colour: tuple[int, int, int], height: int = 200, width: int = 260) -> n
 def test_fog_follows_koschmieder_with_the_recorded_airlight() -> None:
     draws = Draws(3)
     scene = skimage.data.coffee()[::4, ::4]
-    # A black and a white picture in the same fog give transmission and airlight of each pixel.
+    # A black and a white image in the same fog give transmission and airlight of each pixel.
     black, white = (fog(np.full_like(scene, v), Draws(3), density=0.9) / 255.0 for v in (0, 255))
     transmission = white - black
     seen = fog(scene, draws, density=0.9) / 255.0

@@ -26,7 +26,7 @@ def boxes(sheet: NDArray[np.uint8], colour: tuple[int, int, int]) -> tuple[int, 
     return int(rows.min()), int(rows.max()) + 1, int(columns.min()), int(columns.max()) + 1
 
 
-def test_pictures_stand_side_by_side_and_rows_below_each_other() -> None:
+def test_images_stand_side_by_side_and_rows_below_each_other() -> None:
     rows = [[Tile("a", plain(30, 60, RED)), Tile("b", plain(60, 30, GREEN))], [Tile("c", plain(10, 10, BLUE))]]
     sheet = contact_sheet(rows, side=100)
     red, green, blue = (boxes(sheet, colour) for colour in (RED, GREEN, BLUE))

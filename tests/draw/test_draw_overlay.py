@@ -38,7 +38,7 @@ def test_inside_the_tint_is_the_blend(alpha):
         assert np.abs(drawn[y, x] - blend).max() <= 0.5
 
 
-def test_a_mask_at_the_pictures_edge_is_outlined():
+def test_a_mask_at_the_images_edge_is_outlined():
     whole = Masks(np.ones((1, 200, 300), bool), np.ones(1, np.float32))
     drawn = np.asarray(whole.overlay(PHOTO, 0))
     assert (drawn[0] == colour(0)).all()
@@ -66,7 +66,7 @@ def test_the_callers_photo_is_not_drawn_on():
     np.testing.assert_array_equal(PHOTO, before)
 
 
-def test_pictures_in_other_forms(tmp_path):
+def test_images_in_other_forms(tmp_path):
     Image.fromarray(PHOTO).save(tmp_path / "photo.png")
     expected = np.asarray(two().overlay(PHOTO))
     for image in (Image.fromarray(PHOTO), tmp_path / "photo.png", (tmp_path / "photo.png").read_bytes()):
@@ -94,7 +94,7 @@ def test_alpha_out_of_range(alpha):
         two().overlay(PHOTO, alpha)
 
 
-def test_another_picture_is_refused():
+def test_another_image_is_refused():
     for draw in (two().overlay, two().cutout):
         with pytest.raises(DataError, match="300x200 pixels, got 300x199"):
             draw(PHOTO[:199])

@@ -224,7 +224,7 @@ def test_clicks_on_what_the_base_model_finds_small_keep_its_mask(made, tmp_path,
         np.testing.assert_allclose(auto.logits[index], expected, atol=1e-5)
 
 
-def test_small_boxes_in_windows_of_a_big_picture_keep_the_base_model_too(made, tmp_path):
+def test_small_boxes_in_windows_of_a_big_image_keep_the_base_model_too(made, tmp_path):
     _, base = made
     restoration = load_bundle(
         bundle(made, tmp_path / "b", (LevelRule(0, image_size=32, least_box=0.01),), enhancer="residual", gate="bad"),

@@ -1,4 +1,4 @@
-"""The second encoding's pixels: right size, right scale, grey where no picture is."""
+"""The second encoding's pixels: right size, right scale, grey where no image is."""
 
 import torch
 from hypothesis import given, settings
@@ -11,7 +11,7 @@ STEP = 32  # the compact model's
 
 @settings(max_examples=40, deadline=None)
 @given(height=st.integers(1, 128), width=st.integers(1, 128), size=st.sampled_from([None, 32, 64, 96]))
-def test_pictures_keep_their_scale_and_are_filled_up_with_grey(height, width, size):
+def test_images_keep_their_scale_and_are_filled_up_with_grey(height, width, size):
     side = 128
     height, width = (height, side) if height < width else (side, width)
     pixels = torch.full((1, 3, height, width), 0.75)

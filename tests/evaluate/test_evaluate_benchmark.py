@@ -62,7 +62,7 @@ def test_rows_hold_the_psnr_of_what_the_model_got(tmp_path: Path, source: Source
         assert row.psnr == (np.inf if row.level == "clear" else peak_signal_noise_ratio(clear[row.image], low))
 
 
-def test_rows_of_a_restorer_are_those_of_restored_pictures(tmp_path: Path, source: Source) -> None:
+def test_rows_of_a_restorer_are_those_of_restored_images(tmp_path: Path, source: Source) -> None:
     asked: list[str | None] = []
 
     class Restoring(FakePredictor):
@@ -156,7 +156,7 @@ def test_small_objects_are_left_out_per_set(tmp_path: Path, source: Source) -> N
         run_benchmark(_config(min_share={"": 0.9}), [source], tmp_path / "q", FakeLoader())
 
 
-def test_broken_pictures_are_named_and_the_others_measured(tmp_path: Path, source: Source) -> None:
+def test_broken_images_are_named_and_the_others_measured(tmp_path: Path, source: Source) -> None:
     (tmp_path / "toy" / "images" / "p01.png").write_bytes(b"no image")
     cv2.imwrite(str(tmp_path / "toy" / "masks" / "p03.png"), np.ones((5, 5), np.uint8))
     results = run_benchmark(_config(), [source], tmp_path / "out", FakeLoader())
@@ -189,7 +189,7 @@ def test_an_answer_of_the_wrong_shape_is_an_error(source: Source) -> None:
         ask(Wrong(), probes(sample, parse_prompt("box"), 0.0, 0))
 
 
-def test_progress_counts_every_picture_of_every_part(tmp_path: Path, source: Source) -> None:
+def test_progress_counts_every_image_of_every_part(tmp_path: Path, source: Source) -> None:
     seen: list[tuple[str, int]] = []
     for _ in range(2):
         seen.clear()

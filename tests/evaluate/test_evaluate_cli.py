@@ -115,7 +115,7 @@ def test_preset_without_numbers_says_so(tmp_path: Path, data: Path, loader: Fake
     assert "No number of the paper is stored for table3" in result.stdout
 
 
-def test_broken_pictures_are_named_and_the_rest_is_done(tmp_path: Path, data: Path, loader: FakeLoader) -> None:
+def test_broken_images_are_named_and_the_rest_is_done(tmp_path: Path, data: Path, loader: FakeLoader) -> None:
     (data / "images" / "p02.png").write_bytes(b"no image")
     result = _run("--data", data, "--no-figures", "-o", tmp_path / "out")
     assert result.exit_code == 1

@@ -71,7 +71,7 @@ def test_only_what_the_run_has_data_for_is_drawn(tmp_path: Path) -> None:
     ]
 
 
-def test_kinds_and_single_pictures_and_equal_values_are_drawn(tmp_path: Path) -> None:
+def test_kinds_and_single_images_and_equal_values_are_drawn(tmp_path: Path) -> None:
     kinds = tuple(f"robustseg:kind{i}:3" for i in range(7))
     rows = random_rows(levels=kinds, pictures=1)
     assert "iou_against_level.png" in _draw(rows, tmp_path)
@@ -104,7 +104,7 @@ def test_missing_matplotlib_names_the_extra(monkeypatch: pytest.MonkeyPatch, tmp
         figures.draw_levels(summarise(random_rows(), 0), tmp_path / "x.png")
 
 
-def test_cases_are_the_extremes_one_per_picture() -> None:
+def test_cases_are_the_extremes_one_per_image() -> None:
     rows = [make_row(image=f"p{i}", object_id=o, iou=i / 10 + o / 100) for i in range(6) for o in (1, 2)]
     best, worst = choose_cases(rows, 2)
     assert [(c.image, c.object_id) for c in best] == [("p5", 2), ("p4", 2)]

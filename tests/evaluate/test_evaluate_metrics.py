@@ -109,7 +109,7 @@ def test_hand_made_numbers() -> None:
     assert metrics.measure(a, b) == pytest.approx((1 / 3, 1 / 2, 1 / 2, 1 / 3))
 
 
-def test_boundary_iou_of_a_large_picture_is_quick() -> None:
+def test_boundary_iou_of_a_large_image_is_quick() -> None:
     rng = np.random.default_rng(2)
     masks = [_random_mask(rng, 1500, 2000) for _ in range(2)]
     masks[0][100:1400, 100:1900] = True

@@ -31,7 +31,7 @@ def _report(rows: list[Row], failed: dict[str, str] | None = None, **config: obj
     return make_report(settings, Results(rows, failed or {}), ["A note."])
 
 
-def test_cells_hold_means_over_pictures_and_objects() -> None:
+def test_cells_hold_means_over_images_and_objects() -> None:
     rows = random_rows()
     for summary in summarise(rows, 0):
         mine = [r for r in rows if Cell(r.model, r.set, r.level, r.prompt) == summary.cell]
@@ -95,7 +95,7 @@ def test_files_agree_with_each_other(tmp_path: Path) -> None:
     assert len(content["comparisons"]) == 4
 
 
-def test_a_single_picture_gives_empty_fields_and_null_not_nan(tmp_path: Path) -> None:
+def test_a_single_image_gives_empty_fields_and_null_not_nan(tmp_path: Path) -> None:
     rows = [make_row(model=m, iou=v) for m, v in (("a", 0.4), ("b", 0.6))]
     write_report(_report(rows), tmp_path)
     for name in ("report.md", "summary.csv", "summary.json"):

@@ -18,7 +18,7 @@ from glesam.evaluate.measure.sources import LqsegSource, choose, open_source, op
 
 
 def _built(root: Path) -> Path:
-    """A built set whose pictures tell their level by their colour."""
+    """A built set whose images tell their level by their colour."""
     for value, part in enumerate(("clear", "lq1", "lq2", "lq3", "masks")):
         (root / part).mkdir(parents=True)
         for name in ("a", "b"):
@@ -85,7 +85,7 @@ def test_built_sets_of_other_content_have_another_origin(tmp_path: Path) -> None
     assert open_source(str(first)).origin != open_source(str(second)).origin
 
 
-def test_a_missing_level_and_a_missing_picture_are_named(tmp_path: Path) -> None:
+def test_a_missing_level_and_a_missing_image_are_named(tmp_path: Path) -> None:
     root = _built(tmp_path / "s")
     (root / "lq2" / "a.png").unlink()
     source = open_source(str(root))

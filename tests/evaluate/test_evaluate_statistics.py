@@ -16,7 +16,7 @@ def _one(values: np.ndarray, pictures: list[str], seed: int = 0, resamples: int 
     return estimate(np.asarray(values, float)[:, None], pictures, seed, resamples)[0]
 
 
-def test_means_over_pictures_and_objects() -> None:
+def test_means_over_images_and_objects() -> None:
     result = _one(np.array([1.0, 0.0, 0.0, 0.5]), ["b", "b", "b", "a"])
     assert (result.images, result.objects) == (2, 4)
     assert result.mean_images == pytest.approx((1 / 3 + 0.5) / 2)
@@ -73,7 +73,7 @@ def test_same_seed_same_interval_whatever_the_order() -> None:
     assert _one(values, pictures, 2).low != first.low
 
 
-def test_a_single_picture_has_no_interval() -> None:
+def test_a_single_image_has_no_interval() -> None:
     result = _one(np.array([0.2, 0.4]), ["p", "p"])
     assert result.mean_images == pytest.approx(0.3)
     assert all(math.isnan(v) for v in (result.low, result.high, result.low_objects, result.high_objects))
@@ -117,7 +117,7 @@ def test_equal_models_have_p_one_and_clear_gaps_the_smallest() -> None:
     assert compare(names, better, 0, 999).p_value == pytest.approx(1 / 1000)
 
 
-def test_only_shared_pictures_are_compared() -> None:
+def test_only_shared_images_are_compared() -> None:
     result = compare({"a": 0.1, "b": 0.2, "c": 0.9}, {"a": 0.2, "b": 0.4, "d": 0.0}, 0)
     assert result.images == 2
     assert result.difference == pytest.approx(0.15)

@@ -1,4 +1,4 @@
-"""Pictures whose objects are painted as numbers, and a model that reads them: the truth of every click is known."""
+"""Images whose objects are painted as numbers, and a model that reads them: the truth of every click is known."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def predictor() -> Predictor:
 
 
 def painted(size: tuple[int, int], objects: dict[int, list[tuple[int, int, int, int]]]) -> Picture:
-    """Grey picture, each object painted as its number in boxes `(x0, y0, x1, y1)`; one with number 0 cuts a hole."""
+    """Grey image, each object painted as its number in boxes `(x0, y0, x1, y1)`; one with number 0 cuts a hole."""
     grey = np.zeros(size, np.uint8)
     for number, boxes in objects.items():
         for x0, y0, x1, y1 in boxes:

@@ -1,4 +1,4 @@
-"""Everything mode from picture to result: truth of painted pictures, one answer for all batch sizes, COCO keys."""
+"""Everything mode from image to result: truth of painted images, one answer for all batch sizes, COCO keys."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_pixels_are_expanded_up_to_a_limit_only(monkeypatch: pytest.MonkeyPatch)
     assert len(masks.to_coco()) == 4
 
 
-def test_a_picture_without_objects_gives_no_masks() -> None:
+def test_an_image_without_objects_gives_no_masks() -> None:
     user = predictor()
     user.set_image(painted((50, 60), {}))
     masks = user.generate()
@@ -156,7 +156,7 @@ def test_other_errors_of_the_model_are_not_taken_for_memory() -> None:
         user.generate()
 
 
-def test_crops_find_what_is_too_small_for_the_whole_picture() -> None:
+def test_crops_find_what_is_too_small_for_the_whole_image() -> None:
     side = 8 * SIDE
     image = painted((side, side), {30: [(64, 64, 640, 640)], 60: [(800, 824, 824, 848)], 90: [(880, 112, 904, 136)]})
     user = predictor()
@@ -184,7 +184,7 @@ def test_crops_find_what_is_too_small_for_the_whole_picture() -> None:
         assert top + down <= y + height
 
 
-def test_one_tile_is_the_whole_picture() -> None:
+def test_one_tile_is_the_whole_image() -> None:
     user = predictor()
     user.set_image(painted(SIZE, OBJECTS))
     tiled, whole = user.generate(tile=256), user.generate()

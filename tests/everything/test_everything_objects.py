@@ -1,4 +1,4 @@
-"""Tiles of pictures that are known whole: merging gives the whole objects back, exactly."""
+"""Tiles of images that are known whole: merging gives the whole objects back, exactly."""
 
 from __future__ import annotations
 

@@ -152,7 +152,7 @@ def test_the_authors_set_in_the_authors_order(model: SamPromptable, layers: int,
 def test_crops_are_the_authors() -> None:
     for size in ((110, 150), (427, 640), (64, 64), (1080, 1920)):
         assert list(crop_boxes(size, 2, 512 / 1500)) == crops_of(*size, 2)
-    # 20 pixels from an inner edge are near, 21 are not; near the picture's own edge nothing is cut.
+    # 20 pixels from an inner edge are near, 21 are not; near the image's own edge nothing is cut.
     view, size = (100, 0, 200, 150), (150, 300)
     assert [is_cut((x, 40, 160, 90), view, size) for x in (100, 120, 121)] == [True, True, False]
     assert [is_cut((130, 40, x, 90), view, size) for x in (201, 181, 180)] == [True, True, False]

@@ -1,4 +1,4 @@
-"""Cleaning against scipy.ndimage on whole pictures."""
+"""Cleaning against scipy.ndimage on whole images."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_regions_and_cleaning_are_those_of_scipy(seed: int, share: float) -> Non
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_cleaning_within_a_larger_picture(seed: int) -> None:
+def test_cleaning_within_a_larger_image(seed: int) -> None:
     mask = np.zeros((60, 70), bool)
     mask[7:47, 11:61] = blobs(seed, 0.6)
     got = clean(RunMask.from_array(mask), 30).to_array()

@@ -41,7 +41,7 @@ def decoded(rle: list[int]) -> np.ndarray:
 
 @settings(max_examples=60, deadline=None)
 @given(arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=40), elements=st.booleans()))
-def test_brush_rle_decodes_to_an_rgba_picture_of_the_mask(mask):
+def test_brush_rle_decodes_to_an_rgba_image_of_the_mask(mask):
     picture = decoded(convert.to_brush_rle(mask)).reshape(*mask.shape, 4)
     np.testing.assert_array_equal(picture, np.where(mask, 255, 0)[..., None].repeat(4, axis=2))
 
@@ -77,7 +77,7 @@ def test_nothing_or_two_boxes_are_refused():
             convert.to_prompts(regions)
 
 
-def test_the_result_is_a_brush_of_the_pictures_size():
+def test_the_result_is_a_brush_of_the_images_size():
     mask = np.zeros((1, 40, 60), bool)
     mask[0, 5:9, 10:20] = True
     masks = Masks(mask, np.array([0.8], np.float32), info={"model": "compact"})

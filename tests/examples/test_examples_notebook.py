@@ -1,4 +1,4 @@
-"""The notebook runs top to bottom, offline, and shows pictures that are not empty."""
+"""The notebook runs top to bottom, offline, and shows images that are not empty."""
 
 import base64
 import io

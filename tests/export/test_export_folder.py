@@ -82,7 +82,7 @@ def test_predictor_runs_the_folder_as_torch_runs_the_model(exported, restored, e
         np.testing.assert_allclose(masks[0].scores, masks[1].scores, atol=1e-3)
 
 
-def test_a_batch_of_pictures_equals_one_by_one(exported):
+def test_a_batch_of_images_equals_one_by_one(exported):
     _, path, _ = exported
     predictor = Predictor.from_pretrained(path)
     photos = [skimage.data.cat(), skimage.data.coffee()]
@@ -241,7 +241,7 @@ def test_the_command_exports_checks_and_segment_runs_it(small_models, tmp_path):
     assert (tmp_path / "mask.png").stat().st_size > 0
 
 
-def test_without_photos_drawn_pictures_serve():
+def test_without_photos_drawn_images_serve():
     pictures = folder.drawn_images()
     assert [p.shape[2] for p in pictures] == [3, 3]
     assert all(p.dtype == np.uint8 and p.std() > 10 for p in pictures)

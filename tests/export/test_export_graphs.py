@@ -47,7 +47,7 @@ def maps(count: int, side: int = 8, seed: int = 0) -> tuple[torch.Tensor, ...]:
 @pytest.mark.parametrize(
     ("opened", "prompt_maps"), [("onnx", False), ("onnx", True), ("openvino", True)], indirect=["opened"]
 )
-def test_decoder_equals_decode_for_any_number_of_prompts_points_and_pictures(small_models, opened, prompt_maps):
+def test_decoder_equals_decode_for_any_number_of_prompts_points_and_images(small_models, opened, prompt_maps):
     model = small_models[prompt_maps]
     session = opened(graphs(model)["decoder"])
     generator = torch.Generator().manual_seed(1)
@@ -63,7 +63,7 @@ def test_decoder_equals_decode_for_any_number_of_prompts_points_and_pictures(sma
         labels = torch.randint(-1, 2, (prompts, points), generator=generator)
         corners = torch.tensor([20.0, 30.0, 90.0, 80.0]) + torch.rand(prompts, 4, generator=generator) * 10
         masks = torch.randn(prompts, 32, 32, generator=generator)
-        # Our interface: B pictures with one prompt each, or one picture with M prompts.
+        # Our interface: B images with one prompt each, or one image with M prompts.
         shape = (images, 1) if images > 1 else (1, prompts)
         tensors = PromptTensors(
             coords.view(*shape, points, 2) if points else None,

@@ -73,7 +73,7 @@ def test_table_and_sheet_and_resuming(
     assert "7 segmented" not in again.stderr, "the sheet is no photo"
 
 
-def test_a_failed_picture_is_in_red_and_not_in_the_table(folder_model: Path, photos: Path, tmp_path: Path) -> None:
+def test_a_failed_image_is_in_red_and_not_in_the_table(folder_model: Path, photos: Path, tmp_path: Path) -> None:
     (photos / "broken.jpg").write_text("no image")
     assert call(folder_model, photos, "-o", tmp_path / "out").exit_code == 1
     assert "broken.jpg" not in {row.file for row in read_csv(tmp_path / "out" / "results.csv")}
@@ -207,7 +207,7 @@ def test_torchrun_starts_them(folder_model: Path, photos: Path, tmp_path: Path, 
     assert comparable(tmp_path / "out") == expected
 
 
-def test_sheet_of_many_pictures_is_spread(photos: Path, tmp_path: Path) -> None:
+def test_sheet_of_many_images_is_spread(photos: Path, tmp_path: Path) -> None:
     entries = [Entry(f"n{number}", photos / f"p{number % 6}.jpg", None) for number in range(100)]
     draw_sheet(tmp_path / "s.jpg", entries, {})
     with Image.open(tmp_path / "s.jpg") as sheet:

@@ -158,7 +158,7 @@ def test_an_unknown_orientation_changes_nothing(code):
     np.testing.assert_array_equal(from_pillow(image, "x"), PHOTO)
 
 
-def test_damaged_exif_is_told_and_the_picture_used():
+def test_damaged_exif_is_told_and_the_image_used():
     image = Image.fromarray(PHOTO)
     image.info["exif"] = b"Exif\0\0XX\0\0damaged"
     with pytest.warns(ImageWarning, match=r"cat.jpg: the EXIF data are damaged"):

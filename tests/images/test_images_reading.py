@@ -63,14 +63,14 @@ def test_jpeg_equals_opencvs_decoder():
     assert np.abs(images.read(content).astype(int) - reference).max() <= 3
 
 
-def test_pillow_pictures_and_arrays_are_taken():
+def test_pillow_images_and_arrays_are_taken():
     np.testing.assert_array_equal(images.read(Image.fromarray(PHOTO)), PHOTO)
     assert images.read(PHOTO) is PHOTO
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
 @pytest.mark.parametrize("code", [3, 6, 8])
-def test_the_picture_is_turned_as_its_exif_says(kind, code):
+def test_the_image_is_turned_as_its_exif_says(kind, code):
     exif = Image.Exif()
     exif[0x0112] = code
     options = {"lossless": True} if kind == "WEBP" else {}
@@ -146,7 +146,7 @@ def test_a_file_without_read_rights(tmp_path):
 @pytest.mark.parametrize(
     "content", [b"hello, I am text\n" * 99, b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", b"\0"]
 )
-def test_files_that_are_no_picture(content, tmp_path):
+def test_files_that_are_no_image(content, tmp_path):
     path = tmp_path / "text.jpg"
     path.write_bytes(content)
     with pytest.raises(ImageError) as error:
@@ -171,7 +171,7 @@ def test_files_cut_short(kind, share, tmp_path):
     edits=st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), min_size=1, max_size=8),
     keep=st.floats(0.1, 1),
 )
-def test_damaged_bytes_give_a_picture_or_our_error(kind, edits, keep):
+def test_damaged_bytes_give_an_image_or_our_error(kind, edits, keep):
     """Whatever a plugin raises on damaged bytes, users meet ImageError on one line."""
     content = bytearray(encoded(kind, PHOTO[:16, :16]))
     for place, value in edits:
@@ -244,7 +244,7 @@ def test_other_types_are_refused(source):
         images.read(source)
 
 
-def test_a_closed_pillow_picture_is_an_image_error(tmp_path):
+def test_a_closed_pillow_image_is_an_image_error(tmp_path):
     path = tmp_path / "x.png"
     path.write_bytes(encoded("PNG"))
     image = Image.open(path)

@@ -1,4 +1,4 @@
-"""Finding pictures: order, names, laziness, and a clear error for everything that is not there."""
+"""Finding images: order, names, laziness, and a clear error for everything that is not there."""
 
 from __future__ import annotations
 

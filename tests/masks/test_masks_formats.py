@@ -146,7 +146,7 @@ def test_foreign_coco_is_refused_on_one_line(content, words):
     assert "\n" not in str(error.value)
 
 
-def test_one_picture_of_a_document_by_name():
+def test_one_image_of_a_document_by_name():
     images = [{"id": i, "file_name": f"{i}.jpg", "width": 2, "height": 2} for i in (1, 2)]
     annotations = [{"image_id": i, "segmentation": {"size": [2, 2], "counts": [4 - i, i]}} for i in (1, 2)]
     back = Masks.from_coco({"images": images, "annotations": annotations}, name="2.jpg")

@@ -1,4 +1,4 @@
-"""The geometry of pictures in the model's square."""
+"""The geometry of images in the model's square."""
 
 from dataclasses import fields
 
@@ -25,7 +25,7 @@ def test_restore_equals_enlarging_all_cutting_and_resizing(height, width, side):
 
 @settings(max_examples=50, deadline=None)
 @given(height=st.integers(1, 64), width=st.integers(1, 64), step=st.sampled_from([1, 16, 32, 64]))
-def test_trim_keeps_the_picture_and_the_least_padding(height, width, step):
+def test_trim_keeps_the_image_and_the_least_padding(height, width, step):
     marked = torch.zeros(1, 3, 64, 64)
     marked[..., :height, :width] = 1
     trimmed = ImageGeometry((height, width), (height, width), 64).trim(marked, step)

@@ -84,7 +84,7 @@ def test_encode_shapes_and_preprocess_geometry(model):
 
 
 @pytest.mark.parametrize(("size", "cells"), [((90, 180), (16, 32)), ((170, 100), (32, 20)), ((77, 77), (32, 32))])
-def test_pictures_are_encoded_without_padding_and_answered_in_squares(model, size, cells):
+def test_images_are_encoded_without_padding_and_answered_in_squares(model, size, cells):
     image = np.random.default_rng(1).integers(0, 256, (*size, 3), dtype=np.uint8)
     pixels, geometry = model.prepare(image)
     whole, same = model.preprocess(image)

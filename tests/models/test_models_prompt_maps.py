@@ -114,7 +114,7 @@ def test_learning_and_inference_agree():
             torch.testing.assert_close(ours, reference.detach(), atol=1e-4, rtol=1e-4)
 
 
-def test_inference_follows_changed_weights_and_pictures():
+def test_inference_follows_changed_weights_and_images():
     torch.manual_seed(0)
     model = CompactModel(CompactConfig("lite0", image_size=64)).eval()
     prompt = PromptTensors(tensor([[[[20.0, 30.0]]]]), tensor([[[1]]]))
@@ -123,7 +123,7 @@ def test_inference_follows_changed_weights_and_pictures():
         with torch.no_grad():
             if change > 1:
                 model.mask_decoder.transformer.layers[1].cross_attn_token_to_image.k_proj.weight.mul_(1.5)
-            # Earlier pictures stay alive, as in the predictor's cache.
+            # Earlier images stay alive, as in the predictor's cache.
             pictures.append(model.encode(torch.randn(1, 3, 64, 64)))
             inferred = model.decode_all(pictures[-1], prompt)[0]
         torch.testing.assert_close(inferred, model.decode_all(pictures[-1], prompt)[0].detach(), atol=1e-4, rtol=1e-4)

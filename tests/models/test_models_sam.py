@@ -62,7 +62,7 @@ def test_preprocess_other_input_size(model: SamPromptable) -> None:
     assert torch.equal(model.preprocess(skimage.data.coffee())[0], expected)
 
 
-def test_preprocess_keeps_one_pixel_of_a_hair_thin_picture(model: SamPromptable) -> None:
+def test_preprocess_keeps_one_pixel_of_a_hair_thin_image(model: SamPromptable) -> None:
     pixels, geometry = model.preprocess(np.full((1, 500, 3), 200, np.uint8))
     assert geometry.input_size == (1, 64)
     assert pixels.shape == (1, 3, 64, 64)

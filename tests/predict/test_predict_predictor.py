@@ -101,7 +101,7 @@ def model() -> HalfPlane:
 
 @settings(deadline=None, max_examples=40)
 @given(st.integers(20, 150), st.integers(40, 150), st.floats(0.2, 0.8))
-def test_mask_is_exact_at_the_pictures_size(height: int, width: int, share: float) -> None:
+def test_mask_is_exact_at_the_images_size(height: int, width: int, share: float) -> None:
     p = plain(HalfPlane())
     p.set_image(np.zeros((height, width, 3), np.uint8))
     x = round(share * width) + 0.25
@@ -211,7 +211,7 @@ def test_a_model_with_another_number_of_candidates_is_refused() -> None:
         p.predict(points=[[1, 1]], multimask=True)
 
 
-# --- one encoding a picture
+# --- one encoding an image
 
 
 def test_thousand_prompts_never_encode_twice(model: HalfPlane) -> None:
@@ -236,7 +236,7 @@ def test_the_same_content_is_encoded_once_wherever_it_comes_from(model: HalfPlan
     assert model.batches == [1, 1]
 
 
-def test_the_last_three_pictures_are_kept(model: HalfPlane) -> None:
+def test_the_last_three_images_are_kept(model: HalfPlane) -> None:
     p = plain(model)
     a, b, c, d = (photo(seed=i) for i in range(4))
     for image in (a, b, c):
@@ -266,7 +266,7 @@ def test_cache_size_is_kept(model: HalfPlane) -> None:
         plain(model, cache_size=0)
 
 
-def test_a_failed_picture_leaves_none_set(model: HalfPlane, tmp_path: Path) -> None:
+def test_a_failed_image_leaves_none_set(model: HalfPlane, tmp_path: Path) -> None:
     p = plain(model)
     p.set_image(photo())
     with pytest.raises(ImageError, match="no file"):
@@ -296,7 +296,7 @@ def border_of(p: Predictor) -> float:
     return float(np.flatnonzero(p.predict(points=[[20, 5]]).masks[0, 0])[0])
 
 
-def test_on_enhances_once_a_picture(model: HalfPlane) -> None:
+def test_on_enhances_once_an_image(model: HalfPlane) -> None:
     shift = Shift()
     p = plain(model, "on", shift)
     p.set_image(photo())
@@ -335,7 +335,7 @@ def test_raw_and_enhanced_are_kept_apart(model: HalfPlane) -> None:
 
 
 @pytest.mark.parametrize(("degraded", "border"), [(True, 28), (False, 20)])
-def test_auto_asks_the_gate_once_a_picture(model: HalfPlane, degraded: bool, border: int) -> None:
+def test_auto_asks_the_gate_once_an_image(model: HalfPlane, degraded: bool, border: int) -> None:
     seen: list[tuple[int, ...]] = []
     p = plain(model, "auto", Shift(), gate=lambda latent: (seen.append(tuple(latent.shape)), degraded)[1])
     p.set_image(photo())
@@ -368,7 +368,7 @@ def test_an_enhancer_for_another_model_is_refused(model: HalfPlane) -> None:
         p.predict(points=[[1, 1]])
 
 
-# --- many pictures
+# --- many images
 
 
 def test_batch_equals_one_by_one(model: HalfPlane) -> None:
@@ -400,7 +400,7 @@ def test_a_batch_of_several_shapes_is_encoded_without_padding() -> None:
         np.testing.assert_allclose(alone.predict(wish).logits, batched.logits, atol=1e-4)
 
 
-def test_batch_names_files_and_keeps_the_current_pictures_name(model: HalfPlane, tmp_path: Path) -> None:
+def test_batch_names_files_and_keeps_the_current_images_name(model: HalfPlane, tmp_path: Path) -> None:
     Image.fromarray(photo()).save(tmp_path / "other.png")
     p = plain(model)
     p.set_image(photo(), name="mine")

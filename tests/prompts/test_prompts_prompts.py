@@ -109,7 +109,7 @@ def test_equality_looks_at_every_field():
     assert one != "one"
 
 
-def test_points_outside_the_picture():
+def test_points_outside_the_image():
     Prompts(points=[[99, 79.5]]).check((80, 100))
     for x, y in ((100, 5), (5, 80)):
         with pytest.raises(PromptError, match=rf"100x80 pixels, got \({x}, {y}\); give x below 100 and y below 80"):
@@ -180,7 +180,7 @@ def test_select_refuses(indices):
 
 
 def test_tensors_lie_in_the_models_frame():
-    """A 200 x 100 picture in a square of 512: one pixel is 2.56 input pixels, in both directions."""
+    """A 200 x 100 image in a square of 512: one pixel is 2.56 input pixels, in both directions."""
     geometry = ImageGeometry((100, 200), (256, 512), 512)
     both = Prompts(points=[[[100, 50]], [[0, 99]]], boxes=[[0, 0, 200, 100], [10, 20, 30, 40]])
     tensors = both.to_tensors(geometry, "cpu", torch.bfloat16)
@@ -193,7 +193,7 @@ def test_tensors_lie_in_the_models_frame():
     assert tensors.mask_input is None
 
 
-def test_stretched_pictures_scale_each_direction_by_itself():
+def test_stretched_images_scale_each_direction_by_itself():
     geometry = ImageGeometry((100, 200), (512, 512), 512)
     assert Prompts(points=[[100, 50]]).to_tensors(geometry).point_coords.tolist() == [[[[256, 256]]]]
     assert Prompts(boxes=[100, 50, 200, 100]).to_tensors(geometry).boxes.tolist() == [[[256, 256, 512, 512]]]

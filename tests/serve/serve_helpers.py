@@ -1,4 +1,4 @@
-"""Pictures as a client would send them."""
+"""Images as a client would send them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from PIL import Image
 
 
 def encoded(seed: int = 0, width: int = 60, height: int = 40, form: str = "PNG") -> bytes:
-    """A picture of smooth random colours."""
+    """An image of smooth random colours."""
     blobs = np.random.default_rng(seed).integers(0, 256, (5, 6, 3), dtype=np.uint8)
     stream = io.BytesIO()
     Image.fromarray(blobs).resize((width, height), Image.Resampling.BICUBIC).save(stream, form)

@@ -100,7 +100,7 @@ def test_bad_prompts_name_the_object(objects: list[dict[str, object]], message: 
         prompts_of([ObjectPrompt.model_validate(each) for each in objects], SETTINGS)
 
 
-def test_pictures_are_known_by_their_pixels() -> None:
+def test_images_are_known_by_their_pixels() -> None:
     data = encoded(3)
     key, pixels = decode_image(encoded_bytes(text_of(data), SETTINGS), SETTINGS)
     assert key == content_hash(read(data))

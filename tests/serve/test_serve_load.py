@@ -36,7 +36,7 @@ def test_sixteen_clients_of_whom_some_are_wrong(make_app: MakeApp, tiny: Predict
         tiny.set_image(picture)
         expected.append(tiny.predict(boxes=boxes).masks)
     keys = [content_hash(read(picture)) for picture in pictures]
-    app = make_app(cache_entries=3)  # fewer than pictures: embeddings come and go
+    app = make_app(cache_entries=3)  # fewer than images: embeddings come and go
     transport = httpx.ASGITransport(app)
 
     async def client_of(number: int) -> list[tuple[bool, int]]:

@@ -101,7 +101,7 @@ def test_everything_gives_the_librarys_annotations(client: TestClient, tiny: Pre
     assert client.post("/v1/everything", json={**body, "points_per_side": 65}).status_code == 422
 
 
-def test_an_evicted_picture_is_embedded_again(make_client: MakeClient) -> None:
+def test_an_evicted_image_is_embedded_again(make_client: MakeClient) -> None:
     client = make_client(cache_entries=2)
     keys = [embed(client, encoded(seed)) for seed in range(4)]
     first = segment(client, id=keys[0]).json()["objects"]
@@ -112,7 +112,7 @@ def test_an_evicted_picture_is_embedded_again(make_client: MakeClient) -> None:
     assert 'glesam_cache_hits_total{lane="model"} 1' in metrics
 
 
-def test_a_dropped_picture_is_unknown(make_client: MakeClient) -> None:
+def test_a_dropped_image_is_unknown(make_client: MakeClient) -> None:
     pictures = [encoded(seed, 600, 400, "BMP") for seed in range(4)]
     size = len(pictures[0])
     client = make_client(max_bytes=size, store_bytes=size * 4 // 3 + 2**20)  # room for two

@@ -1,4 +1,4 @@
-"""Bounded memory of pictures and embeddings; embeddings are the library's."""
+"""Bounded memory of images and embeddings; embeddings are the library's."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_store_keeps_the_last_used_within_its_bytes() -> None:
     assert gone.value.status == 404
 
 
-def test_store_counts_the_same_picture_once() -> None:
+def test_store_counts_the_same_image_once() -> None:
     store = ImageStore(100)
     for _ in range(5):
         store.put("a", StoredImage(b"x" * 60, (1, 1)))
@@ -64,7 +64,7 @@ def test_evicted_embeddings_come_back_equal(tiny: Predictor) -> None:
         assert np.array_equal(tiny.predict(points=[[20, 20]]).logits, mine.logits)
 
 
-def test_recall_switches_between_pictures_without_pixels(tiny: Predictor) -> None:
+def test_recall_switches_between_images_without_pixels(tiny: Predictor) -> None:
     pictures = [read(encoded(seed, width=40 + 8 * seed)) for seed in range(2)]
     cache = EmbeddingCache(tiny, 4)
     for picture in pictures:
@@ -105,10 +105,10 @@ def test_gate_and_modes_are_those_of_the_predictor(tiny: Predictor) -> None:
     assert EmbeddingCache(tiny, 1).get("", picture, "auto").degraded is None
 
 
-def test_two_threads_on_two_caches_do_not_mix_pictures(tiny: Predictor) -> None:
+def test_two_threads_on_two_caches_do_not_mix_images(tiny: Predictor) -> None:
     from glesam.models.registry import load_model
 
-    # The compact model's decoder keeps the projections of its last picture.
+    # The compact model's decoder keeps the projections of its last image.
     base = Predictor(load_model("compact"))
     pictures = [read(encoded(seed, 64, 48)) for seed in range(2)]
     expected = []

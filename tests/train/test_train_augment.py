@@ -14,7 +14,7 @@ from glesam.train.feed.augment import (
 
 
 def photo(height=90, width=120):
-    """Objects 1 and 2 are painted in colours that tell them: a warp that tore picture and mask apart would show."""
+    """Objects 1 and 2 are painted in colours that tell them: a warp that tore image and mask apart would show."""
     mask = np.zeros((height, width), np.int32)
     mask[10:50, 15:55], mask[30:80, 70:110] = 1, 2
     image = np.full((height, width, 3), 90, np.uint8)
@@ -31,7 +31,7 @@ def agreement(image, mask):
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_picture_and_mask_move_together(seed):
+def test_image_and_mask_move_together(seed):
     image, mask = photo()
     view, ids = random_view(image, mask, 96, ViewConfig(frame=160), np.random.default_rng(seed))
     assert view.shape == (96, 96, 3)

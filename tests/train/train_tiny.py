@@ -44,7 +44,7 @@ def tiny_model(folder, image_size=64):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = CompactModel(CompactConfig("lite0", image_size, attention_blocks=1, conv_blocks=1))
-        # He's initialisation lets the picture through all layers; with torch's own, biases drown it.
+        # He's initialisation lets the image through all layers; with torch's own, biases drown it.
         for layer in model.encoder.modules():
             if isinstance(layer, torch.nn.Conv2d):
                 torch.nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")

@@ -1,4 +1,4 @@
-"""Grids, crops and tiles cover the picture evenly."""
+"""Grids, crops and tiles cover the image evenly."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_tiles_cover_and_overlap(length: int, tile: int, overlap: float) -> None
 
 
 @given(st.integers(20, 900), st.integers(20, 900), st.integers(0, 3), st.floats(0, 0.6))
-def test_crops_cover_the_picture_in_every_layer(height: int, width: int, layers: int, ratio: float) -> None:
+def test_crops_cover_the_image_in_every_layer(height: int, width: int, layers: int, ratio: float) -> None:
     seen: dict[int, list[tuple[int, int, int, int]]] = {}
     for layer, box in crop_boxes((height, width), layers, ratio):
         seen.setdefault(layer, []).append(box)

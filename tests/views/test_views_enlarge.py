@@ -41,7 +41,7 @@ def test_windows_are_restored_exactly(size: tuple[int, int], band: int, monkeypa
         exact = geometry.restore(whole[None, None])[0, 0].numpy()
         place = got[offset[1] : offset[1] + size[0], offset[0] : offset[0] + size[1]]
         clear = np.abs(exact) > 1e-4
-        # The last cells may be half padding: there the logits beyond the picture have a part in `restore`.
+        # The last cells may be half padding: there the logits beyond the image have a part in `restore`.
         clear[:, size[1] - 1 - size[1] // 16 :] = clear[size[0] - 1 - size[0] // 16 :] = False
         assert np.array_equal(place[clear], exact[clear] > 0)
         assert got.sum() == place.sum()
