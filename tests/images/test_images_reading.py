@@ -321,3 +321,8 @@ def test_large_images_are_converted_in_strips(mode):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak <= rgb.nbytes * 1.25 + 60e6
+
+
+def test_what_is_wrong_with_a_header_is_said_in_words():
+    with pytest.raises(ImageError, match=r"damaged or cut short \(no number but b'D4'\)"):
+        images.read(b"P6\n3 D4\n255\n" + bytes(99), name="a.ppm")

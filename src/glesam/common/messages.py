@@ -72,7 +72,7 @@ def one_line(fault: object) -> str:
     what was read.
     """
     text = in_words(fault) if isinstance(fault, Exception) else str(fault)
-    return shown(" ".join(text.split()) or type(fault).__name__)
+    return shown(" ".join(text.split()) or "no reason is given")
 
 
 def shown(name: object) -> str:

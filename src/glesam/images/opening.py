@@ -38,7 +38,7 @@ def opened(path: Path, name: str) -> Iterator[IO[bytes]]:
     except IsADirectoryError:
         raise ImageError(f"expected an image, got the folder {name}; name a file in it") from None
     except (OSError, ValueError) as error:
-        raise ImageError(f"expected a readable file, got {name} ({_reason(error)}); check path and rights") from error
+        raise ImageError(f"expected a readable file, got {name} ({one_line(error)}); check path and rights") from error
     with stream:
         if not stream.seekable():
             yield filled(io.BytesIO(stream.read()), name)
@@ -147,10 +147,5 @@ def has_frames(image: Image.Image) -> bool:
 def damaged(name: str, error: Exception) -> ImageError:
     """The error for a file that starts like an image and does not continue like one."""
     return ImageError(
-        f"expected a whole image, got {name}, damaged or cut short ({_reason(error)}); fetch or save it again"
+        f"expected a whole image, got {name}, damaged or cut short ({one_line(error)}); fetch or save it again"
     )
-
-
-def _reason(error: Exception) -> str:
-    """The text of a foreign error, on one line."""
-    return one_line(getattr(error, "strerror", None) or str(error) or type(error).__name__)

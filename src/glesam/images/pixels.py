@@ -15,6 +15,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from glesam.common.arrays import row_slices
+from glesam.common.messages import one_line
 from glesam.errors import ImageError
 from glesam.images.ranges import ImageWarning, Range, Scale, scale_of, to_bytes
 
@@ -114,7 +115,7 @@ def orientation(image: Image.Image, name: str) -> int:
     try:
         value = image.getexif().get(_EXIF_ORIENTATION, 1)
     except Exception as error:  # Pillow's EXIF reader raises whatever the damaged bytes lead it to
-        text = f"{name}: the EXIF data are damaged ({type(error).__name__}), so the image is used as it is stored"
+        text = f"{name}: the EXIF data are damaged ({one_line(error)}), so the image is used as it is stored"
         warnings.warn(text, ImageWarning, stacklevel=2)
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1

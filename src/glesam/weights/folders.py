@@ -261,7 +261,7 @@ def state_digest(module: nn.Module) -> str:
 def brief(error: BaseException) -> str:
     """As `one_line`, at most 160 characters of the first line; libraries write pages."""
     first = str(error).strip().split("\n", 1)[0].removeprefix("Got: ")
-    text = one_line(error if first == str(error) else first or type(error).__name__)
+    text = one_line(error if first == str(error) else first)
     return text if len(text) <= 160 else text[:157] + "..."
 
 

@@ -22,7 +22,7 @@ from glesam.train.feed.crops import ImageCrops, to_signed
 from glesam.train.feed.pack import ImagePack
 from glesam.train.stages.autoencoder import write_tiles
 from glesam.train.stages.frozen import FrozenPartsObjective, decay_groups
-from glesam.weights.folders import saving, write_tensors
+from glesam.weights.folders import brief, saving, write_tensors
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, UNet2DConditionModel
@@ -156,8 +156,7 @@ def load_autoencoder(folder: str | Path) -> AutoencoderKL:
     try:
         vae = AutoencoderKL.from_pretrained(str(folder))
     except (OSError, ValueError) as error:
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise ConfigError(f"expected an autoencoder in {folder}, got: {reason}; train it first") from error
+        raise ConfigError(f"expected an autoencoder in {folder}, got: {brief(error)}; train it first") from error
     return vae.requires_grad_(False).eval()
 
 
