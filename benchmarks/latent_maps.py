@@ -83,7 +83,7 @@ def draw_feature_maps(rows: Sequence[FeatureRow], path: Path) -> Path:
 
     An enhancer that was trained together with the decoder need not keep the mean over the channels.
     """
-    from glesam.evaluate.report.drawing import new_figure, save
+    from glesam.draw.figures import new_figure, save
 
     ratios = [min(1.6, max(0.5, row.clean.shape[0] / row.clean.shape[1])) for row in rows]
     height = sum(2.4 * ratio + 0.5 for ratio in ratios)

@@ -55,6 +55,12 @@ def test_nothing_is_imported_from_the_same_floor_or_above() -> None:
     assert upward(imports()) == []
 
 
+def test_training_needs_no_evaluation() -> None:
+    assert [
+        each for each in imports() if each.importer.startswith("train") and each.imported.startswith("evaluate")
+    ] == []
+
+
 def test_every_module_has_its_room_and_every_room_a_module() -> None:
     used = {name: room_of(name, ROOMS) for name in modules()}
     assert [name for name, room in used.items() if room is None] == []

@@ -8,7 +8,7 @@ from evaluate_helpers import FakeLoader, make_folder
 from typer.testing import CliRunner, Result
 
 from glesam.cli import app
-from glesam.evaluate.report import drawing
+from glesam.draw import figures as drawing
 
 
 @pytest.fixture

@@ -11,13 +11,14 @@ import pytest
 from evaluate_helpers import FakeLoader, make_folder, make_row, random_rows
 
 from glesam.degrade.levels import parse_levels
+from glesam.draw import figures as drawing
 from glesam.errors import ConfigError
 from glesam.evaluate.measure.benchmark import BenchmarkConfig, run_benchmark
 from glesam.evaluate.measure.model_specs import parse_models
 from glesam.evaluate.measure.protocol import parse_prompts
 from glesam.evaluate.measure.records import Row
 from glesam.evaluate.measure.sources import open_source
-from glesam.evaluate.report import drawing, figures
+from glesam.evaluate.report import figures
 from glesam.evaluate.report.gallery import Case, choose_cases, draw_gallery, overlay
 from glesam.evaluate.report.summary import summarise
 

@@ -12,12 +12,10 @@ from glesam.common.seeds import generator, stable_seed
 from glesam.errors import ConfigError, PromptError
 from glesam.evaluate.measure.protocol import (
     PromptSpec,
-    draw_points,
     parse_prompt,
     parse_prompts,
     prompt_for,
     shake_box,
-    tight_box,
 )
 
 
@@ -77,19 +75,6 @@ def test_lists_ranges_and_repetitions() -> None:
         parse_prompts([" , "])
 
 
-@given(st.integers(1, 12), st.integers(1, 12), st.integers(0, 2**30), st.integers(1, 20), st.floats(0.02, 1.0))
-def test_points_lie_inside_without_repetition(height: int, width: int, seed: int, count: int, share: float) -> None:
-    truth = np.random.default_rng(seed).random((height, width)) < share
-    truth[height // 2, width // 2] = True
-    points = draw_points(truth, count, np.random.default_rng(seed))
-    assert points.shape == (count, 2)
-    assert points.dtype == np.float32
-    assert all(truth[int(y), int(x)] for x, y in points)
-    distinct = min(count, int(truth.sum()))
-    assert len({tuple(p) for p in points[:distinct].tolist()}) == distinct
-    assert (points[distinct:] == points[distinct - 1]).all()
-
-
 def test_clicks_are_nested() -> None:
     truth = _disc()
     ten = prompt_for(PromptSpec("points", 10), truth, "photo", 4, 7).points
@@ -97,17 +82,6 @@ def test_clicks_are_nested() -> None:
     for count in range(1, 10):
         fewer = prompt_for(PromptSpec("points", count), truth, "photo", 4, 7).points
         np.testing.assert_array_equal(fewer, ten[:count])
-
-
-def test_points_are_uniform_over_the_object() -> None:
-    truth = np.zeros((4, 6), bool)
-    truth[1, 2:5] = truth[3, 0] = True
-    drawn = [draw_points(truth, 2, generator("t", i)) for i in range(4000)]
-    for place in (0, 1):
-        _, counts = np.unique([tuple(d[place]) for d in drawn], axis=0, return_counts=True)
-        assert len(counts) == 4
-        # Each of 4 pixels is expected 1000 times; 5 standard deviations of the binomial law are 137.
-        assert np.abs(counts - 1000).max() < 137
 
 
 def test_prompts_depend_on_names_and_seed_only() -> None:
@@ -122,9 +96,9 @@ def test_prompts_depend_on_names_and_seed_only() -> None:
 def test_box_edges() -> None:
     truth = np.zeros((10, 12), bool)
     truth[3:6, 4:9] = True
-    np.testing.assert_array_equal(tight_box(truth), [4, 3, 9, 6])
-    np.testing.assert_array_equal(tight_box(np.ones((10, 12), bool)), [0, 0, 12, 10])
-    assert prompt_for(PromptSpec("box"), truth, "a", 1, 0).points is None
+    drawn = prompt_for(PromptSpec("box"), truth, "a", 1, 0)
+    np.testing.assert_array_equal(drawn.box, [4, 3, 9, 6])
+    assert drawn.points is None
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.floats(0.01, 1.0), st.integers(0, 2**30), st.data())

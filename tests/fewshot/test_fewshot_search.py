@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from fewshot_scenes import BLUE, GREEN, RED, SIZE, Square, backbone, decoder, draw, mask_of, reference
 
-from glesam.fewshot.candidates import mask_iou
 from glesam.fewshot.features import image_features
 from glesam.fewshot.references import DEFAULT_THRESHOLD, References
 from glesam.fewshot.search import Match, find, learned, to_masks
+from glesam.masks.agreement import mask_iou
 
 EXAMPLE = [(32, 64, 64, RED), (224, 96, 96, BLUE)]
 SCENE = [(20, 20, 60, RED), (200, 30, 80, RED), (60, 150, 80, BLUE), (280, 160, 64, GREEN)]

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glesam.train.feed.clicks import CORNER_LABELS, bounding_box, loosen_box, random_points, sample_prompt
+from glesam.prompts.drawn import tight_box
+from glesam.train.feed.clicks import CORNER_LABELS, loosen_box, random_points, sample_prompt
 
 
 def region(seed, size=48):
@@ -64,10 +65,10 @@ def test_random_points_are_uniform_over_the_region():
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_bounding_box_by_brute_force(seed):
+def test_tight_box_by_brute_force(seed):
     inside = region(seed) == 2
     ys, xs = np.nonzero(inside)
-    assert bounding_box(inside).tolist() == [xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]
+    assert tight_box(inside).tolist() == [xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]
 
 
 def test_loose_boxes_move_each_side_by_at_most_the_ratio():

@@ -121,8 +121,8 @@ def evaluate(options: EvaluateOptions) -> None:
     Writes report.md, per_object.csv, summary.csv, summary.json and figures. Masks are measured at the image's size.
     """
     from glesam.common.locks import sole
+    from glesam.draw.figures import require_matplotlib
     from glesam.evaluate.measure.model_specs import predictor_loader
-    from glesam.evaluate.report.drawing import require_matplotlib
     from glesam.evaluate.report.report import make_report
 
     if options.figures:

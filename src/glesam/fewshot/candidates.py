@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from glesam.common.arrays import Bool, Float
 from glesam.fewshot.proposals import lattice, peaks, region_boxes, window_boxes
+from glesam.masks.agreement import mask_iou
 from glesam.masks.masks import Masks
 from glesam.prompts.prompts import Prompts
 
@@ -131,9 +132,3 @@ def _distinct(candidates: Sequence[Candidate]) -> list[Candidate]:
         if all(mask_iou(each.small, other.small) <= _SAME for other in kept):
             kept.append(each)
     return kept
-
-
-def mask_iou(one: Bool, other: Bool) -> float:
-    """IoU of two masks; 0 for two empty ones."""
-    whole = np.count_nonzero(one | other)
-    return np.count_nonzero(one & other) / whole if whole else 0.0

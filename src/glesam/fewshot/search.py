@@ -15,10 +15,11 @@ import numpy.typing as npt
 from torch import Tensor
 
 from glesam.common.arrays import Bool, Float
-from glesam.fewshot.candidates import Ask, Candidate, mask_iou, propose
+from glesam.fewshot.candidates import Ask, Candidate, propose
 from glesam.fewshot.features import Backbone, ImageFeatures
 from glesam.fewshot.references import DEFAULT_THRESHOLD, Reference, References, best_threshold, looks_of
 from glesam.images.pixels import RGB
+from glesam.masks.agreement import mask_iou
 from glesam.masks.masks import Masks
 
 MOST_LOOKS = 32

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from glesam.draw.figures import COLOURS, LINES, MARKERS, new_figure, save, style, tidy
 from glesam.evaluate.measure.records import Row
-from glesam.evaluate.report.drawing import COLOURS, LINES, MARKERS, new_figure, save, style, tidy
 from glesam.evaluate.report.interactive import clicks_of
 from glesam.evaluate.report.summary import CellSummary
 

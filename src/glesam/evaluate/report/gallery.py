@@ -12,13 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from glesam.degrade.levels import Level
+from glesam.draw.figures import COLOURS, new_figure, save
 from glesam.evaluate.measure.benchmark import Answer, BenchmarkConfig, Probe, ask, probes
 from glesam.evaluate.measure.model_specs import LoadPredictor, ModelSpec
 from glesam.evaluate.measure.protocol import PromptSpec
 from glesam.evaluate.measure.records import Row
 from glesam.evaluate.measure.sources import Source
 from glesam.evaluate.metrics import iou
-from glesam.evaluate.report.drawing import COLOURS, new_figure, save
 from glesam.evaluate.report.interactive import clicks_of
 
 CASES = 4

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from glesam.common.arrays import Bool
-from glesam.common.boxes import pixel_box
 from glesam.models.base import CORNER_LABELS, PADDING_LABEL
+from glesam.prompts.drawn import tight_box
 
 
 def random_points(region: Bool, count: int, rng: np.random.Generator) -> npt.NDArray[np.float32]:
@@ -47,17 +47,12 @@ def start_prompt(
     points, labels = np.zeros((slots, 2), np.float32), np.full(slots, PADDING_LABEL, np.int64)
     if rng.random() < 0.3:
         ratio = float(rng.choice([0.0, 0.05, 0.1]))
-        points[:2] = loosen_box(bounding_box(region), ratio, region.shape, rng).reshape(2, 2)
+        points[:2] = loosen_box(tight_box(region), ratio, region.shape, rng).reshape(2, 2)
         labels[:2] = CORNER_LABELS
     else:
         points[:1] = centre_point(region) if rng.random() < 0.5 else random_points(region, 1, rng)
         labels[0] = 1
     return points, labels
-
-
-def bounding_box(region: Bool) -> npt.NDArray[np.float32]:
-    """Tight box `(x0, y0, x1, y1)` of a non-empty `(H, W)` region; x1 and y1 are the last pixels' far edges."""
-    return np.array(pixel_box(region), np.float32)
 
 
 def loosen_box(
@@ -91,7 +86,7 @@ def sample_prompt(
     parts: list[tuple[npt.NDArray[np.float32], list[int]]] = []
     if kind < 0.4:
         ratio = 0.0 if rng.random() < 0.5 else float(rng.choice([0.05, 0.1, 0.2]))
-        box = loosen_box(bounding_box(region), ratio, region.shape, rng)
+        box = loosen_box(tight_box(region), ratio, region.shape, rng)
         parts.append((box.reshape(2, 2), list(CORNER_LABELS)))
     if kind >= 0.35:
         count = int(rng.choice([1, 2, 3, 4, 6], p=[0.25, 0.15, 0.35, 0.15, 0.1]))

@@ -11,10 +11,11 @@ import torch
 from glesam.common.arrays import Ids
 from glesam.data.base import Sample
 from glesam.degrade.levels import apply
+from glesam.prompts.drawn import tight_box
 from glesam.train.config import HeadConfig
 from glesam.train.feed.augment import ids_and_areas
 from glesam.train.feed.batch import Batch
-from glesam.train.feed.clicks import bounding_box, loosen_box, random_points
+from glesam.train.feed.clicks import loosen_box, random_points
 from glesam.train.feed.large_scale import large_scale_view
 from glesam.train.feed.pack import ImagePack
 from glesam.train.feed.pairs import Item, PairBatches
@@ -70,5 +71,5 @@ class HeadBatches(PairBatches):
             region = ids == object_id
             masks.append(region.astype(np.uint8))
             points.append(random_points(region, config.points, rng))
-            boxes.append(loosen_box(bounding_box(region), config.box_noise, region.shape, rng))
+            boxes.append(loosen_box(tight_box(region), config.box_noise, region.shape, rng))
         return {"masks": np.stack(masks), "points": np.stack(points), "boxes": np.stack(boxes)}

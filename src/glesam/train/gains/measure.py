@@ -21,9 +21,9 @@ from glesam.common.messages import shown
 from glesam.common.seeds import generator
 from glesam.enhance.gains import gate_features
 from glesam.errors import ConfigError, DataError
-from glesam.evaluate.measure.protocol import draw_points, tight_box
-from glesam.evaluate.metrics import iou
+from glesam.masks.agreement import mask_iou
 from glesam.predict.predictor import Predictor
+from glesam.prompts.drawn import draw_points, tight_box
 from glesam.train.config import GainConfig
 from glesam.train.gains.versions import Version, Versions
 
@@ -169,7 +169,7 @@ def _features(predictor: Predictor) -> list[float]:
 
 def _ious(predictor: Predictor, truths: Sequence[npt.NDArray[np.bool_]], **prompts: Any) -> list[float]:
     masks = predictor.predict(**prompts).masks
-    return [iou(mask, truth) for mask, truth in zip(masks, truths, strict=True)]
+    return [mask_iou(mask, truth) for mask, truth in zip(masks, truths, strict=True)]
 
 
 def _mean(values: Sequence[float]) -> float | None:

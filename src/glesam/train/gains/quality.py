@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from glesam.common.arrays import Float64
 from glesam.common.files import write_text
+from glesam.draw.figures import COLOURS, new_figure, save, tidy
 from glesam.enhance.gains import PROMPTS
-from glesam.evaluate.report.drawing import COLOURS, new_figure, save, tidy
 from glesam.train.gains.fit import Fitted, Table
 from glesam.train.gains.versions import condition_group
 

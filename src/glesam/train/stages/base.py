@@ -16,10 +16,11 @@ from glesam.models.base import PromptTensors
 from glesam.models.compact.model import CompactConfig, CompactModel
 from glesam.models.compact.pixels import to_pixel_values
 from glesam.models.registry import load_model
+from glesam.prompts.drawn import tight_box
 from glesam.train.card import write_card
 from glesam.train.config import BaseConfig, read_config
 from glesam.train.feed.batch import Batch
-from glesam.train.feed.clicks import bounding_box, random_points
+from glesam.train.feed.clicks import random_points
 from glesam.train.feed.pack import ImagePack
 from glesam.train.feed.twins import TwinBatches
 from glesam.train.feed.views import TrainingBatches
@@ -227,7 +228,7 @@ def validate(model: CompactModel, data: SegmentationDataset, count: int, seed: i
             region = sample.mask == object_id
             rng = np.random.default_rng([seed, int(index), object_id])
             points = torch.from_numpy(random_points(region, 3, rng))[None, None]
-            box = torch.from_numpy(bounding_box(region))[None, None]
+            box = torch.from_numpy(tight_box(region))[None, None]
             prompts = {
                 "points3": PromptTensors(geometry.to_input(points), torch.ones(1, 1, 3, dtype=torch.long)),
                 "box": PromptTensors(boxes=geometry.to_input(box.view(1, 1, 2, 2)).flatten(2)),
