@@ -71,7 +71,7 @@ def commands(code: str) -> list[str]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _one_bundled_model() -> Iterator[None]:
+def _quick() -> Iterator[None]:
     """Calls that ask for the bundled model as it ships get the same one: a hundred commands need not load it each."""
     from glesam.predict import load, predictor
 
@@ -86,6 +86,7 @@ def _one_bundled_model() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(predictor, "load_parts", load_parts)
+        patch.setattr("glesam.draw.figures.DPI", 30)  # few pixels: drawing is what takes time in reports
         yield
 
 

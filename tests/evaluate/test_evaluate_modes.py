@@ -103,7 +103,8 @@ def test_bdd_semantic_labels_are_read(tmp_path):
         data[0]
 
 
-def test_the_preset_measures_each_condition_in_three_modes(tmp_path):
+def test_the_preset_measures_each_condition_in_three_modes(tmp_path, monkeypatch):
+    monkeypatch.setattr("glesam.draw.figures.DPI", 30)  # few pixels: drawing is what takes time here
     base = CompactModel.from_pretrained(tiny_model(tmp_path / "base"))
     GainGate().save_pretrained(tmp_path / "gate")
     write_bundle(tmp_path / "bundle", base, Parts(gate=tmp_path / "gate"), [LevelRule(0, image_size=32)])
