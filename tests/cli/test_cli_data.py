@@ -91,7 +91,7 @@ def test_build_names_a_corrupt_image_and_fails(source: Path, tmp_path: Path) -> 
         ("--levels", "1,,2", "expected a level out of"),
         ("--recipe", "tests", "did you mean 'test'"),
         ("--object", "rand", "did you mean 'random'"),
-        ("--format", "jpeg", "format among png, webp"),
+        ("--format", "jpeg", "format of png, webp"),
         ("--seed", -4, "whole number >= 0"),
         ("--limit", 0, "limit of 1 or more"),
         ("--workers", 0, "--workers"),

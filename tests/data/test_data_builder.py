@@ -313,7 +313,7 @@ def test_id_255_alone_is_stored_so_that_it_is_read_as_255(tmp_path: Path) -> Non
     [
         ({"recipe": "tset"}, "did you mean 'test'"),
         ({"objects": "larges"}, "did you mean 'largest'"),
-        ({"image_format": "jpg"}, "format among png, webp, got 'jpg'"),
+        ({"image_format": "jpg"}, "format of png, webp, got 'jpg'"),
         ({"levels": (0, 1)}, r"levels among 1, 2, 3, got \[0, 1\]"),
         ({"levels": ()}, "levels among 1, 2, 3"),
         ({"seed": -1}, "whole number >= 0, got -1"),

@@ -47,7 +47,8 @@ def one_of(what: str, word: str, known: Iterable[str]) -> str:
     """
     names = list(known)
     if word not in names:
-        raise ConfigError(f"expected {what} of {', '.join(names)}, got {word!r}; name one of these")
+        cure = hint(word, names, "name one of these")
+        raise ConfigError(f"expected {what} of {', '.join(names)}, got {word!r}; {cure}")
     return word
 
 

@@ -1,1 +1,1 @@
-"""Data sets: readers (one file per layout), the LQSeg builder, prompt sampling, training pairs."""
+"""Data sets: readers (one file per layout), the LQSeg builder, and the check of a set."""

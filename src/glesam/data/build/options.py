@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
-from glesam.common.messages import hint
+from glesam.common.messages import one_of
 from glesam.degrade.lqseg.pipeline import LEVELS, config_of
 from glesam.errors import ConfigError
 
@@ -44,8 +43,8 @@ class BuildConfig:
 
     def __post_init__(self) -> None:
         config_of(self.recipe)  # refuses an unknown recipe, with the nearest name
-        _one_of("object", self.objects, get_args(Objects))
-        _one_of("format", self.image_format, get_args(ImageFormat))
+        one_of("a choice of objects", self.objects, get_args(Objects))
+        one_of("a format", self.image_format, get_args(ImageFormat))
         object.__setattr__(self, "levels", tuple(sorted(set(self.levels))))
         if not self.levels or not set(self.levels) <= set(LEVELS):
             raise ConfigError(f"expected levels among 1, 2, 3, got {list(self.levels)}; give e.g. 1,2,3")
@@ -61,14 +60,3 @@ class BuildConfig:
         options = asdict(self)
         del options["limit"]
         return options | {"degradation": asdict(config_of(self.recipe))}
-
-
-def _one_of(what: str, value: str, known: Sequence[str]) -> None:
-    """Check a word option.
-
-    Raises:
-        ConfigError: it is none of the known; the message names the nearest.
-    """
-    if value not in known:
-        cure = hint(value, known, f"give e.g. {known[0]!r}")
-        raise ConfigError(f"expected {what} among {', '.join(known)}, got {value!r}; {cure}")
