@@ -37,6 +37,15 @@ def test_pooled_features_are_the_object_s_own() -> None:
     assert float(red @ blue) < 0.9
 
 
+def test_features_inside_shares_are_those_of_the_masks() -> None:
+    features = image_features(backbone, draw(SCENE))
+    masks = [mask_of(square) for square in SCENE]
+    shares = [features.covered(mask).numpy() for mask in masks]
+    expected = torch.stack([features.pooled(mask)[0] for mask in masks])
+    torch.testing.assert_close(features.inside(shares), expected, atol=1e-3, rtol=0)
+    assert features.inside([np.zeros_like(shares[0])]).abs().sum() == 0
+
+
 def test_a_close_look_does_not_depend_on_place_and_surroundings() -> None:
     here, there = (32, 64, 64, RED), (280, 150, 64, RED)
     scenes = ((here, SCENE[1]), (there, here))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from glesam.errors import PromptError
-from glesam.fewshot.heat import heat_prompts, without_duplicates
+from glesam.fewshot.heat import best_by_map, heat_prompts, without_duplicates
 from glesam.masks.masks import Masks
 
 MASK: np.ndarray = np.zeros((120, 200), bool)
@@ -17,14 +17,29 @@ def test_a_heat_map_s_bumps_become_objects_at_their_places() -> None:
     ys, xs = np.mgrid[:60, :100]
     bumps = [(20, 15), (80, 40)]
     heat = sum(np.exp(-((xs - x) ** 2 + (ys - y) ** 2) / 60) for x, y in bumps)
-    prompts = heat_prompts((heat * 7 - 3).astype(np.float32), (600, 1000), 2)
-    assert prompts.points is not None
-    assert prompts.boxes is not None
-    found = sorted(prompts.points[:, 0].tolist())
+    asked = heat_prompts((heat * 7 - 3).astype(np.float32), (600, 1000), 2)
+    near, wide = asked.ways[0], asked.ways[-1]
+    assert near.points is not None
+    assert near.boxes is not None
+    assert wide.boxes is not None
+    found = sorted(near.points[:, 0].tolist())
     np.testing.assert_allclose(found, [(205, 155), (805, 405)], atol=20)
-    for (x, y), (x0, y0, x1, y1) in zip(prompts.points[:, 0], prompts.boxes, strict=True):
-        assert x0 <= x <= x1
-        assert y0 <= y <= y1
+    # exp(-r^2 / 60) is one half at r = 6.4 cells of 10 pixels and .3 at 8.5, on which the peaks' neighbours add little.
+    for (x, y), box, wider in zip(near.points[:, 0], near.boxes, wide.boxes, strict=True):
+        np.testing.assert_allclose(np.abs(box - [x, y, x, y]), 65, atol=16)
+        np.testing.assert_allclose(np.abs(wider - [x, y, x, y]), 85, atol=16)
+
+
+def test_of_several_answers_the_one_that_fits_the_map_is_taken() -> None:
+    ys, xs = np.mgrid[:60, :100]
+    heat = np.exp(-((xs - 50) ** 2 + (ys - 30) ** 2) / 100).astype(np.float32)
+    discs = [np.hypot(*(np.mgrid[:120, :200] - np.array([[[60]], [[100]]]))) < radius for radius in (6, 22, 55)]
+    answers = [
+        Masks(disc[None], np.full(1, score, np.float32)) for disc, score in zip(discs, (0.9, 0.5, 0.7), strict=True)
+    ]
+    best = best_by_map(answers, heat[None])
+    np.testing.assert_array_equal(best.masks[0], discs[1])
+    assert best.scores.tolist() == [0.5]
 
 
 def test_flat_and_wrong_heat_maps_are_refused() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from fewshot_scenes import BLUE, GREEN, RED, backbone, draw, mask_of, reference
 
 from glesam.errors import PromptError
@@ -37,6 +38,16 @@ def test_likeness_is_highest_for_the_same_kind_and_unwanted_examples_veto() -> N
     vetoed = References((reference(SCENE, [0]), reference(SCENE, [1], negative=True))).likeness(looks)
     assert vetoed[0] > 0.8
     assert vetoed[1] == 0
+
+
+def test_what_looks_like_the_wanted_and_not_like_the_unwanted_promises_most() -> None:
+    features = image_features(backbone, draw(SCENE))
+    red, blue = features.inside([features.covered(mask_of(square)).numpy() for square in SCENE])
+    alone = References((reference(SCENE, [0]),)).promise(torch.stack([red, blue]))
+    np.testing.assert_allclose(alone, [1, float(red @ blue)], atol=1e-3)
+    both = References((reference(SCENE, [0]), reference(SCENE, [1], negative=True)))
+    expected = [1 - float(red @ blue) / 2, float(red @ blue) - 0.5]
+    np.testing.assert_allclose(both.promise(torch.stack([red, blue])), expected, atol=1e-3)
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -8,7 +8,7 @@ import torch
 
 from glesam.models.base import ImageGeometry, MaskOutput, PromptTensors
 from glesam.text.base import WordMap
-from glesam.text.find import FindOptions, FoundObject, ObjectFinder, ring_contrast
+from glesam.text.find import FindOptions, FoundObject, ObjectFinder, _is_piece, _region_boxes, ring_contrast
 
 SIDE = 64
 GEOMETRY = ImageGeometry((96, 128), (48, 64), SIDE)  # fills the upper three quarters of the square
@@ -70,6 +70,19 @@ def test_order_and_number_of_words_do_not_change_a_words_objects() -> None:
     among = [each for each in find([dog, cat]) if each.word == "cat"]
     np.testing.assert_array_equal(alone[0].logits, among[0].logits)
     assert alone[0].score == among[0].score
+
+
+def test_a_badge_on_a_suit_is_a_piece_and_a_child_beside_is_not() -> None:
+    person, badge, child = disc(30, 30, 20) > 0, disc(30, 30, 3) > 0, disc(54, 30, 4) > 0
+    assert _is_piece(badge, person & ~badge)
+    assert not _is_piece(child, person)
+    assert not _is_piece(disc(30, 30, 12) > 0, person)
+
+
+def test_regions_are_boxed_by_their_peaks_without_slips_of_the_map() -> None:
+    values = np.zeros((40, 60), np.float32)
+    values[5:35, 5:35], values[10:16, 45:50], values[0, 59] = 0.8, 1.0, 0.9
+    assert _region_boxes(values, 0.5, 3).tolist() == [[45, 10, 50, 16], [5, 5, 35, 35]]
 
 
 def test_ring_contrast_by_brute_force() -> None:

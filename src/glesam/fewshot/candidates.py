@@ -1,4 +1,4 @@
-"""Masks that may be of the wanted kind: what the decoder answers to the prompts that a map of likeness suggests."""
+"""Masks that may be of the wanted kind: answers to clicks all over the image and to what a map of likeness suggests."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ Ask = Callable[[Prompts, bool], Masks]
 MOST_PEAKS, MOST_LATTICE, MOST_REGIONS, MOST_WINDOWS = 12, 20, 16, 16
 """Prompts of each kind at most."""
 
-GRID = 6
-"""Rows and columns of clicks all over a reference image, whose masks show what its surroundings look like."""
+GRID = 12
+"""Rows and columns of clicks all over the image: of heaped things the map misses some, and shows others as one."""
 
 _AT_ONCE = 16
 """Prompts whose masks are held at the image's size before they are sifted."""
@@ -39,6 +39,7 @@ class Candidate:
         packed: its bits, `numpy.packbits` of the `(H, W)` mask: a byte a pixel would fill memory on large images.
         size: `(H, W)`.
         small: `(h, w)` bool, the mask on a coarse grid.
+        share: `(rows, columns)` float32, share of each cell of the map that the mask covers.
         predicted_iou: what the decoder thinks of it.
         contrast: mean of the map inside, minus that around it.
     """
@@ -46,6 +47,7 @@ class Candidate:
     packed: npt.NDArray[np.uint8]
     size: tuple[int, int]
     small: Bool
+    share: Float
     predicted_iou: float
     contrast: float
 
@@ -56,35 +58,39 @@ class Candidate:
         return np.unpackbits(self.packed, count=height * width).reshape(height, width).astype(bool)
 
 
-def propose(
-    ask: Ask, values: Float, sizes: Sequence[tuple[float, float]], size: tuple[int, int], everywhere: bool = False
-) -> list[Candidate]:
-    """Masks from all prompts that a map suggests, the most promising first, each once.
+def propose(ask: Ask, values: Float, sizes: Sequence[tuple[float, float]], size: tuple[int, int]) -> list[Candidate]:
+    """Masks from clicks all over the image and from all prompts that a map suggests, in no order.
 
     Args:
         ask: the predictor that has the image.
         values: `(h, w)` map, about 1 on things like the wanted and about 0 elsewhere.
         sizes: `(width, height)` of the wanted objects in cells of the map.
         size: `(H, W)` of the image.
-        everywhere: also click on a grid all over the image, whatever the map says.
     """
     found: list[Candidate] = []
-    for masks, ious in _answers(ask, values, sizes, size, everywhere):
+    for masks, ious in _answers(ask, values, sizes, size):
         found += [_candidate(m, float(i), values) for m, i in zip(masks, ious, strict=True) if m.sum() >= _LEAST_PIXELS]
-    return _distinct(sorted(found, key=lambda each: -(each.contrast + 0.5 * each.predicted_iou)))
+    return found
+
+
+def distinct(candidates: Sequence[Candidate], most: int) -> list[Candidate]:
+    """The first candidates, without those that nearly are an earlier one."""
+    kept: list[Candidate] = []
+    for each in candidates:
+        if len(kept) == most:
+            break
+        if all(mask_iou(each.small, other.small) <= _SAME for other in kept):
+            kept.append(each)
+    return kept
 
 
 def _answers(
-    ask: Ask, values: Float, sizes: Sequence[tuple[float, float]], size: tuple[int, int], everywhere: bool
+    ask: Ask, values: Float, sizes: Sequence[tuple[float, float]], size: tuple[int, int]
 ) -> Iterator[tuple[Bool, Float]]:
     """Masks `(n, H, W)` and predicted IoU `(n,)`, a few prompts at a time."""
     scale = np.array([size[1] / values.shape[1], size[0] / values.shape[0]], np.float32)
-    points = peaks(values, MOST_PEAKS)
+    points = np.concatenate([_grid(values.shape), peaks(values, MOST_PEAKS)])
     points = np.concatenate([points, lattice(values, points, _step(sizes), MOST_LATTICE)]) * scale
-    if everywhere:
-        places = (np.arange(GRID, dtype=np.float32) + 0.5) / GRID
-        grid = np.stack(np.meshgrid(places * size[1], places * size[0]), axis=-1).reshape(-1, 2)
-        points = np.concatenate([points, grid])
     for start in range(0, len(points), _AT_ONCE):
         answer = ask(Prompts(points[start : start + _AT_ONCE, None]), True)
         if answer.candidates is not None and answer.candidate_scores is not None:
@@ -94,6 +100,13 @@ def _answers(
     for start in range(0, len(boxes), _AT_ONCE):
         answer = ask(Prompts(boxes=boxes[start : start + _AT_ONCE]), False)
         yield answer.masks, answer.scores
+
+
+def _grid(shape: tuple[int, ...]) -> Float:
+    """Places `(x, y)` all over a map, in its cells."""
+    places = (np.arange(GRID, dtype=np.float32) + 0.5) / GRID
+    grid = np.stack(np.meshgrid(places * shape[1], places * shape[0]), axis=-1)
+    return np.asarray(grid.reshape(-1, 2), np.float32)
 
 
 def _step(sizes: Sequence[tuple[float, float]]) -> int:
@@ -107,7 +120,9 @@ def _candidate(mask: Bool, predicted_iou: float, values: Float) -> Candidate:
     size = (min(width, 2 * values.shape[1]), min(height, 2 * values.shape[0]))
     likeness = np.asarray(cv2.resize(values, size, interpolation=cv2.INTER_LINEAR))
     share = np.asarray(cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA))
-    return Candidate(np.packbits(mask), (height, width), share > 0.5, predicted_iou, _contrast(share, likeness))
+    cells = np.asarray(cv2.resize(share, values.shape[::-1], interpolation=cv2.INTER_AREA), np.float32)
+    contrast = _contrast(share, likeness)
+    return Candidate(np.packbits(mask), (height, width), share > 0.5, cells, predicted_iou, contrast)
 
 
 def _contrast(share: Float, likeness: Float) -> float:
@@ -123,12 +138,3 @@ def _contrast(share: Float, likeness: Float) -> float:
     ring = grown * (share == 0)
     around = float((likeness * ring).sum() / ring.sum()) if ring.any() else 0.0
     return float((likeness * share).sum() / inside) - around
-
-
-def _distinct(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Candidates in order, without those that nearly are an earlier one."""
-    kept: list[Candidate] = []
-    for each in candidates:
-        if all(mask_iou(each.small, other.small) <= _SAME for other in kept):
-            kept.append(each)
-    return kept

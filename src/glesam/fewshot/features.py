@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from glesam.common.arrays import Bool
+from glesam.common.arrays import Bool, Float
 from glesam.common.boxes import pixel_box
 from glesam.images.pixels import RGB
 
@@ -60,6 +60,19 @@ class ImageFeatures:
     def pooled(self, mask: Bool) -> tuple[Tensor, Tensor]:
         """Mean features inside an `(H, W)` mask, fine `(C,)` and coarse `(D,)`, of unit length; zeros for no pixel."""
         return self._mean(self.fine, mask), self._mean(self.coarse, mask)
+
+    def inside(self, shares: Sequence[Float]) -> Tensor:
+        """Mean fine features inside masks, of unit length; zeros for no cell.
+
+        Args:
+            shares: for each mask the `(h, w)` share of each cell of `joined` that it covers.
+
+        Returns:
+            `(n, C)` float32.
+        """
+        rows, columns = self.cells
+        weights = torch.from_numpy(np.stack(shares)).flatten(1) ** 2
+        return F.normalize(weights @ self.fine[:, :rows, :columns].flatten(1).T, dim=1)
 
     def _mean(self, grid: Tensor, mask: Bool) -> Tensor:
         """Mean of the cells by the square of their coverage: cells on the border show the surroundings too."""

@@ -1,13 +1,18 @@
-"""Heat maps as prompts: attention, gaze, anomaly scores, anything that is higher where the object is."""
+"""Heat maps as prompts: attention, gaze, anomaly scores, anything that is higher where the object is.
+
+A bump does not say at which height its object ends. So each peak is asked about in several ways, and the answer that
+the map agrees with best is taken.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from glesam.common.arrays import Float
+from glesam.common.arrays import Bool, Float
 from glesam.errors import PromptError
 from glesam.prompts.prompts import Prompts
 
@@ -18,11 +23,28 @@ if TYPE_CHECKING:
 _GRID = 64
 """Cells of the longer side that a map is brought to: k-means on every pixel of a large one brings nothing."""
 
+_LOW = 0.3
+"""Share of a peak's height down to which the wider boxes go: smooth bumps are lower than half at an object's border."""
+
 _SAME = 0.8
 
 
-def heat_prompts(values: Float, size: tuple[int, int], regions: int) -> Prompts:
-    """Prompts at a heat map's peaks, each with the box of its region.
+@dataclass(frozen=True, eq=False)
+class HeatPrompts:
+    """What a heat map asks about.
+
+    Attributes:
+        ways: prompts for the same R peaks, the highest first: point and box at half height, box alone at half height
+            and lower, point and box lower.
+        own: `(R, h, w)` float32 of 0 to 1, for each peak the map where it is the nearest one.
+    """
+
+    ways: tuple[Prompts, ...]
+    own: Float
+
+
+def heat_prompts(values: Float, size: tuple[int, int], regions: int) -> HeatPrompts:
+    """Prompts at a heat map's peaks, with boxes of their regions.
 
     Args:
         values: `(h, w)` of any range.
@@ -42,8 +64,32 @@ def heat_prompts(values: Float, size: tuple[int, int], regions: int) -> Prompts:
     small = _small((values - values.min()) / span)
     # At this temperature, half the probability of the peak is half of its height.
     found = pseudo_prompts(small, regions, share=0.5, temperature=0.5 / float(np.log(2)))
+    own = _own(small, found.points)
+    low = np.stack([_box_around(part, point) for part, point in zip(own, found.points, strict=True)])
     scale = np.array([size[1] / small.shape[1], size[0] / small.shape[0]], np.float32)
-    return Prompts(points=(found.points * scale)[:, None], boxes=found.boxes * np.tile(scale, 2))
+    points = (found.points * scale)[:, None]
+    boxes, wide = (each * np.tile(scale, 2) for each in (found.boxes, low))
+    asked = (Prompts(points=points, boxes=boxes), Prompts(boxes=boxes), Prompts(boxes=wide))
+    return HeatPrompts((*asked, Prompts(points=points, boxes=wide)), own)
+
+
+def best_by_map(answers: Sequence[Masks], own: Float) -> Masks:
+    """Of several answers for each peak the mask that correlates most with the peak's own map.
+
+    For a round bump on an object this is the mask that ends where the bump is about a third of its height.
+
+    Args:
+        answers: one for each of `HeatPrompts.ways`, R masks each.
+        own: see `HeatPrompts`.
+    """
+    fits = np.array([[_correlation(*pair) for pair in zip(each.masks, own, strict=True)] for each in answers])
+    chosen = [answers[way][peak] for peak, way in enumerate(fits.argmax(axis=0).tolist())]
+    return replace(
+        answers[0],
+        masks=np.concatenate([each.masks for each in chosen]),
+        scores=np.concatenate([each.scores for each in chosen]),
+        logits=np.concatenate([each.logits for each in chosen]),
+    )
 
 
 def without_duplicates(masks: Masks) -> Masks:
@@ -64,3 +110,31 @@ def _small(values: Float) -> Float:
     scale = min(1.0, _GRID / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     return np.asarray(cv2.resize(values, size, interpolation=cv2.INTER_AREA), np.float32)
+
+
+def _own(values: Float, points: Float) -> Float:
+    """`(R, h, w)`: the map where each of `(R, 2)` points is the nearest, 0 elsewhere."""
+    rows, columns = np.mgrid[: values.shape[0], : values.shape[1]] + 0.5
+    nearest = np.stack([np.hypot(columns - x, rows - y) for x, y in points]).argmin(axis=0)
+    return np.stack([np.where(nearest == index, values, 0) for index in range(len(points))]).astype(np.float32)
+
+
+def _box_around(values: Float, point: Float) -> Float:
+    """Box `(x0, y0, x1, y1)` in cells of the region above `_LOW` of the peak's height that the peak is in."""
+    import cv2
+
+    column, row = (int(value) for value in point)
+    above = (values > _LOW * values[row, column]).astype(np.uint8)
+    _, owner, stats, _ = cv2.connectedComponentsWithStats(above, connectivity=8)
+    x, y, width, height, _ = stats[owner[row, column]].tolist()
+    return np.array([x, y, x + width, y + height], np.float32)
+
+
+def _correlation(mask: Bool, values: Float) -> float:
+    """Pearson's correlation of a mask `(H, W)` and a map `(h, w)` over the map's cells; -1 where one is flat."""
+    import cv2
+
+    share = cv2.resize(mask.astype(np.float32), values.shape[::-1], interpolation=cv2.INTER_AREA)
+    if np.ptp(share) == 0 or np.ptp(values) == 0:
+        return -1.0
+    return float(np.corrcoef(share.ravel(), values.ravel())[0, 1])

@@ -145,6 +145,22 @@ class References:
         outside += [item.looks for item in self.items if item.is_negative]
         return fisher(torch.cat(inside), torch.cat(outside) if outside else inside[0][:0])
 
+    def promise(self, inside: Tensor) -> Float:
+        """How much candidates promise by what they look like in their image alone, before they are looked at from near.
+
+        The mean and the largest cosine to wanted objects, less half of the largest to anything else in the references.
+
+        Args:
+            inside: `(n, C)`, see `ImageFeatures.inside`.
+        """
+        near = (_inside_of(torch.cat([item.looks for item in self.positives]), inside) @ inside.T).T
+        promised = (near.amax(dim=1) + near.mean(dim=1)) / 2
+        others = [item.others for item in self.items if item.others is not None and len(item.others)]
+        others += [item.looks for item in self.items if item.is_negative]
+        if others:
+            promised = promised - 0.5 * (inside @ _inside_of(torch.cat(others), inside).T).amax(dim=1)
+        return np.asarray(promised.numpy(), np.float32)
+
     def likeness(self, looks: Tensor) -> npt.NDArray[np.float32]:
         """Likeness of `(n, D)` looks to the wanted objects, 0 to 1; 0 where an unwanted one is nearer than a wanted."""
         values = torch.sigmoid(_STEEP * (self.verifier.of(looks) - 0.5))
@@ -153,6 +169,11 @@ class References:
             wanted = (looks @ torch.cat([item.looks for item in self.positives]).T).amax(dim=1)
             values = torch.where((looks @ torch.cat(unwanted).T).amax(dim=1) > wanted, torch.zeros_like(values), values)
         return np.asarray(values.numpy(), np.float32)
+
+
+def _inside_of(looks: Tensor, inside: Tensor) -> Tensor:
+    """The part of looks that was seen in the image, of unit length; see `looks_of`."""
+    return F.normalize(looks[:, -inside.shape[1] :], dim=1)
 
 
 def best_threshold(scores: Sequence[float], is_true: Sequence[bool], objects: int) -> float | None:

@@ -1,4 +1,4 @@
-"""Finding in an image what looks like the references: map, prompts, masks, a close look at each, one for each thing.
+"""Finding in an image what looks like the references: many masks, a close look at the promising, one for each thing.
 
 What a look is worth is learned from the references: the decoder is asked about them too, and its masks there, whose
 truth is known, separate the wanted from everything else (Fisher's discriminant in closed form, nothing is trained).
@@ -15,18 +15,24 @@ import numpy.typing as npt
 from torch import Tensor
 
 from glesam.common.arrays import Bool, Float
-from glesam.fewshot.candidates import Ask, Candidate, propose
+from glesam.fewshot.candidates import Ask, Candidate, distinct, propose
 from glesam.fewshot.features import Backbone, ImageFeatures
 from glesam.fewshot.references import DEFAULT_THRESHOLD, Reference, References, best_threshold, looks_of
 from glesam.images.pixels import RGB
 from glesam.masks.agreement import mask_iou
 from glesam.masks.masks import Masks
 
-MOST_LOOKS = 32
+MOST_LOOKS = 24
 """Candidates that are looked at from near; each costs the backbone on a small image."""
+
+_TRUST = 0.1
+"""Weight of the predicted IoU beside what a candidate promises."""
 
 _HIT = 0.5
 """IoU from which on an object counts as found."""
+
+_MOST_SEEN = 96
+"""Different candidates of a reference image at most."""
 
 _ALIKE, _OTHER = 0.6, 0.35
 """IoU with a marked object from which on a reference's candidate shows the kind, and below which something else."""
@@ -64,12 +70,20 @@ def find(ask: Ask, backbone: Backbone, image: RGB, features: ImageFeatures, refe
         features: of the image.
         references: what to find, see `learned`.
     """
-    values = references.map(features)
-    candidates = propose(ask, values, references.sizes(features.cells), image.shape[:2])
-    chosen = [each for each in candidates if each.contrast > 0][:MOST_LOOKS]
+    chosen = distinct(_candidates(ask, image, features, references), MOST_LOOKS)
     if not chosen:
         return []
     return _matches(chosen, references.likeness(looks_of(backbone, image, features, [each.mask for each in chosen])))
+
+
+def _candidates(ask: Ask, image: RGB, features: ImageFeatures, references: References) -> list[Candidate]:
+    """Masks of an image, the most promising first."""
+    found = propose(ask, references.map(features), references.sizes(features.cells), image.shape[:2])
+    if not found:
+        return []
+    promise = references.promise(features.inside([each.share for each in found]))
+    rank = promise + _TRUST * np.array([each.predicted_iou for each in found], np.float32)
+    return [found[i] for i in np.argsort(-rank, kind="stable")]
 
 
 def _matches(candidates: Sequence[Candidate], scores: Float) -> list[Match]:
@@ -101,19 +115,23 @@ def _same_object(one: Bool, other: Bool) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class _Seen:
-    """Candidates of a reference image, their looks `(n, D)`, and the largest IoU of each with a marked object."""
+    """Candidates of a reference image, their looks `(n, D)`, and the largest IoU of each with a marked object.
+
+    A search would look at the first `searched` of them.
+    """
 
     candidates: list[Candidate]
     looks: Tensor
     truth: npt.NDArray[np.float64]
+    searched: int
 
 
 def learned(asks: Sequence[Ask], backbone: Backbone, references: References) -> References:
     """Learn from the masks that the decoder makes in the reference images; choose the threshold by leaving one out.
 
-    Each image is searched by the map of the others, as a new image would be, and by clicks all over it. The threshold
-    is that of the best F1 over all of them, each judged by what the others taught, and stays within `_MOST_SHIFT` of
-    the default: a few examples cannot say more. One image alone keeps the default.
+    Each image is searched by means of the others, as a new image would be. The threshold is that of the best F1 over
+    all of them, each judged by what the others taught, and stays within `_MOST_SHIFT` of the default: a few examples
+    cannot say more. One image alone keeps the default.
 
     Args:
         asks: predictors that have the images of the positive references, in their order.
@@ -129,14 +147,13 @@ def learned(asks: Sequence[Ask], backbone: Backbone, references: References) -> 
 def _seen(ask: Ask, backbone: Backbone, references: References, index: int) -> _Seen:
     item = references.positives[index]
     others = references.without(index) if len(references.positives) > 1 else references
-    sizes = references.sizes(item.features.cells)
-    found = propose(ask, others.map(item.features), sizes, item.image.shape[:2], everywhere=True)
-    # The map's favourites, as a search would see them, and some of the rest.
-    found = [*found[:MOST_LOOKS], *found[MOST_LOOKS::2]][: 2 * MOST_LOOKS]
+    ranked = distinct(_candidates(ask, item.image, item.features, others), _MOST_SEEN)
+    # The favourites, as a search would see them, and some of the rest.
+    found = [*ranked[:MOST_LOOKS], *ranked[MOST_LOOKS::2]][: 2 * MOST_LOOKS]
     masks = [each.mask for each in found]
     truth = np.array([max(mask_iou(mask, marked) for marked in item.masks) for mask in masks])
     looks = looks_of(backbone, item.image, item.features, masks) if masks else item.looks[:0]
-    return _Seen(found, looks, truth)
+    return _Seen(found, looks, truth, min(MOST_LOOKS, len(found)))
 
 
 def _taught(item: Reference, seen: _Seen) -> Reference:
@@ -151,10 +168,10 @@ def _threshold(references: References, seen: Sequence[_Seen]) -> float:
     scores: list[float] = []
     truths: list[bool] = []
     for index, (item, each) in enumerate(zip(references.positives, seen, strict=True)):
-        asked = [i for i, candidate in enumerate(each.candidates) if candidate.contrast > 0]
-        if not asked:
+        if not each.searched:
             continue
-        found = _matches([each.candidates[i] for i in asked], references.without(index).likeness(each.looks[asked]))
+        likeness = references.without(index).likeness(each.looks[: each.searched])
+        found = _matches(each.candidates[: each.searched], likeness)
         scores += [match.score for match in found]
         truths += [any(mask_iou(match.mask, mask) >= _HIT for mask in item.masks) for match in found]
     best = best_threshold(scores, truths, sum(len(item.masks) for item in references.positives))

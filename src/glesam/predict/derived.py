@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from glesam.fewshot.heat import heat_prompts, without_duplicates
+from glesam.fewshot.heat import best_by_map, heat_prompts, without_duplicates
 from glesam.predict.examples import stacked
 from glesam.prompts.hygiene import ClickCheck, DoubtfulClickWarning, check_clicks
 from glesam.prompts.start import kept_to_start, start_prompts
@@ -32,8 +32,9 @@ def predict_from_masks(session: Session, masks: Any, keep_to: float) -> Masks:
 def predict_heat_map(session: Session, values: Any, regions: int) -> Masks:
     """Segment what a heat map points at; see `Predictor.predict_heat_map`."""
     encoded = session.encoded
-    prompts = heat_prompts(np.asarray(values, np.float32), encoded.geometry.original_size, regions)
-    return without_duplicates(session.answer(encoded, prompts, name=session.current.name))
+    asked = heat_prompts(np.asarray(values, np.float32), encoded.geometry.original_size, regions)
+    answers = [session.answer(encoded, prompts, name=session.current.name) for prompts in asked.ways]
+    return without_duplicates(best_by_map(answers, asked.own))
 
 
 def predict_subject(session: Session, backbone: Backbone, head: SubjectHead) -> Masks:

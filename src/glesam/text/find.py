@@ -23,6 +23,13 @@ from glesam.text.pseudo_prompts import pseudo_prompts
 Decode = Callable[[PromptTensors], MaskOutput]
 """Answers prompts `(1, N)` in the model's frame with three candidates each."""
 
+_PIECE = 0.1
+"""Share of a larger object's area up to which what borders on it may be a piece of it."""
+
+_SPECK = 0.03
+"""Share of the area of the largest region of a map that another one needs to be boxed, and of that of the best object
+that further ones need: of a kind, things that much smaller are more often slips."""
+
 
 @dataclass(frozen=True)
 class FindOptions:
@@ -147,7 +154,10 @@ class ObjectFinder:
             best = worth[chosen[0]] if chosen else worth[index]
             if contrast[index] <= 0 or worth[index] < options.least * best or len(chosen) == options.most:
                 break
-            if all(_apart(inside[index], inside[other], options.apart) for other in chosen):
+            mask, others = inside[index], [inside[other] for other in chosen]
+            if others and mask.sum() < _SPECK * others[0].sum():
+                continue
+            if all(_apart(mask, each, options.apart) and not _is_piece(mask, each) for each in others):
                 chosen.append(index)
         several = outputs[0].iou.shape[2]
         scores = [_score(word_map.presence, worth[i]) for i in chosen]
@@ -221,11 +231,17 @@ def _enlarged(values: Float, factor: int = 4) -> Float:
 
 
 def _region_boxes(values: Float, level: float, most: int) -> Float:
-    """Boxes `(n, 4)` in cells around the connected regions with the highest peaks above a share of the maximum."""
+    """Boxes `(n, 4)` in cells around the connected regions with the highest peaks above a share of the maximum.
+
+    Regions of less than `_SPECK` of the largest one's area are slips of the map: in a box the decoder finds something
+    that stands out, whatever it is.
+    """
     above = (values >= level * values.max()).astype(np.uint8)
     count, owner, stats, _ = cv2.connectedComponentsWithStats(above)
-    peaks = [float(values[owner == i].max()) for i in range(1, count)]
-    order = 1 + np.argsort([-peak for peak in peaks], kind="stable")[:most]
+    areas = stats[1:, cv2.CC_STAT_AREA]
+    large = [i for i in range(1, count) if areas[i - 1] >= _SPECK * areas.max()]
+    peaks = [float(values[owner == i].max()) for i in large]
+    order = np.array(large)[np.argsort([-peak for peak in peaks], kind="stable")[:most]]
     corners = stats[order][:, :4].astype(np.float32)
     return np.concatenate([corners[:, :2], corners[:, :2] + corners[:, 2:]], axis=1)
 
@@ -255,6 +271,19 @@ def _apart(first: Bool, second: Bool, most: float) -> bool:
     """Whether two masks are different objects: little IoU, and neither mostly inside the other."""
     shared = int((first & second).sum())
     return _iou(first, second) <= most and shared <= 0.5 * min(int(first.sum()), int(second.sum()))
+
+
+def _is_piece(mask: Bool, whole: Bool) -> bool:
+    """Whether a mask is a piece left out of a far larger one: a badge on a suit is no second person.
+
+    It is if the share of the cells next to it that belong to the larger one and the share of its own that do come to
+    at least one half.
+    """
+    if int(mask.sum()) > _PIECE * int(whole.sum()):
+        return False
+    around = (cv2.dilate(mask.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0) & ~mask
+    beside, shared = ((part & whole).sum() / max(1, part.sum()) for part in (around, mask))
+    return bool(beside + shared >= 0.5)
 
 
 def _score(presence: float, worth: float) -> float:
