@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from pydantic import BaseModel, ConfigDict
 
 from glesam.common.documents import checked, expect_objects, parse_json, read_json
@@ -111,6 +113,8 @@ def test_records_are_dataclasses_by_key() -> None:
         (lambda: dict([(1, 2, 3)]), "dictionary update sequence element #0 has length 3; 2 is required"),
         (lambda: 1 // 0, "a size of 0"),
         (lambda: b"\xff".decode(), "bytes that are no utf-8"),
+        (lambda: struct.unpack_from("<I", b"x"), "an end that comes too soon"),
+        (lambda: torch.save({"a": torch.zeros(9999)}, "/dev/full"), "a write that failed"),
         (lambda: Path("/none/of\x1b").read_bytes(), "No such file or directory"),
     ],
 )

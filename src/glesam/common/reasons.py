@@ -10,9 +10,10 @@ _TOLD: tuple[tuple[str, str], ...] = (
     (r"(?:invalid literal for int\(\) with base 10|could not convert string to float): (.+)$", r"no number but \1"),
     (r"(?:not enough|too many) values to unpack", "a list of another length"),
     (r"a buffer of (?:at least )?\d+ bytes", "an end that comes too soon"),
+    (r"enforce fail at inline_container|PytorchStreamWriter", "a write that failed"),
     (r"'(.+)' codec can't decode", r"bytes that are no \1"),
 )
-"""What Python says of a call or a conversion, and what that says of the values; the first that fits."""
+"""What Python, or torch, says of a call or a conversion, and what that says of the values; the first that fits."""
 
 _KINDS: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
     ((IndexError,), "a list that is too short"),
