@@ -66,7 +66,12 @@ def test_the_threshold_comes_from_leaving_one_image_out() -> None:
 
 def test_results_say_what_was_asked() -> None:
     mask = mask_of(SCENE[0])
-    masks = to_masks([Match(mask, 0.8, 0.9, 0.5)], SIZE, "a.jpg", {"find_like": {"references": 1, "threshold": 0.7}})
+    masks = to_masks(
+        [Match(mask, 0.8, 0.9, 0.5, np.zeros(4, np.float32), 0)],
+        SIZE,
+        "a.jpg",
+        {"find_like": {"references": 1, "threshold": 0.7}},
+    )
     assert masks.name == "a.jpg"
     assert masks.info["find_like"] == {"references": 1, "threshold": 0.7, "predicted_iou": [0.9]}
     np.testing.assert_array_equal(masks.masks[0], mask)

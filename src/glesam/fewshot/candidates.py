@@ -40,6 +40,8 @@ class Candidate:
         size: `(H, W)`.
         small: `(h, w)` bool, the mask on a coarse grid.
         share: `(rows, columns)` float32, share of each cell of the map that the mask covers.
+        prompt: `(4,)` what gave it, in pixels of the image: a box, or a point as a box without extent.
+        choice: which of the prompt's candidates it is.
         predicted_iou: what the decoder thinks of it.
         contrast: mean of the map inside, minus that around it.
     """
@@ -48,6 +50,8 @@ class Candidate:
     size: tuple[int, int]
     small: Bool
     share: Float
+    prompt: Float
+    choice: int
     predicted_iou: float
     contrast: float
 
@@ -68,8 +72,11 @@ def propose(ask: Ask, values: Float, sizes: Sequence[tuple[float, float]], size:
         size: `(H, W)` of the image.
     """
     found: list[Candidate] = []
-    for masks, ious in _answers(ask, values, sizes, size):
-        found += [_candidate(m, float(i), values) for m, i in zip(masks, ious, strict=True) if m.sum() >= _LEAST_PIXELS]
+    for prompts, masks, ious in _answers(ask, values, sizes, size):
+        for index, (mask, iou) in enumerate(zip(masks, ious, strict=True)):
+            prompt, choice = divmod(index, len(masks) // len(prompts))
+            if mask.sum() >= _LEAST_PIXELS:
+                found.append(_candidate(mask, float(iou), values, prompts[prompt], choice))
     return found
 
 
@@ -86,20 +93,22 @@ def distinct(candidates: Sequence[Candidate], most: int) -> list[Candidate]:
 
 def _answers(
     ask: Ask, values: Float, sizes: Sequence[tuple[float, float]], size: tuple[int, int]
-) -> Iterator[tuple[Bool, Float]]:
-    """Masks `(n, H, W)` and predicted IoU `(n,)`, a few prompts at a time."""
+) -> Iterator[tuple[Float, Bool, Float]]:
+    """A few prompts `(p, 4)` at a time: these, their masks `(n, H, W)` and predicted IoU `(n,)`."""
     scale = np.array([size[1] / values.shape[1], size[0] / values.shape[0]], np.float32)
     points = np.concatenate([_grid(values.shape), peaks(values, MOST_PEAKS)])
     points = np.concatenate([points, lattice(values, points, _step(sizes), MOST_LATTICE)]) * scale
     for start in range(0, len(points), _AT_ONCE):
-        answer = ask(Prompts(points[start : start + _AT_ONCE, None]), True)
+        part = points[start : start + _AT_ONCE]
+        answer = ask(Prompts(part[:, None]), True)
         if answer.candidates is not None and answer.candidate_scores is not None:
-            yield answer.candidates.reshape(-1, *size), answer.candidate_scores.reshape(-1)
+            yield np.tile(part, 2), answer.candidates.reshape(-1, *size), answer.candidate_scores.reshape(-1)
     boxes = np.concatenate([region_boxes(values, MOST_REGIONS), window_boxes(values, sizes, MOST_WINDOWS)])
     boxes = boxes * np.tile(scale, 2)
     for start in range(0, len(boxes), _AT_ONCE):
-        answer = ask(Prompts(boxes=boxes[start : start + _AT_ONCE]), False)
-        yield answer.masks, answer.scores
+        part = boxes[start : start + _AT_ONCE]
+        answer = ask(Prompts(boxes=part), False)
+        yield part, answer.masks, answer.scores
 
 
 def _grid(shape: tuple[int, ...]) -> Float:
@@ -114,7 +123,7 @@ def _step(sizes: Sequence[tuple[float, float]]) -> int:
     return max(2, round(0.6 * float(np.median([min(pair) for pair in sizes])))) if sizes else 2
 
 
-def _candidate(mask: Bool, predicted_iou: float, values: Float) -> Candidate:
+def _candidate(mask: Bool, predicted_iou: float, values: Float, prompt: Float, choice: int) -> Candidate:
     height, width = mask.shape
     # Twice the map's own resolution is fine enough for means.
     size = (min(width, 2 * values.shape[1]), min(height, 2 * values.shape[0]))
@@ -122,7 +131,7 @@ def _candidate(mask: Bool, predicted_iou: float, values: Float) -> Candidate:
     share = np.asarray(cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA))
     cells = np.asarray(cv2.resize(share, values.shape[::-1], interpolation=cv2.INTER_AREA), np.float32)
     contrast = _contrast(share, likeness)
-    return Candidate(np.packbits(mask), (height, width), share > 0.5, cells, predicted_iou, contrast)
+    return Candidate(np.packbits(mask), (height, width), share > 0.5, cells, prompt, choice, predicted_iou, contrast)
 
 
 def _contrast(share: Float, likeness: Float) -> float:

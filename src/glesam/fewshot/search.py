@@ -52,12 +52,16 @@ class Match:
         score: likeness to the references, 0 to 1.
         predicted_iou: what the mask decoder thinks of its mask.
         contrast: mean of the map inside the mask, minus that around it.
+        prompt: `(4,)` what gave it, in pixels of the image that was searched: a box, or a point without extent.
+        choice: which of the prompt's candidates it is.
     """
 
     mask: Bool
     score: float
     predicted_iou: float
     contrast: float
+    prompt: Float
+    choice: int
 
 
 def find(ask: Ask, backbone: Backbone, image: RGB, features: ImageFeatures, references: References) -> list[Match]:
@@ -91,7 +95,7 @@ def _matches(candidates: Sequence[Candidate], scores: Float) -> list[Match]:
     # Parts look like their whole; the whole stands out more from what is around it.
     rank = scores + 0.25 * np.minimum([each.contrast for each in candidates], 1)
     matches = [
-        Match(each.mask, float(score), each.predicted_iou, each.contrast)
+        Match(each.mask, float(score), each.predicted_iou, each.contrast, each.prompt, each.choice)
         for each, score in zip(candidates, scores, strict=True)
     ]
     kept = _apart([matches[i] for i in np.argsort(-rank, kind="stable")])

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 
+from glesam.common.arrays import Bool
 from glesam.errors import PromptError
 from glesam.fewshot.backbone import bundled_backbone
 from glesam.fewshot.cache import FeatureCache
 from glesam.fewshot.references import Reference, References
 from glesam.fewshot.search import find, learned, to_masks
+from glesam.predict.answers import MaskAssembly
+from glesam.predict.decoding import decode_as_judged
+from glesam.prompts.prompts import Prompts
 
 if TYPE_CHECKING:
     from glesam.fewshot.candidates import Ask
+    from glesam.fewshot.search import Match
     from glesam.images.pixels import RGB
     from glesam.masks.masks import Masks
     from glesam.predict.embeddings import Encoded
     from glesam.predict.session import Session
-    from glesam.prompts.prompts import Prompts
+
+SIDE = 1024
+"""Pixels of the longer side at which images are searched: hundreds of masks of a large image would be slow."""
 
 
 class Examples:
@@ -48,8 +58,11 @@ class Examples:
 
     def add(self, image: RGB, mask: Any, negative: bool) -> None:
         """Remember the objects of one image; see `Predictor.remember`."""
-        masks = stacked(mask)
-        reference = Reference.of(self.features.backbone, image, self.features.of(image), masks, negative)
+        masks, features = stacked(mask), self.features.of(image)
+        small = _shrunk(image)
+        if masks.shape[1:] == image.shape[:2]:
+            masks = _masks_at(masks, (small.shape[0], small.shape[1]))
+        reference = Reference.of(self.features.backbone, small, features, masks, negative)
         self._references, self._chosen = (*self._references, reference), None
 
     def clear(self) -> None:
@@ -66,7 +79,8 @@ class Examples:
             if not self._references:
                 raise PromptError("expected an example to look for, got none; call remember(mask) on its image first")
             wanted = [item for item in self._references if not item.is_negative]
-            asks = [self._ask(self._session.embedder.encode([item.image], [None])[0]) for item in wanted]
+            encoded = [self._session.embedder.encode([item.image], [None])[0] for item in wanted]
+            asks = [self._ask(each, item.image) for each, item in zip(encoded, wanted, strict=True)]
             self._chosen = learned(asks, self.features.backbone, References(self._references))
         return self._chosen
 
@@ -78,18 +92,61 @@ class Examples:
         if threshold is not None and not 0 <= threshold <= 1:
             raise PromptError(f"expected a threshold from 0 to 1, got {threshold}; the default is chosen by itself")
         least = references.threshold if threshold is None else threshold
-        matches = find(self._ask(encoded), cache.backbone, image, cache.of(image), references)
-        found = [match for match in matches if match.score >= least]
+        small = _shrunk(image)
+        matches = find(self._ask(encoded, small), cache.backbone, small, cache.of(image), references)
+        found = self._finished(encoded, [match for match in matches if match.score >= least], small)
         facts = {"references": len(references), "threshold": round(float(least), 4)}
         return to_masks(found, image.shape[:2], session.current.name, session.info(False) | {"find_like": facts})
 
-    def _ask(self, encoded: Encoded) -> Ask:
-        """Answers prompts on an image with masks as the decoder gives them: of dozens of candidates few are kept."""
+    def _ask(self, encoded: Encoded, image: RGB) -> Ask:
+        """Answers prompts in pixels of an image, shrunk or not, with masks as coarse as they are fast.
+
+        Of dozens of candidates few are kept, see `_finished`.
+        """
+        embedder, size = self._session.embedder, (image.shape[0], image.shape[1])
+        geometry = replace(encoded.geometry, original_size=size)
 
         def ask(prompts: Prompts, multimask: bool) -> Masks:
-            return self._session.answer(encoded, prompts, multimask, refine="off")
+            answer = MaskAssembly(len(prompts), 3 if multimask else 1, size)
+            tensors = prompts.check(size).to_tensors(geometry, embedder.model.device)
+            for start in range(0, len(prompts), embedder.chunk):
+                part = slice(start, start + embedder.chunk)
+                output = decode_as_judged(embedder, encoded, tensors.map(lambda t, c=part: t[:, c]), multimask, False)
+                answer.put(np.arange(len(prompts))[part], output, geometry)
+            return answer.masks(None, {})
 
         return ask
+
+    def _finished(self, encoded: Encoded, matches: Sequence[Match], image: RGB) -> list[Match]:
+        """The same matches with masks at the image's own size, as any other prompt gets them."""
+        height, width = encoded.geometry.original_size
+        scale = np.array([width / image.shape[1], height / image.shape[0]] * 2, np.float32)
+        finished = []
+        for match in matches:
+            box = match.prompt * scale
+            is_box = bool(box[2] > box[0])
+            asked = Prompts(boxes=box[None]) if is_box else Prompts(box[None, None, :2])
+            answer = self._session.answer(encoded, asked, not is_box)
+            masks = answer.masks if answer.candidates is None else answer.candidates[:, match.choice]
+            finished.append(replace(match, mask=masks[0]))
+        return finished
+
+
+def _shrunk(image: RGB) -> RGB:
+    """An image of at most `SIDE` pixels a side."""
+    scale = SIDE / max(image.shape[:2])
+    if scale >= 1:
+        return image
+    height, width = (max(1, round(n * scale)) for n in image.shape[:2])
+    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _masks_at(masks: Bool, size: tuple[int, int]) -> Bool:
+    """Masks `(n, H, W)` at another size; one that would vanish keeps the pixels that it has a part of."""
+    if masks.shape[1:] == size:
+        return masks
+    shares = [cv2.resize(m.astype(np.float32), (size[1], size[0]), interpolation=cv2.INTER_AREA) for m in masks]
+    return np.stack([share > (0.5 if (share > 0.5).any() else 0) for share in shares])
 
 
 def stacked(mask: Any) -> np.ndarray[Any, np.dtype[np.bool_]]:
