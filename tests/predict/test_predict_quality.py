@@ -9,11 +9,13 @@ import cv2
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from glesam import Predictor, Prompts
 from glesam.errors import ConfigError
 from glesam.images.reading import read
-from glesam.models.base import ImageGeometry, MaskOutput, PromptTensors
+from glesam.models.base import Embedding, ImageGeometry, MaskOutput, PromptTensors
+from glesam.models.compact.model import CompactModel
 from glesam.predict.embeddings import woven
 from glesam.predict.quality import (
     mean_output,
@@ -121,6 +123,36 @@ def test_standard_is_what_it_was_and_others_differ(photo: np.ndarray) -> None:
     for quality in ("high", "fast"):
         assert found[quality].logits.shape == found["standard"].logits.shape
         assert not np.array_equal(found[quality].logits, found["standard"].logits)
+
+
+@pytest.mark.parametrize("boxed", [True, False])
+def test_a_box_is_answered_again_with_its_mean_mask_and_clicks_are_not(
+    photo: np.ndarray, boxed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[PromptTensors, MaskOutput]] = []
+    decode = CompactModel.decode
+
+    def listened(model: CompactModel, embedding: Embedding, prompts: PromptTensors, *rest: bool) -> MaskOutput:
+        asked.append((prompts, decode(model, embedding, prompts, *rest)))
+        return asked[-1][1]
+
+    monkeypatch.setattr(CompactModel, "decode", listened)
+    predictor = Predictor.from_pretrained("compact", enhance="off", quality="high", refine="off")
+    predictor.set_image(photo)
+    prompt = {"boxes": [[40, 10, 240, 190]]} if boxed else {"points": [[150, 80], [100, 60]]}
+    logits = torch.from_numpy(predictor.predict(**prompt).logits)
+    fed = [(prompts.mask_input, answer) for prompts, answer in asked if prompts.mask_input is not None]
+    geometry = predictor.model.prepare(photo)[1]
+    plain = [answer.low_res_logits for prompts, answer in asked if prompts.mask_input is None]
+    assert len(plain) == 3
+    plain[1] = mirrored_logits(plain[1], geometry)
+    plain[2] = F.interpolate(plain[2][0], plain[0].shape[-2:], mode="bilinear")[None]  # the coarse look has fewer cells
+    mean = (plain[0] + plain[1] + plain[2]) / 3
+    assert len(fed) == boxed
+    for mask, answer in fed:
+        assert torch.allclose(mask, mean[:, :, 0], atol=1e-4)
+        mean = (mean + answer.low_res_logits) / 2
+    assert torch.allclose(logits, mean[0, :, 0], atol=1e-4)
 
 
 def test_a_change_of_quality_encodes_anew_where_it_must(photo: np.ndarray) -> None:

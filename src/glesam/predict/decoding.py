@@ -5,6 +5,7 @@ Averaging over mirrored and resized copies is the field's usual test-time augmen
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import cast
 
 import numpy as np
@@ -21,6 +22,7 @@ from glesam.predict.embeddings import Encoded, blended, woven
 from glesam.predict.finish import cell_of
 from glesam.predict.quality import (
     COARSE,
+    is_fed_back,
     mean_output,
     mirrored_output,
     mirrored_prompts,
@@ -110,7 +112,10 @@ def decode_as_judged(
 def decode_well(
     embedder: Embedder, encoded: Encoded, embedding: Embedding, prompts: PromptTensors, multimask: bool
 ) -> MaskOutput:
-    """As `decode`; with high quality the mean over the image, its mirror image and, unless restored, a smaller copy."""
+    """As `decode`; with high quality the mean over the image, its mirror image and, unless restored, a smaller copy.
+
+    A box is then answered once more with that mean as its mask prompt, and the two are averaged.
+    """
     output = decode(embedder, encoded, embedding, prompts, multimask)
     if embedder.quality != "high" or encoded.image is None:
         return output
@@ -122,7 +127,11 @@ def decode_well(
     if embedding is encoded.raw and embedder.model.side_step:
         coarse = _coarse(embedder, encoded)
         outputs.append(Restoration().decode(embedder.model, coarse, prompts, multimask))
-    return mean_output(outputs)
+    mean = mean_output(outputs)
+    if not is_fed_back(prompts, multimask) or len(outputs) < 3:
+        return mean
+    again = replace(prompts, mask_input=mean.low_res_logits[:, :, 0])
+    return mean_output([mean, decode(embedder, encoded, embedding, again, multimask)])
 
 
 def decode_nearer(

@@ -94,6 +94,14 @@ def mean_output(outputs: Sequence[MaskOutput]) -> MaskOutput:
     return MaskOutput(logits, iou, torch.stack(same).mean(dim=0).view(fine[0].shape), score)
 
 
+def is_fed_back(prompts: PromptTensors, multimask: bool) -> bool:
+    """Whether a mask is worth a second answer, with itself as a mask prompt: those of boxes alone.
+
+    Edges of boxed objects gain by it; clicks lose, since a mask that took too much in is taken at its word.
+    """
+    return prompts.boxes is not None and prompts.point_coords is None and prompts.mask_input is None and not multimask
+
+
 def zoom_window(prompt: Prompts, found: tuple[float, float, float, float] | None, size: tuple[int, int]) -> Box | None:
     """The crop in which one object is to be looked at again; None where it is large enough, or not found.
 
