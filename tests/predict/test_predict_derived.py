@@ -11,6 +11,7 @@ import pytest
 from glesam import Predictor, Prompts
 from glesam.errors import ImageError, PromptError
 from glesam.images.reading import read
+from glesam.predict.examples import _masks_at, _shrunk
 from glesam.prompts.hygiene import DoubtfulClickWarning
 
 PHOTOS = Path(__file__).parents[2] / "examples" / "photos"
@@ -36,17 +37,31 @@ def test_a_remembered_object_is_found_where_it_was_moved_to(predictor: Predictor
     predictor.set_image(PHOTOS / "coffee.jpg")
     predictor.remember(cup)
     image = read(PHOTOS / "coffee.jpg")
-    predictor.set_image(np.ascontiguousarray(image[:, ::-1]), "mirrored.jpg")
+    # Twice as large: larger than it is searched at.
+    predictor.set_image(image[:, ::-1].repeat(2, axis=0).repeat(2, axis=1), "mirrored.jpg")
     try:
         found = predictor.find_like()
     finally:
         predictor.forget()
     assert len(found) >= 1
-    assert _iou(found.masks[0], cup[:, ::-1]) > 0.7
+    assert found.size == (2 * image.shape[0], 2 * image.shape[1])
+    assert _iou(found.masks[0], cup[:, ::-1].repeat(2, axis=0).repeat(2, axis=1)) > 0.7
     assert found.name == "mirrored.jpg"
     assert found.info["find_like"]["references"] == 1
     assert (np.diff(found.scores) <= 0).all()
     assert found.scores.min() >= found.info["find_like"]["threshold"]
+
+
+def test_shrunk_masks_keep_their_places_and_none_vanishes() -> None:
+    masks = np.zeros((2, 2000, 3000), bool)
+    masks[0, 500:1500, 600:1200], masks[1, 7, 8] = True, True
+    height, width = _shrunk(np.zeros((2000, 3000, 3), np.uint8)).shape[:2]
+    small = _masks_at(masks, (height, width))
+    assert small.shape == (2, 683, 1024)
+    ys, xs = np.nonzero(small[0])
+    np.testing.assert_allclose([ys.min(), ys.max() + 1, xs.min(), xs.max() + 1], [171, 512, 205, 410], atol=1)
+    assert small[1, 2, 2]
+    assert small[1].sum() <= 2
 
 
 def test_looking_for_nothing_is_refused(predictor: Predictor, cup: np.ndarray) -> None:
