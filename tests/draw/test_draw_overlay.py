@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import itertools
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 from skimage import color, data
 
-from glesam.draw.overlay import colour
+from glesam.common import arrays
+from glesam.draw import overlay as module
+from glesam.draw.colours import colour
 from glesam.errors import DataError, ImageError
 from glesam.masks.masks import Masks
 
@@ -100,3 +103,21 @@ def test_another_image_is_refused():
             draw(PHOTO[:199])
     with pytest.raises(ImageError, match=r"none.jpg"):
         two().overlay("none.jpg")
+
+
+@pytest.mark.parametrize("rows", [1, 7, 40])
+def test_strips_of_rows_make_the_drawing_of_the_whole(monkeypatch, rows):
+    generator = np.random.default_rng(3)
+    masks = np.stack([cv2.resize(generator.random((5, 6)), (60, 40)) > 0.5 for _ in range(3)])
+    found, image = Masks(masks, np.ones(3, np.float32)), generator.integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    monkeypatch.setattr(module, "_OUTLINE_SHARE", 3 / 60)
+    whole = np.asarray(found.overlay(image))
+    monkeypatch.setattr(module, "row_slices", lambda array: arrays.row_slices(array, 3 * 60 * rows))
+    np.testing.assert_array_equal(np.asarray(found.overlay(image)), whole)
+    expected = image.copy()  # the outline by its definition: pixels of a mask at most three from its outside
+    module.tint(expected, found.to_labels(), 0.5)
+    for index in found.paint_order.tolist():
+        far = cv2.distanceTransform(np.pad(masks[index], 1).astype(np.uint8), cv2.DIST_C, 3)[1:-1, 1:-1]
+        expected[masks[index] & (far <= 3)] = colour(index)
+        expected[masks[index] & (far <= 1)] = 255
+    np.testing.assert_array_equal(whole, expected)

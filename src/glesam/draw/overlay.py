@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from glesam.common.arrays import Bool, row_slices
 from glesam.draw.captions import draw_captions
 from glesam.draw.colours import Colour, colour
 from glesam.errors import DataError
@@ -25,16 +27,41 @@ def overlay(masks: Masks, image: ImageInput, alpha: float = 0.5) -> Image.Image:
     """See `glesam.masks.masks.Masks.overlay`."""
     if not 0 <= alpha <= 1:
         raise DataError(f"expected alpha from 0 to 1, got {alpha}; 0 draws outlines only")
-    canvas = matching(masks, image).copy()
-    tint(canvas, masks.to_labels(), alpha)
+    rgb = matching(masks, image)
+    shapes = [_Shape(index, *masks.crop(index)) for index in masks.paint_order.tolist()]
     width = max(1, round(max(masks.size) * _OUTLINE_SHARE))
-    for index in masks.paint_order.tolist():
-        (x0, y0, x1, y1), inside_box = masks.crop(index)
-        outline(canvas[y0:y1, x0:x1], inside_box, colour(index), width)
-    drawn = Image.fromarray(canvas)
+    drawn = Image.new("RGB", masks.size[::-1])
+    for rows in row_slices(rgb):  # not the whole: Pillow holds four bytes a pixel besides the image's three
+        strip = rgb[rows].copy()
+        _draw_rows(strip, rows.start, shapes, alpha, width)
+        drawn.paste(Image.fromarray(strip), (0, rows.start))
     if masks.class_names:
         draw_captions(drawn, masks)
     return drawn
+
+
+class _Shape(NamedTuple):
+    """An object: which one, the box of its pixels, and the mask within."""
+
+    which: int
+    box: tuple[int, int, int, int]
+    mask: Bool
+
+
+def _draw_rows(strip: RGB, first: int, shapes: Sequence[_Shape], alpha: float, width: int) -> None:
+    """Draw the part of objects that lies in the rows of an image from `first` on, in place."""
+    labels = np.zeros(strip.shape[:2], np.int32)
+    parts = []
+    for shape in shapes:
+        x0, y0, x1, y1 = shape.box
+        top, bottom = max(y0, first), min(y1, first + len(strip))
+        if top < bottom:
+            place = (slice(top - first, bottom - first), slice(x0, x1))
+            labels[place][shape.mask[top - y0 : bottom - y0]] = shape.which + 1
+            parts.append((shape, place, top - y0))
+    tint(strip, labels, alpha)
+    for shape, place, start in parts:
+        outline(strip[place], shape.mask, colour(shape.which), width, start)
 
 
 def tint(canvas: RGB, labels: npt.NDArray[np.integer[Any]], alpha: float) -> None:
@@ -50,23 +77,34 @@ def tint(canvas: RGB, labels: npt.NDArray[np.integer[Any]], alpha: float) -> Non
     canvas[inside] = np.rint((1 - alpha) * canvas[inside] + alpha * palette[labels[inside]]).astype(np.uint8)
 
 
-def outline(canvas: RGB, mask: npt.NDArray[np.bool_], rgb: Colour, width: int) -> None:
-    """Paint a mask's inner border, in place: the colour, with a thin white line around where there is room."""
+def outline(canvas: RGB, mask: Bool, rgb: Colour, width: int, first: int = 0) -> None:
+    """Paint a mask's inner border, in place: the colour, with a thin white line around where there is room.
+
+    Args:
+        canvas: `(h, W, 3)` uint8 RGB: rows of the image from the mask's row `first` on.
+        mask: `(H, W)` of the whole object.
+        rgb: colour of the line.
+        width: of the line in pixels.
+        first: row of the mask that is the canvas's first.
+    """
     if not mask.size:
         return
-    line, halo = _border(mask, width), _border(mask, max(1, width // 2))
+    line = _border(mask, width, first, len(canvas))
+    halo = _border(mask, max(1, width // 2), first, len(canvas))
     canvas[line] = rgb
     if width > 1:
         canvas[halo] = 255
 
 
-def _border(mask: npt.NDArray[np.bool_], width: int) -> npt.NDArray[np.bool_]:
-    """Pixels of a mask at most `width` from its outside."""
+def _border(mask: Bool, width: int, first: int, count: int) -> Bool:
+    """Pixels of `count` rows of a mask, from `first` on, that are at most `width` from its outside."""
     import cv2
 
-    padded = np.pad(mask.astype(np.uint8), 1)
+    above = min(first, width)  # rows that decide about the first one
+    band = mask[first - above : first + count + width]
+    padded = np.pad(band.astype(np.uint8), 1)
     core = np.asarray(cv2.erode(padded, np.ones((3, 3), np.uint8), iterations=width))[1:-1, 1:-1]
-    return np.asarray(mask & (core == 0))
+    return np.asarray(band & (core == 0))[above : above + count]
 
 
 def matching(masks: Masks, image: ImageInput) -> RGB:

@@ -53,7 +53,8 @@ def png(masks: Masks) -> bytes:
 
     if len(masks) > 65535:
         raise DataError(f"expected at most 65535 masks for a PNG of ids, got {len(masks)}; write .json or .npz")
-    labels = masks.to_labels().astype(np.uint8 if len(masks) <= 255 else np.uint16)
+    labels = np.zeros(masks.size, np.uint8 if len(masks) <= 255 else np.uint16)
+    masks.paint(labels)
     text = PngImagePlugin.PngInfo()
     text.add_text(PNG_KEY, _json({"name": masks.name, "info": masks.info, "scores": _scores(masks)} | _named(masks)))
     stream = io.BytesIO()

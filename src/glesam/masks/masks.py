@@ -198,10 +198,14 @@ class Masks:
         hidden by its whole. Overlaps are lost here; COCO JSON and npz keep them.
         """
         labels = np.zeros(self.size, np.int32)
+        self.paint(labels)
+        return labels
+
+    def paint(self, labels: npt.NDArray[Any]) -> None:
+        """Write the ids of `to_labels` into an `(H, W)` array of any type of integers, in place."""
         for index in self.paint_order.tolist():
             (x0, y0, x1, y1), inside = self.crop(index)
             labels[y0:y1, x0:x1][inside] = index + 1
-        return labels
 
     def to_coco(self, image_id: int = 1, category_id: int = 1) -> list[dict[str, Any]]:
         """COCO annotations, one a mask, ready for JSON.
