@@ -1,5 +1,6 @@
 """Packing: what comes out is what went in, shrunk; a second opening reads the pack; empty sets are refused."""
 
+import json
 import os
 
 import cv2
@@ -9,7 +10,7 @@ import pytest
 from glesam.data.base import Sample
 from glesam.data.readers.folder import FolderDataset
 from glesam.errors import DataError
-from glesam.train.feed.pack import consecutive_ids, pack, shrink
+from glesam.train.feed.pack import ImagePack, consecutive_ids, pack, shrink
 
 
 class Memory:
@@ -125,3 +126,12 @@ def test_a_broken_note_of_digests_costs_time_only(tmp_path):
     pack(data, tmp_path / "cache")
     (tmp_path / "cache" / "set.digests.json").write_text("[[[")
     assert pack(data, tmp_path / "cache")[0].mask.sum() == 9
+
+
+@pytest.mark.parametrize("sizes", [[], [[30, 40], [30, 40]], [[-30, -40]], [[0, 40]], [[30]], ["ab"], None])
+def test_an_index_that_does_not_fit_is_refused(tmp_path, sizes):
+    pack(_folder_set(tmp_path / "set", 10), tmp_path / "cache")
+    (path,) = (tmp_path / "cache").glob("*/index.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"sizes": sizes}))
+    with pytest.raises(DataError, match="delete that folder"):
+        ImagePack(path.parent)

@@ -53,6 +53,14 @@ def test_configs_that_are_none(folder: Path, content: str) -> None:
         read_config(folder)
 
 
+@pytest.mark.parametrize("key", ["family", "model_type"])
+@pytest.mark.parametrize("value", ["{}", "[1]", "7", "null"])
+def test_a_family_is_a_text(folder: Path, key: str, value: str) -> None:
+    (folder / "config.json").write_text(f'{{"{key}": {value}}}')
+    with pytest.raises(ModelError, match=f"expected a text under '{key}'"):
+        read_config(folder)
+
+
 def test_weights_that_are_none(folder: Path) -> None:
     with pytest.raises(ModelError, match="expected weights in"):
         read_weights(folder)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from glesam.common.documents import brief_value, expect_object, read_json
+from glesam.common.documents import brief_value, expect_object, kind_of, read_json
 from glesam.common.files import atomic_path, sha256, write_text
 from glesam.common.messages import one_line, shown
 from glesam.errors import DataError, GlesamError, ModelError
@@ -69,11 +69,18 @@ def read_config(folder: str | Path) -> dict[str, Any]:
     """Read `config.json` of a saved model.
 
     Raises:
-        ModelError: the file is missing or does not hold a JSON object.
+        ModelError: the file is missing or does not hold a JSON object, or one that names its family by something else
+            than a text, or numbers that no model has.
     """
     path = Path(folder) / CONFIG_FILE
     values = read_json(path, ModelError, what="a saved model's configuration")
     config = expect_object(values, f"{shown(path)} of a saved model", ModelError)
+    for key in ("family", "model_type"):
+        if not isinstance(config.get(key, ""), str):
+            raise ModelError(
+                f"expected a text under {key!r} in {shown(path)}, got {kind_of(config[key])}; give a folder that "
+                "save_pretrained wrote"
+            )
     if (huge := _beyond(config)) is not None:
         raise ModelError(
             f"expected sizes of at most {_MOST} in {shown(path)}, got {brief_value(huge)}; give a folder that "

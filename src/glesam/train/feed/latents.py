@@ -78,9 +78,11 @@ class LatentPairs(Dataset[Batch]):
         try:
             index = expect_object(read_json(folder / "index.json"), str(folder))
             self.levels = np.asarray(index["levels"], np.float32)
+            if self.levels.ndim != 1 or not len(self.levels):
+                raise ValueError("no list of levels")
             shape = (len(self.levels), *index["shape"])
             self._maps = {part: np.memmap(folder / f"{part}.bin", np.float16, "r", shape=shape) for part in PARTS}
-        except (DataError, OSError, KeyError, TypeError, ValueError) as error:
+        except (DataError, OSError, KeyError, OverflowError, TypeError, ValueError) as error:
             raise DataError(f"expected latents in {folder}, got {one_line(error)}; delete that folder") from error
 
     def __len__(self) -> int:

@@ -41,6 +41,8 @@ class ImagePack:
             self.name = str(index["name"])
             self.names: list[str] = [str(name) for name in index["names"]]
             self.sizes: list[tuple[int, int]] = [(int(h), int(w)) for h, w in index["sizes"]]
+            if len(self.sizes) != len(self.names) or any(min(size) < 1 for size in self.sizes):
+                raise ValueError("sizes that are not its images'")
             areas = [h * w for h, w in self.sizes]
             self._starts = np.concatenate([[0], np.cumsum(areas)]).astype(np.int64)
             self._images = np.memmap(folder / "images.bin", np.uint8, "r", shape=(3 * sum(areas),))
