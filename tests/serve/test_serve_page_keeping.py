@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from page_driver import CUP, SPOON, Person, post, served
+from page_driver import CUP, EXAMPLE, SPOON, Person, post, served
 from PIL import Image
 
 from glesam.masks.rle import decode
@@ -77,15 +77,17 @@ def test_an_aborted_upload_is_tried_again_and_clicks_are_kept(visit: Callable[..
     assert aborts == [0]
 
 
-def test_a_slow_line_shows_its_progress_and_keeps_clicks(visit: Callable[..., Person]) -> None:
+def test_a_slow_line_shows_its_progress_and_keeps_clicks(visit: Callable[..., Person], tmp_path: Path) -> None:
     person = visit(refused=True)
     person.until("Boolean(globalThis.glesam?.state.server)")
     session = person.page.context.new_cdp_session(person.page)
-    limits = {"offline": False, "latency": 20, "downloadThroughput": -1, "uploadThroughput": 30_000}
+    limits = {"offline": False, "latency": 20, "downloadThroughput": -1, "uploadThroughput": 150_000}
     session.send("Network.enable")
     session.send("Network.emulateNetworkConditions", limits)
     person.page.evaluate(WATCH_SENDING)
-    person.page.click("#example")  # 80 kB: more than two seconds
+    # Several of the pieces in which a browser sends, and more than two seconds.
+    Image.open(EXAMPLE).convert("RGB").save(tmp_path / "example.png")
+    person.page.set_input_files("#file", tmp_path / "example.png")
     click_at_once(person)
     assert person.page.get_attribute("#frame", "aria-busy") == "true"
     person.until("glesam.state.image.id !== null")
