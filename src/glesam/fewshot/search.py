@@ -28,6 +28,9 @@ MOST_LOOKS = 24
 _TRUST = 0.1
 """Weight of the predicted IoU beside what a candidate promises."""
 
+_DOUBT = 0.3
+"""Power of the predicted IoU that likeness is multiplied by: masks that are not of one thing look like it too."""
+
 _HIT = 0.5
 """IoU from which on an object counts as found."""
 
@@ -49,7 +52,7 @@ class Match:
 
     Attributes:
         mask: `(H, W)` bool.
-        score: likeness to the references, 0 to 1.
+        score: likeness to the references times a power of the predicted IoU, 0 to 1.
         predicted_iou: what the mask decoder thinks of its mask.
         contrast: mean of the map inside the mask, minus that around it.
         prompt: `(4,)` what gave it, in pixels of the image that was searched: a box, or a point without extent.
@@ -92,8 +95,10 @@ def _candidates(ask: Ask, image: RGB, features: ImageFeatures, references: Refer
 
 def _matches(candidates: Sequence[Candidate], scores: Float) -> list[Match]:
     """One match for each thing, best first."""
-    # Parts look like their whole; the whole stands out more from what is around it.
-    rank = scores + 0.25 * np.minimum([each.contrast for each in candidates], 1)
+    sure = np.clip([each.predicted_iou for each in candidates], 0, 1).astype(np.float32)
+    # Parts look like their whole; the whole stands out more from what is around it, and the decoder is surer of it.
+    rank = scores + 0.25 * np.minimum([each.contrast for each in candidates], 1) + 0.5 * sure
+    scores = scores * sure**_DOUBT
     matches = [
         Match(each.mask, float(score), each.predicted_iou, each.contrast, each.prompt, each.choice)
         for each, score in zip(candidates, scores, strict=True)

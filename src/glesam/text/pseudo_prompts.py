@@ -104,8 +104,9 @@ def k_means(coords: Float, count: int, seed: int = 0) -> npt.NDArray[np.int64]:
 def _first_centres(coords: Float, count: int, generator: np.random.Generator) -> Float:
     """Starts that are far apart: each drawn by its squared distance to those before (Arthur, Vassilvitskii 2007)."""
     chosen = [coords[generator.integers(len(coords))]]
+    distances = np.full(len(coords), np.inf)
     while len(chosen) < count:
-        distances = np.square(coords[:, None] - np.stack(chosen)).sum(axis=2).min(axis=1)
+        distances = np.minimum(distances, np.square(coords - chosen[-1]).sum(axis=1))
         if not distances.any():
             break
         chosen.append(coords[generator.choice(len(coords), p=distances / distances.sum())])
@@ -114,7 +115,9 @@ def _first_centres(coords: Float, count: int, generator: np.random.Generator) ->
 
 def _nearest(coords: Float, centres: Float) -> npt.NDArray[np.int64]:
     """Index of the nearest centre of each point."""
-    return np.asarray(np.square(coords[:, None] - centres).sum(axis=2).argmin(axis=1), np.int64)
+    # |x - c|^2 without |x|^2, which is the same for all centres.
+    distances = np.square(centres).sum(axis=1) - 2 * (coords @ centres.T)
+    return np.asarray(distances.argmin(axis=1), np.int64)
 
 
 def _check(values: Float, regions: int, share: float, temperature: float) -> None:
