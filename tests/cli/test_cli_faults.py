@@ -41,6 +41,7 @@ def test_names_too_long_hostile_or_no_utf8_cost_one_line_each(tmp_path):
     result = run("segment", folder, "--point", "60,40", "--enhance", "off", "-o", tmp_path / "out")
     assert result.exit_code == 1
     assert "3 segmented, 0 skipped, 1 failed" in result.stderr
+    assert "pipe.jpg" in result.stderr
     assert "\x1b" not in result.stderr
     assert "Traceback" not in result.output
     assert len([name for name in os.listdir(os.fsencode(tmp_path / "out")) if name.endswith(b".mask.png")]) == 3

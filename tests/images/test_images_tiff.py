@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import struct
 import tracemalloc
 import warnings
 
@@ -201,3 +202,13 @@ def test_pillow_keeps_reading_what_it_reads_right():
         stream = io.BytesIO()
         Image.new(mode, (5, 4)).save(stream, "TIFF")
         assert layout_of(stream).is_plain
+
+
+def test_a_directory_without_the_lengths_of_its_strips_is_one_line():
+    values = np.zeros((6, 8, 3), np.uint16)
+    stream = io.BytesIO()
+    tifffile.imwrite(stream, values.transpose(2, 0, 1), photometric="rgb", planarconfig="separate", compression="zlib")
+    content = stream.getvalue()
+    assert content.count(struct.pack("<H", 279)) == 1
+    with pytest.raises(ImageError, match="expected a whole TIFF"):
+        read(content.replace(struct.pack("<H", 279), struct.pack("<H", 65000)))

@@ -96,7 +96,7 @@ def left_out(
     recursive: bool = False,
     exclude: Sequence[str] = (),
 ) -> list[Path]:
-    """The files of folders and patterns that `iterate` passes over because their names are no image's, sorted.
+    """What `iterate` passes over in folders and patterns: names that are no image's, pipes, broken links; sorted.
 
     Args:
         inputs: as `iterate` takes them.
@@ -111,7 +111,8 @@ def left_out(
             found.update(_files_in(path, recursive))
         elif item != STDIN and not os.path.exists(path) and glob.has_magic(item):
             found.update(Path(m) for m in glob.glob(str(path), recursive=True) if os.path.isfile(m))
-    return sorted(p for p in found if not p.name.startswith(".") and not _is_image(p.name, ()) and not _own(p, exclude))
+    seen = (path for path in found if not path.name.startswith(".") and not _own(path, exclude))
+    return sorted(path for path in seen if not (_is_image(path.name, ()) and os.path.isfile(path)))
 
 
 def _expand(item: str, recursive: bool, exclude: Sequence[str]) -> list[ImageSource]:

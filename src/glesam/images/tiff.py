@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import TiffImagePlugin
 
+from glesam.common.messages import one_line
 from glesam.errors import ImageError
-from glesam.images.tiff_parts import TiffSource, rows_of_bytes
+from glesam.images.tiff_parts import TiffSource, broken, rows_of_bytes
 
 _WIDTH, _LENGTH, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
 _STRIP_OFFSETS, _SAMPLES, _ROWS_PER_STRIP, _STRIP_BYTES = 273, 277, 278, 279
@@ -107,6 +108,16 @@ def read_bands(stream: IO[bytes], layout: TiffLayout, chosen: Sequence[int], nam
     _check(layout, name)
     source = TiffSource(stream, layout.prefix, layout.width, layout.height, name)
     out = np.empty((layout.height, layout.width, len(chosen)), layout.dtype.newbyteorder("="))
+    try:
+        _fill(out, source, layout, chosen)
+    # What a broken directory leads to: entries that are missing, of other kinds, numbers that fit nothing.
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        raise broken(name, one_line(error)) from error
+    return out
+
+
+def _fill(out: npt.NDArray[Any], source: TiffSource, layout: TiffLayout, chosen: Sequence[int]) -> None:
+    """Decode bands into an array of `(H, W, len(chosen))`."""
     if layout.planar:
         for place, band in enumerate(chosen):
             for top, values in _samples(source, _plane(layout, band), 1, layout):
@@ -114,7 +125,6 @@ def read_bands(stream: IO[bytes], layout: TiffLayout, chosen: Sequence[int], nam
     else:
         for top, values in _samples(source, layout.directory, layout.bands, layout):
             out[top : top + len(values)] = values[..., list(chosen)]
-    return out
 
 
 def _layout(entries: dict[int, Any], prefix: bytes) -> TiffLayout:

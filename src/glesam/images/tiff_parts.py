@@ -86,7 +86,7 @@ def _parts(source: TiffSource, directory: dict[int, Any], size: int) -> Iterator
             yield top, _with_directory(b"".join([source.prefix, *held]), changed, source.prefix)
     # What a broken directory leads to: entries of other kinds, numbers that fit nothing.
     except (ArithmeticError, LookupError, TypeError, ValueError, struct.error) as error:
-        raise _broken(source.name, one_line(error)) from error
+        raise broken(source.name, one_line(error)) from error
 
 
 class _Pieces(NamedTuple):
@@ -153,7 +153,7 @@ def _read(source: TiffSource, start: int, length: int) -> bytes:
     source.stream.seek(start)
     found = source.stream.read(length)
     if not 0 <= length <= len(found):
-        raise _broken(source.name, f"{len(found)} of {length} bytes")
+        raise broken(source.name, f"{len(found)} of {length} bytes")
     return found
 
 
@@ -164,10 +164,11 @@ def _bytes(content: bytes, name: str) -> Iterator[tuple[int, npt.NDArray[np.uint
             for top, strip in strips(image):
                 yield top, np.array(strip)
     except Exception as error:  # Pillow's plugin raises whatever damaged bytes lead it to
-        raise _broken(name, one_line(error)) from error
+        raise broken(name, one_line(error)) from error
 
 
-def _broken(name: str, reason: str) -> ImageError:
+def broken(name: str, reason: str) -> ImageError:
+    """The error for a TIFF that does not hold what its directory says."""
     return ImageError(f"expected a whole TIFF, got {name}, damaged or cut short ({reason}); fetch or save it again")
 
 
