@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from fewshot_scenes import BLUE, GREEN, RED, SIZE, Square, backbone, decoder, draw, mask_of, reference
 
+from glesam.fewshot import candidates
 from glesam.fewshot.features import image_features
 from glesam.fewshot.references import DEFAULT_THRESHOLD, References
 from glesam.fewshot.search import Match, find, learned, to_masks
@@ -12,6 +14,12 @@ from glesam.masks.agreement import mask_iou
 
 EXAMPLE = [(32, 64, 64, RED), (224, 96, 96, BLUE)]
 SCENE = [(20, 20, 60, RED), (200, 30, 80, RED), (60, 150, 80, BLUE), (280, 160, 64, GREEN)]
+
+
+@pytest.fixture(autouse=True)
+def few_clicks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many as the drawn squares need."""
+    monkeypatch.setattr(candidates, "GRID", 6)
 
 
 def _learned(scenes: list[list[Square]], marked: list[list[int]]) -> References:

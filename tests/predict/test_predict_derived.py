@@ -10,6 +10,7 @@ import pytest
 
 from glesam import Predictor, Prompts
 from glesam.errors import ImageError, PromptError
+from glesam.fewshot import candidates
 from glesam.images.reading import read
 from glesam.predict.examples import _masks_at, _shrunk
 from glesam.prompts.hygiene import DoubtfulClickWarning
@@ -33,7 +34,10 @@ def _iou(one: np.ndarray, other: np.ndarray) -> float:
     return float((one & other).sum() / (one | other).sum())
 
 
-def test_a_remembered_object_is_found_where_it_was_moved_to(predictor: Predictor, cup: np.ndarray) -> None:
+def test_a_remembered_object_is_found_where_it_was_moved_to(
+    predictor: Predictor, cup: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(candidates, "GRID", 4)  # one large object needs few clicks
     predictor.set_image(PHOTOS / "coffee.jpg")
     predictor.remember(cup)
     image = read(PHOTOS / "coffee.jpg")
