@@ -73,7 +73,7 @@ def six_bands(path: Path, side: int) -> Path:
     return path
 
 
-def polygons(folder: Path, side: int, count: int = 60) -> Path:
+def polygons(folder: Path, side: int, count: int = 12) -> Path:
     """Write a COCO set of one image with stars that reach over most of it."""
     png(folder / "a.png", side, 3)
     angles = np.linspace(0, 2 * np.pi, 4000, endpoint=False)
