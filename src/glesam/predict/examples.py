@@ -88,9 +88,9 @@ class Examples:
         """Find what looks like the examples; see `Predictor.find_like`."""
         session, cache = self._session, self.features
         encoded, image = session.encoded, session.pixels
-        references = self.chosen()
         if threshold is not None and not 0 <= threshold <= 1:
             raise PromptError(f"expected a threshold from 0 to 1, got {threshold}; the default is chosen by itself")
+        references = self.chosen()
         least = references.threshold if threshold is None else threshold
         small = _shrunk(image)
         matches = find(self._ask(encoded, small), cache.backbone, small, cache.of(image), references)
