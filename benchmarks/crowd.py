@@ -1,7 +1,7 @@
 """Many clients at once at a real server: some send garbage, some leave; what they are told, and what it costs.
 
-Run: `python benchmarks/crowd.py [--clients 64] [--seconds 60] [--idle 1100]`. Starts `glesam serve`; prints a Markdown
-table of statuses, the latency of clicks, memory over time, and `/healthz` beside idle connections.
+Run: `python benchmarks/crowd.py [--clients 64] [--seconds 60] [--idle 1100] [--pause 4]`. Starts `glesam serve`; prints
+a Markdown table of statuses, the latency of clicks, memory over time, and `/healthz` beside idle connections.
 """
 
 from __future__ import annotations
@@ -65,17 +65,27 @@ async def one_request(client: httpx.AsyncClient, key: str, chance: random.Random
 CLICK = {"objects": [{"points": [[300, 200]]}]}
 
 
-async def crowd(address: str, key: str, clients: int, end: float, most: float = float("inf"), seed: int = 0) -> Seen:
-    """Let clients ask until a moment of `time.monotonic`, or until each has asked so often."""
-    seen = Seen()
+async def crowd(
+    address: str, key: str, clients: int, end: float, most: float = float("inf"), seed: int = 0, pause: float = 0
+) -> Seen:
+    """Let clients ask until a moment of `time.monotonic`, or until each has asked so often.
 
-    async def client_of(number: int) -> None:
+    Before each request a client pauses as people do, `pause` seconds on average, exponentially distributed.
+    """
+    seen = Seen()
+    # One client with a connection for each: making 64 clients keeps the loop busy for a second.
+    limits = httpx.Limits(max_connections=clients, max_keepalive_connections=clients)
+
+    async def client_of(number: int, client: httpx.AsyncClient) -> None:
         chance = random.Random(f"{seed}-{number}")
-        async with httpx.AsyncClient(base_url=address, timeout=120, verify=False) as client:
-            asked = 0
-            while time.monotonic() < end and asked < most:
-                await one_request(client, key, chance, seen)
-                asked += 1
+        asked = 0
+        while time.monotonic() < end and asked < most:
+            if pause:
+                await asyncio.sleep(chance.expovariate(1 / pause))
+                if time.monotonic() >= end:
+                    break
+            await one_request(client, key, chance, seen)
+            asked += 1
 
     async def watch() -> None:
         with httpx.Client(base_url=address, timeout=60) as client:
@@ -84,7 +94,8 @@ async def crowd(address: str, key: str, clients: int, end: float, most: float = 
                 await asyncio.sleep(max(0.2, (end - time.monotonic()) / 10))
 
     watching = asyncio.create_task(watch())
-    await asyncio.gather(*map(client_of, range(clients)))
+    async with httpx.AsyncClient(base_url=address, timeout=120, verify=False, limits=limits) as client:
+        await asyncio.gather(*(client_of(number, client) for number in range(clients)))
     watching.cancel()
     return seen
 
@@ -111,17 +122,20 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--idle", type=int, default=1100)
+    parser.add_argument("--pause", type=float, default=4, help="mean seconds before each request of a client")
     options = parser.parse_args()
     process, address = start(options)
     try:
         content = PHOTO.read_bytes()
         key = httpx.post(f"{address}/v1/embed", content=content, timeout=60).raise_for_status().json()["id"]
-        seen = asyncio.run(crowd(address, key, options.clients, time.monotonic() + options.seconds))
+        seen = asyncio.run(
+            crowd(address, key, options.clients, time.monotonic() + options.seconds, pause=options.pause)
+        )
         worst = health(address, options.idle)
     finally:
         process.send_signal(signal.SIGTERM)
         status = process.wait(120)
-    print(f"{options.clients} clients, {options.seconds:g} s: a tenth garbage, a tenth that leaves\n")
+    print(f"{options.clients} clients, each every {options.pause:g} s, for {options.seconds:g} s\n")
     print("| status | answers |\n|---|---|")
     print("\n".join(f"| {each or 'left'} | {count} |" for each, count in sorted(seen.statuses.items())))
     marks = statistics.quantiles(seen.clicks, n=100)

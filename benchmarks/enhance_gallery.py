@@ -47,7 +47,7 @@ def row(predictor: Predictor, name: str, prompt: dict[str, Any], level_name: str
     degraded = apply(Sample(name, clean, np.zeros(clean.shape[:2], np.int32)), level, seed).image
     panels = []
     for image, mode, title in (
-        (clean, "off", "clear photo, enhancer off"),
+        (clean, "off", "clear image, enhancer off"),
         (degraded, "off", f"{level}, enhancer off"),
         (degraded, "on", f"{level}, enhancer on"),
     ):

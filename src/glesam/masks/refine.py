@@ -45,7 +45,7 @@ class Policy:
     least_radius: int = 2
     eps: float = 1e-3
     island: float = 0.05
-    hole: float = 0.02
+    hole: float = 0.05
     certain: float = 0.85
 
 
