@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import socket
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,21 @@ def test_options_reach_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (settings.answer_seconds, settings.queue_length, settings.cache_entries) == (5, 6, 8)
     assert "http://x:1" in result.stderr
     assert "secret" not in result.output
+
+
+@pytest.mark.parametrize("said", [None, "ACTIVE"])
+def test_threads_sleep_while_they_wait_unless_the_environment_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch, said: str | None
+) -> None:
+    from glesam.serve import run
+
+    monkeypatch.setenv("OMP_WAIT_POLICY", said or "")  # so that it is as before after the test
+    if said is None:
+        monkeypatch.delenv("OMP_WAIT_POLICY")
+    seen: list[str | None] = []
+    monkeypatch.setattr(run, "serve", lambda *_: seen.append(os.environ.get("OMP_WAIT_POLICY")))
+    CliRunner().invoke(app, ["serve"], catch_exceptions=False)
+    assert seen == [said or "PASSIVE"]
 
 
 def test_a_missing_extra_is_one_line_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:

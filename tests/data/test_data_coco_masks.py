@@ -109,6 +109,14 @@ def test_an_outline_taken_in_parts_is_the_same(monkeypatch: pytest.MonkeyPatch) 
     np.testing.assert_array_equal(polygon_mask([polygon], 30, 30), whole)
 
 
+@pytest.mark.parametrize("cells", [1, 150, 1000])
+def test_columns_filled_in_parts_are_the_same(cells: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    star = [10.5, -8.0, 60.0, 130.0, 5.0, 40.0, 90.3, 20.0, 12.0, 110.0]  # leaves the image above and below
+    monkeypatch.setattr("glesam.data.readers.coco_masks._CELLS", cells)
+
+    np.testing.assert_array_equal(polygon_mask([star], 70, 80), as_coco_fills([star], 70, 80))
+
+
 def test_corners_beyond_all_numbers_cost_no_memory() -> None:
     assert polygon_mask([[-1e300, -1e300, 1e300, -1e300, 1e300, 1e300, -1e300, 1e300]], 5, 6).all()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -140,6 +141,9 @@ def serve(options: ServeOptions) -> None:
 
 def _run(settings: ServerSettings) -> None:
     """Serve, and say where."""
+    # Two lanes of work share the cores: threads that spin while they wait take them from the other lane. With 64
+    # clients 95 % of the clicks took 64 ms at most, in place of 116. It is read once, when torch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from glesam.serve.run import serve as run_server
 
     def ready(address: str) -> None:

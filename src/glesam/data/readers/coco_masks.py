@@ -21,6 +21,9 @@ _MIDDLE = 2
 _CROSSINGS = 1 << 20
 """Crossings of edges with columns that are held at once while a polygon is filled."""
 
+_CELLS = 1 << 24
+"""Pixels of a polygon's columns that are filled at once."""
+
 _FAR = 1e9
 """Coordinates beyond this, in pixels, are taken for this."""
 
@@ -96,7 +99,18 @@ def _fill(mask: Bool, corners: npt.NDArray[np.float64]) -> None:
         rows = np.ceil(np.clip((row + 0.5) / _FINER - 0.5, 0, height)).astype(np.int64)
         # The row after the last is the first one of the next column: there the outline ends.
         np.logical_xor.at(flips, (column - left) * height + rows, True)
-    mask[:, left:right] |= np.logical_xor.accumulate(flips[:-1]).reshape(-1, height).T
+    _add_inside(mask[:, left:right], flips[:-1])
+
+
+def _add_inside(mask: Bool, flips: Bool) -> None:
+    """Add to `(height, width)` what lies inside, from where each column goes in and out, column after column."""
+    height, width = mask.shape
+    step = max(1, _CELLS // height)
+    inside = np.False_
+    for first in range(0, width, step):
+        part = np.logical_xor.accumulate(flips[first * height : (first + step) * height]) ^ inside
+        mask[:, first : first + step] |= part.reshape(-1, height).T
+        inside = part[-1]
 
 
 def _columns_before(x: Any) -> Any:
