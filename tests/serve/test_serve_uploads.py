@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
+import tifffile
 from fastapi.testclient import TestClient
 from serve_helpers import encoded, text_of
 
@@ -36,6 +39,18 @@ JSON = {"Content-Type": "application/json"}
 def test_each_form_gives_the_same_image(client: TestClient, sent: dict[str, Any]) -> None:
     answer = client.post("/v1/embed", **sent)
     assert (answer.status_code, answer.json().get("id")) == (200, KEY), answer.text
+
+
+def test_wide_images_are_those_that_the_command_reads(client: TestClient) -> None:
+    rng = np.random.default_rng(3)
+    levels = rng.integers(0, 2**16, (3, 24, 30), dtype=np.uint16)  # planar, 16 bits: Pillow alone has no way to read it
+    levels[:, 0, :2] = 0, 2**16 - 1  # the whole range, so that nothing is stretched
+    stream = io.BytesIO()
+    tifffile.imwrite(stream, levels, photometric="rgb", planarconfig="separate")
+    answer = client.post("/v1/embed", content=stream.getvalue())
+    expected = (np.moveaxis(levels, 0, -1) / 257).round().astype(np.uint8)
+    assert np.abs(read(stream.getvalue()).astype(int) - expected).max() <= 1  # how a half is rounded is not said
+    assert (answer.status_code, answer.json().get("id")) == (200, content_hash(read(stream.getvalue()))), answer.text
 
 
 def test_packed_json_is_taken_everywhere(client: TestClient) -> None:
