@@ -14,7 +14,7 @@ demo: $(VENV)/.runtime
 	@echo "Look at $(OUT)/coffee.overlay.png"
 ifneq ($(ENHANCER),)
 	$(BIN)/python benchmarks/enhance_gallery.py --out $(OUT)/enhance.jpg
-	@echo "Degraded photos without and with the enhancer: $(OUT)/enhance.jpg"
+	@echo "Degraded images without and with the enhancer: $(OUT)/enhance.jpg"
 endif
 
 test: $(VENV)/.dev
