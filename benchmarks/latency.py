@@ -18,15 +18,17 @@ from pathlib import Path
 PHOTO = Path(__file__).parents[1] / "examples" / "photos" / "coffee.jpg"
 
 
-def timed(function: Callable[[], object], repeats: int) -> float:
-    """Median milliseconds of a call, after three calls to warm up."""
-    for _ in range(3):
+def timed(
+    function: Callable[[], object], repeats: int, clock: Callable[[], float] = time.perf_counter, warm_up: int = 3
+) -> float:
+    """Median milliseconds of a call by a clock, after some calls to warm up."""
+    for _ in range(warm_up):
         function()
     times = []
     for _ in range(repeats):
-        start = time.perf_counter()
+        start = clock()
         function()
-        times.append(time.perf_counter() - start)
+        times.append(clock() - start)
     return 1000 * statistics.median(times)
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import resource
-import statistics
 import subprocess
 import sys
 import time
@@ -20,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from latency import PHOTO
+from latency import PHOTO, timed
 
 BOX = [120, 60, 480, 350]
 CLICKS = [[320, 200], [250, 200], [300, 250]]
@@ -88,17 +87,6 @@ def grabcut(image: Any, box: Any) -> Any:
     return (labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)
 
 
-def median(function: Callable[[], object], repeats: int, clock: Callable[[], float]) -> float:
-    """Median milliseconds of a call, after one to warm up."""
-    function()
-    times = []
-    for _ in range(repeats):
-        start = clock()
-        function()
-        times.append(clock() - start)
-    return 1000 * statistics.median(times)
-
-
 def measure(name: str, repeats: int, clock: Callable[[], float], grid: int) -> dict[str, float | None]:
     """Milliseconds and MiB of one model, in this process."""
     import numpy as np
@@ -108,13 +96,13 @@ def measure(name: str, repeats: int, clock: Callable[[], float], grid: int) -> d
     image = read(PHOTO)
     if name == GRABCUT:
         found: dict[str, float | None] = {"encode": None, "points": None, "everything": None, "parameters": None}
-        found["box"] = median(lambda: grabcut(image, BOX), repeats, clock)
+        found["box"] = timed(lambda: grabcut(image, BOX), repeats, clock, warm_up=1)
     else:
         predictor, shift = MODELS[name](), iter(range(1000))
         found = {"parameters": sum(p.numel() for p in predictor.model.parameters()) / 1e6}
-        found["encode"] = median(lambda: predictor.set_image(np.roll(image, next(shift), 1)), repeats, clock)
-        found["points"] = median(lambda: predictor.predict(points=CLICKS), repeats, clock)
-        found["box"] = median(lambda: predictor.predict(boxes=[BOX]), repeats, clock)
+        found["encode"] = timed(lambda: predictor.set_image(np.roll(image, next(shift), 1)), repeats, clock, warm_up=1)
+        found["points"] = timed(lambda: predictor.predict(points=CLICKS), repeats, clock, warm_up=1)
+        found["box"] = timed(lambda: predictor.predict(boxes=[BOX]), repeats, clock, warm_up=1)
         found["everything"] = None
         if grid:
             start = clock()

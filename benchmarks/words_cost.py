@@ -9,24 +9,11 @@ from __future__ import annotations
 
 import argparse
 import gc
-import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-PHOTO = Path(__file__).parents[1] / "examples" / "photos" / "coffee.jpg"
-
-
-def timed(function: Callable[[], object], repeats: int, clock: Callable[[], float]) -> float:
-    """Median milliseconds of a call, after two calls to warm up."""
-    for _ in range(2):
-        function()
-    times = []
-    for _ in range(repeats):
-        start = clock()
-        function()
-        times.append(clock() - start)
-    return 1000 * statistics.median(times)
+from latency import PHOTO, timed
 
 
 def resident() -> float:
@@ -72,7 +59,7 @@ def main() -> None:
     }
     print("| part | ms |\n|---|---|")
     for name, function in parts.items():
-        print(f"| {name} | {timed(function, options.repeats, clock):.0f} |", flush=True)
+        print(f"| {name} | {timed(function, options.repeats, clock, warm_up=2):.0f} |", flush=True)
     print(f"\nmemory added: {added:.0f} MB")
 
 

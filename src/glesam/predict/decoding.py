@@ -124,11 +124,11 @@ def decode_well(
     encoded.looks["mirror"] = mirror
     turned = decode_as_judged(embedder, mirror, mirrored_prompts(prompts, encoded.geometry), multimask)
     outputs = [output, mirrored_output(turned, encoded.geometry)]
-    if embedding is encoded.raw and embedder.model.side_step:
-        coarse = _coarse(embedder, encoded)
-        outputs.append(Restoration().decode(embedder.model, coarse, prompts, multimask))
-    mean = mean_output(outputs)
-    if not is_fed_back(prompts, multimask) or len(outputs) < 3:
+    if embedding is not encoded.raw or not embedder.model.side_step:
+        return mean_output(outputs)
+    coarse = Restoration().decode(embedder.model, _coarse(embedder, encoded), prompts, multimask)
+    mean = mean_output([*outputs, coarse])
+    if not is_fed_back(prompts, multimask):
         return mean
     again = replace(prompts, mask_input=mean.low_res_logits[:, :, 0])
     return mean_output([mean, decode(embedder, encoded, embedding, again, multimask)])
