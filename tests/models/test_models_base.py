@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glesam.models.base import Embedding, ImageGeometry, squared, without_padding
+from glesam.models.base import Embedding, ImageGeometry, PromptTensors, squared, without_padding
 
 
 @settings(max_examples=25, deadline=None)
@@ -73,3 +73,13 @@ def test_an_embedding_keeps_what_is_not_replaced():
     changed = whole.with_skips([torch.zeros(1)])
     assert (changed.latent is whole.latent, changed.extras is whole.extras) == (True, True)
     assert not changed.skips[0]
+
+
+def test_chunks_are_all_prompts_once_in_order():
+    generator = torch.Generator().manual_seed(3)
+    whole = PromptTensors(torch.rand(2, 7, 1, 2, generator=generator), torch.ones(2, 7, 1, dtype=torch.long))
+    parts = list(whole.chunks(3))
+    assert [part.shape for _, part in parts] == [(2, 3), (2, 3), (2, 1)]
+    assert [list(range(7))[place] for place, _ in parts] == [[0, 1, 2], [3, 4, 5], [6]]
+    assert torch.equal(torch.cat([part.point_coords for _, part in parts], 1), whole.point_coords)
+    assert all(part.boxes is None for _, part in parts)

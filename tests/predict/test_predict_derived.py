@@ -12,7 +12,8 @@ from glesam import Predictor, Prompts
 from glesam.errors import ImageError, PromptError
 from glesam.fewshot import candidates
 from glesam.images.reading import read
-from glesam.predict.examples import _masks_at, _shrunk
+from glesam.images.shrink import shrunk_size
+from glesam.predict.examples import SIDE, _masks_at
 from glesam.prompts.hygiene import DoubtfulClickWarning
 
 PHOTOS = Path(__file__).parents[2] / "examples" / "photos"
@@ -59,8 +60,7 @@ def test_a_remembered_object_is_found_where_it_was_moved_to(
 def test_shrunk_masks_keep_their_places_and_none_vanishes() -> None:
     masks = np.zeros((2, 2000, 3000), bool)
     masks[0, 500:1500, 600:1200], masks[1, 7, 8] = True, True
-    height, width = _shrunk(np.zeros((2000, 3000, 3), np.uint8)).shape[:2]
-    small = _masks_at(masks, (height, width))
+    small = _masks_at(masks, shrunk_size((2000, 3000), SIDE))
     assert small.shape == (2, 683, 1024)
     ys, xs = np.nonzero(small[0])
     np.testing.assert_allclose([ys.min(), ys.max() + 1, xs.min(), xs.max() + 1], [171, 512, 205, 410], atol=1)

@@ -10,7 +10,7 @@ import pytest
 from glesam.data.base import Sample
 from glesam.data.readers.folder import FolderDataset
 from glesam.errors import DataError
-from glesam.train.feed.pack import ImagePack, consecutive_ids, pack, shrink
+from glesam.train.feed.pack import ImagePack, consecutive_ids, pack
 
 
 class Memory:
@@ -87,13 +87,6 @@ def test_of_many_objects_the_largest_stay():
     assert ids.max() == 255
     np.testing.assert_array_equal(ids[mask <= 255], mask[mask <= 255])
     assert not ids[mask > 255].any()
-
-
-def test_shrink_leaves_small_photos_alone():
-    original = sample("a", 10, 12, [1])
-    image, mask = shrink(original.image, original.mask, 12)
-    assert image is original.image
-    assert mask is original.mask
 
 
 def _folder_set(root, value):

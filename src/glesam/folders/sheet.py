@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from PIL import Image
 
 from glesam.draw.sheet import Tile, wrapped, write_contact_sheet
 from glesam.errors import ImageError
 from glesam.images.reading import read
+from glesam.images.shrink import resize_ids, shrink
 
 SHEET = "contact-sheet.jpg"
 MOST_TILES = 48
@@ -70,10 +70,5 @@ def _tile(entry: Entry) -> Tile:
         ids = None if entry.mask is None else np.asarray(Image.open(entry.mask)).astype(np.int32)
     except (ImageError, OSError) as error:
         return Tile(entry.name, None, None, " ".join(str(error).split()))
-    height, width = image.shape[:2]
-    scale = min(1.0, _SIDE / max(height, width))
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
-    if ids is not None:
-        ids = np.asarray(cv2.resize(ids, size, interpolation=cv2.INTER_NEAREST), np.int32)
-    return Tile(entry.name, small, ids)
+    small = shrink(image, _SIDE)
+    return Tile(entry.name, small, None if ids is None else resize_ids(ids, (small.shape[0], small.shape[1])))

@@ -7,7 +7,7 @@ square input size, `(h, w)` the latent's size. Coordinates are `(x, y)`; boxes a
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -153,6 +153,12 @@ class PromptTensors:
         """Apply a function, such as a move to a device, to every tensor that is present."""
         fields = (self.point_coords, self.point_labels, self.boxes, self.mask_input)
         return PromptTensors(*(None if t is None else function(t) for t in fields))
+
+    def chunks(self, most: int) -> Iterator[tuple[slice, PromptTensors]]:
+        """At most so many prompts of each image at a time, each part with its place among all."""
+        for start in range(0, self.shape[1], most):
+            place = slice(start, start + most)
+            yield place, self.map(lambda tensor, place=place: tensor[:, place])
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from glesam.fewshot.backbone import bundled_backbone
 from glesam.fewshot.cache import FeatureCache
 from glesam.fewshot.references import Reference, References
 from glesam.fewshot.search import find, learned, to_masks
+from glesam.images.shrink import shrink
 from glesam.predict.answers import MaskAssembly
 from glesam.predict.decoding import decode_as_judged
 from glesam.prompts.prompts import Prompts
@@ -59,7 +60,7 @@ class Examples:
     def add(self, image: RGB, mask: Any, negative: bool) -> None:
         """Remember the objects of one image; see `Predictor.remember`."""
         masks, features = stacked(mask), self.features.of(image)
-        small = _shrunk(image)
+        small = shrink(image, SIDE)
         if masks.shape[1:] == image.shape[:2]:
             masks = _masks_at(masks, (small.shape[0], small.shape[1]))
         reference = Reference.of(self.features.backbone, small, features, masks, negative)
@@ -92,7 +93,7 @@ class Examples:
             raise PromptError(f"expected a threshold from 0 to 1, got {threshold}; the default is chosen by itself")
         references = self.chosen()
         least = references.threshold if threshold is None else threshold
-        small = _shrunk(image)
+        small = shrink(image, SIDE)
         matches = find(self._ask(encoded, small), cache.backbone, small, cache.of(image), references)
         found = self._finished(encoded, [match for match in matches if match.score >= least], small)
         facts = {"references": len(references), "threshold": round(float(least), 4)}
@@ -109,10 +110,9 @@ class Examples:
         def ask(prompts: Prompts, multimask: bool) -> Masks:
             answer = MaskAssembly(len(prompts), 3 if multimask else 1, size)
             tensors = prompts.check(size).to_tensors(geometry, embedder.model.device)
-            for start in range(0, len(prompts), embedder.chunk):
-                part = slice(start, start + embedder.chunk)
-                output = decode_as_judged(embedder, encoded, tensors.map(lambda t, c=part: t[:, c]), multimask, False)
-                answer.put(np.arange(len(prompts))[part], output, geometry)
+            for places, part in tensors.chunks(embedder.chunk):
+                output = decode_as_judged(embedder, encoded, part, multimask, False)
+                answer.put(np.arange(len(prompts))[places], output, geometry)
             return answer.masks(None, {})
 
         return ask
@@ -130,15 +130,6 @@ class Examples:
             masks = answer.masks if answer.candidates is None else answer.candidates[:, match.choice]
             finished.append(replace(match, mask=masks[0]))
         return finished
-
-
-def _shrunk(image: RGB) -> RGB:
-    """An image of at most `SIDE` pixels a side."""
-    scale = SIDE / max(image.shape[:2])
-    if scale >= 1:
-        return image
-    height, width = (max(1, round(n * scale)) for n in image.shape[:2])
-    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _masks_at(masks: Bool, size: tuple[int, int]) -> Bool:

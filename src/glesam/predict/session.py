@@ -182,7 +182,7 @@ class Session:
         Raises:
             PromptError: prompts that do not fit the image.
         """
-        geometry, step, embedder = encoded.geometry, self.embedder.chunk, self.embedder
+        geometry, embedder = encoded.geometry, self.embedder
         prompts = prompts.check(geometry.original_size, cut=self.model.cuts_boxes)
         found = MaskAssembly(len(prompts), 3 if multimask else 1, geometry.original_size)
         used = {bool(boxes): embedder.enhances(encoded, bool(boxes)) for boxes in set(prompts.has_box.tolist())}
@@ -191,12 +191,10 @@ class Session:
             embedding = embedder.embedding(encoded, boxes)
             found.refiner = self._refiner(encoded, prompts, used[boxes], obey, refine or self._refine)
             tensors = group.to_tensors(geometry, self.model.device)
-            for start in range(0, len(indices), step):
-                chunk = slice(start, start + step)
-                part = tensors.map(lambda t, c=chunk: t[:, c])
+            for places, part in tensors.chunks(embedder.chunk):
                 output = decode_well(embedder, encoded, embedding, part, multimask)
-                near = decode_nearer(embedder, encoded, prompts, indices[chunk], output, multimask)
-                found.put(indices[chunk], output, geometry, near)
+                near = decode_nearer(embedder, encoded, prompts, indices[places], output, multimask)
+                found.put(indices[places], output, geometry, near)
         return found.masks(name, self.info(any(used.values())) | self._judged(encoded))
 
     def _judged(self, encoded: Encoded) -> dict[str, Any]:

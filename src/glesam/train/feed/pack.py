@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -21,6 +20,7 @@ from glesam.common.fingerprints import Digests
 from glesam.common.messages import one_line, slug
 from glesam.data.base import Sample, SegmentationDataset, fingerprint
 from glesam.errors import DataError
+from glesam.images.shrink import resize_ids, shrink
 
 _MAX_IDS = 255
 
@@ -133,8 +133,8 @@ def _write(
         masks.open("wb") as mask_stream,
     ):
         for number, sample in enumerate(_samples(dataset)):
-            image, mask = shrink(sample.image, sample.mask, max_side)
-            ids = consecutive_ids(mask)
+            image = shrink(sample.image, max_side)
+            ids = consecutive_ids(resize_ids(sample.mask, (image.shape[0], image.shape[1])))
             filled += bool(ids.any())
             image_stream.write(np.ascontiguousarray(image).tobytes())
             mask_stream.write(ids.tobytes())
@@ -152,19 +152,6 @@ def _write(
 def _samples(dataset: SegmentationDataset) -> Iterable[Sample]:
     """All samples in the order of their names."""
     return (dataset[i] for i in range(len(dataset)))
-
-
-def shrink(
-    image: npt.NDArray[np.uint8], mask: npt.NDArray[np.int32], max_side: int
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
-    """Shrink an image (area averaging) and its mask (nearest) so that no side exceeds `max_side` pixels."""
-    height, width = mask.shape
-    scale = max_side / max(height, width)
-    if scale >= 1:
-        return image, mask
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    return small.astype(np.uint8), cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST).astype(np.int32)
 
 
 def consecutive_ids(mask: npt.NDArray[np.int32]) -> npt.NDArray[np.uint8]:
