@@ -1,65 +1,133 @@
 """J and F of the mask propagation on clips of known truth: one object, its box on the first frame.
 
     python benchmarks/clips.py CLIP [CLIP ...]        # folders with images/NAME.jpg and masks/NAME.png, by number
+    python benchmarks/clips.py --objects data/val/ecssd --grounds data/val/coco_mini --count 6   # made from photographs
+    python benchmarks/clips.py --objects data/val/ecssd --grounds data/val/coco_mini --set least_score=0.3
 
 J is the mean IoU over the frames after the first, F the mean F-measure of the outlines, matched within .8 % of the
-frame's diagonal (Perazzi et al., CVPR 2016). For comparison the J of the true box of each frame by itself.
+frame's diagonal (Perazzi et al., CVPR 2016). For comparison the J of the true box of each frame by itself. Frames in
+which nothing of the object is seen do not count. Clips that are made show the object of one image moving over another,
+in each way of `moved_clip.MOVES`; the last lines are means over clips with 95 % intervals.
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
+import dataclasses
 import math
 import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from glesam import Predictor, Prompts
+from glesam.common.arrays import Bool, Float64
 from glesam.common.boxes import pixel_box
+from glesam.common.seeds import generator, stable_seed
 from glesam.data.base import is_kept_aside
 from glesam.data.readers.folder import FolderDataset
+from glesam.data.readers.registry import open_dataset
 from glesam.evaluate.metrics import iou
-from glesam.video.propagate import MaskPropagation
+from glesam.evaluate.report.statistics import estimate
+from glesam.images.pixels import RGB
+from glesam.video.propagate import MaskPropagation, Settings
+from moved_clip import MOVES, MovedClip, cutouts
 
-Bool = npt.NDArray[np.bool_]
 TOLERANCE = 0.008
+HEAD = "| clip | frames that count | J | F | not seen | J of the true box |\n|---|---|---|---|---|---|"
+
+Frames = Iterable[tuple[RGB, Bool, bool]]
+"""Image, truth, and whether the frame counts."""
 
 
 def main() -> None:
     """Follow, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("clips", type=Path, nargs="+")
+    parser.add_argument("clips", type=Path, nargs="*")
+    parser.add_argument("--objects", type=Path, help="set to cut objects out of")
+    parser.add_argument("--grounds", type=Path, help="set whose images lie behind them")
+    parser.add_argument("--count", type=int, default=6, help="objects, each of which moves in every way")
+    parser.add_argument("--frames", type=int, default=40, help="of each clip that is made")
+    parser.add_argument("--moves", default=",".join(MOVES))
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--model", default="compact")
     parser.add_argument("--kept-aside", action="store_true", help="count frames kept aside alone; all are followed")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="setting of the propagation")
     options = parser.parse_args()
-    predictor = Predictor.from_pretrained(options.model, "cpu", "off")
-    print("| clip | frames that count | J | F | not seen | J of the true box |\n|---|---|---|---|---|---|")
+    predictor, settings = Predictor.from_pretrained(options.model, "cpu", "off"), changed(options.set)
+    print(HEAD)
     for clip in options.clips:
-        print(
-            f"| {clip.name} | {' | '.join(measured(predictor, FolderDataset(clip), options.kept_aside))} |", flush=True
-        )
+        row(clip.name, measured(predictor, stored(FolderDataset(clip), options.kept_aside), settings))
+    if options.objects is None or options.grounds is None:
+        return
+    rows: dict[str, list[Float64]] = {}
+    for name, move, clip in made(options):
+        found = measured(predictor, ((image, truth, True) for image, truth in clip), settings)
+        row(f"{move}: {name}", found)
+        rows.setdefault(move, []).append(found)
+    rows["all"] = [found for each in rows.values() for found in each]
+    for move, each in rows.items():
+        print(f"| {move}, mean of {len(each)} | {means(np.array(each))} |")
 
 
-def measured(predictor: Predictor, data: FolderDataset, kept_aside: bool) -> list[str]:
-    """The numbers of one clip."""
-    order = sorted(range(len(data)), key=lambda index: int((re.findall(r"\d+", data.names[index]) or ["0"])[-1]))
-    tracker, rows = MaskPropagation(predictor), []
-    for place, index in enumerate(order):
-        sample = data[index]
-        truth: Bool = sample.mask > 0
+def made(options: argparse.Namespace) -> Iterator[tuple[str, str, MovedClip]]:
+    """Clips made from two sets: the object's name, its way of moving, and the clip."""
+    objects = cutouts(open_dataset(options.objects), options.count, options.seed)
+    grounds = open_dataset(options.grounds)
+    behind = generator("grounds", options.seed).permutation(len(grounds))
+    for move in options.moves.split(","):
+        for place, sample in enumerate(objects):
+            ground = grounds[int(behind[place % len(behind)])].image
+            seed = stable_seed(move, sample.name, options.seed)
+            yield sample.name, move, MovedClip(sample.image, sample.mask > 0, ground, MOVES[move], options.frames, seed)
+
+
+def stored(data: FolderDataset, kept_aside: bool) -> Frames:
+    """The frames of a folder, by the last number in their names."""
+    order = sorted(data.names, key=lambda name: int((re.findall(r"\d+", name) or ["0"])[-1]))
+    for name in order:
+        sample = data[data.names.index(name)]
+        yield sample.image, sample.mask > 0, is_kept_aside(name) or not kept_aside
+
+
+def measured(predictor: Any, frames: Frames, settings: Settings | None = None) -> Float64:
+    """Frames that count, J, F, share not seen, J of the true box."""
+    tracker, rows = MaskPropagation(predictor, settings=settings), []
+    for place, (image, truth, counts) in enumerate(frames):
         box = [float(value) for value in pixel_box(truth) or (0, 0, 1, 1)]
         if place == 0:
-            tracker.start(sample.image, Prompts(boxes=[box]))
+            tracker.start(image, Prompts(boxes=[box]))
             continue
-        found = tracker.step(sample.image).masks[0]
-        alone = predictor.predict(boxes=[box]).masks[0]
-        if truth.any() and (is_kept_aside(data.names[index]) or not kept_aside):
+        found = tracker.step(image).masks[0]
+        if truth.any() and counts:
+            alone = predictor.predict(Prompts(boxes=[box])).masks[0]
             rows.append((iou(found, truth), outline_f(found, truth), float(not found.any()), iou(alone, truth)))
-    means = np.mean(rows, axis=0)
-    return [str(len(rows)), *(f"{means[column]:.3f}" for column in (0, 1)), f"{means[2]:.0%}", f"{means[3]:.3f}"]
+    return np.array([len(rows), *np.mean(rows, axis=0)]) if rows else np.array([0.0, *[math.nan] * 4])
+
+
+def row(name: str, found: Float64) -> None:
+    """Print the numbers of one clip."""
+    count, j, f, unseen, box = found
+    print(f"| {name} | {count:.0f} | {j:.3f} | {f:.3f} | {unseen:.0%} | {box:.3f} |", flush=True)
+
+
+def means(rows: Float64) -> str:
+    """Means over clips, those of J, F and the true box with their intervals."""
+    count, unseen = rows[:, 0].sum(), rows[:, 3].mean()
+    found = estimate(rows[:, [1, 2, 4]], [str(number) for number in range(len(rows))], stable_seed("clips", 0))
+    j, f, box = (f"{each.mean_images:.3f} [{each.low:.3f}, {each.high:.3f}]" for each in found)
+    return f"{count:.0f} | {j} | {f} | {unseen:.0%} | {box}"
+
+
+def changed(words: Iterable[str]) -> Settings:
+    """The settings, some of them given as NAME=VALUE."""
+    values = dict(word.split("=", 1) for word in words)
+    return dataclasses.replace(Settings(), **{name: ast.literal_eval(value) for name, value in values.items()})
 
 
 def outline_f(found: Bool, truth: Bool) -> float:
