@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from models_tiny import sam2_tiny, sam_tiny
+from test_models_mobile import mobile_tiny
 from train_tiny import tiny_model, tiny_prior
 
 from glesam.enhance.bundle import Parts, load_bundle, read_rules, write_bundle
@@ -246,17 +247,17 @@ def test_level_chooses_strength_and_timestep(made, tmp_path):
 
     root, base = made
     rules = (LevelRule(0, timestep=1), LevelRule(1, strength=0.5), LevelRule(2, timestep=400))
-    for level, gate in ((0.0, "g0"), (1.5, "g1"), (2.5, "g2")):
-        gate_at(root / gate, level)
-        restoration = load_bundle(bundle(made, tmp_path / gate, rules, enhancer="unet", gate=gate), base)
-        latent = torch.randn(1, 256, 4, 4, generator=torch.Generator().manual_seed(3))
-        told = restoration.judge(Embedding(latent, ())).level
-        assert told == pytest.approx(level, abs=0.01)
-        with torch.inference_mode():
-            unet = load_enhancer(root / "unet")
-            expected = {0.0: unet.at(1)(latent), 1.5: (latent + unet(latent)) / 2, 2.5: unet.at(400)(latent)}[level]
-            got = restoration.restore(base, base.encode(torch.zeros(1, 3, 64, 64)).with_latent(latent), told).latent
-        torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-3)
+    restoration = load_bundle(bundle(made, tmp_path / "b", rules, enhancer="unet", gate="bad"), base)
+    latent = torch.randn(1, 256, 4, 4, generator=torch.Generator().manual_seed(3))
+    told = restoration.judge(Embedding(latent, ())).level
+    assert told == pytest.approx(2.4, abs=0.01)
+    unet = load_enhancer(root / "unet")
+    with torch.inference_mode():
+        raw = base.encode(torch.zeros(1, 3, 64, 64)).with_latent(latent)
+        expected = {0.0: unet.at(1)(latent), 1.5: (latent + unet(latent)) / 2, told: unet.at(400)(latent)}
+        for level, wanted in expected.items():
+            torch.testing.assert_close(restoration.restore(base, raw, level).latent, wanted, rtol=1e-3, atol=1e-3)
+    assert all((one - latent).std() > 0.01 for one in expected.values())
 
 
 class Border(PromptableModel):
@@ -407,9 +408,16 @@ def test_rules_file(tmp_path):
         LevelRule(0, base_share=1)
 
 
-@pytest.mark.parametrize(("wrapper", "build"), [(SamPromptable, sam_tiny), (Sam2Promptable, sam2_tiny)])
-def test_sam_and_sam2_take_a_bundle_with_decoder(tmp_path, wrapper, build):
-    base = wrapper(build())
+SAMS = {
+    "sam": lambda: SamPromptable(sam_tiny()),
+    "sam2": lambda: Sam2Promptable(sam2_tiny()),
+    "mobile-sam": mobile_tiny,
+}
+
+
+@pytest.mark.parametrize("family", SAMS)
+def test_the_sams_take_a_bundle_with_decoder(tmp_path, family):
+    base = SAMS[family]()
     base.save_pretrained(tmp_path / "base")
     channels = base.encode(torch.zeros(1, 3, base.image_size, base.image_size)).latent.shape[1]
     network = ResidualEnhancer(channels, 8, 1)
@@ -426,6 +434,28 @@ def test_sam_and_sam2_take_a_bundle_with_decoder(tmp_path, wrapper, build):
     assert not np.allclose(enhanced.logits, plain.logits)
     with pytest.raises(ModelError, match="compact model"):
         write_bundle(tmp_path / "c", base, parts, (LevelRule(0, image_size=256),))
+
+
+def test_mobile_sam_is_enhanced_by_a_unet_with_adapters_and_at_strength_0_not_at_all(made, tmp_path):
+    base = mobile_tiny()
+    base.save_pretrained(tmp_path / "base")
+    unet = build_enhancer(EnhancerConfig(prior=str(made[0] / "prior"), rank=2, timestep=500), 32, 1.0)
+    with torch.no_grad():
+        for name, parameter in unet.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(std=0.05, generator=torch.Generator().manual_seed(1))
+    unet.save_pretrained(tmp_path / "unet")
+    plain, tuned = masks_of(Predictor(base)), masks_of(Predictor(base, "on", unet))
+    scale = np.abs(plain.logits).max()
+    assert np.abs(tuned.logits - plain.logits).max() > 0.02 * scale
+    for strength, expected, most in ((0.0, plain, 0), (1.0, tuned, 1e-4 * scale)):
+        folder = write_bundle(
+            tmp_path / f"b{strength}", base, Parts(tmp_path / "unet"), (LevelRule(strength=strength),)
+        )
+        found = masks_of(Predictor.from_pretrained(tmp_path / "base", enhance="on", enhancer=folder))
+        assert found.info["enhanced"]
+        np.testing.assert_allclose(found.logits, expected.logits, rtol=0, atol=most)
+        np.testing.assert_allclose(found.scores, expected.scores, rtol=0, atol=most)
 
 
 def test_evaluate_takes_model_plus_enhancer(made, tmp_path):

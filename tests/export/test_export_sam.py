@@ -8,7 +8,7 @@ import pytest
 import torch
 from heads_tiny import PROMPTS
 from models_tiny import SIDE, WIDTH, sam2_tiny, sam_tiny
-from test_models_mobile import load_tiny, original_tiny
+from test_models_mobile import mobile_tiny
 from typer.testing import CliRunner
 
 from glesam.cli import app
@@ -39,9 +39,7 @@ def model_of(name: str) -> PromptableModel:
     family, *head = name.split()
     base: PromptableModel
     if family == "mobile-sam":
-        mobile = load_tiny(dict(original_tiny().state_dict()))
-        steady(mobile.model.vision_encoder)
-        base = mobile
+        base = mobile_tiny()
     else:
         base = SamPromptable(sam_tiny()) if family == "sam" else Sam2Promptable(sam2_tiny())
     if not head:
@@ -50,17 +48,6 @@ def model_of(name: str) -> PromptableModel:
         torch.manual_seed(4)
         hq = HQHead(WIDTH, base.early_channels, joint="joint" in head)
     return HeadedModel(base, hq).requires_grad_(False)
-
-
-@torch.no_grad()
-def steady(encoder: torch.nn.Module) -> None:
-    """Keep random norms near the usual ones: or else, layer by layer, all that is left of an image is their biases."""
-    for module in encoder.modules():
-        if isinstance(module, torch.nn.BatchNorm2d | torch.nn.LayerNorm):
-            module.weight.abs_().add_(0.5)
-            module.bias.mul_(0.1)
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.running_mean.mul_(0.1)
 
 
 @pytest.fixture(scope="module", params=FAMILIES)

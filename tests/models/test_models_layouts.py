@@ -158,6 +158,9 @@ def test_command(tmp_path: Path) -> None:
     assert "sam2.1-hiera-tiny" in foreign.stdout
     absent = CliRunner().invoke(app, ["models", "check", str(tmp_path / "absent.pt")])
     assert absent.exit_code == 2
+    folder = CliRunner().invoke(app, ["models", "check", str(tmp_path)])
+    assert folder.exit_code == 2
+    assert "got the folder" in folder.stderr
     assert absent.stderr.count("\n") == 1
 
 

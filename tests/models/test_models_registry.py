@@ -72,6 +72,41 @@ def test_unknown_names_get_near_ones(name: str, near: str) -> None:
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("sam3", "that is SAM 3: use sam2.1-hiera-large"),
+        ("EdgeTAM", "that is EdgeTAM: use sam2.1-hiera-tiny"),
+        ("efficient_sam_vitt", "that is EfficientSAM: use mobile-sam or compact"),
+        ("edge-sam", "that is EdgeSAM: use mobile-sam or compact"),
+        ("sam-hq", "that is HQ-SAM: give the path of its authors' file, such as sam_hq_vit_b.pth"),
+        ("robustsam", "that is RobustSAM: give the path of its authors' file"),
+        ("MobileSAM", "did you mean 'mobile-sam'"),
+    ],
+)
+def test_names_of_models_that_are_no_presets_get_their_own_advice(name: str, advice: str) -> None:
+    with pytest.raises(ModelError, match=advice):
+        load_model(name)
+
+
+@pytest.mark.parametrize(
+    ("model_type", "advice"),
+    [
+        ("sam3_video", "that is SAM 3: use sam2.1-hiera-large"),
+        ("sam3_tracker", "that is SAM 3: use sam2.1-hiera-large"),
+        ("edgetam_video", "that is EdgeTAM: use sam2.1-hiera-tiny"),
+        ("sam_hq", "that is HQ-SAM: give the path of its authors' file, such as sam_hq_vit_b.pth"),
+        ("resnet", "use a folder that glesam or transformers saved"),
+    ],
+)
+def test_transformers_folders_of_other_models_get_their_own_advice(
+    model_type: str, advice: str, tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_text(f'{{"model_type": "{model_type}"}}')
+    with pytest.raises(ModelError, match=f"got '{model_type}'; {advice}"):
+        load_model(tmp_path)
+
+
 def test_a_name_like_nothing_gets_the_list() -> None:
     with pytest.raises(ModelError, match="got 'qqqq'; known: compact"):
         load_model("qqqq")

@@ -53,6 +53,8 @@ def check_file(path: str | Path) -> Checked:
     Raises:
         ModelError: there is no such file, or it holds no weights.
     """
+    if Path(path).is_dir():
+        raise ModelError(f"expected a checkpoint, got the folder {path}; give a file in it, or the folder as the model")
     if not Path(path).is_file():
         raise ModelError(f"expected a checkpoint at {path}, got no such file; check the path")
     state = read_checkpoint(path)

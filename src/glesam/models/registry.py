@@ -293,7 +293,7 @@ def _load_folder(folder: Path, device: torch.device, dtype: torch.dtype, sealed:
     if family not in FAMILIES:
         raise ModelError(
             f"expected a family of {', '.join(FAMILIES)} in {folder / 'config.json'}, got {family!r}; "
-            "use a folder that glesam or transformers saved"
+            f"{_advice(str(family)) or 'use a folder that glesam or transformers saved'}"
         )
     verify_seal(folder, required=sealed)
     module, name = FAMILIES[family]
@@ -346,11 +346,21 @@ def _find(name: str | Path) -> Preset | None:
 
 
 def _unknown(name: str) -> ModelError:
+    from glesam.models.sam.layouts import plain
+
     names = [preset.name for preset in _PRESETS]
-    cure = hint(name, names, "choose one of those", count=3)
+    begun = any(plain(known).startswith(plain(name)) for known in names)
+    cure = ("" if begun else _advice(name)) or hint(name, names, "choose one of those", count=3)
     return ModelError(
         f"expected a model's name, folder, hub id or .pth/.pt file, got {name!r}; known: {', '.join(names)}; {cure}"
     )
+
+
+def _advice(name: str) -> str:
+    """What to do about a model that is known but not read under that name; empty for an unknown one."""
+    from glesam.models.sam.layouts import advice_without_file, known_as
+
+    return advice_without_file(known_as(name))
 
 
 def _device(device: str | torch.device) -> torch.device:

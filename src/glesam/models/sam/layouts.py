@@ -22,6 +22,7 @@ class CheckpointLayout:
         accepts: what the model takes, for those that glesam reads.
         instead: what to do with a file that glesam does not read; empty where it reads it.
         files: names under which the authors give it out.
+        types: `model_type` of transformers' folders of such a model that glesam does not read.
     """
 
     name: str
@@ -29,6 +30,7 @@ class CheckpointLayout:
     accepts: str = "points, boxes, masks"
     instead: str = ""
     files: tuple[str, ...] = ()
+    types: tuple[str, ...] = ()
 
 
 _SAM, _SAM2, _MOBILE = re.escape(SAM_MARK), re.escape(SAM2_MARK), re.escape(MOBILE_MARK)
@@ -42,6 +44,7 @@ LAYOUTS: tuple[CheckpointLayout, ...] = (
         "HQ-SAM",
         (_HQ, _SAM),
         files=("sam_hq_vit_b.pth", "sam_hq_vit_l.pth", "sam_hq_vit_h.pth"),
+        types=("sam_hq",),
     ),
     CheckpointLayout(
         "RobustSAM", (_ROBUST, _SAM), files=tuple(f"robustsam_checkpoint_{size}.pth" for size in ("b", "l", "h"))
@@ -51,6 +54,7 @@ LAYOUTS: tuple[CheckpointLayout, ...] = (
         (r"image_encoder\.trunk\.body\..+",),
         instead="use sam2.1-hiera-tiny, which tracks too, or transformers' EdgeTamModel outside glesam",
         files=("edgetam.pt",),
+        types=("edgetam", "edgetam_video"),
     ),
     CheckpointLayout(
         "EfficientSAM",
@@ -64,6 +68,7 @@ LAYOUTS: tuple[CheckpointLayout, ...] = (
         (r"(sam3_model\.|detector_model\.|detector\.).+",),
         instead="use sam2.1-hiera-large for points and boxes; see docs/models.md for SAM 3 through transformers",
         files=("sam3.pt", "sam3.1_multiplex.pt"),
+        types=("sam3", "sam3_video", "sam3_tracker", "sam3_tracker_video", "sam3_lite_text"),
     ),
     CheckpointLayout(
         "SAM 2.1",
@@ -112,8 +117,31 @@ def recognise(keys: Iterable[str]) -> CheckpointLayout | None:
     return None
 
 
+def known_as(name: str) -> CheckpointLayout | None:
+    """The layout that goes by a name, however it is written: the variant's own, a file's, or a transformers type."""
+    wanted = plain(name)
+    return next((each for each in LAYOUTS if wanted in _names(each)), None)
+
+
+def _names(layout: CheckpointLayout) -> set[str]:
+    return {plain(name) for name in (layout.name, *layout.types, *(file.rsplit(".", 1)[0] for file in layout.files))}
+
+
+def plain(name: str) -> str:
+    """Letters and digits of a name, small."""
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
 def advice(layout: CheckpointLayout | None) -> str:
     """What to do with a file that glesam does not read."""
     if layout is None:
         return "give an original SAM, SAM 2 or MobileSAM file, or a folder that glesam saved"
     return layout.instead
+
+
+def advice_without_file(layout: CheckpointLayout | None) -> str:
+    """What to do with a folder of transformers, or a name, that glesam does not read but knows; empty for no layout."""
+    if layout is None:
+        return ""
+    cure = layout.instead or f"give the path of its authors' file, such as {layout.files[0]}"
+    return f"that is {layout.name}: {cure}"
