@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import socket
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,30 @@ def test_text_gives_named_objects_in_every_output(tmp_path: Path) -> None:
     assert {feature["properties"]["class"] for feature in features} == {"cat"}
     with (out / "results.csv").open(newline="") as stream:
         assert {row["class_name"] for row in csv.DictReader(stream)} == {"cat"}
+
+
+def test_cat_cup_and_person_in_images_of_packages_are_named_in_one_command_without_a_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The images are scikit-image's own; no installed package brings a dog or a car."""
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("expected no connection")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    code, output = run("segment", PHOTOS, "--text", "cat; cup; person", "-o", tmp_path)
+    assert code == 0, output
+    # Between the eyes, on the rim, on the face; and beside each of them.
+    wanted = {
+        "chelsea": ("cat", (220, 130), (440, 20)),
+        "coffee": ("cup", (250, 240), (560, 30)),
+        "astronaut": ("person", (220, 110), (320, 60)),
+    }
+    for name, (word, on, beside) in wanted.items():
+        with Image.open(tmp_path / f"{name}.mask.png") as mask:
+            names = dict(enumerate(json.loads(str(mask.info[PNG_KEY]))["class_names"], 1))
+            assert names.get(mask.getpixel(on)) == word
+            assert names.get(mask.getpixel(beside)) is None
 
 
 def test_everything_with_labels_writes_the_map_of_classes(tmp_path: Path) -> None:

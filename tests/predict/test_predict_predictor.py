@@ -515,6 +515,20 @@ def test_same_as_transformers_own_pipeline(tmp_path: Path) -> None:
     assert ours.info["model"] == str(tmp_path)
 
 
+def test_a_predictor_that_was_loaded_in_inference_mode_answers_and_can_be_trained(tmp_path: Path) -> None:
+    tiny = CompactConfig(backbone="lite0", image_size=64, attention_blocks=1, conv_blocks=1)
+    torch.manual_seed(0)
+    CompactModel(tiny).eval().save_pretrained(tmp_path)
+    with torch.inference_mode():
+        inside = Predictor.from_pretrained(tmp_path)
+    outside = Predictor.from_pretrained(tmp_path)
+    for p in (inside, outside):
+        p.set_image(photo(64, 64))
+    answers = [p.predict(points=[[20, 30]]).logits for p in (inside, outside)]
+    np.testing.assert_array_equal(*answers)
+    assert not any(parameter.is_inference() for parameter in inside.session.model.parameters())
+
+
 def test_from_pretrained_refuses_slips_before_loading(tmp_path: Path) -> None:
     for arguments, kind, message in [
         ({"enhance": "yes"}, ConfigError, "got 'yes'"),

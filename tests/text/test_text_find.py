@@ -105,6 +105,25 @@ def test_ring_contrast_of_no_mask_and_of_all() -> None:
     assert ring_contrast(values, np.ones((1, 2), bool), 0.15) == pytest.approx(0.25)
 
 
+def test_a_sure_mask_beside_the_map_does_not_hide_the_object_under_it() -> None:
+    """Of a faint map a mask that misses it can be worth more, by its predicted IoU, than the one that fits."""
+
+    def beside(prompts: PromptTensors) -> MaskOutput:
+        several = torch.from_numpy(np.stack([disc(50, 12, 6), disc(16, 24, 20)])).float()
+        count = prompts.shape[1]
+        return MaskOutput(several.repeat(1, count, 1, 1, 1), torch.tensor([0.99, 0.1]).repeat(1, count, 1))
+
+    values = word_map(DISCS[:1])
+    fits, misses = (
+        ring_contrast(np.kron(values.values, np.ones((4, 4), np.float32)), disc(*each)[:48] > 0, 0.15)
+        for each in ((16, 24, 20), (50, 12, 6))
+    )
+    assert misses == 0 < fits
+    assert 0.99 * 0.2 + misses > 0.1 * 0.2 + fits
+    found = ObjectFinder(GEOMETRY, beside, torch.device("cpu"), 4).find([values])
+    assert [each.candidate for each in found] == [1]
+
+
 def test_chosen_objects_are_decoded_once_more_with_fine_masks_and_stay_the_same() -> None:
     asked = []
 

@@ -260,12 +260,16 @@ def load_model(
             raise ModelError(f"expected a weight file at {path}, got no such file; check the path")
         if not _HUB_ID.fullmatch(str(name_or_path)):
             raise _unknown(str(name_or_path))
+    import torch
+
     place = _device(device), _dtype(dtype)
-    if preset is not None:
-        return _load_preset(preset, *place, local_files_only)
-    if path.is_file():
-        return _load_file(path, *place)
-    return _load_folder(fetch_folder(name_or_path, local_files_only), *place)
+    # Tensors made in inference mode have no version, and take no gradients ever after.
+    with torch.inference_mode(False):
+        if preset is not None:
+            return _load_preset(preset, *place, local_files_only)
+        if path.is_file():
+            return _load_file(path, *place)
+        return _load_folder(fetch_folder(name_or_path, local_files_only), *place)
 
 
 def _load_preset(preset: Preset, device: torch.device, dtype: torch.dtype, local_files_only: bool) -> PromptableModel:

@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from glesam.enhance.pipeline import Restoration
 from glesam.errors import ConfigError
 from glesam.models.base import PromptableModel
@@ -30,6 +32,7 @@ class PredictorParts:
     dtype: str
 
 
+@torch.inference_mode(False)  # see load_model
 def load_parts(
     name: str | os.PathLike[str],
     device: str = "cpu",

@@ -152,8 +152,10 @@ class ObjectFinder:
         chosen: list[int] = []
         for index in np.argsort(-worth, kind="stable").tolist():
             best = worth[chosen[0]] if chosen else worth[index]
-            if contrast[index] <= 0 or worth[index] < options.least * best or len(chosen) == options.most:
+            if worth[index] < options.least * best or len(chosen) == options.most:
                 break
+            if contrast[index] <= 0:
+                continue  # worth something by its predicted IoU alone; those after it may have contrast
             mask, others = inside[index], [inside[other] for other in chosen]
             if others and mask.sum() < _SPECK * others[0].sum():
                 continue

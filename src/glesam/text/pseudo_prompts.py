@@ -93,8 +93,7 @@ def k_means(coords: Float, count: int, seed: int = 0) -> npt.NDArray[np.int64]:
     centres = _first_centres(coords, count, np.random.default_rng(seed))
     owner = _nearest(coords, centres)
     for _ in range(_ROUNDS):
-        groups = np.unique(owner)
-        centres = np.stack([coords[owner == group].mean(axis=0) for group in groups])
+        centres = _means(coords, owner)
         before, owner = owner, _nearest(coords, centres)
         if np.array_equal(before, owner):
             break
@@ -111,6 +110,13 @@ def _first_centres(coords: Float, count: int, generator: np.random.Generator) ->
             break
         chosen.append(coords[generator.choice(len(coords), p=distances / distances.sum())])
     return np.stack(chosen)
+
+
+def _means(coords: Float, owner: npt.NDArray[np.int64]) -> Float:
+    """Mean of each group's coordinates, `(k, 2)`; groups without any are left out."""
+    sizes = np.bincount(owner)
+    sums = np.stack([np.bincount(owner, weights=column) for column in coords.T], axis=1)
+    return np.asarray(sums[sizes > 0] / sizes[sizes > 0, None], np.float32)
 
 
 def _nearest(coords: Float, centres: Float) -> npt.NDArray[np.int64]:
