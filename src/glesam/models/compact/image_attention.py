@@ -48,13 +48,13 @@ class FirstImage:
         return weights @ values + (weights @ maps) @ to_values
 
     def answer(self, keys: Tensor, bias: Tensor) -> Tensor:
-        """Scores `(M, L, H * T)` of the image's tokens for `(M, H * d, H * T)` keys, on top of `(H * T,)`."""
+        """Scores `(M, L, T * H)` of the image's tokens for `(M, H * d, T * H)` keys, on top of `(T * H,)`."""
         queries = self.projected.chunk(3, dim=-1)[2].expand(len(keys), -1, -1)
         scores = torch.baddbmm(bias, queries, keys)
         return scores if self.drawn is None else scores.baddbmm_(self.drawn.coarse, self.drawn_weights[2] @ keys)
 
     def mix(self, weights: Tensor, values: Tensor) -> Tensor:
-        """Add to the image's tokens what `(M, L, H * T)` weights make of `(M, H * T, C)` values: `(M, L, C)`."""
+        """Add to the image's tokens what `(M, L, T * H)` weights make of `(M, T * H, C)` values: `(M, L, C)`."""
         count = len(weights)
         if self.drawn is not None:
             weights = torch.cat([weights, self.drawn.coarse], dim=2)
@@ -108,12 +108,12 @@ class SeenImage:
         return torch.add(seen.view(count, heads, rows, -1) @ own.to_values, own.value_bias)
 
     def answer(self, keys: Tensor, bias: Tensor) -> Tensor:
-        """Scores `(M, L, H * T)` of the image's tokens for `(M, H * d, H * T)` keys, on top of `(H * T,)`."""
+        """Scores `(M, L, T * H)` of the image's tokens for `(M, H * d, T * H)` keys, on top of `(T * H,)`."""
         scores = torch.baddbmm(bias, self.attention.query_positions.expand(len(keys), -1, -1), keys)
         return scores.baddbmm_(self.image, self.attention.to_queries @ keys)
 
     def mix(self, weights: Tensor, values: Tensor) -> Tensor:
-        """Add to the image's tokens what `(M, L, H * T)` weights make of `(M, H * T, C)` values: `(M, L, C)`."""
+        """Add to the image's tokens what `(M, L, T * H)` weights make of `(M, T * H, C)` values: `(M, L, C)`."""
         return torch.baddbmm(self.image, weights, values)
 
 

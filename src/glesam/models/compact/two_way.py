@@ -170,18 +170,19 @@ def _answer(attention: Sam2Attention, queries: Tensor, tokens: Tensor, bias: Ten
 
     Two plain products, without moving heads about: keys as a block-diagonal matrix give the scores of all heads at
     once, and values that already went through the output projection give the sum over the heads. Since weights sum up
-    to one in each head, that projection's bias can be part of the values.
+    to one in each head, that projection's bias can be part of the values. Heads lie innermost, tokens before them: a
+    softmax over the few tokens is then a dozen times as fast as over the last axis.
     """
     count, rows, _ = queries.shape
     heads, width = attention.num_attention_heads, attention.head_dim
     k = _linear(attention.k_proj, queries + tokens).view(count, rows, heads, width) * attention.scaling
-    diagonal = torch.eye(heads, dtype=k.dtype, device=k.device)[:, None, :, None]
-    blocks = (k.permute(0, 2, 3, 1)[:, :, :, None] * diagonal).reshape(count, heads * width, heads * rows)
-    scores = image.answer(blocks, bias.repeat(heads)).view(count, -1, heads, rows)
+    diagonal = torch.eye(heads, dtype=k.dtype, device=k.device)[:, None, None]
+    blocks = (k.permute(0, 2, 3, 1)[..., None] * diagonal).reshape(count, heads * width, rows * heads)
+    scores = image.answer(blocks, bias.repeat_interleave(heads)).view(count, -1, rows, heads)
     v = _linear(attention.v_proj, queries).view(count, rows, heads, width).transpose(1, 2)
     out = attention.o_proj.weight.view(-1, heads, width).permute(1, 2, 0)
-    values = (v @ out + attention.o_proj.bias / heads).reshape(count, heads * rows, -1)
-    return image.mix(scores.softmax(dim=-1).view(count, -1, heads * rows), values)
+    values = (v @ out + attention.o_proj.bias / heads).transpose(1, 2).reshape(count, rows * heads, -1)
+    return image.mix(scores.softmax(dim=2).view(count, -1, rows * heads), values)
 
 
 def _attend(attention: Sam2Attention, query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
