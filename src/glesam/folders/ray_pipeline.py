@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import posixpath
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -112,7 +112,8 @@ def ray_pipeline(
             f"expected images of different names and at least 1 actor, got {len(paths)} images of {len(names)} "
             f"names and {actors} actors; split the job by folders"
         )
-    pending = [path for name, path in names.items() if not _is_finished(job, name)]
+    done_before = _finished(job, names)
+    pending = [path for name, path in names.items() if name not in done_before]
     results: list[dict[str, Any]] = []
     if pending:
         data = ray.data.read_binary_files(pending, filesystem=filesystem, include_paths=True)
@@ -168,12 +169,17 @@ def _write(filesystem: Any, target: str, content: bytes) -> None:
     write_bytes(target, content)
 
 
-def _is_finished(job: PipelineJob, name: str) -> bool:
-    """Whether all results of an image are there."""
+def _finished(job: PipelineJob, names: Iterable[str]) -> set[str]:
+    """The images whose results are all there.
+
+    The folder is listed once: a store answers that a thousand names at a time, and a question for each image is what
+    would take hours.
+    """
     from pyarrow import fs
 
-    found = job.filesystem().get_file_info(list(job.targets(name).values()))
-    return all(info.type == fs.FileType.File for info in found)
+    listing = job.filesystem().get_file_info(fs.FileSelector(job.out, allow_not_found=True))
+    there = {info.base_name for info in listing if info.type == fs.FileType.File}
+    return {name for name in names if all(name + FORMATS[kind] in there for kind in job.formats)}
 
 
 def _sum_up(job: PipelineJob, names: list[str], results: list[dict[str, Any]], skipped: int) -> PipelineReport:
