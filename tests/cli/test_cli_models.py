@@ -32,6 +32,30 @@ def test_table_has_a_row_for_every_preset(monkeypatch: pytest.MonkeyPatch) -> No
     assert "375 MB" in rows["sam-vit-b"]  # 375 042 383 bytes, as published
 
 
+def test_files_with_a_head_are_listed_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    from rich.console import Console
+
+    monkeypatch.setattr(models, "console", Console(width=240))
+    (user_folder() / "sam_hq_vit_l.pth").write_bytes(b"x" * 1_600_000)
+    rows = {line.split()[0]: line for line in call().stdout.splitlines() if line.strip()}
+    assert "hq" in rows["sam_hq_vit_tiny.pth"]
+    # 42.5 MB as published: MobileSAM's 40.7 and .45 million float32 of the head.
+    assert all(word in rows["sam_hq_vit_tiny.pth"] for word in ("mobile-sam", "~43 MB", "no", "Apache-2.0"))
+    assert "~379 MB" in rows["sam_hq_vit_b.pth"]
+    assert all(word in rows["sam_hq_vit_l.pth"] for word in (" 2 MB", "yes"))
+    assert (
+        "https://huggingface.co/lkeab/hq-sam/resolve/main/sam2.1_hq_hiera_large.pt" in rows["sam2.1_hq_hiera_large.pt"]
+    )
+    assert "MIT" in rows["robustsam_checkpoint_h.pth"]
+
+
+def test_addresses_are_whole_in_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    from rich.console import Console
+
+    monkeypatch.setattr(models, "console", Console(width=100))
+    assert "…" not in call().stdout
+
+
 def test_names_are_whole_in_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     from rich.console import Console
 

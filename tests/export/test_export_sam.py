@@ -11,6 +11,7 @@ from models_tiny import SIDE, WIDTH, sam2_tiny, sam_tiny
 from test_models_mobile import mobile_tiny
 from typer.testing import CliRunner
 
+from full_exports import HEADS, MODELS, measure
 from glesam.cli import app
 from glesam.enhance.pipeline import Restoration
 from glesam.enhance.residual import ResidualEnhancer
@@ -140,3 +141,13 @@ def test_openvino_answers_too(tmp_path: Path) -> None:
     pytest.importorskip("openvino")
     comparison = export(Predictor(model_of("sam2")), tmp_path / "out", "openvino")
     assert comparison.lowest >= 0.995
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("name", MODELS)
+def test_full_size_exports_equal_torch(name: str, head: str, tmp_path: Path) -> None:
+    found = measure(name, head, "onnx", tmp_path / "out")
+    assert found["iou"] >= 0.999
+    assert found["logits"] <= 1e-3 * found["spread"]

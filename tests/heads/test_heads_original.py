@@ -11,6 +11,7 @@ from test_models_original import VIT, hiera_config
 from transformers import SamConfig
 
 from glesam.errors import ModelError
+from glesam.heads.files import ORIGINAL_FILES
 from glesam.heads.original import head_for, load_original, split_head
 from glesam.models.registry import load_model
 from glesam.models.sam.original import convert
@@ -69,6 +70,8 @@ def test_every_key_of_a_full_size_file_fits(name, values):
     expected.pop("prompt_encoder.shared_embedding.positional_embedding")
     assert {k: v.shape for k, v in found.state.items()} == {k: v.shape for k, v in expected.items()}
     assert sum(p.numel() for p in split.head.parameters()) == pytest.approx(values, rel=0.01)
+    listed = {row.name.rsplit(".", 1)[0]: row.parameters for row in ORIGINAL_FILES}
+    assert listed[name] == sum(value.numel() for value in split.head.state_dict().values())
 
 
 @pytest.mark.parametrize("name", FILES)

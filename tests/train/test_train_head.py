@@ -14,6 +14,7 @@ from glesam.heads.headed import HeadedModel
 from glesam.heads.registry import load_head
 from glesam.models.base import PromptTensors
 from glesam.models.registry import load_model
+from glesam.models.sam.sam2 import Sam2Promptable
 from glesam.train.config import HeadConfig
 from glesam.train.feed.large_scale import large_scale_view, noisy_mask
 from glesam.train.feed.pack import pack
@@ -23,7 +24,8 @@ from glesam.train.stages.head import HeadObjective, HeadStage, robust_losses
 from glesam.weights.folders import state_digest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
-from models_tiny import sam_tiny
+from models_tiny import sam2_tiny, sam_tiny
+from test_models_mobile import mobile_tiny
 
 
 @pytest.fixture(scope="module")
@@ -34,10 +36,12 @@ def photos(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
-    """Folders of a tiny model of two families."""
+    """Folders of a tiny model of each family."""
     root = tmp_path_factory.mktemp("models")
     tiny_model(root / "compact")
     sam_tiny().save_pretrained(root / "sam")
+    Sam2Promptable(sam2_tiny()).save_pretrained(root / "sam2")
+    mobile_tiny().save_pretrained(root / "mobile-sam")
     return root
 
 
@@ -67,7 +71,8 @@ def held_out(made, model):
 
 @pytest.mark.parametrize(("kind", "family"), [("hq", "compact"), ("hq", "sam"), ("robust", "sam")])
 def test_the_head_learns_and_the_base_stays(photos, models, tmp_path, kind, family):
-    made = stage(photos, models, kind, family, steps={"hqcompact": 40, "hqsam": 120}.get(kind + family, 25))
+    steps, lr = {"hqcompact": (40, 5e-3), "hqsam": (50, 1.5e-2)}.get(kind + family, (25, 5e-3))
+    made = stage(photos, models, kind, family, steps=steps, lr=lr)
     base = made.objective.model.base
     before, start = state_digest(base), held_out(made, made.objective.model)
     trainer = Trainer(made, tmp_path / "run")
@@ -84,6 +89,20 @@ def test_the_head_learns_and_the_base_stays(photos, models, tmp_path, kind, fami
     head = load_head(tmp_path / "run" / "model", load_model(models / family))
     assert state_digest(head) == state_digest(trainer.ema.head)
     assert HeadedModel(base, head).head.kind == kind
+
+
+@pytest.mark.parametrize("family", ["compact", "sam2", "mobile-sam"])
+@pytest.mark.parametrize("kind", ["hq", "robust"])
+def test_heads_of_every_family_are_trained_and_saved(photos, models, tmp_path, kind, family):
+    made = stage(photos, models, kind, family, steps=2)
+    start = {name: value.clone() for name, value in made.objective.model.head.state_dict().items()}
+    Trainer(made, tmp_path / "run").run()
+    end = made.objective.model.head.state_dict()
+    assert sum(not torch.equal(end[name], value) for name, value in start.items()) > 4
+    base = load_model(models / family)
+    assert state_digest(made.objective.model.base) == state_digest(base)
+    head = load_head(tmp_path / "run" / "model", base)
+    assert HeadedModel(base, head).head_kind == kind
 
 
 def test_a_killed_run_resumes_to_the_same_losses(photos, models, tmp_path):

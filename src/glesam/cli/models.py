@@ -32,7 +32,9 @@ def models(context: typer.Context) -> None:
         here = "no" if info.location is None else "yes"
         address = f"{preset.original_url}{preset.original_file}" or "in the package"
         table.add_row(preset.name, preset.family, _size(info), here, ACCEPTS[preset.family], preset.licence, address)
+    table.columns[-1].overflow = "fold"  # an address that is cut leads nowhere
     console.print(table)
+    _print_heads()
 
 
 @app.command()
@@ -64,6 +66,29 @@ def check(file: Annotated[Path, typer.Argument(help="A checkpoint: .pth, .pt, .c
     typer.echo("\n".join(found.lines()))
     if not found.readable:
         raise typer.Exit(FAILED)
+
+
+def _print_heads() -> None:
+    """The authors' files of a model with a head, which are given as the model, or by `--head` beside the model."""
+    from rich.table import Table
+
+    from glesam.heads.files import ORIGINAL_FILES
+    from glesam.models.registry import model_info
+    from glesam.weights.folders import user_folder
+
+    table = Table("file with a head", "head", "on", "size", "here", "licence", "where to get it", box=None)
+    for column in table.columns[:5]:
+        column.no_wrap = True
+    table.columns[-1].overflow = "fold"
+    for row in ORIGINAL_FILES:
+        file = user_folder() / row.name
+        here = file.is_file()
+        # Of a file that is not here: the plain model's and the head's float32.
+        size = file.stat().st_size if here else (model_info(row.model).preset.size or 0) + 4 * row.parameters
+        text = f"{'' if here else '~'}{size / 1e6:.0f} MB"
+        table.add_row(row.name, row.kind, row.model, text, "yes" if here else "no", row.licence, row.where)
+    console.print()
+    console.print(table)
 
 
 def _cure(info: ModelInfo) -> str:

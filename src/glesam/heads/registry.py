@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from glesam.errors import ModelError
+from glesam.heads.files import ORIGINAL_FILES, OriginalFile
 from glesam.heads.headed import HeadedModel
 from glesam.heads.kinds import KINDS, HeadKind, load_head, new_head
 from glesam.heads.original import head_for
@@ -14,38 +14,6 @@ from glesam.models.base import PromptableModel
 from glesam.weights.folders import user_folder
 
 __all__ = ["KINDS", "ORIGINAL_FILES", "HeadKind", "OriginalFile", "attach", "find_head", "load_head", "new_head"]
-
-_HQ_URL = "https://huggingface.co/lkeab/hq-sam/resolve/main/"
-_ROBUST_URL = "https://github.com/robustsam/RobustSAM"
-
-
-@dataclass(frozen=True)
-class OriginalFile:
-    """An authors' file: a whole model and its head.
-
-    Attributes:
-        name: of the file.
-        kind: of the head.
-        model: preset of the model that the head hangs on.
-        where: address of the file, or of the page that links to it.
-    """
-
-    name: str
-    kind: str
-    model: str
-    where: str
-
-
-ORIGINAL_FILES = (
-    OriginalFile("sam_hq_vit_b.pth", "hq", "sam-vit-b", _HQ_URL + "sam_hq_vit_b.pth"),
-    OriginalFile("sam_hq_vit_l.pth", "hq", "sam-vit-l", _HQ_URL + "sam_hq_vit_l.pth"),
-    OriginalFile("sam_hq_vit_h.pth", "hq", "sam-vit-h", _HQ_URL + "sam_hq_vit_h.pth"),
-    OriginalFile("sam_hq_vit_tiny.pth", "hq", "mobile-sam", _HQ_URL + "sam_hq_vit_tiny.pth"),
-    OriginalFile("sam2.1_hq_hiera_large.pt", "hq", "sam2.1-hiera-large", _HQ_URL + "sam2.1_hq_hiera_large.pt"),
-    OriginalFile("robustsam_checkpoint_b.pth", "robust", "sam-vit-b", _ROBUST_URL),
-    OriginalFile("robustsam_checkpoint_l.pth", "robust", "sam-vit-l", _ROBUST_URL),
-    OriginalFile("robustsam_checkpoint_h.pth", "robust", "sam-vit-h", _ROBUST_URL),
-)
 
 
 def find_head(source: str | os.PathLike[str], model: str) -> Path:
