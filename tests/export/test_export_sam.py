@@ -55,7 +55,8 @@ def model_of(name: str) -> PromptableModel:
 def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[PromptableModel, Path]:
     """A model and its exported folder; `export` itself compares masks at the image's size, through the predictor."""
     model, folder = model_of(request.param), tmp_path_factory.mktemp("exports") / request.param.replace(" ", "-")
-    comparison = export(Predictor(model), folder, "onnx")
+    refine = "off" if "hq" in request.param else "auto"
+    comparison = export(Predictor(model, refine=refine), folder, "onnx")
     assert comparison.lowest >= 0.995
     assert max(comparison.errors.values()) < 1e-3
     return model, folder

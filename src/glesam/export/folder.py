@@ -65,7 +65,8 @@ def export(
     with _fresh_folder(target) as temporary:
         _write(predictor, temporary, format, int8)
         model = RuntimeModel.from_pretrained(temporary, format)
-        comparison = compare(predictor, Predictor(model, "auto", model.restoration()), given)
+        exported = Predictor(model, "auto", model.restoration(), refine=predictor.refine, quality=predictor.quality)
+        comparison = compare(predictor, exported, given)
         comparison.require(int8)
     return comparison
 
