@@ -9,16 +9,20 @@ and `labels.json` (`{name: {id: label}}`); labels that the vocabulary does not k
   asked of all images);
 * precision and recall of "is the word there";
 * top 1 and top 5 of names for given masks of at least 1 % of the image;
-* with `--class-map` mean IoU of the map of classes: everything mode, each mask named among the set's words.
+* with `--class-map` instead of all that: mean IoU of the map of classes over pixels whose class is known. Everything
+  mode's masks are named as `--label` names them, by any name of the vocabulary (one that means a word of the set counts
+  for it), and among the set's words alone.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -163,22 +167,58 @@ def _union(masks: Any, word: str, size: tuple[int, int]) -> Any:
     return np.any([masks.masks[i] for i in chosen], axis=0) if chosen else np.zeros(size, bool)
 
 
-def class_map_overlap(
-    predictor: Predictor, words: list[str], image: RGB, masks: dict[str, list[Any]], total: Overlap
-) -> None:
-    """Count one image's map of classes, over pixels whose class is known."""
-    from glesam.everything.labels import class_map
-    from glesam.text.clip_labels import WordLabeler
-    from glesam.text.offline import bundled
+@dataclass
+class ClassMaps:
+    """Maps of classes: everything mode, each mask named in two ways.
 
-    predictor.set_image(image)
-    named = predictor.label(predictor.generate(points_per_side=12), WordLabeler(bundled(), words))
-    classes, names = class_map(named)
-    known = np.any([m for each in masks.values() for m in each], axis=0)
-    for word in words:
-        truth = np.any(masks[word], axis=0) if word in masks else np.zeros_like(known)
-        found = classes == 1 + names.index(word) if word in names else np.zeros_like(known)
-        total.add(word, found & known, truth)
+    Args:
+        predictor: with the vocabulary.
+        words: all words of the set.
+    """
+
+    predictor: Predictor
+    words: list[str]
+    overlaps: dict[str, Overlap] = field(default_factory=lambda: defaultdict(Overlap))
+    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+
+    def add(self, image: RGB, masks: dict[str, list[Any]]) -> None:
+        """Count one image, over pixels whose class is known."""
+        from glesam.everything.labels import class_map
+        from glesam.text.clip_labels import WordLabeler
+        from glesam.text.offline import bundled
+        from glesam.text.offline_labels import OfflineLabeler
+
+        found = self._timed("masks", lambda: self._everything(image))
+        known = np.any([m for each in masks.values() for m in each], axis=0)
+        labelers = {"any name": OfflineLabeler(bundled()), "a word of the set": WordLabeler(bundled(), self.words)}
+        for way, labeler in labelers.items():
+            classes, names = class_map(self._timed(way, partial(self.predictor.label, found, labeler)))
+            for word in self.words:
+                meant = [1 + i for i, name in enumerate(names) if name == word or name in meanings(bundled(), word)]
+                truth = np.any(masks[word], axis=0) if word in masks else np.zeros_like(known)
+                self.overlaps[way].add(word, np.isin(classes, meant) & known, truth)
+
+    def _everything(self, image: RGB) -> Any:
+        self.predictor.set_image(image)
+        return self.predictor.generate()
+
+    def _timed(self, what: str, function: Callable[[], Any]) -> Any:
+        start = time.process_time()
+        result = function()
+        self.seconds[what] += time.process_time() - start
+        return result
+
+    def report(self, count: int) -> str:
+        """The table."""
+        ways = list(self.overlaps)
+        rows = ["| word | " + " | ".join(ways) + " |", "|---" * (1 + len(ways)) + "|"]
+        rows += [
+            f"| {word} | " + " | ".join(f"{self.overlaps[way].iou(word):.3f}" for way in ways) + " |"
+            for word in self.words
+        ]
+        rows.append("| **mean** | " + " | ".join(f"{self.overlaps[w].mean(self.words):.3f}" for w in ways) + " |")
+        seconds = ", ".join(f"{what} {total / count:.2f}" for what, total in self.seconds.items())
+        return "\n".join(rows) + f"\n\n{count} images; CPU seconds an image: {seconds}"
 
 
 def labelled_images(folder: Path, aside: bool, limit: int) -> tuple[list[str], list[tuple[Any, dict[str, list[Any]]]]]:
@@ -217,11 +257,10 @@ def main() -> None:
     predictor = Predictor.from_pretrained("compact")
     words, images = labelled_images(options.data, options.kept_aside, options.limit or 10**9)
     if options.class_map:
-        total = Overlap()
+        maps = ClassMaps(predictor, words)
         for image, masks in images:
-            class_map_overlap(predictor, words, image, masks, total)
-        print("\n".join(f"| {word} | {total.iou(word):.3f} |" for word in words))
-        print(f"mean IoU of the map of classes: {total.mean(words):.3f}, {len(images)} images")
+            maps.add(image, masks)
+        print(maps.report(len(images)))
         return
     measured = Measured(predictor, words)
     for image, masks in images:

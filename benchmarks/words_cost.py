@@ -51,7 +51,7 @@ def main() -> None:
     look, (small, large) = source.classifier.look, SIDES
     parts: dict[str, Callable[[], object]] = {
         "encoding the image (not added)": lambda: predictor.set_image(image[:, ::-1].copy()),
-        f"the classifier at {small} pixels, with the mirror image": lambda: look(image, small, flip=True),
+        f"the classifier at {small} pixels": lambda: look(image, small),
         f"the classifier at {large} pixels": lambda: look(image, large),
         "both and the dense heads": lambda: source.look(image),
         "the word's map": lambda: source.word_map(seen, options.word),

@@ -8,7 +8,15 @@ import torch
 
 from glesam.models.base import ImageGeometry, MaskOutput, PromptTensors
 from glesam.text.base import WordMap
-from glesam.text.find import FindOptions, FoundObject, ObjectFinder, _is_piece, _region_boxes, ring_contrast
+from glesam.text.find import (
+    FindOptions,
+    FoundObject,
+    ObjectFinder,
+    _first_of_regions,
+    _is_piece,
+    _region_boxes,
+    ring_contrast,
+)
 
 SIDE = 64
 GEOMETRY = ImageGeometry((96, 128), (48, 64), SIDE)  # fills the upper three quarters of the square
@@ -83,6 +91,14 @@ def test_regions_are_boxed_by_their_peaks_without_slips_of_the_map() -> None:
     values = np.zeros((40, 60), np.float32)
     values[5:35, 5:35], values[10:16, 45:50], values[0, 59] = 0.8, 1.0, 0.9
     assert _region_boxes(values, 0.5, 3).tolist() == [[45, 10, 50, 16], [5, 5, 35, 35]]
+
+
+def test_the_first_points_of_each_region_are_kept_in_their_order() -> None:
+    inside = np.zeros((10, 20), bool)
+    inside[2:8, 1:9], inside[4:6, 15:18] = True, True
+    points = np.array([[2.5, 3.5], [16.5, 4.5], [7.5, 6.5], [4.5, 4.5], [15.5, 5.5], [8.5, 2.5]], np.float32)
+    assert _first_of_regions(inside, points, 2) == [0, 1, 2, 4]
+    assert _first_of_regions(inside, points, 9) == [0, 1, 2, 3, 4, 5]
 
 
 def test_ring_contrast_by_brute_force() -> None:

@@ -71,18 +71,15 @@ class CellClassifier(nn.Module):
         return F.conv2d(hidden, self.linear.weight[:, :, None, None], self.linear.bias), maps[-2], maps[-1]
 
     @torch.inference_mode()
-    def look(self, image: RGB, side: int, flip: bool = False) -> Cells:
+    def look(self, image: RGB, side: int) -> Cells:
         """Apply the classifier to an image.
 
         Args:
             image: `(H, W, 3)` uint8 RGB.
             side: pixels that the longer side gets; both sides are rounded to multiples of 32, at least 32.
-            flip: average the logits with those of the mirrored image.
         """
-        pixels = _pixel_values(image, side)
-        logits, middle, deep = self(torch.cat([pixels, pixels.flip(3)]) if flip else pixels)
-        mean = (logits[0] + logits[1].flip(2)) / 2 if flip else logits[0]
-        return Cells(mean, middle[0], deep[0])
+        logits, middle, deep = self(_pixel_values(image, side))
+        return Cells(logits[0], middle[0], deep[0])
 
 
 def _pixel_values(image: RGB, side: int) -> Tensor:

@@ -8,6 +8,7 @@ Pseudo Labels" (2305.05803).
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -37,6 +38,7 @@ class FindOptions:
 
     Attributes:
         peaks: point prompts of a word at most.
+        together: point prompts in one connected region of the map at most; further ones mostly give the same mask.
         level: share of the map's maximum above which peaks are looked for.
         box_level: share above which connected regions give box prompts.
         boxes: box prompts of a word at most.
@@ -50,6 +52,7 @@ class FindOptions:
     """
 
     peaks: int = 5
+    together: int = 3
     level: float = 0.6
     box_level: float = 0.5
     boxes: int = 3
@@ -126,6 +129,7 @@ class ObjectFinder:
         # With this temperature the softmax falls to `share` of its largest value where the map falls to `level`.
         temperature = max(1e-6, float(fine.max()) * (1 - options.level) / math.log(2))
         points = pseudo_prompts(fine, options.peaks, 0.5, options.seed, temperature).points
+        points = points[_first_of_regions(fine >= options.level * fine.max(), points, options.together)]
         boxes = _region_boxes(fine, options.box_level, options.boxes)
         return np.concatenate([np.tile(points, 2), boxes]) * scale
 
@@ -246,6 +250,19 @@ def _region_boxes(values: Float, level: float, most: int) -> Float:
     order = np.array(large)[np.argsort([-peak for peak in peaks], kind="stable")[:most]]
     corners = stats[order][:, :4].astype(np.float32)
     return np.concatenate([corners[:, :2], corners[:, :2] + corners[:, 2:]], axis=1)
+
+
+def _first_of_regions(inside: Bool, points: Float, most: int) -> list[int]:
+    """Indices of points `(n, 2)` in cells without those after the first few in the same connected region `(h, w)`."""
+    owner = cv2.connectedComponents(inside.astype(np.uint8))[1]
+    kept: list[int] = []
+    taken: Counter[int] = Counter()
+    for index, (x, y) in enumerate(points.astype(int).tolist()):
+        region = int(owner[y, x])
+        taken[region] += 1
+        if taken[region] <= most:
+            kept.append(index)
+    return kept
 
 
 def _flat(logits: Sequence[torch.Tensor]) -> Float:

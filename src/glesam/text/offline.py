@@ -28,8 +28,9 @@ from glesam.weights.folders import load_module
 WORDS_FOLDER = COMPACT_FOLDER.parent / "words"
 """The vocabulary that ships inside the package: the classifier, `words.json`, `none/` and `heads/`."""
 
-SIDES = (256, 512)
-"""Longer side of the image, in pixels, for a whole impression (with its mirror image) and for detail."""
+SIDES = (256, 448)
+"""Longer side of the image, in pixels, for a whole impression and for detail. The mirror image too, or 512 pixels for
+detail, cost a fifth of the time more each and find no more (`models/weights/words/README.md`)."""
 
 TEMPERATURE = 2.0
 """Of the softmax over classes in a cell; cells are less sure than whole images, which the classifier was trained on."""
@@ -70,7 +71,7 @@ class Seen:
     """What the vocabulary keeps of an image while it looks for words.
 
     Attributes:
-        whole: the classifier's cells at the small size, mirror image averaged in.
+        whole: the classifier's cells at the small size.
         detail: its cells at the large size.
         heads: `(K, h, w)` logits of the dense heads, at stride 16 of the large size; empty without heads.
     """
@@ -170,8 +171,7 @@ class OfflineWords:
     @torch.inference_mode()
     def look(self, image: RGB) -> Seen:
         """See an image once, for any number of words."""
-        whole = self.classifier.look(image, SIDES[0], flip=True)
-        detail = self.classifier.look(image, SIDES[1])
+        whole, detail = (self.classifier.look(image, side) for side in SIDES)
         heads = torch.zeros(0, *detail.middle.shape[1:]) if self.heads is None else self.heads.logits(detail)
         return Seen(whole, detail, heads)
 
