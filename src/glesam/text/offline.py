@@ -30,7 +30,7 @@ WORDS_FOLDER = COMPACT_FOLDER.parent / "words"
 
 SIDES = (256, 448)
 """Longer side of the image, in pixels, for a whole impression and for detail. The mirror image too, or 512 pixels for
-detail, cost a fifth of the time more each and find no more (`models/weights/words/README.md`)."""
+detail, cost a tenth of the time more each and find no more (`models/weights/words/README.md`)."""
 
 TEMPERATURE = 2.0
 """Of the softmax over classes in a cell; cells are less sure than whole images, which the classifier was trained on."""
