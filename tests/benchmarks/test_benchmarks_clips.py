@@ -146,8 +146,22 @@ def test_clips_are_made_of_each_object_in_each_way_and_means_are_over_clips(
     assert [(name, move) for name, move, _ in clips.made(options)] == [("a", "across"), ("a", "near")]
     clips.row("a", np.array([3, 0.5, 0.25, 1 / 3, 0.75]))
     assert capsys.readouterr().out == "| a | 3 | 0.500 | 0.250 | 33% | 0.750 |\n"
-    text = clips.means(np.array([[3, 0.5, 0.2, 0, 0.7], [5, 0.7, 0.4, 1, 0.9]]))
-    assert re.match(r"8 \| 0\.600 \[0\.500, 0\.700\] \| 0\.300 \[.*\] \| 50% \| 0\.800 \[", text)
+
+
+def test_means_are_over_clips_and_intervals_over_objects() -> None:
+    rows = {
+        ("near", "a"): (3, 0.5, 0.2, 0, 0.7),
+        ("near", "b"): (5, 0.7, 0.4, 1, 0.9),
+        ("away", "b"): (4, 0.9, 0.6, 0, 0.9),
+    }
+    lines = clips.summary([(move, name, np.array(each)) for (move, name), each in rows.items()]).splitlines()
+    assert re.match(
+        r"\| near, mean of 2 \| 8 \| 0\.600 \[0\.500, 0\.700\] \| 0\.300 \[.*\] \| 50% \| 0\.800 \[", lines[0]
+    )
+    assert re.match(r"\| away, mean of 1 \| 4 \| 0\.900 \[nan, nan\]", lines[1])
+    # Both clips of b are drawn together: the mean is of a alone, of b alone, or of a and twice b.
+    assert re.match(r"\| all, mean of 3 \| 12 \| 0\.700 \[0\.500, 0\.800\]", lines[2])
+    assert lines[3].startswith("| true box at least 0.85, mean of 2 | 9 | 0.800 ")
 
 
 def test_settings_by_name() -> None:
