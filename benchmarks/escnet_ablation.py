@@ -13,6 +13,7 @@ text. `tests/text/test_text_escnet.py` trains on it too.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 
 import cv2
 import numpy as np
@@ -130,11 +131,11 @@ def mean_iou(net: EscNet, asked: list[Pair], seed: int = 99, count: int = 12) ->
     return float(iou[wanted.flatten(2).any(dim=2)].mean())
 
 
-def ablation(ways: dict[str, SamShape | None], steps: int, seeds: int) -> list[str]:
-    """Rows of the table."""
+def ablation(ways: dict[str, SamShape | None], steps: int, seeds: int) -> Iterator[str]:
+    """Rows of the table, each as soon as it is known."""
     from glesam.models.registry import load_model
 
-    known, rows = [pair for pair in PAIRS if pair not in HELD_OUT], []
+    known = [pair for pair in PAIRS if pair not in HELD_OUT]
     for way, sam in ways.items():
         scores = []
         for seed in range(seeds):
@@ -144,8 +145,7 @@ def ablation(ways: dict[str, SamShape | None], steps: int, seeds: int) -> list[s
                 net.take_sam(load_model("compact"))
             train(net, steps, seed, frozen=way != "none")
             scores.append((mean_iou(net.eval(), known), mean_iou(net, HELD_OUT)))
-        rows.append(f"| {way} | " + " | ".join(with_interval(each) for each in np.transpose(scores)) + " |")
-    return rows
+        yield f"| {way} | " + " | ".join(with_interval(each) for each in np.transpose(scores)) + " |"
 
 
 def with_interval(scores: np.ndarray) -> str:
