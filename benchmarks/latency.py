@@ -42,6 +42,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--model", default="compact")
+    parser.add_argument("--quality", default="standard", choices=["fast", "standard", "high"])
     parser.add_argument("--images", type=int, default=500, help="pictures for the memory measurement")
     options = parser.parse_args()
 
@@ -52,7 +53,7 @@ def main() -> None:
     from glesam.images.reading import read
 
     torch.set_num_threads(options.threads)
-    predictor = Predictor.from_pretrained(options.model)
+    predictor = Predictor.from_pretrained(options.model, quality=options.quality)
     image = read(PHOTO)
     rows = [("import glesam (whole process)", command(["-c", "import glesam"]))]
     rows.append(("python itself (whole process)", command(["-c", "pass"])))
@@ -65,7 +66,7 @@ def main() -> None:
     clicks = [[320, 200], [250, 200], [300, 250]]
     rows.append(("one prompt of 3 points", timed(lambda: predictor.predict(points=clicks), 25)))
     rows.append(("one box", timed(lambda: predictor.predict(boxes=[[120, 60, 480, 350]]), 25)))
-    print(f"{options.model}, {options.threads} threads\n\n| what | median ms |\n|---|---|")
+    print(f"{options.model}, quality {options.quality}, {options.threads} threads\n\n| what | median ms |\n|---|---|")
     for name, value in rows:
         print(f"| {name} | {value:.1f} |")
 
