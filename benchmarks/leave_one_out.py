@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy.stats import binomtest
 from torch import Tensor
 
 from glesam.data.base import Sample, SegmentationDataset, is_kept_aside
@@ -30,7 +31,7 @@ from glesam.enhance.gate import DegradationGate
 from glesam.models.base import PromptableModel
 from glesam.models.registry import load_model
 from glesam.train.feed.pairs import kind_of, severity
-from glesam.train.stages.gate import ordinal_targets
+from glesam.train.stages.gate import clear_threshold, ordinal_targets
 
 SEVERITIES, ASKED = (2, 4), 4
 ALLOWED = 0.02
@@ -111,8 +112,7 @@ def trained(latents: Latents, leave_out: str | None, seed: int) -> DegradationGa
         optimizer.zero_grad()
         (each.mean(dim=1) * weights).sum().backward()
         optimizer.step()
-    reached = float(torch.quantile(gate.levels(latents[CLEAR]).double(), 1 - ALLOWED))
-    gate.threshold = max(gate.threshold, reached + 1e-3)
+    gate.threshold = clear_threshold(gate.levels(latents[CLEAR]), gate.threshold, ALLOWED)
     return gate
 
 
@@ -134,10 +134,8 @@ def _called(gate: DegradationGate, latents: Tensor) -> int:
 
 def wilson(hits: int, count: int) -> tuple[float, float]:
     """95 % interval of a share (Wilson, JASA 1927)."""
-    z, share = 1.959964, hits / count
-    middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
-    half = z / (1 + z**2 / count) * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
-    return middle - half, middle + half
+    interval = binomtest(hits, count).proportion_ci(method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 def table(rows: Sequence[Row]) -> str:

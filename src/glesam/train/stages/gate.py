@@ -123,10 +123,21 @@ class GateStage:
         """Set the threshold on clear training images."""
         gate = cast(DegradationGate, model).eval()
         levels = torch.cat([gate.levels(latent.to(gate.centre)) for latent in self._clear]).cpu()
-        reached = float(torch.quantile(levels.double(), 1 - self.config.max_false_positive))
-        # A little above that image's own level, which would otherwise count as degraded.
-        gate.threshold = min(max(self.config.threshold, reached + 1e-3), _HIGHEST_THRESHOLD)
+        gate.threshold = clear_threshold(levels, self.config.threshold, self.config.max_false_positive)
         return gate
+
+
+def clear_threshold(levels: Tensor, least: float, allowed: float) -> float:
+    """The level from which on an image counts as degraded: `least`, or higher, so that few clear ones do.
+
+    Args:
+        levels: `(n,)` levels that a gate gives clear images.
+        least: lowest threshold.
+        allowed: share of the clear images that may count as degraded.
+    """
+    reached = float(torch.quantile(levels.double(), 1 - allowed))
+    # A little above that image's own level, which would otherwise count as degraded.
+    return min(max(least, reached + 1e-3), _HIGHEST_THRESHOLD)
 
 
 def ordinal_targets(levels: Tensor) -> Tensor:
