@@ -137,6 +137,11 @@ class Person:
                 raise TimeoutError(f"never became true: {expression}; {self.page.inner_text('#message')}")
             self.page.wait_for_timeout(15)
 
+    def message(self) -> str:
+        """Wait for a message, and read it; it is drawn after the state has it."""
+        self.until("document.querySelector('#message').innerText.trim() !== ''")
+        return str(self.page.inner_text("#message"))
+
     def settle(self) -> None:
         """Wait until all masks are there and drawn."""
         self.until(SETTLED)

@@ -196,8 +196,7 @@ def test_errors_of_the_server_are_one_line_on_the_photo(visit: Callable[..., Per
     person.until("Boolean(globalThis.glesam?.state.server)")
     person.open_example()
     person.page.mouse.click(*person.place(*CUP))
-    person.until("glesam.state.message !== null")
-    assert person.page.inner_text("#message") == sentence
+    assert person.message() == sentence
     assert person.page.locator("#message").get_attribute("role") == "alert"
 
 
