@@ -52,6 +52,7 @@ class Variant:
         ships: the enhancer that comes with the model, behind its gate, as it is.
         head: kind of a mask head trained on the base, in place of an enhancer.
         restorer: images are restored by a residual U-Net before the base sees them, in place of an enhancer.
+        stage2: name of the configuration of `train decoder`.
     """
 
     key: str
@@ -63,6 +64,7 @@ class Variant:
     ships: bool = False
     head: str | None = None
     restorer: bool = False
+    stage2: str = "decoder"
 
     @property
     def bundled(self) -> bool:
@@ -98,6 +100,8 @@ _TIMESTEPS = (
     '{"above": 1.5, "image_size": 256, "timestep": 200}, {"above": 2.5, "image_size": 256, "timestep": 300}]'
 )
 TOKENS, FULL = ("--train", "tokens"), ("--train", "decoder")
+_NORMS = ("--train", "encoder", *FULL)
+"""With the configuration `norms`: one encoder whose norms get an affine map of their own for what is degraded."""
 
 VARIANTS = (
     Variant("a", "base"),
@@ -105,6 +109,7 @@ VARIANTS = (
     Variant("b-full", "base, whole decoder tuned on LQ", decoder=FULL),
     Variant("c", "base, encoder tuned on LQ", decoder=("--train", "encoder")),
     Variant("c-both", "base, encoder and decoder tuned on LQ", decoder=("--train", "encoder", *FULL)),
+    Variant("c-norms", "base, the neck's norms and the decoder tuned on LQ", decoder=_NORMS, stage2="norms"),
     Variant("d", "enhancer only", "default"),
     Variant("d-own-size", "enhancer only, at the model's own input size", "default", rules=_OWN_SIZE),
     Variant("e-tokens", "enhancer, decoder tokens tuned", "default", TOKENS),
@@ -114,6 +119,13 @@ VARIANTS = (
     Variant("f", "as e-full, random prior", "random-prior", FULL),
     Variant(
         "f-encoder", "as e-encoder, random prior", "random-prior", ("--train", "enhancer", "--train", "encoder", *FULL)
+    ),
+    Variant(
+        "f-norms",
+        "as f-encoder, of the encoder the neck's norms alone",
+        "random-prior",
+        ("--train", "enhancer", *_NORMS),
+        stage2="norms",
     ),
     *(Variant(f"g-{n}", f"enhancer only, scale {n}", f"gamma-{n}") for n in ("1", "3", "5", "10", "measured")),
     Variant("h", "enhancer only, new head and tail", "new-ends"),
@@ -206,6 +218,7 @@ class Plan:
     def _run(self, variant: Variant, stage: str) -> Path:
         """Run folder of a variant's stage 2; equal flags on equal enhancers are trained once."""
         words = [variant.enhancer or "raw", *(word.removeprefix("--") for word in variant.decoder or ())]
+        words += [] if variant.stage2 == "decoder" else [variant.stage2]
         return self.out / stage / "-".join(words)
 
     def _enhancer(self, name: str) -> Iterator[Task]:
@@ -223,7 +236,9 @@ class Plan:
             flags = (*flags, "--enhancer", str(self.out / "enhancer" / variant.enhancer / "model"))
         if "attenuate" in flags:
             flags = (*flags, "--gate", str(self._gate))
-        return self._train("decoder", str(self._run(variant, "decoder").relative_to(self.out)), flags)
+        return self._train(
+            "decoder", str(self._run(variant, "decoder").relative_to(self.out)), flags, config=variant.stage2
+        )
 
     def _train(self, stage: str, run: str, flags: Flags, model: bool = True, config: str | None = None) -> Task:
         out = self.out / run
