@@ -59,6 +59,8 @@ def full_size(name):
         ("sam_hq_vit_tiny", 0.45e6),
         ("sam2.1_hq_hiera_large", 0.177e6),
         ("robustsam_checkpoint_b", 59.4e6),
+        ("robustsam_checkpoint_l", 100.3e6),
+        ("robustsam_checkpoint_h", 152.8e6),
     ],
 )
 def test_every_key_of_a_full_size_file_fits(name, values):

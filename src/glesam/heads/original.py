@@ -22,7 +22,7 @@ from glesam.heads.robust import RobustHead
 from glesam.models.base import PromptableModel
 from glesam.models.sam.original import from_original, read_checkpoint
 from glesam.models.sam.original_names import Rule, mlp3
-from glesam.weights.folders import check_keys, state_digest
+from glesam.weights.folders import state_digest, take_over
 
 
 def _cleaned(old: str, new: str, out: str) -> tuple[Rule, ...]:
@@ -137,9 +137,9 @@ def _split(state: Mapping[str, Tensor], prefix: str, rules: tuple[Rule, ...], so
             base[key] = value  # an unknown key is for the base model's loader to refuse
         else:
             renamed[match.expand(new)] = value
-    head = _hq(renamed) if rules is HQ_RULES else _robust(renamed)
-    check_keys(head.state_dict(), renamed, f"{source} ({head.kind} head)")
-    head.load_state_dict(renamed)
+    with torch.device("meta"):
+        head = _hq(renamed) if rules is HQ_RULES else _robust(renamed)
+    take_over(head, renamed, f"{source} ({head.kind} head)")
     return Split(base, head.eval())
 
 

@@ -291,5 +291,17 @@ def check_keys(expected: dict[str, Tensor], state: dict[str, Tensor], source: st
         )
 
 
+def take_over(model: ModuleType, state: dict[str, Tensor], source: str) -> None:
+    """Give a model that was built on torch's meta device, without memory, its weights; the tensors become its own.
+
+    Raises:
+        ModelError: as `check_keys`.
+    """
+    check_keys(model.state_dict(), state, source)
+    # Tensors read from one file lie at odd addresses, where kernels round otherwise: the same weights must give the
+    # same bits wherever they come from.
+    model.load_state_dict({k: v if v.data_ptr() % 64 == 0 else v.clone() for k, v in state.items()}, assign=True)
+
+
 def _some(keys: list[str]) -> str:
     return ", ".join(keys[:3]) + (", ..." if len(keys) > 3 else "")

@@ -19,10 +19,10 @@ from glesam.weights.folders import (
     WEIGHTS_FILE,
     brief,
     building,
-    check_keys,
     fetch_folder,
     read_config,
     read_weights,
+    take_over,
     write_tensors,
 )
 
@@ -118,10 +118,7 @@ class WrappedModel(PromptableModel):
         # Built without memory and then filled: random initialisation of ViT-H alone takes longer than reading it.
         with torch.device("meta"), building(cls.architecture, source):
             model = cls.build(config)
-        check_keys(model.state_dict(), state, f"{source} ({cls.architecture})")
-        # Tensors read from one file lie at odd addresses, where kernels round otherwise: the same weights must give the
-        # same bits wherever they come from.
-        model.load_state_dict({k: v if v.data_ptr() % 64 == 0 else v.clone() for k, v in state.items()}, assign=True)
+        take_over(model, state, f"{source} ({cls.architecture})")
         model.tie_weights()
         with building(cls.architecture, source):
             return cls(model)
