@@ -163,6 +163,7 @@ def test_defaults_are_the_authors() -> None:
     options = Options.parse({"like": "segment-anything"})
     assert (options.points_per_side, options.pred_iou_thresh, options.stability_score_thresh) == (32, 0.88, 0.95)
     assert (options.min_mask_region_area, options.crop_n_layers, options.box_nms_thresh) == (0, 0, 0.7)
+    assert options.mask_nms_thresh == 1.0, "off: no IoU is above 1"
     assert Options.parse({"like": "segment-anything", "points_per_side": 8}).points_per_side == 8
     for bad in ({"like": "sam"}, {"like": "segment-anything", "tile": 128}):
         with pytest.raises(ConfigError, match="expected like of segment-anything"):

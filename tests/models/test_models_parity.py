@@ -89,10 +89,13 @@ def test_boxes_beyond_the_edge_arrive_as_given(kind: type, monkeypatch: pytest.M
     monkeypatch.setattr(model, "decode", lambda e, p, m=False: (seen.append(p), decode(e, p, m))[1])
     predictor = Predictor(model)
     predictor.set_image(IMAGE)
-    predictor.predict(boxes=[[-8, -5, 100, 20]])
+    for tile in (None, 64):
+        assert "cut_boxes" not in predictor.predict(boxes=[[-8, -5, 100, 20]], tile=tile).info
     square = 64 / 90, (64 / 37 if kind is Sam2Promptable else 26 / 37)
     expected = torch.tensor([-8 * square[0], -5 * square[1], 100 * square[0], 20 * square[1]])
-    torch.testing.assert_close(seen[0].boxes[0, 0], expected, atol=1e-4, rtol=0)
+    for prompts in seen:
+        torch.testing.assert_close(prompts.boxes[0, 0], expected, atol=1e-4, rtol=0)
+    assert len(seen) == 2
     with pytest.raises(PromptError, match="expected boxes that touch the image"):
         predictor.predict(boxes=[[95, 5, 120, 20]])
     assert Prompts(boxes=[-8, -5, 100, 20]).check((37, 90)).boxes[0].tolist() == [0, 0, 90, 20]

@@ -147,6 +147,22 @@ def test_ragged_prompts_come_back_in_the_order_given(model: HalfPlane) -> None:
         assert alone.scores[0] == masks.scores[index]
 
 
+def test_a_box_over_the_edge_is_cut_for_a_model_that_needs_it_and_the_result_says_so(model: HalfPlane) -> None:
+    p = plain(model)
+    p.set_image(photo())
+    boxes = [[4, 4, 20, 20], [-8, -5, 100, 20]]
+    masks = p.predict(boxes=boxes)
+    assert masks.info["cut_boxes"] == [1]
+    # The middle of what lies in the image is at 32, that of the whole box at 46.
+    assert np.array_equal(masks.masks[1], right_of(32, (48, 64)))
+    assert p.predict(boxes=boxes, tile=64).info["cut_boxes"] == [1]
+    assert "cut_boxes" not in p.predict(boxes=boxes[:1]).info
+    model.cuts_boxes = False
+    masks = p.predict(boxes=boxes)
+    assert "cut_boxes" not in masks.info
+    assert np.array_equal(masks.masks[1], right_of(46, (48, 64)))
+
+
 def test_many_objects_are_decoded_in_bounded_chunks_in_order(model: HalfPlane, monkeypatch: pytest.MonkeyPatch) -> None:
     p = plain(model)
     p.set_image(photo())

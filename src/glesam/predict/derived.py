@@ -47,7 +47,7 @@ def predict_subject(session: Session, backbone: Backbone, head: SubjectHead) -> 
 def check_prompts(session: Session, prompts: Prompts) -> list[ClickCheck]:
     """Say which clicks look wrong; see `Predictor.check_prompts`."""
     encoded = session.encoded
-    fitting = prompts.check(encoded.geometry.original_size)
+    fitting = prompts.check(encoded.geometry.original_size, cut=session.model.cuts_boxes)
     return check_clicks(lambda asked: session.answer(encoded, asked), fitting)
 
 

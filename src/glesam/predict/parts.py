@@ -11,6 +11,7 @@ from glesam.everything.generator import Generator
 from glesam.everything.official import OfficialGenerator
 from glesam.everything.options import Options
 from glesam.masks.sparse import SparseMasks
+from glesam.prompts.prompts import cut_boxes
 from glesam.views.crops import check_tile
 from glesam.views.windows import WindowPredictor
 
@@ -36,8 +37,10 @@ def predict_windows(session: Session, prompts: Prompts, multimask: bool, tile: i
     check_tile(tile)
     size = session.encoded.geometry.original_size
     predictor = WindowPredictor(session.model.device, size, session.look, tile, multimask)
-    masks = predictor.predict(prompts)
-    return masks.described(session.current.name, session.info(predictor.enhanced) | {"tile": tile})
+    asked = prompts.check(size, cut=session.model.cuts_boxes)
+    masks = predictor.predict(asked)
+    info = session.info(predictor.enhanced) | {"tile": tile} | cut_boxes(prompts, asked)
+    return masks.described(session.current.name, info)
 
 
 def _recorded(options: dict[str, Any]) -> dict[str, Any]:

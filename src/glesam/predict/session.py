@@ -19,7 +19,7 @@ from glesam.predict.decoding import decode_as_judged, decode_nearer, decode_well
 from glesam.predict.embedder import Embedder
 from glesam.predict.embeddings import Encoded, file_name
 from glesam.predict.finish import refiner_for
-from glesam.prompts.prompts import Prompts
+from glesam.prompts.prompts import Prompts, cut_boxes
 from glesam.views.view import View
 
 
@@ -183,7 +183,7 @@ class Session:
             PromptError: prompts that do not fit the image.
         """
         geometry, embedder = encoded.geometry, self.embedder
-        prompts = prompts.check(geometry.original_size, cut=self.model.cuts_boxes)
+        given, prompts = prompts, prompts.check(geometry.original_size, cut=self.model.cuts_boxes)
         found = MaskAssembly(len(prompts), 3 if multimask else 1, geometry.original_size)
         used = {bool(boxes): embedder.enhances(encoded, bool(boxes)) for boxes in set(prompts.has_box.tolist())}
         for indices, group in prompts.groups():
@@ -195,7 +195,8 @@ class Session:
                 output = decode_well(embedder, encoded, embedding, part, multimask)
                 near = decode_nearer(embedder, encoded, prompts, indices[places], output, multimask)
                 found.put(indices[places], output, geometry, near)
-        return found.masks(name, self.info(any(used.values())) | self._judged(encoded))
+        info = self.info(any(used.values())) | self._judged(encoded) | cut_boxes(given, prompts)
+        return found.masks(name, info)
 
     def _judged(self, encoded: Encoded) -> dict[str, Any]:
         """What a gate that judges by gain said of an image, where it decides."""

@@ -252,3 +252,11 @@ def _cut(boxes: Float, width: int, height: int) -> Float:
             "give x0, y0, x1, y1 in pixels of this image"
         )
     return cut
+
+
+def cut_boxes(given: Prompts, used: Prompts) -> dict[str, Any]:
+    """What results say where boxes were cut at the image's edge: the numbers of these objects, from 0."""
+    if used is given or given.boxes is None or used.boxes is None:
+        return {}
+    cut = given.has_box & (given.boxes != used.boxes).any(axis=1)
+    return {"cut_boxes": np.flatnonzero(cut).tolist()}

@@ -51,17 +51,17 @@ class WindowPredictor:
         self.enhanced = False
 
     def predict(self, prompts: Prompts) -> SparseMasks:
-        """Segment N objects; `enhanced` tells afterwards whether any window was enhanced.
+        """Segment N objects whose prompts fit the image; `enhanced` tells afterwards whether any window was enhanced.
 
         Raises:
-            PromptError: prompts outside the image, or with a mask input, which has no place in a window.
+            PromptError: prompts with a mask input, which has no place in a window.
         """
         if prompts.mask_input is not None:
             raise PromptError(
                 "expected points or boxes for windows of an image, got a mask input; leave it out, or leave tile out"
             )
         found: list[tuple[list[ScoredMask], Box]] = [([(_empty(self._size), 0.0)], (0, 0, 0, 0))] * len(prompts)
-        for indices, group in prompts.check(self._size).groups():
+        for indices, group in prompts.groups():
             for place, index in enumerate(indices.tolist()):
                 found[index] = self._object(group.select([place]))
         details = [{"crop_box": [x0, y0, x1 - x0, y1 - y0]} for _, (x0, y0, x1, y1) in found]
