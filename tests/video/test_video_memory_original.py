@@ -1,22 +1,28 @@
-"""SAM 2's memory from the authors' file: every key under its new name, and the same masks as from a folder."""
+"""SAM 2's memory from the authors' file: every key under its new name, and clips that are followed by it."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from transformers import Sam2VideoConfig, Sam2VideoModel
-from video_tiny import tiny_video_model
+from transformers import Sam2Config, Sam2VideoConfig, Sam2VideoModel
+from video_tiny import SIDE
 
 from glesam.errors import ModelError
 from glesam.models.sam import original
+from glesam.models.sam import original_names as tables
 from glesam.models.sam.original_names import SAM2_MARK
 from glesam.prompts.prompts import Prompts
 from glesam.video.load import load_tracker
-from glesam.video.memory import MemoryTracker, has_memory, load_memory_model
+from glesam.video.memory import MemoryTracker, load_memory_model
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
+from models_original import OriginalSam2
+from models_tiny import hiera_tiny, randomise, sam2_tiny_config
 
 # The authors' names of the memory of SAM 2.1, and the numbers of values in Hiera-tiny's file.
 MEMORY = {
@@ -98,26 +104,76 @@ def test_every_key_of_the_memory_fits(version: str) -> None:
     assert {k: v.shape for k, v in found.items()} == own
 
 
-def test_the_same_masks_as_from_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A tiny model whose sizes no file tells; all that is read of the file is real."""
-    model = tiny_video_model()
-    file = tmp_path / "sam2.pt"
-    torch.save({"model": {SAM2_MARK: torch.zeros(1), "memory_encoder.x": torch.zeros(1)}}, file)
-    state = {k: v.clone() for k, v in model.state_dict().items()}
+# Of tensors of one shape, which is which: the authors' names, and transformers' for the same role.
+ROLES = {
+    "no_mem_embed": "no_memory_embedding",
+    "no_mem_pos_enc": "no_memory_positional_encoding",
+    "no_obj_ptr": "no_object_pointer",
+    "obj_ptr_tpos_proj.bias": "temporal_positional_encoding_projection_layer.bias",
+    **{f"obj_ptr_proj.layers.{i}.bias": f"object_pointer_proj.{n}.bias" for i, n in enumerate(("proj_in", "layers.0"))},
+    "obj_ptr_proj.layers.2.weight": "object_pointer_proj.proj_out.weight",
+    "memory_attention.norm.weight": "memory_attention.layer_norm.weight",
+    **{f"memory_attention.layers.1.norm{i}.bias": f"memory_attention.layers.1.layer_norm{i}.bias" for i in (1, 2, 3)},
+    **{f"memory_attention.layers.2.self_attn.{p}_proj.weight": None for p in "qkv"},
+    "memory_attention.layers.2.self_attn.out_proj.weight": "memory_attention.layers.2.self_attn.o_proj.weight",
+    **{f"memory_attention.layers.3.cross_attn_image.{p}_proj.bias": None for p in "qkv"},
+    "memory_attention.layers.3.cross_attn_image.out_proj.bias": (
+        "memory_attention.layers.3.cross_attn_image.o_proj.bias"
+    ),
+    "memory_encoder.pix_feat_proj.bias": "memory_encoder.feature_projection.bias",
+    "memory_encoder.mask_downsampler.encoder.3.bias": "memory_encoder.mask_downsampler.layers.1.conv.bias",
+    "memory_encoder.mask_downsampler.encoder.4.weight": "memory_encoder.mask_downsampler.layers.1.layer_norm.weight",
+    "memory_encoder.mask_downsampler.encoder.4.bias": "memory_encoder.mask_downsampler.layers.1.layer_norm.bias",
+    "memory_encoder.mask_downsampler.encoder.12.bias": "memory_encoder.mask_downsampler.final_conv.bias",
+    "memory_encoder.fuser.layers.1.gamma": "memory_encoder.memory_fuser.layers.1.scale",
+    "memory_encoder.fuser.layers.1.dwconv.bias": "memory_encoder.memory_fuser.layers.1.depthwise_conv.bias",
+    "memory_encoder.fuser.layers.1.norm.weight": "memory_encoder.memory_fuser.layers.1.layer_norm.weight",
+    "memory_encoder.fuser.layers.1.pwconv2.bias": "memory_encoder.memory_fuser.layers.1.pointwise_conv2.bias",
+}
 
-    def converted(read: dict[str, Tensor], source: str) -> tuple[Sam2VideoConfig, dict[str, Tensor]]:
-        assert set(read) == {SAM2_MARK, "memory_encoder.x"}
-        return model.config, state
 
-    monkeypatch.setattr(original, "convert_video", converted)
-    assert has_memory(file)
-    tracker = load_tracker(file)
+def whole_file() -> dict[str, Tensor]:
+    """Every key of a release of SAM 2.1 with random values; only Hiera is tiny."""
+    vision = sam2_tiny_config().vision_config
+    config = Sam2Config(vision_config={**vision.to_dict(), "fpn_hidden_size": 256})
+    images = randomise(OriginalSam2(config), std=0.1).state_dict()
+    generator = torch.Generator().manual_seed(2)
+    memory = {k: torch.randn(shape, generator=generator) * 0.1 for k, shape in memory_of_the_release().items()}
+    state = {k: v for k, v in images.items() if k.startswith(("image_encoder.", "sam_", "no_mem_embed"))} | memory
+    state["sam_mask_decoder.pred_obj_score_head.layers.2.bias"].fill_(50.0)  # or else all may be taken for hidden
+    return state
+
+
+def test_an_authors_file_is_tracked_by_its_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = whole_file()
+    torch.save({"model": state}, tmp_path / "sam2.1_mine.pt")
+    monkeypatch.setitem(tables.SAM2_SIZES, (8, 5), hiera_tiny())
+    convert = original.convert_video
+
+    def at_64_pixels(read: dict[str, Tensor], source: str) -> tuple[Sam2VideoConfig, dict[str, Tensor]]:
+        """The size of the input leaves no trace in a file: that of the releases would take long here."""
+        config, renamed = convert(read, source)
+        config.image_size = config.prompt_encoder_config.image_size = SIDE
+        config.vision_config.backbone_config.image_size = [SIDE, SIDE]
+        config.vision_config.backbone_feature_sizes = [[SIDE // n, SIDE // n] for n in (4, 8, 16)]
+        config.memory_attention_rope_feat_sizes = [SIDE // 16, SIDE // 16]
+        return config, renamed
+
+    monkeypatch.setattr(original, "convert_video", at_64_pixels)
+    tracker = load_tracker(tmp_path / "sam2.1_mine.pt")
     assert isinstance(tracker, MemoryTracker)
-    frames = np.random.default_rng(1).integers(0, 256, (3, 48, 80, 3), dtype=np.uint8)
-    prompts, reference = Prompts([[20, 10]]), MemoryTracker(model)
-    for index, frame in enumerate(frames):
-        first, second = (t.step(frame) if index else t.start(frame, prompts) for t in (tracker, reference))
-        assert np.array_equal(first.logits, second.logits)
+    found = tracker.model.state_dict()
+    for theirs, ours in ROLES.items():
+        assert torch.equal(found[ours or theirs], state[theirs]), theirs
+    first, second = np.random.default_rng(1).integers(0, 256, (2, 48, 80, 3), dtype=np.uint8)
+    followed = []
+    for point in ([20, 10], [20, 10], [70, 40]):
+        tracker.start(first, Prompts([point]))
+        followed.append(tracker.step(second).logits)
+    # The second frame is always the same: what differs is what is remembered of the first.
+    assert np.isfinite(followed).all()
+    assert np.array_equal(followed[0], followed[1])
+    assert not np.array_equal(followed[0], followed[2])
 
 
 def test_missing_keys_are_named(tmp_path: Path) -> None:
