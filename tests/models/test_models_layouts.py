@@ -156,6 +156,13 @@ def test_command(tmp_path: Path) -> None:
     assert foreign.exit_code == 1
     assert "EdgeTAM" in foreign.stdout
     assert "sam2.1-hiera-tiny" in foreign.stdout
+    torch.save(some("conv1.weight", "fc.bias"), tmp_path / "resnet.pth")
+    unknown = CliRunner().invoke(app, ["models", "check", str(tmp_path / "resnet.pth")])
+    assert unknown.exit_code == 1
+    assert "variant: unknown (conv1.weight, fc.bias)\nholds:   2 tensors" in unknown.stdout
+    torch.save({"model": torch.nn.Conv2d(3, 4, 3)}, tmp_path / "module.pt")
+    module = CliRunner().invoke(app, ["models", "check", str(tmp_path / "module.pt")])
+    assert (module.exit_code, module.stderr.count("\n")) == (2, 1)
     absent = CliRunner().invoke(app, ["models", "check", str(tmp_path / "absent.pt")])
     assert absent.exit_code == 2
     folder = CliRunner().invoke(app, ["models", "check", str(tmp_path)])

@@ -11,15 +11,18 @@ import numpy as np
 import pytest
 import torch
 from fastapi.testclient import TestClient
+from models_tiny import sam2_tiny
 from PIL import Image
 from pycocotools import mask as coco_mask
 from serve_helpers import encoded, text_of
+from test_models_mobile import mobile_tiny
 
 from glesam.common.seeds import degradation_seed
 from glesam.degrade import real, robustseg
 from glesam.degrade.lqseg import pipeline as lqseg
 from glesam.errors import ConfigError, GlesamError, ModelError
 from glesam.images.reading import content_hash, read
+from glesam.models.sam.sam2 import Sam2Promptable
 from glesam.predict.predictor import Predictor
 from glesam.prompts.prompts import Prompts
 from glesam.serve.app import create_app
@@ -72,6 +75,19 @@ def test_masks_are_the_librarys(client: TestClient, tiny: Predictor, by_id: bool
     for each, inside in zip(several.json()["objects"], expected.candidates, strict=True):
         found = [coco_mask.decode(candidate["rle"]).astype(bool) for candidate in each["candidates"]]
         assert np.array_equal(found, inside)
+
+
+@pytest.mark.parametrize("family", ["mobile-sam", "sam2"])
+def test_other_families_answer_as_the_library(make_client: MakeClient, family: str) -> None:
+    own = Predictor(mobile_tiny() if family == "mobile-sam" else Sam2Promptable(sam2_tiny()), name=family)
+    data, box = encoded(7), [3, 4, 50, 39]
+    client = make_client(predictor=own)
+    answer = segment(client, image=text_of(data), objects=[CLICK, {"box": box}])
+    own.set_image(data)
+    expected = own.predict(Prompts([[[20, 20]], []], [[1], []], [None, box]))
+    assert np.array_equal(masks_of(answer), expected.masks)
+    assert [each["score"] for each in answer.json()["objects"]] == pytest.approx(expected.scores.tolist())
+    assert expected.scores[0] != expected.scores[1]
 
 
 def test_many_objects_take_the_long_lane_and_are_equal(make_client: MakeClient, tiny: Predictor) -> None:

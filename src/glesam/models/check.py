@@ -17,7 +17,7 @@ class Checked:
     """What was found out about a file.
 
     Attributes:
-        variant: name of the layout, or "unknown".
+        variant: name of the layout, or "unknown" with the first keys, by which a reader may know it.
         tensors: number of tensors.
         parameters: number of values in them.
         released: name of the preset whose file this is, byte for byte; None for another.
@@ -67,7 +67,7 @@ def check_file(path: str | Path) -> Checked:
             problem = str(error)
     digest = sha256(Path(path))
     return Checked(
-        layout.name if layout else "unknown",
+        layout.name if layout else f"unknown ({', '.join(list(state)[:3])}{', ...' if len(state) > 3 else ''})",
         len(state),
         sum(tensor.numel() for tensor in state.values()),
         next((preset.name for preset in presets() if preset.sha256 == digest), None),
