@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from glesam.cli import app as glesam
 from glesam.cli.train import app
 from glesam.models.compact.model import CompactConfig, CompactModel
+from glesam.predict.predictor import Predictor
 
 
 @pytest.fixture(scope="module")
@@ -155,3 +156,13 @@ def test_restorer_of_degraded_images(root):
     assert "val/psnr_lq3" in (root / "restorer" / "log.jsonl").read_text()
     saved = json.loads((folder / "config.json").read_text())
     assert saved == {"family": "restoration-unet", "widths": [8, 8], "depth": 2}
+
+
+def test_a_head_is_trained_and_hung_on_its_model(root):
+    options = {"batch_size": 2, "warmup": 1, "levels": {"lq1": 1}, "model": str(root / "model"), "points": 3}
+    config = write(root / "h.json", image_size=64, **options)
+    head = train(root, "head", "--config", config, "--kind", "hq", "--steps", "1")
+    predictor = Predictor.from_pretrained(root / "model", head=head)
+    assert predictor.model.head_kind == "hq"
+    predictor.set_image(np.zeros((48, 64, 3), np.uint8))
+    assert predictor.predict(points=[[20, 20]], multimask=True).candidates.shape == (1, 3, 48, 64)

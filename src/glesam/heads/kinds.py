@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from glesam.errors import ModelError
 from glesam.heads.base import FAMILY_PREFIX, MaskHead, saved_kind
@@ -49,7 +48,7 @@ def new_head(kind: str, base: PromptableModel) -> MaskHead:
         ModelError: unknown kind, or a model that takes no heads.
     """
     found = _kind(kind).load()
-    decoder = _decoder(base)
+    decoder = mask_decoder(base)
     head = found(decoder.hidden_size, base.early_channels)
     head.start_from(decoder)
     return head
@@ -77,8 +76,3 @@ def _kind(kind: str) -> HeadKind:
     if kind not in KINDS:
         raise ModelError(f"expected a head of {', '.join(KINDS)}, got {kind!r}; name one of these")
     return KINDS[kind]
-
-
-def _decoder(base: PromptableModel) -> Any:
-    """The mask decoder of a model that takes heads."""
-    return mask_decoder(base)
