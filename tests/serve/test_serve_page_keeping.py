@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from page_driver import CUP, EXAMPLE, SPOON, Person, post, served
 from PIL import Image
 
@@ -81,13 +82,13 @@ def test_a_slow_line_shows_its_progress_and_keeps_clicks(visit: Callable[..., Pe
     person = visit(refused=True)
     person.until("Boolean(globalThis.glesam?.state.server)")
     session = person.page.context.new_cdp_session(person.page)
-    limits = {"offline": False, "latency": 20, "downloadThroughput": -1, "uploadThroughput": 150_000}
+    limits = {"offline": False, "latency": 20, "downloadThroughput": -1, "uploadThroughput": 30_000}
     session.send("Network.enable")
     session.send("Network.emulateNetworkConditions", limits)
     person.page.evaluate(WATCH_SENDING)
-    # Several of the pieces in which a browser sends, and more than two seconds.
-    Image.open(EXAMPLE).convert("RGB").save(tmp_path / "example.png")
-    person.page.set_input_files("#file", tmp_path / "example.png")
+    # Several of the pieces in which a browser sends, and some seconds.
+    Image.open(EXAMPLE).convert("RGB").save(tmp_path / "example.jpg", quality=95)
+    person.page.set_input_files("#file", tmp_path / "example.jpg")
     click_at_once(person)
     assert person.page.get_attribute("#frame", "aria-busy") == "true"
     person.until("glesam.state.image.id !== null")
@@ -230,12 +231,81 @@ def assert_is_data_set(content: bytes, folder: Path, expected: dict[str, Any], f
     assert [names[row["category_id"]] for row in labels["annotations"]] == ["cup", "object"]
 
 
-def test_too_large_a_photo_names_the_option(visit: Callable[..., Person], tmp_path: Path) -> None:
+def test_too_large_a_photo_names_the_option_as_long_as_it_is_open(visit: Callable[..., Person], tmp_path: Path) -> None:
+    asked: list[str] = []
     Image.new("1", (9000, 6800)).save(tmp_path / "large.png")  # 61 megapixels
-    person = visit(refused=True)
-    person.until("Boolean(globalThis.glesam?.state.server)")
+    person = visit(lambda page: page.on("request", lambda request: asked.append(request.url)))
     person.page.set_input_files("#file", tmp_path / "large.png")
     assert "--max-megapixels" in person.message()
+    person.page.mouse.click(*person.place(4500, 3400))
+    person.until("glesam.state.objects.length === 1")
+    person.frames()
+    assert "--max-megapixels" in person.page.inner_text("#message")  # no click takes it away
+    assert "not take" in person.page.inner_text("#status")
+    assert "not taken" in person.page.inner_text("#objects")
+    assert person.page.is_disabled("[name=level][value='3']")
+    assert not any(url.endswith("/v1/embed") for url in asked)  # nothing is sent in vain
+    person.open_file(EXAMPLE)
+    person.click(*CUP)
+    assert_answered(person, 1)
+
+
+def test_an_image_that_the_server_refuses_says_so_after_every_click(visit: Callable[..., Person]) -> None:
+    sentence = "expected an image, got something else; send JPEG or PNG"
+
+    def embed(route: Any) -> None:
+        route.fulfill(status=422, json={"error": sentence})
+
+    person = visit(lambda page: page.route("**/v1/embed", embed), refused=True)
+    person.until("Boolean(globalThis.glesam?.state.server)")
+    person.page.click("#example")
+    assert person.message() == sentence
+    click_at_once(person)
+    person.until("glesam.state.objects.length === 2")
+    person.frames()
+    assert person.page.inner_text("#message") == sentence
+    assert "kept" not in person.page.inner_text("#objects")
+
+
+def test_twelve_megapixels_lose_no_click_and_their_damage_is_seen_to_be_at_work(
+    visit: Callable[..., Person], tmp_path: Path
+) -> None:
+    held: list[Any] = []
+    Image.open(EXAMPLE).convert("RGB").resize((4200, 2800)).save(tmp_path / "large.jpg")
+    person = visit(lambda page: page.route("**/v1/degrade", lambda route: held.append(route)))
+    person.page.set_input_files("#file", tmp_path / "large.jpg")
+    person.until("Boolean(glesam.state.image)")
+    person.frames()
+    person.page.mouse.click(*person.place(7 * CUP[0], 7 * CUP[1]))
+    (found,) = assert_answered(person, 1)
+    np.testing.assert_allclose(found["points"], [[7 * CUP[0], 7 * CUP[1]]], atol=8)
+    assert decode(found["rle"]).shape == (2800, 4200)
+    person.page.click("#levels label:nth-child(4)")
+    person.until("document.querySelector('#progress-text').textContent.startsWith('Making it worse ·')")
+    assert not person.page.evaluate("document.getElementById('progress').hidden")
+    person.choose_level(0)  # given up
+    assert held[0].request.failure is not None
+
+
+@pytest.mark.slow
+def test_sixty_one_megapixels_where_the_server_takes_them(
+    browser: Any, make_app: Callable[..., Any], tmp_path: Path
+) -> None:
+    Image.new("1", (9000, 6800)).save(tmp_path / "large.png")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    context = browser.new_context(viewport={"width": 1280, "height": 820})
+    person = Person(context.new_page())
+    with served(make_app(max_pixels=64_000_000), port) as address:
+        person.page.goto(address)
+        person.until("Boolean(globalThis.glesam?.state.server)")
+        person.page.set_input_files("#file", tmp_path / "large.png")
+        person.until("Boolean(glesam.state.image)")
+        person.frames()
+        person.page.mouse.click(*person.place(4500, 3400))
+        (found,) = assert_answered(person, 1)
+        assert decode(found["rle"]).shape == (6800, 9000)
+    context.close()
 
 
 def test_a_phone_loses_no_tap(visit: Callable[..., Person]) -> None:

@@ -63,7 +63,8 @@ function status() {
   const [side] = sides();
   const result = object && side ? resultOf(object, side) : null;
   const parts = [];
-  if (object && isUsable(object) && side?.image.id === null) parts.push('Kept until the server has the image.');
+  if (side?.image.refused) parts.push('No masks: the server does not take this image.');
+  else if (object && isUsable(object) && side?.image.id === null) parts.push('Kept until the server has the image.');
   else if (object && !isUsable(object) && object.points.length) parts.push('Say first what belongs to it: click, or drag a box.');
   else if (result?.fresh) {
     parts.push(result.enhanced ? 'Enhanced' : 'Base model');

@@ -1,6 +1,6 @@
 // Images: opening an image, working through several, making it worse.
 
-import { degrade, embed } from './api.js';
+import { ApiError, degrade, embed } from './api.js';
 import { bringBack, keepFor, keepNow } from './keeping.js';
 import { persist } from './net.js';
 import { forgetPreview } from './preview.js';
@@ -27,7 +27,7 @@ function leave() {
 async function decoded(blob) {
   try {
     const bitmap = await createImageBitmap(blob);
-    return { id: null, blob, bitmap, width: bitmap.width, height: bitmap.height, degraded: null };
+    return { id: null, blob, bitmap, width: bitmap.width, height: bitmap.height, degraded: null, refused: null };
   } catch {
     const got = blob.name ? `${blob.name}` : blob.type || 'something else';
     throw new Error(`expected an image that this browser can show, got ${got}; use JPEG, PNG or WebP`);
@@ -36,8 +36,34 @@ async function decoded(blob) {
 
 const percent = (share) => `${Math.floor(100 * share)} %`;
 
-/** Let the server embed an image, and give it the id; tried again until it arrives. */
+const million = (count) => (count / 1e6).toFixed(1);
+
+/** Say at once what the server would say once it has all of a large file. */
+function mustFit({ blob, width, height }) {
+  const { max_bytes: bytes = Infinity, max_pixels: pixels = Infinity } = state.server?.limits ?? {};
+  const cure = 'shrink the image, or start the server with more';
+  if (width * height > pixels) {
+    const got = `${million(width * height)} (${width} × ${height})`;
+    throw new Error(`expected at most ${million(pixels)} megapixels, got ${got}; ${cure} --max-megapixels`);
+  }
+  if (blob.size > bytes) {
+    throw new Error(`expected at most ${million(bytes)} MB, got ${million(blob.size)}; ${cure} --max-megabytes`);
+  }
+}
+
+/** Let the server embed an image, and give it the id; tried again until it arrives. What is refused says why. */
 async function embedded(made, label, signal) {
+  try {
+    mustFit(made);
+    return await sent(made, label, signal);
+  } catch (error) {
+    const isLocked = error instanceof ApiError && error.status === 401;
+    if (error.name !== 'AbortError' && !isLocked) made.refused = error.message;
+    throw error;
+  }
+}
+
+async function sent(made, label, signal) {
   const send = (progress) => {
     const told = (share, receiving) => !receiving && progress(share, share < 1 ? `Sending the image, ${percent(share)}` : label);
     return persist(() => embed(made.blob, signal, told), signal);
@@ -49,7 +75,7 @@ async function embedded(made, label, signal) {
         `${answer.width} × ${answer.height}; save it as PNG`,
     );
   }
-  return Object.assign(made, { id: answer.id, degraded: answer.degraded ?? null });
+  return Object.assign(made, { id: answer.id, degraded: answer.degraded ?? null, refused: null });
 }
 
 /** Open an image: show it at once, with the objects it had, and embed it. Clicks are taken from the start. */
@@ -108,7 +134,7 @@ export async function embedAgain() {
 
 /** Show the image as it is (null) or made worse: {level} or {kind, severity}, and a seed. */
 export async function makeWorse(worse) {
-  if (!state.original) return;
+  if (!state.original?.id) return; // the server cannot make worse what it has not got
   leave();
   const { signal } = worsening;
   set({ worse, everything: null, message: null });

@@ -11,7 +11,7 @@ export function drawObjects() {
   const [side] = sides();
   const rows = state.objects.map((object) => ({ object, result: side ? resultOf(object, side) : null }));
   $('objects-none').hidden = rows.length > 0;
-  const waits = state.image !== null && state.image.id === null;
+  const waits = whyNone(state.image);
   if (!isNew('objects', [state.active, waits, ...rows.flatMap(({ object, result }) => [object, result?.mask])])) return;
   const { object: focused, rename: renamed } = document.activeElement?.dataset ?? {};
   $('objects').replaceChildren(...rows.map((row, index) => objectRow(row, index, waits)));
@@ -19,10 +19,13 @@ export function drawObjects() {
   if (renamed) document.querySelector(`[data-rename="${renamed}"]`)?.focus();
 }
 
-function note(result, waits) {
-  if (result) return `${result.mask.area.toLocaleString('en')} px`;
-  return waits ? 'kept until the image is there' : 'no mask yet';
+/** What to say of an object that has no mask. */
+function whyNone(image) {
+  if (image?.refused) return 'no mask: the image was not taken';
+  return image?.id === null ? 'kept until the image is there' : 'no mask yet';
 }
+
+const note = (result, waits) => (result ? `${result.mask.area.toLocaleString('en')} px` : waits);
 
 function objectRow({ object, result }, index, waits) {
   const swatch = element('i', { className: 'swatch' });

@@ -110,7 +110,7 @@ function drawWorse() {
   $('severity-field').hidden = !state.worse?.kind;
   if (state.worse?.kind) $('severity').value = state.worse.severity;
   $('severity-value').textContent = $('severity').value;
-  for (const input of document.querySelectorAll('[name=level], #kind')) input.disabled = !state.original;
+  for (const input of document.querySelectorAll('[name=level], #kind')) input.disabled = !state.original?.id;
   $('dice').disabled = !state.worse;
   drawAgreement();
 }

@@ -1,6 +1,6 @@
 // What a person points at: objects with points and boxes, one of them active, and undo for all of it.
 
-import { COLOURS, activeObject, set, state } from './state.js';
+import { COLOURS, activeObject, lasting, set, state } from './state.js';
 
 const LONGEST_HISTORY = 200;
 const NOTHING = { points: [], labels: [], box: null, choice: null, fixed: null, before: null };
@@ -17,14 +17,14 @@ export const canRedo = () => future.length > 0;
 function commit(objects, active = state.active) {
   past = [...past.slice(-LONGEST_HISTORY + 1), snapshot()];
   future = [];
-  set({ objects, active, message: null });
+  set({ objects, active, message: lasting() });
 }
 
 function step(from, to) {
   const wanted = from.pop();
   if (!wanted) return;
   to.push(snapshot());
-  set({ ...wanted, message: null });
+  set({ ...wanted, message: lasting() });
 }
 
 export const undo = () => step(past, future);

@@ -1,5 +1,6 @@
 // The one state of the page. Objects in it are never changed in place, so that undo is keeping the earlier ones.
-// An image is {id, blob, bitmap, width, height, degraded}; its id is null until the server has embedded it.
+// An image is {id, blob, bitmap, width, height, degraded, refused}; its id is null until the server has embedded it, and
+// refused says why it never will.
 
 export const COLOURS = ['#2f7df6', '#f2711c', '#12a67c', '#d6409f', '#e0a100', '#7a5af5', '#0fa3b8', '#e5484d', '#65a30d', '#a855c7'];
 
@@ -74,6 +75,9 @@ export function set(values) {
 }
 
 export const say = (text, kind = 'info') => set({ message: text ? { text, kind } : null });
+
+/** What is still to be said after something else was done: why the open image gives no masks; or null. */
+export const lasting = () => (state.image?.refused ? { text: state.image.refused, kind: 'error' } : null);
 
 /** Show work in the progress bar while it runs: a promise, or a function that is given a way to tell its progress. */
 export async function during(label, work) {
