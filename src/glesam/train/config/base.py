@@ -68,7 +68,7 @@ FINE_TUNING: dict[str, Any] = {
     "lr": 2e-4,
     "warmup": 20,
     "ema": 0.98,
-    "average": 0.3,
+    "average": 0.7,
     "keep_prompts": True,
     "corrected": 1,
     "zoom": 0.3,
