@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from glesam.cli import app, models
-from glesam.models.registry import model_info, presets
+from glesam.models.registry import ACCEPTS, model_info, presets
 from glesam.weights.folders import user_folder
 
 
@@ -29,6 +29,8 @@ def test_table_has_a_row_for_every_preset(monkeypatch: pytest.MonkeyPatch) -> No
     for preset in presets():
         assert preset.family in rows[preset.name]
         assert preset.licence in rows[preset.name]
+        assert ACCEPTS[preset.family] in rows[preset.name]
+        assert (preset.original_url + preset.original_file or "in the package") in rows[preset.name]
     assert "375 MB" in rows["sam-vit-b"]  # 375 042 383 bytes, as published
 
 
