@@ -74,6 +74,37 @@ def test_a_network_that_enlarges_is_averaged_back(tmp_path: Path) -> None:
     assert np.array_equal(restore(scripted(Doubled(), tmp_path / "double.pt"), given), given)
 
 
+class Twice(nn.Module):
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return x, x
+
+
+class Broken(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x * float("nan")
+
+
+@pytest.mark.parametrize(
+    ("network", "words"),
+    [(nn.Conv2d(1, 1, 1), "to take"), (Twice(), "got tuple"), (Broken(), "not finite"), (nn.Conv2d(3, 1, 1), "whole")],
+)
+def test_a_network_that_restores_no_images_is_refused_in_one_line(
+    tmp_path: Path, network: nn.Module, words: str
+) -> None:
+    with pytest.raises(ModelError, match=words) as caught:
+        restore(scripted(network, tmp_path / "net.pt"), image(40, 30))
+    assert "\n" not in str(caught.value)
+
+
+def test_an_onnx_file_of_another_type_is_refused_in_one_line(tmp_path: Path) -> None:
+    ends = [helper.make_tensor_value_info(n, TensorProto.FLOAT16, [1, 3, "h", "w"]) for n in ("x", "y")]
+    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "half", ends[:1], ends[1:])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "h.onnx")
+    with pytest.raises(ModelError, match=r"to take \(1, 3, 64, 64\) float32") as caught:
+        restore(f"onnx:{tmp_path / 'h.onnx'}", image(40, 30))
+    assert "\n" not in str(caught.value)
+
+
 def test_a_network_of_another_size_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="whole multiple"):
         restore(scripted(Cropped(), tmp_path / "crop.pt"), image(64, 64))

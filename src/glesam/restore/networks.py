@@ -43,7 +43,7 @@ class NetworkRestorer(Restorer):
     def __init__(
         self,
         name: str,
-        network: Callable[[Tensor], Tensor],
+        network: Callable[[Tensor], Any],
         tiling: Tiling,
         settings: Mapping[str, Setting] | None = None,
         device: str = "cpu",
@@ -122,7 +122,7 @@ def open_torchscript(file: str, device: str = "cpu") -> Restorer:
         network = torch.jit.load(file, map_location=device).eval()  # type: ignore[no-untyped-call]
     except (RuntimeError, ValueError, OSError) as error:
         raise ModelError(f"expected a TorchScript file at {file}, got {brief(error)}; save it by torch.jit") from error
-    return NetworkRestorer("torchscript", network, UNKNOWN, {"weights": _digest(Path(file))}, device)
+    return NetworkRestorer("torchscript", _guarded(network, file), UNKNOWN, {"weights": _digest(Path(file))}, device)
 
 
 def open_onnx(file: str, device: str = "cpu") -> Restorer:
@@ -140,9 +140,23 @@ def open_onnx(file: str, device: str = "cpu") -> Restorer:
         session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises types of its own for each cause
         raise ModelError(f"expected an ONNX network at {file}, got {brief(error)}; check the file") from error
-    return NetworkRestorer(
-        "onnx", _OnnxNetwork(session), _onnx_tiling(session, file), {"weights": _digest(Path(file))}, "cpu"
-    )
+    network, tiling = _guarded(_OnnxNetwork(session), file), _onnx_tiling(session, file)
+    return NetworkRestorer("onnx", network, tiling, {"weights": _digest(Path(file))}, "cpu")
+
+
+def _guarded(network: Callable[[Tensor], Any], file: str) -> Callable[[Tensor], Any]:
+    """A network from elsewhere, whatever it raises told in one line."""
+
+    def run(tile: Tensor) -> Any:
+        try:
+            return network(tile)
+        except Exception as error:  # each runtime raises types of its own
+            raise ModelError(
+                f"expected the network in {file} to take {tuple(tile.shape)} float32, got {brief(error)}; export one "
+                "that restores RGB images"
+            ) from error
+
+    return run
 
 
 class _OnnxNetwork:
@@ -171,16 +185,19 @@ def _onnx_tiling(session: Any, file: str) -> Tiling:
     return Tiling(height, overlap, overlap // 4, 1, fixed=True)
 
 
-def _same_size(result: Tensor, tile: Tensor, name: str) -> Tensor:
+def _same_size(result: Any, tile: Tensor, name: str) -> Tensor:
     """Bring a network's answer to the size of its input."""
-    scale = result.shape[-1] // tile.shape[-1] if result.dim() == 4 else 0
-    expected = (1, 3, tile.shape[-2] * scale, tile.shape[-1] * scale)
-    if scale < 1 or tuple(result.shape) != expected:
+    shape = tuple(result.shape) if isinstance(result, Tensor) else ()
+    scale = shape[-1] // tile.shape[-1] if len(shape) == 4 else 0
+    if scale < 1 or shape != (1, 3, tile.shape[-2] * scale, tile.shape[-1] * scale):
         raise ModelError(
             f"expected {name} to give (1, 3, {tile.shape[-2]}, {tile.shape[-1]}) or a whole multiple, got "
-            f"{tuple(result.shape)}; use a network that restores images"
+            f"{shape or type(result).__name__}; use a network that restores images"
         )
-    return result if scale == 1 else F.avg_pool2d(result, scale)
+    if not bool(result.isfinite().all()):
+        raise ModelError(f"expected {name} to give numbers, got some that are not finite; use other weights")
+    same: Tensor = result if scale == 1 else F.avg_pool2d(result, scale)
+    return same
 
 
 def _digest(path: Path) -> str:
