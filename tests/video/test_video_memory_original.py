@@ -188,3 +188,10 @@ def test_missing_keys_are_named(tmp_path: Path) -> None:
     )
     with pytest.raises(ModelError, match=r"1 unexpected \(memory_attention.x\)"):
         load_memory_model(tmp_path / "a.pt")
+
+
+def test_a_file_under_a_releases_name_must_be_that_file(tmp_path: Path) -> None:
+    file = tmp_path / "sam2.1_hiera_tiny.pt"
+    torch.save({"model": {SAM2_MARK: torch.zeros(1), "memory_encoder.x": torch.zeros(1)}}, file)
+    with pytest.raises(ModelError, match="with SHA-256 7402e0d8"):
+        load_tracker(file)

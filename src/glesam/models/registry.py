@@ -181,19 +181,28 @@ def _load_folder(folder: Path, device: torch.device, dtype: torch.dtype, sealed:
 
 
 def _load_file(path: Path, device: torch.device, dtype: torch.dtype) -> PromptableModel:
-    """Load an authors' file; one that bears a preset's file name must have its digest."""
+    """Load an authors' file."""
     if path.suffix not in _CHECKPOINTS:
         raise ModelError(f"expected a folder or a file of {', '.join(_CHECKPOINTS)}, got {path}; give one of these")
     if path.name == WEIGHTS_FILE and (path.parent / CONFIG_FILE).is_file():
         return _load_folder(path.parent, device, dtype)
+    verify_original(path)
+    module, name = _ORIGINAL
+    model: PromptableModel = getattr(importlib.import_module(module), name)(path, device, dtype)
+    return model
+
+
+def verify_original(path: Path) -> None:
+    """Check that a file which bears the name of a preset's file is that file.
+
+    Raises:
+        ModelError: it has another digest than the authors' file.
+    """
     expected = {p.original_file: p.sha256 for p in _PRESETS if p.sha256}.get(path.name)
     if expected and (found := sha256(path)) != expected:
         raise ModelError(
             f"expected {path} with SHA-256 {expected}, got {found}; download it again, or rename it if you changed it"
         )
-    module, name = _ORIGINAL
-    model: PromptableModel = getattr(importlib.import_module(module), name)(path, device, dtype)
-    return model
 
 
 def _locate(preset: Preset) -> Path | None:

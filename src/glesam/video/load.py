@@ -66,13 +66,16 @@ def _check(kind: str, further: Iterable[str]) -> None:
 def _with_memory(model: str | os.PathLike[str], device: str, refine: str) -> Tracker | None:
     """SAM 2 with its memory, where the weights have it."""
     from glesam.masks.refine import check_mode
+    from glesam.models.registry import verify_original
     from glesam.predict.modes import pick_device
     from glesam.video.memory import MemoryTracker, has_memory, load_memory_model
 
-    folder = _folder(model)
-    if folder is None or not has_memory(folder):
+    source = _folder(model)
+    if source is None or not has_memory(source):
         return None
-    return MemoryTracker(load_memory_model(folder, pick_device(device)), str(model), check_mode(refine))
+    if source.is_file():
+        verify_original(source)
+    return MemoryTracker(load_memory_model(source, pick_device(device)), str(model), check_mode(refine))
 
 
 def _folder(model: str | os.PathLike[str]) -> Path | None:
