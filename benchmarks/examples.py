@@ -48,15 +48,17 @@ SEARCH, NEAREST, EVERYTHING = "examples", "everything, nearest class", "everythi
 
 @dataclass
 class Counts:
-    """What came out of one setting, right, found and objects by image."""
+    """What came out of one setting, right, found and objects by image.
+
+    `masks` has for each search the number of objects that some mask, and one of those looked at from near, hits.
+    """
 
     right: dict[str, int] = field(default_factory=dict)
     found: dict[str, int] = field(default_factory=dict)
     objects: dict[str, int] = field(default_factory=dict)
     seconds: list[float] = field(default_factory=list)
     proposed: list[tuple[float, bool]] = field(default_factory=list)
-    some: int = 0
-    looked: int = 0
+    masks: list[tuple[int, int]] = field(default_factory=list)
 
     def add(self, image: str, scores: Any, hit: Sequence[bool], kept: Any, objects: int) -> None:
         """Count one search.
@@ -95,7 +97,8 @@ class Counts:
         of = max(1, self.total)
         recall, precision = (interval(self.right, part, seed) for part in (self.objects, self.found))
         kept = sum(hit for _, hit in self.proposed) / of
-        reach = f"{self.some / of:.2f} | {self.looked / of:.2f}" if self.some else "| "
+        some, looked = np.sum(self.masks, axis=0) if self.masks else (0, 0)
+        reach = f"{some / of:.2f} | {looked / of:.2f}" if self.masks else "| "
         seconds = f"{np.mean(self.seconds):.2f}" if self.seconds else ""
         return (
             f"{recall} | {precision} | {reach} | {kept:.2f} | {self.at_precision(0.6):.2f} | {self.total} | {seconds}"
@@ -223,8 +226,7 @@ class Searches:
             counts.seconds.append(time.process_time() - start)
         elif len(truths) and self.kept.seen is not None:
             best = [best_iou((each.mask for each in part), truths) for part in self.kept.seen]
-            counts.some += int((best[0] >= HIT).sum())
-            counts.looked += int((best[1] >= HIT).sum())
+            counts.masks.append((int((best[0] >= HIT).sum()), int((best[1] >= HIT).sum())))
         taken = found.scores >= self.predictor.examples.chosen().threshold
         counts.add(name, found.scores, hits(found.masks, truths), taken, len(truths))
 

@@ -48,12 +48,9 @@ def main() -> None:
     predictor.predict_text([options.word])
     added = resident() - before
     seen = source.look(image)
-    look, (small, large) = source.classifier.look, SIDES
     parts: dict[str, Callable[[], object]] = {
         "encoding the image (not added)": lambda: predictor.set_image(image[:, ::-1].copy()),
-        f"the classifier at {small} pixels": lambda: look(image, small),
-        f"the classifier at {large} pixels": lambda: look(image, large),
-        "both and the dense heads": lambda: source.look(image),
+        f"the classifier at {' and '.join(map(str, SIDES))} pixels, and the dense heads": lambda: source.look(image),
         "the word's map": lambda: source.word_map(seen, options.word),
         "all that `--text` adds": lambda: predictor.predict_text([options.word]),
     }

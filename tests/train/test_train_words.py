@@ -183,7 +183,7 @@ def test_the_command_makes_a_vocabulary_that_finds_words(tmp_path: Path) -> None
     assert {"disc", "square", "dot", "dog"} <= set(source.known)
     image = np.random.default_rng(0).integers(0, 255, (32, 64, 3), np.uint8)
     disc, dog = source.maps(image, ["disc", "dog"])
-    assert disc.values.shape == dog.values.shape == (SIDES[1] // 32, SIDES[1] // 16)
+    assert disc.values.shape == dog.values.shape == (SIDES[-1] // 32, SIDES[-1] // 16)
     # The classifier is the one that ships with the package, so its maps are too.
     bundled = OfflineWords.from_pretrained().maps(image, ["basset hound"])[0]
     np.testing.assert_allclose(source.maps(image, ["basset hound"])[0].values, bundled.values, atol=1e-3)

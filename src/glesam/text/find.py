@@ -52,7 +52,7 @@ class FindOptions:
     """
 
     peaks: int = 5
-    together: int = 3
+    together: int = 1
     level: float = 0.6
     box_level: float = 0.5
     boxes: int = 3

@@ -28,9 +28,12 @@ from glesam.weights.folders import load_module
 WORDS_FOLDER = COMPACT_FOLDER.parent / "words"
 """The vocabulary that ships inside the package: the classifier, `words.json`, `none/` and `heads/`."""
 
-SIDES = (256, 448)
-"""Longer side of the image, in pixels, for a whole impression and for detail. The mirror image too, or 512 pixels for
-detail, cost a tenth of the time more each and find no more (`models/weights/words/README.md`)."""
+SIDES = (320,)
+"""Longer sides of the image, in pixels, at which words are looked for. A second look at another size costs most of the
+time that words take, for little (`models/weights/words/README.md`)."""
+
+NAME_SIDES = (256, 448)
+"""The same where given masks get names: a whole impression and detail."""
 
 TEMPERATURE = 2.0
 """Of the softmax over classes in a cell; cells are less sure than whole images, which the classifier was trained on."""
@@ -71,19 +74,18 @@ class Seen:
     """What the vocabulary keeps of an image while it looks for words.
 
     Attributes:
-        whole: the classifier's cells at the small size.
-        detail: its cells at the large size.
-        heads: `(K, h, w)` logits of the dense heads, at stride 16 of the large size; empty without heads.
+        looks: the classifier's cells, at one size or several, the largest last.
+        heads: `(K, h, w)` logits of the dense heads, at stride 16 of the largest size; empty without heads.
     """
 
-    whole: Cells
-    detail: Cells
+    looks: tuple[Cells, ...]
     heads: Tensor
 
     @property
     def size(self) -> tuple[int, int]:
-        """`(h, w)` of all maps: cells at stride 16 of the large size."""
-        return self.detail.middle.shape[1], self.detail.middle.shape[2]
+        """`(h, w)` of all maps: cells at stride 16 of the largest size."""
+        middle = self.looks[-1].middle
+        return middle.shape[1], middle.shape[2]
 
 
 class NoneStatistics(nn.Module):
@@ -169,11 +171,17 @@ class OfflineWords:
         return [self.word_map(seen, word) for word in words]
 
     @torch.inference_mode()
-    def look(self, image: RGB) -> Seen:
-        """See an image once, for any number of words."""
-        whole, detail = (self.classifier.look(image, side) for side in SIDES)
-        heads = torch.zeros(0, *detail.middle.shape[1:]) if self.heads is None else self.heads.logits(detail)
-        return Seen(whole, detail, heads)
+    def look(self, image: RGB, sides: Sequence[int] = SIDES) -> Seen:
+        """See an image once, for any number of words.
+
+        Args:
+            image: `(H, W, 3)` uint8 RGB.
+            sides: pixels that its longer side gets, ascending.
+        """
+        looks = tuple(self.classifier.look(image, side) for side in sides)
+        last = looks[-1]
+        heads = torch.zeros(0, *last.middle.shape[1:]) if self.heads is None else self.heads.logits(last)
+        return Seen(looks, heads)
 
     @torch.inference_mode()
     def word_map(self, seen: Seen, word: str) -> WordMap:
@@ -231,9 +239,9 @@ def log_odds(logits: Tensor, classes: Sequence[int], temperature: float = 1.0) -
 
 
 def class_map(seen: Seen, classes: Sequence[int]) -> Tensor:
-    """Mean over both sizes of a group's log-odds in each cell, `(h, w)`: contrast against all other classes."""
-    both = [log_odds(cells.logits, classes, TEMPERATURE) for cells in (seen.whole, seen.detail)]
-    resized = [F.interpolate(m[None, None], seen.size, mode="bilinear", align_corners=False)[0, 0] for m in both]
+    """Mean over the sizes of a group's log-odds in each cell, `(h, w)`: contrast against all other classes."""
+    maps = [log_odds(cells.logits, classes, TEMPERATURE) for cells in seen.looks]
+    resized = [F.interpolate(m[None, None], seen.size, mode="bilinear", align_corners=False)[0, 0] for m in maps]
     return torch.stack(resized).mean(dim=0)
 
 
@@ -246,7 +254,7 @@ def class_evidence(seen: Seen, classes: Sequence[int], found: Tensor | None = No
         found: `class_map` of both, where it was made before.
     """
     values = class_map(seen, classes) if found is None else found
-    return log_odds(seen.whole.logits.mean(dim=(1, 2)), classes) + values.max()
+    return log_odds(seen.looks[0].logits.mean(dim=(1, 2)), classes) + values.max()
 
 
 def head_evidence(logits: Tensor) -> Tensor:

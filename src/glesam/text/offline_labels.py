@@ -13,7 +13,7 @@ from torch import Tensor
 from glesam.everything.labels import Ranking
 from glesam.images.pixels import RGB
 from glesam.masks.masks import Masks
-from glesam.text.offline import OfflineWords, bundled
+from glesam.text.offline import NAME_SIDES, OfflineWords, bundled
 
 CROP_SIDE = 192
 """Pixels of a crop's longer side: with the whole image this costs about a tenth of the image's own look a mask."""
@@ -44,14 +44,14 @@ class OfflineLabeler:
     @torch.inference_mode()
     def __call__(self, image: RGB, masks: Masks) -> Sequence[Ranking]:
         """One ranking for each mask; none for an empty mask."""
-        seen = self._source.look(image)
+        seen = self._source.look(image, NAME_SIDES)
         rankings: list[Ranking] = []
         for index in range(len(masks)):
             mask = masks.mask(index)
             if not mask.any():
                 rankings.append([])
                 continue
-            logits = [_inside(cells.logits, mask) for cells in (seen.whole, seen.detail)]
+            logits = [_inside(cells.logits, mask) for cells in seen.looks]
             if self._crops:
                 logits.append(self._cropped(image, masks, index))
             rankings.append(self._ranked(torch.stack(logits).mean(dim=0), _inside(seen.heads, mask)))

@@ -112,11 +112,19 @@ class WordList:
         """Classes that a word stands for, in order; none if it is unknown. Case, spaces and a plural do not matter."""
         for form in singulars(normalise(word)):
             if form in ALIASES:
-                return tuple(i for i in range(len(self)) if self.class_name(i) in ALIASES[form])
+                return tuple(sorted(index for name in ALIASES[form] for index in self._classes_of.get(name, ())))
             found = {index for synset in self._synsets_of.get(form, ()) for index in self._below[synset]}
             if found:
                 return tuple(sorted(found))
         return ()
+
+    @cached_property
+    def _classes_of(self) -> dict[str, list[int]]:
+        """Classes by their first name."""
+        found: dict[str, list[int]] = {}
+        for index in range(len(self)):
+            found.setdefault(self.class_name(index), []).append(index)
+        return found
 
     @cached_property
     def _synsets_of(self) -> dict[str, list[int]]:

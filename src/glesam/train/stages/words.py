@@ -200,8 +200,8 @@ def membership(words: WordList) -> Tensor:
 
 def group_evidence(seen: Seen, member: Tensor) -> Tensor:
     """`glesam.text.offline.class_evidence` of all groups at once, `(G,)`."""
-    whole = _odds(seen.whole.logits.mean(dim=(1, 2))[:, None, None], member)[:, 0, 0]
-    maps = [_odds(cells.logits / TEMPERATURE, member)[None] for cells in (seen.whole, seen.detail)]
+    whole = _odds(seen.looks[0].logits.mean(dim=(1, 2))[:, None, None], member)[:, 0, 0]
+    maps = [_odds(cells.logits / TEMPERATURE, member)[None] for cells in seen.looks]
     resized = [F.interpolate(m, seen.size, mode="bilinear", align_corners=False)[0] for m in maps]
     return whole + torch.stack(resized).mean(dim=0).amax(dim=(1, 2))
 
