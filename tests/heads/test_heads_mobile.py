@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 from heads_original import HQDecoder
-from heads_tiny import PROMPTS, embed
-from test_models_mobile import SIDE, SIZES, WIDTH, OriginalMobileSam, load_tiny, original_tiny
+from heads_tiny import PROMPTS, embed, one_by_one
+from test_models_mobile import SIDE, SIZES, WIDTH, OriginalMobileSam, load_tiny, mobile_tiny, original_tiny
 
 from glesam.heads.headed import HeadedModel
 from glesam.heads.original import split_head
+from glesam.heads.registry import KINDS, new_head
 from glesam.models.registry import load_model
 from glesam.models.sam.layouts import recognise
 from glesam.models.sam.tinyvit import TinyVitConfig
@@ -52,3 +53,21 @@ def test_masks_and_scores_are_the_authors(original):
         )
         assert float((output.low_res_logits[0, i] - masks[1:] - hq).abs().max()) < 1e-4
         assert float((output.iou[0, i] - iou[1:]).abs().max()) < 1e-5
+
+
+@torch.no_grad()
+def test_new_heads_are_silent_and_many_prompts_are_single_calls():
+    base = mobile_tiny().requires_grad_(False)
+    for kind in KINDS:
+        torch.manual_seed(2)
+        model = HeadedModel(base, new_head(kind, base))
+        embedding = embed(model)
+        for prompts in PROMPTS.values():
+            found, plain = model.decode(embedding, prompts, True), base.decode(embedding, prompts, True)
+            if kind == "hq":
+                assert torch.equal(found.low_res_logits, plain.low_res_logits)
+                assert torch.equal(found.iou, plain.iou)
+            apart = one_by_one(model, embedding, prompts)
+            scale = max(1.0, float(found.low_res_logits.abs().max()))
+            assert float((found.low_res_logits - apart.low_res_logits).abs().max()) < 1e-5 * scale
+            assert float((found.iou - apart.iou).abs().max()) < 1e-5
