@@ -32,7 +32,9 @@ def test_equal_to_the_authors_code(reference: dict[str, Tensor]) -> None:
     encoder = TinyVit(TinyVitConfig(**{**vars(config), "biased": False})).eval()
     encoder.load_state_dict(state)
     pixels = F.interpolate(reference["input"], (1024, 1024), mode="bicubic", align_corners=False)
-    latent, early = encoder(pixels)
+    # oneDNN's kernels, which torch takes by default, round three times as far: 9e-6 on an AMD EPYC, in place of 3e-6.
+    with torch.backends.mkldnn.flags(enabled=False):
+        latent, early = encoder(pixels)
     assert latent.shape == (1, 256, 64, 64)
     assert early.shape == (1, 32, 64, 64)
     torch.testing.assert_close(latent[:, ::8, ::2, ::2], reference["output"], atol=1e-5, rtol=0)
