@@ -29,6 +29,15 @@ def test_everything_writes_labels_overlay_and_coco(tiny_model: Path, photo: Make
     assert Image.open(out / "a.overlay.png").size == (90, 70)
 
 
+def test_the_official_generator_is_asked_for_by_its_name(tiny_model: Path, photo: Make, tmp_path: Path) -> None:
+    words = ["segment", str(photo("a.png", width=90, height=70)), "--everything", "--model", str(tiny_model), "--json"]
+    more = ["--everything-like", "segment-anything", "--points-per-side", "2", "-o", str(tmp_path)]
+    result = CliRunner().invoke(app, [*words, *more, "--device", "cpu"])
+    assert result.exit_code == 0, result.output
+    settings = json.loads((tmp_path / "a.mask.json").read_text())["info"]["everything"]
+    assert (settings["like"], settings["points_per_side"], settings["mask_nms_thresh"]) == ("segment-anything", 2, 1.0)
+
+
 def test_prompts_on_a_big_image_use_windows(tiny_model: Path, photo: Make, tmp_path: Path) -> None:
     path, out = photo("b.png", width=300, height=200), tmp_path / "out"
     words = ["segment", str(path), "--point", "150,100", "--tile", "64", "--model", str(tiny_model), "--json"]
@@ -44,6 +53,8 @@ def test_prompts_on_a_big_image_use_windows(tiny_model: Path, photo: Make, tmp_p
     [
         (["--everything", "--point", "3,4"], "expected --everything or prompts, got both"),
         (["--point", "3,4", "--points-per-side", "4"], "expected --everything with --points-per-side"),
+        (["--point", "3,4", "--everything-like", "segment-anything"], "expected --everything with --everything-like"),
+        (["--everything", "--everything-like", "sam"], "segment-anything"),
         (["--everything", "--points-per-side", "0"], "greater than or equal to 1"),
         (["--everything", "--tile", "9"], "at least 64 pixels"),
         (["--point", "3,4", "--tile", "9"], "at least 64 pixels"),
