@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import socket
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from glesam.cli import app
+from glesam.cli import app, load_verb
 
 pytest.importorskip("fastapi")
 pytest.importorskip("uvicorn")
@@ -94,3 +95,13 @@ def test_an_unknown_model_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     result = call("--port", "0", "--model", str(tmp_path / "none"))
     assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1)
     assert "none" in result.stderr
+
+
+def test_messages_of_server_and_page_name_options_that_exist() -> None:
+    folder = Path(str(importlib.util.find_spec("glesam.serve").submodule_search_locations[0]))  # type: ignore[union-attr, index]
+    files = [*folder.glob("*.py"), *folder.glob("page/*.js")]
+    named = {flag for path in files for flag in re.findall(r"(?<![\w-])--[a-z][a-z-]+", path.read_text("utf-8"))}
+    verbs = [load_verb(name) for name in ("serve", "segment")]
+    known = {flag for verb in verbs for option in verb.params for flag in (*option.opts, *option.secondary_opts)}
+    assert {"--max-megapixels", "--max-megabytes", "--memory"} <= named
+    assert named - known == {"--preload"}  # gunicorn's
