@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
+from glesam import Predictor
 from glesam.cli import app
 
 Make = Callable[..., Path]
@@ -49,6 +51,25 @@ def test_a_folder_is_searched_and_resumed(call: Call, photo: Make, marks: Path, 
     assert len(list((tmp_path / "features").glob("*.npz"))) == 3  # the reference's too
     second = call(*words)
     assert "2 skipped" in second.output
+
+
+def test_several_examples_and_what_is_not_wanted_are_remembered_as_such(
+    call: Call, photo: Make, marks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remember, seen = Predictor.remember_file, []
+
+    def recorded(self: Predictor, image: str, mask: np.ndarray, negative: bool = False) -> None:
+        seen.append((Path(image).name, len(mask), negative))
+        remember(self, image, mask, negative)
+
+    monkeypatch.setattr(Predictor, "remember_file", recorded)
+    names = ("ref.jpg", "second.jpg", "rust.jpg")
+    first, second, rust = (photo(name) for name in names)
+    for name in names[1:]:
+        shutil.copy(marks, tmp_path / name.replace(".jpg", ".mask.png"))
+    done = call(photo("in/0.jpg"), "--like", first, "--like", second, "--unlike", rust, "-o", tmp_path / "out.png")
+    assert done.exit_code == 0, done.output
+    assert seen == [("ref.jpg", 2, False), ("second.jpg", 2, False), ("rust.jpg", 2, True)]
 
 
 def test_a_painted_mask_is_corrected_colour_by_colour(call: Call, photo: Make, marks: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import shutil
 import socket
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
@@ -65,12 +66,22 @@ def test_cat_cup_and_person_in_images_of_packages_are_named_in_one_command_witho
 def test_everything_with_labels_writes_the_map_of_classes(tmp_path: Path) -> None:
     small = tmp_path / "cat.jpg"
     Image.open(PHOTOS / "chelsea.jpg").resize((225, 150)).save(small)
-    code, output = run("segment", small, "--everything", "--points-per-side", "4", "--label", "--json", "-o", tmp_path)
+    everything = ("segment", small, "--everything", "--points-per-side", "4", "--label", "-o", tmp_path)
+    code, output = run(*everything, "--json")
     assert code == 0, output
     names = {each["name"] for each in json.loads((tmp_path / "cat.mask.json").read_text())["categories"]}
     with Image.open(tmp_path / "cat.classes.png") as image:
         assert image.mode == "P"
         assert set(json.loads(str(image.info[PNG_KEY]))["classes"].values()) == names
+    # By examples: all that there is looks like the one class that was shown.
+    (tmp_path / "shown" / "tom").mkdir(parents=True)
+    small.rename(tmp_path / "shown" / "tom" / "a.jpg")
+    Image.fromarray(np.arange(150 * 225).reshape(150, 225) % 225 < 99).save(tmp_path / "shown" / "tom" / "a.mask.png")
+    shutil.copy(tmp_path / "shown" / "tom" / "a.jpg", small)
+    code, output = run(*everything, "--label-by", f"examples:{tmp_path / 'shown'}", "--overwrite")
+    assert code == 0, output
+    with Image.open(tmp_path / "cat.classes.png") as image:
+        assert set(json.loads(str(image.info[PNG_KEY]))["classes"].values()) == {"tom"}
 
 
 @pytest.mark.parametrize(
@@ -84,6 +95,11 @@ def test_everything_with_labels_writes_the_map_of_classes(tmp_path: Path) -> Non
         (["--text-model", "x", "--point", "1,2"], "expected --text beside --text-model"),
         (["--text", "cat", "--text-model", "no-such-folder"], "openai/clip-vit-base-patch16"),
         (["--label", "--point", "1,2"], "expected --label beside --everything"),
+        (["--label-by", "offline", "--everything"], "expected --label beside --label-by"),
+        (
+            ["--everything", "--label", "--label-by", "clip:x", "--text-model", "x"],
+            "expected --label-by or --text-model",
+        ),
     ],
 )
 def test_wrong_use_is_one_line(options: list[str], said: str) -> None:

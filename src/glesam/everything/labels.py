@@ -37,7 +37,11 @@ class Labeler(Protocol):
         ...
 
 
-LABELERS: dict[str, str] = {"offline": "glesam.text.offline_labels:load", "clip": "glesam.text.clip_labels:load"}
+LABELERS: dict[str, str] = {
+    "offline": "glesam.text.offline_labels:load",
+    "clip": "glesam.text.clip_labels:load",
+    "examples": "glesam.fewshot.labels:load",
+}
 """Known labelers: name to `module:function`, which takes the text after `name:` and gives the labeler."""
 
 

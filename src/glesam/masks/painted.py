@@ -88,6 +88,19 @@ def read_painted(source: str | os.PathLike[str] | npt.NDArray[Any], palette: Seq
     return _of_colours(array[..., :3], clear, palette)
 
 
+def read_objects(path: Path) -> Bool:
+    """Marks of an example, `(n, H, W)`: each colour or id is an object; of one colour, each piece apart from others.
+
+    Raises:
+        DataError: as `read_painted`.
+    """
+    painted = read_painted(path).masks
+    if len(painted) > 1:
+        return painted
+    count, labels = cv2.connectedComponents(painted[0].astype(np.uint8), connectivity=8)
+    return np.stack([labels == index for index in range(1, count)])
+
+
 def _read(path: Path) -> npt.NDArray[Any]:
     """Ids of a grey or palette file, else colours."""
     try:

@@ -180,7 +180,8 @@ class Predictor(PromptPredictor):
 
         Args:
             masks: of the current image.
-            labeler: "offline", "clip:FOLDER", or a callable of your own; see `glesam.everything.labels`.
+            labeler: "offline", "clip:FOLDER", "examples:FOLDER", or a callable of your own; see
+                `glesam.everything.labels`.
 
         Returns:
             The same masks with `class_names`.

@@ -64,7 +64,7 @@ from glesam.cli.segment.options import (
 )
 from glesam.cli.segment.reading import Bands, ValueRange, read_options
 from glesam.cli.segment.wanted import Wanted
-from glesam.cli.segment.words import LabelFlag, Text, TextModelFolder, asked_words
+from glesam.cli.segment.words import LabelBy, LabelFlag, Text, TextModelFolder, asked_words
 from glesam.cli.verb_options import VerbOptions, takes
 
 
@@ -87,6 +87,7 @@ class SegmentOptions(VerbOptions):
     text: Text = None
     text_model: TextModelFolder = None
     label: LabelFlag = False
+    label_by: LabelBy = None
     everything: EverythingFlag = False
     everything_like: EverythingLike = None
     points_per_side: PointsPerSide = None
@@ -166,7 +167,7 @@ class SegmentOptions(VerbOptions):
         )
         derived_fits(derived, clicked or self.everything, self.tile, self.check_prompts and not clicked)
         prompted = clicked or derived is not None
-        named = asked_words(self.text, self.text_model, self.label, prompted, self.everything, self.tile)
+        named = asked_words(self.text, self.text_model, self.label, self.label_by, prompted, self.everything, self.tile)
         settings = everything_settings(self.everything, clicked, self.points_per_side, self.tile, self.everything_like)
         without = settings is not None or derived is not None or named is not None
         wanted = Wanted(None) if without else Wanted.parse(self.point or [], self.box or [], self.prompts)

@@ -214,17 +214,10 @@ def _read_heat(path: Path) -> npt.NDArray[np.float32]:
 
 @functools.cache
 def _read_marks(path: Path) -> Any:
-    """Marks of an example: each colour or id is an object; of one colour, each piece apart from the others is."""
-    import cv2
-    import numpy as np
+    """Marks of an example, read once for all images."""
+    from glesam.masks.painted import read_objects
 
-    from glesam.masks.painted import read_painted
-
-    painted = read_painted(path).masks
-    if len(painted) > 1:
-        return painted
-    count, labels = cv2.connectedComponents(painted[0].astype(np.uint8), connectivity=8)
-    return np.stack([labels == index for index in range(1, count)])
+    return read_objects(path)
 
 
 def speak_doubts(predictor: Predictor, prompts: Any, name: str) -> None:

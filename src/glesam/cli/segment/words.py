@@ -28,6 +28,10 @@ TextModelFolder = Annotated[
 LabelFlag = Annotated[
     bool, typer.Option("--label", help="With --everything: name each mask, and write the map of classes too.")
 ]
+LabelBy = Annotated[
+    str | None,
+    typer.Option(help="With --label: who names, 'offline', 'clip:FOLDER' or 'examples:FOLDER'.", metavar="LABELER"),
+]
 
 
 @dataclass(frozen=True)
@@ -37,18 +41,19 @@ class NamedWish:
     Attributes:
         words: to be found; none where everything is to be labelled.
         folder: of a text model, or None for the offline vocabulary.
+        labeler: who names everything.
     """
 
     words: tuple[str, ...] = ()
     folder: Path | None = None
+    labeler: str = "offline"
 
     def question(self, everything: dict[str, Any] | None) -> Callable[[Predictor], Masks]:
         """What to ask a predictor that has the image."""
 
         def ask(predictor: Predictor) -> Masks:
             if everything is not None:
-                labeler = "offline" if self.folder is None else f"clip:{self.folder}"
-                return predictor.label(predictor.generate(**everything), labeler)
+                return predictor.label(predictor.generate(**everything), self.labeler)
             if self.folder is not None and predictor.word_source.name != str(self.folder):
                 predictor.word_source = open_source(self.folder)
             return predictor.predict_text(self.words)
@@ -57,7 +62,13 @@ class NamedWish:
 
 
 def asked_words(
-    text: str | None, folder: Path | None, label: bool, prompted: bool, everything: bool, tile: int | None
+    text: str | None,
+    folder: Path | None,
+    label: bool,
+    by: str | None,
+    prompted: bool,
+    everything: bool,
+    tile: int | None,
 ) -> NamedWish | None:
     """The wish for words from the options, or None without one; words are checked before any image is read.
 
@@ -72,7 +83,11 @@ def asked_words(
             raise ConfigError(
                 "expected --label beside --everything alone, got it without or with --text; add --everything"
             )
-        return NamedWish(folder=folder)
+        if by is not None and folder is not None:
+            raise ConfigError("expected --label-by or --text-model, got both; say --label-by clip:FOLDER")
+        return NamedWish(folder=folder, labeler=by or ("offline" if folder is None else f"clip:{folder}"))
+    if by is not None:
+        raise ConfigError("expected --label beside --label-by, got none; add --everything --label")
     if text is None:
         if folder is not None:
             raise ConfigError("expected --text beside --text-model, got none; say what to find, as --text 'dog; cup'")
