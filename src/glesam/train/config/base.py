@@ -77,8 +77,8 @@ FINE_TUNING: dict[str, Any] = {
 }
 """What `BaseConfig` is for a start from a trained model and a set of some dozens to hundreds of images."""
 
-LORA_TUNING: dict[str, Any] = {"lr": 2e-3, "backbone_lr": 1.0, "average": 0.0}
-"""What takes the place of these options with low-rank adapters, which learn slower and cannot go as far."""
+LORA_TUNING: dict[str, Any] = {"lr": 2e-3, "backbone_lr": 1.0}
+"""What takes the place of these options with low-rank adapters, which need a higher rate."""
 
 
 class BaseConfig(StageConfig):
