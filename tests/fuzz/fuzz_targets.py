@@ -317,7 +317,7 @@ def saved_models(folder: Path) -> Target:
     return Target("saved models", seeds, read, spoil_json, 5)
 
 
-def saved_parts() -> Target:
+def saved_parts(folder: Path) -> Target:
     from glesam.enhance.bundle import _read as read_bundle
     from glesam.enhance.bundle import read_rules
     from glesam.enhance.gate import DegradationGate
@@ -327,10 +327,11 @@ def saved_parts() -> Target:
     from glesam.text.words import WordList
 
     bundle = WEIGHTS / "compact-enhancer"
+    SkipAdapter("branch").save_pretrained(folder / "skips")
     places: dict[str, tuple[Path, Callable[[Path], object]]] = {
         "bundle.json": (bundle, read_bundle),
         "gate.json": (bundle / "gate", DegradationGate.from_pretrained),
-        "skips.json": (bundle / "skips", SkipAdapter.from_pretrained),
+        "skips.json": (folder / "skips", SkipAdapter.from_pretrained),
         "subject.json": (WEIGHTS / "subject", SubjectHead.from_pretrained),
         "heads.json": (WEIGHTS / "words" / "heads", DenseHeads.from_pretrained),
     }

@@ -41,10 +41,15 @@ PLAIN = (
     fuzz_targets.annotations,
     fuzz_targets.journals,
     fuzz_targets.results,
-    fuzz_targets.saved_parts,
     fuzz_targets.checkpoints,
 )
-WITH_FOLDER = (fuzz_targets.clips, fuzz_targets.manifests, fuzz_targets.saved_models, fuzz_targets.caches)
+WITH_FOLDER = (
+    fuzz_targets.clips,
+    fuzz_targets.manifests,
+    fuzz_targets.saved_models,
+    fuzz_targets.saved_parts,
+    fuzz_targets.caches,
+)
 
 
 @pytest.mark.parametrize("make", PLAIN, ids=lambda make: make.__name__)

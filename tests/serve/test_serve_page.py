@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -31,8 +32,10 @@ def test_first_click_shows_its_mask_in_time(visit: Callable[..., Person], tmp_pa
         durations.append(person.page.evaluate("performance.getEntriesByName('glesam:click-to-mask')[0].duration"))
     slow = max(busy)
     sys.stdout.write(f"first click to mask: {', '.join(f'{d:.0f}' for d in durations)} ms, slowed {slow:.1f} times\n")
-    # On a busy machine page, browser and server each wait for their turn, one after the other.
-    assert 0 < np.median(durations) <= BAR_MS * (1 if slow < 1.2 else 2 * slow)
+    # On a busy machine page, browser and server each wait for their turn, one after the other. With a test on every
+    # core it is busy, though this process by itself does not wait.
+    busy = slow >= 1.2 or int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) >= (os.cpu_count() or 1)
+    assert 0 < np.median(durations) <= BAR_MS * (2 * slow if busy else 1)
 
 
 def slowdown() -> float:
