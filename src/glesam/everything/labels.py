@@ -15,6 +15,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from glesam.common.arrays import Bool
 from glesam.common.messages import hint
 from glesam.draw.colours import colour
 from glesam.errors import ConfigError, DataError
@@ -61,6 +62,12 @@ def load_labeler(spec: str | Labeler = "offline") -> Labeler:
     module, function = LABELERS[name].split(":")
     load: Callable[[str], Labeler] = getattr(importlib.import_module(module), function)
     return load(argument)
+
+
+def rank_each(masks: Masks, rank: Callable[[int, Bool], Ranking]) -> list[Ranking]:
+    """One ranking for each mask by `rank`, which gets its number and its pixels `(H, W)`; none for an empty mask."""
+    each = ((index, masks.mask(index)) for index in range(len(masks)))
+    return [rank(index, mask) if mask.any() else [] for index, mask in each]
 
 
 def label(image: RGB, masks: Masks, labeler: Labeler) -> Masks:

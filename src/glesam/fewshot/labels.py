@@ -9,7 +9,7 @@ import torch
 
 from glesam.common.arrays import Bool
 from glesam.errors import ConfigError
-from glesam.everything.labels import Ranking
+from glesam.everything.labels import Ranking, rank_each
 from glesam.fewshot.backbone import bundled_backbone
 from glesam.fewshot.features import Backbone, image_features
 from glesam.fewshot.references import Reference, looks_of
@@ -63,16 +63,13 @@ class ExampleLabeler:
     def __call__(self, image: RGB, masks: Masks) -> Sequence[Ranking]:
         """One ranking of all classes for each mask; none for an empty mask."""
         features = image_features(self._backbone, image)
-        rankings: list[Ranking] = []
-        for index in range(len(masks)):
-            mask = masks.mask(index)
-            if not mask.any():
-                rankings.append([])
-                continue
+
+        def rank(_: int, mask: Bool) -> Ranking:
             look = looks_of(self._backbone, image, features, [mask])[0]
             near = [(name, max(0.0, float((looks @ look).max()))) for name, looks in self._looks.items()]
-            rankings.append(sorted(near, key=lambda pair: -pair[1]))
-        return rankings
+            return sorted(near, key=lambda pair: -pair[1])
+
+        return rank_each(masks, rank)
 
     def _example(self, image: RGB, masks: Bool) -> torch.Tensor:
         return Reference.of(self._backbone, image, image_features(self._backbone, image), masks, False).looks

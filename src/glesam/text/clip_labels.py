@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from glesam.common.arrays import Bool
 from glesam.errors import ConfigError
-from glesam.everything.labels import Ranking
+from glesam.everything.labels import Ranking, rank_each
 from glesam.images.pixels import RGB
 from glesam.masks.masks import Masks
 from glesam.text.base import WordSource, parse_words
@@ -52,13 +53,13 @@ class WordLabeler:
         # The grids are coarse: each mask is brought to theirs, not they to the image.
         size = maps[0].values.shape[::-1]
         values = np.stack([each.presence * each.values for each in maps])
-        rankings: list[Ranking] = []
-        for index in range(len(masks)):
-            weight = cv2.resize(masks.mask(index).astype(np.float32), size, interpolation=cv2.INTER_AREA)
-            if not weight.any():
-                rankings.append([])
-                continue
+
+        def rank(_: int, mask: Bool) -> Ranking:
+            weight = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+            if not weight.any():  # a few pixels of a very long image can fall between the grid's cells
+                return []
             means = (values * weight).sum(axis=(1, 2)) / weight.sum()
             order = np.argsort(-means, kind="stable")
-            rankings.append([(self._words[i], float(means[i])) for i in order.tolist()])
-        return rankings
+            return [(self._words[i], float(means[i])) for i in order.tolist()]
+
+        return rank_each(masks, rank)

@@ -10,7 +10,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from glesam.everything.labels import Ranking
+from glesam.common.arrays import Bool
+from glesam.everything.labels import Ranking, rank_each
 from glesam.images.pixels import RGB
 from glesam.masks.masks import Masks
 from glesam.text.offline import NAME_SIDES, OfflineWords, bundled
@@ -45,17 +46,14 @@ class OfflineLabeler:
     def __call__(self, image: RGB, masks: Masks) -> Sequence[Ranking]:
         """One ranking for each mask; none for an empty mask."""
         seen = self._source.look(image, NAME_SIDES)
-        rankings: list[Ranking] = []
-        for index in range(len(masks)):
-            mask = masks.mask(index)
-            if not mask.any():
-                rankings.append([])
-                continue
+
+        def rank(index: int, mask: Bool) -> Ranking:
             logits = [_inside(cells.logits, mask) for cells in seen.looks]
             if self._crops:
                 logits.append(self._cropped(image, masks, index))
-            rankings.append(self._ranked(torch.stack(logits).mean(dim=0), _inside(seen.heads, mask)))
-        return rankings
+            return self._ranked(torch.stack(logits).mean(dim=0), _inside(seen.heads, mask))
+
+        return rank_each(masks, rank)
 
     def _cropped(self, image: RGB, masks: Masks, index: int) -> Tensor:
         """Logits `(C,)` of the mask in a crop around it, which its cells share by how much they show of the mask."""
