@@ -160,9 +160,10 @@ class WindowAttention(nn.Module):
 @lru_cache(maxsize=8)
 def distances(side: int) -> Tensor:
     """`(n, n)` int64, n = `side ** 2`: index of the bias for two tokens, which is `|dy| * side + |dx|`."""
-    axis = torch.arange(side, device="cpu")
-    rows, columns = (grid.flatten() for grid in torch.meshgrid(axis, axis, indexing="ij"))
-    return (rows[:, None] - rows).abs() * side + (columns[:, None] - columns).abs()
+    with torch.inference_mode(False):  # kept, and used with gradients later
+        axis = torch.arange(side, device="cpu")
+        rows, columns = (grid.flatten() for grid in torch.meshgrid(axis, axis, indexing="ij"))
+        return (rows[:, None] - rows).abs() * side + (columns[:, None] - columns).abs()
 
 
 class Mlp(nn.Module):
