@@ -11,6 +11,7 @@ pipeline, not the masks. Prints what was done, how long it took, and whether all
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 import threading
@@ -46,6 +47,7 @@ def report(folder: Path, count: int) -> None:
     from ray.cluster_utils import Cluster
 
     torch.set_num_threads(1)
+    os.environ.setdefault("RAY_worker_niceness", "0")  # or else Ray's 15, at which a busy machine starves them
     paths = draw(folder / "images", count)
     torch.manual_seed(0)
     config = CompactConfig("lite0", 64, attention_blocks=1, conv_blocks=1)
