@@ -6,6 +6,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from glesam.cli import app, models
+from glesam.heads.files import ORIGINAL_FILES
 from glesam.models.registry import ACCEPTS, model_info, presets
 from glesam.weights.folders import user_folder
 
@@ -54,8 +55,17 @@ def test_files_with_a_head_are_listed_too(monkeypatch: pytest.MonkeyPatch) -> No
 def test_addresses_are_whole_in_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     from rich.console import Console
 
-    monkeypatch.setattr(models, "console", Console(width=100))
-    assert "…" not in call().stdout
+    monkeypatch.setattr(models, "console", Console(width=80))
+    lines = call().stdout.splitlines()
+    assert not any("…" in line for line in lines)
+    for preset in presets():
+        name, _, rest = next(line for line in lines if line.startswith(f" {preset.name}:")).strip().partition(": ")
+        licence, _, address = rest.rpartition("; ")
+        assert name == preset.name
+        assert licence == preset.licence
+        assert address == (preset.original_url + preset.original_file or "in the package")
+    # A row of the table takes two lines at most.
+    assert len(lines) < 4 * (len(presets()) + len(ORIGINAL_FILES))
 
 
 def test_names_are_whole_in_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:

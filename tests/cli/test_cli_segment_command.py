@@ -209,8 +209,11 @@ def test_outputs_are_no_inputs_of_the_next_run_and_are_skipped(call: Call, photo
     assert (
         "an image was changed after the results that are kept had been made, such as b.jpg" in call(*arguments).stderr
     )
+    assert "kept as before" not in again.stderr
     # One format more: only that is written.
-    assert call(*arguments, "--json").exit_code == 0
+    more = call(*arguments, "--json")
+    assert more.exit_code == 0
+    assert f"4 files were there and are kept as before, such as {folder / 'a.mask.png'}; --overwrite" in more.stderr
     assert set(files(folder)) - set(before) == {"a.mask.json", "b.mask.json"}
     assert (folder / "a.mask.png").stat().st_mtime_ns == before["a.mask.png"]
     assert call(*arguments, "--overwrite").exit_code == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,8 @@ import typer
 from glesam.cli.common import FAILED, console
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from glesam.models.registry import ModelInfo
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -20,20 +23,15 @@ def models(context: typer.Context) -> None:
     """List the models that can be used by name; `path NAME` says where one lies, `check FILE` what a checkpoint is."""
     if context.invoked_subcommand is not None:
         return
-    from rich.table import Table
-
     from glesam.models.registry import ACCEPTS, model_info, presets
 
-    table = Table("name", "family", "size", "here", "takes", "licence of the weights", "the authors' file", box=None)
-    for column in table.columns[:4]:
-        column.no_wrap = True  # a name must be whole, or it cannot be typed
+    rows = []
     for preset in presets():
         info = model_info(preset.name)
         here = "no" if info.location is None else "yes"
         address = f"{preset.original_url}{preset.original_file}" or "in the package"
-        table.add_row(preset.name, preset.family, _size(info), here, ACCEPTS[preset.family], preset.licence, address)
-    table.columns[-1].overflow = "fold"  # an address that is cut leads nowhere
-    console.print(table)
+        rows.append((preset.name, preset.family, _size(info), here, ACCEPTS[preset.family], preset.licence, address))
+    _print_table(("name", "family", "size", "here", "takes", "licence of the weights", "the authors' file"), rows)
     _print_heads()
 
 
@@ -70,25 +68,46 @@ def check(file: Annotated[Path, typer.Argument(help="A checkpoint: .pth, .pt, .c
 
 def _print_heads() -> None:
     """The authors' files of a model with a head, which are given as the model, or by `--head` beside the model."""
-    from rich.table import Table
-
     from glesam.heads.files import ORIGINAL_FILES
     from glesam.models.registry import model_info
     from glesam.weights.folders import user_folder
 
-    table = Table("file with a head", "head", "on", "size", "here", "licence", "where to get it", box=None)
-    for column in table.columns[:5]:
-        column.no_wrap = True
-    table.columns[-1].overflow = "fold"
+    rows = []
     for row in ORIGINAL_FILES:
         file = user_folder() / row.name
         here = file.is_file()
         # Of a file that is not here: the plain model's and the head's float32.
         size = file.stat().st_size if here else (model_info(row.model).preset.size or 0) + 4 * row.parameters
         text = f"{'' if here else '~'}{size / 1e6:.0f} MB"
-        table.add_row(row.name, row.kind, row.model, text, "yes" if here else "no", row.licence, row.where)
+        rows.append((row.name, row.kind, row.model, text, "yes" if here else "no", row.licence, row.where))
     console.print()
-    console.print(table)
+    _print_table(("file with a head", "head", "on", "size", "here", "licence", "where to get it"), rows)
+
+
+def _print_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """One table where the terminal is wide enough; else the last two columns are lines below it, an address never cut."""
+    from rich.measure import Measurement
+
+    whole = _table(titles, rows)
+    if Measurement.get(console, console.options.update_width(10_000), whole).maximum <= console.width:
+        console.print(whole)
+        return
+    console.print(_table(titles[:-2], [row[:-2] for row in rows]))
+    console.print(f"\n {titles[-2]}; {titles[-1]}", style="bold")
+    for row in rows:
+        console.print(f" {row[0]}: {row[-2]}; {row[-1]}", soft_wrap=True, highlight=False)
+
+
+def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """A table without lines, whose first four columns are never cut: a name must be whole, or it cannot be typed."""
+    from rich.table import Table
+
+    table = Table(*titles, box=None)
+    for column in table.columns[:4]:
+        column.no_wrap = True
+    for row in rows:
+        table.add_row(*row)
+    return table
 
 
 def _cure(info: ModelInfo) -> str:

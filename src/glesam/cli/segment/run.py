@@ -99,7 +99,21 @@ def _pending(jobs: Sequence[Job], overwrite: bool, tally: Tally) -> list[Job]:
         pairs = [(job.source, next(iter(job.files.values()))) for job in skipped]
         tell_outdated([s.name for s, file in pairs if s.path is not None and file and is_outdated(file, s.path)])
     tally.skipped += len(skipped)
+    _tell_kept(jobs, pending)
     return [job for job in pending if job.files]
+
+
+def _tell_kept(jobs: Sequence[Job], pending: Sequence[Job]) -> None:
+    """Say which results stay beside new ones: they may be of other prompts."""
+    kept = [
+        path
+        for job, rest in zip(jobs, pending, strict=True)
+        for kind, path in job.files.items()
+        if rest.files and kind not in rest.files
+    ]
+    if kept:
+        files = "1 file was there and is" if len(kept) == 1 else f"{len(kept)} files were there and are"
+        warn(f"glesam: {files} kept as before, such as {kept[0]}; --overwrite makes all anew, by these prompts")
 
 
 def _segment_all(jobs: Sequence[Job], make: Callable[[], Callable[[Job], str]], workers: int, tally: Tally) -> None:
