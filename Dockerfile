@@ -1,7 +1,9 @@
 # The server on a CPU: the weights are inside the package, so that nothing is fetched when it runs.
 #   docker build -t glesam .
-#   docker run --rm -p 8000:8000 -e GLESAM_TOKEN=$(openssl rand -hex 16) glesam
-# The command works too: docker run --rm -v "$PWD:/data" glesam segment photo.jpg --point 320,240
+#   export GLESAM_TOKEN=$(openssl rand -hex 16); echo "$GLESAM_TOKEN"    # the page asks for it
+#   docker run --rm -p 8000:8000 -e GLESAM_TOKEN glesam
+# The command works too, as you, so that it may write beside your images:
+#   docker run --rm --user "$(id -u):$(id -g)" -v "$PWD:/data" glesam segment photo.jpg --subject --cutout -o out/
 FROM python:3.12-slim AS build
 WORKDIR /src
 RUN python -m venv /opt/glesam
