@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import peers
 import pytest
+
+import peers
 
 
 def test_a_row_is_empty_where_a_tool_has_no_such_thing() -> None:

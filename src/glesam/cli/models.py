@@ -85,7 +85,7 @@ def _print_heads() -> None:
 
 
 def _print_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """One table where the terminal is wide enough; else the last two columns are lines below it, an address never cut."""
+    """One table where the terminal is wide enough; else the last two columns are lines below it, no address cut."""
     from rich.measure import Measurement
 
     whole = _table(titles, rows)
