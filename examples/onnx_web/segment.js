@@ -17,20 +17,45 @@ async function load() {
   status.textContent = 'Choose an image.';
 }
 
+/** The middle axis of (outer, length, inner) numbers at `wanted` places: each the mean of the stretch that it covers. */
+function averaged(values, outer, length, inner, wanted) {
+  const out = new Float32Array(outer * wanted * inner);
+  const scale = length / wanted;
+  for (let i = 0; i < wanted; i += 1) {
+    for (let k = Math.floor(i * scale); k < Math.min(length, Math.ceil((i + 1) * scale)); k += 1) {
+      const share = (Math.min(k + 1, (i + 1) * scale) - Math.max(k, i * scale)) / scale;
+      for (let o = 0; o < outer; o += 1) {
+        const [from, to] = [(o * length + k) * inner, (o * wanted + i) * inner];
+        for (let j = 0; j < inner; j += 1) out[to + j] += share * values[from + j];
+      }
+    }
+  }
+  return out;
+}
+
+/** RGBA of a smaller image by area averaging, which browsers do not offer. */
+function shrunk({ data, width, height }, w, h) {
+  return averaged(averaged(data, height, width, 4, w), 1, height, 4 * w, h);
+}
+
+/** RGBA of an image, as the canvas has it; larger ones by the browser's own filter. */
+function drawn(image, width, height) {
+  const context = new OffscreenCanvas(width, height).getContext('2d');
+  context.imageSmoothingQuality = 'high';
+  context.drawImage(image, 0, 0, width, height);
+  return context.getImageData(0, 0, width, height);
+}
+
 /** Lay an image into the encoder's frame: long side to `side`, filled with grey 127 to multiples of 32. */
-async function pixelsOf(image) {
+function pixelsOf(image) {
   const scale = state.side / Math.max(image.width, image.height);
   const [w, h] = [image.width, image.height].map((length) => Math.max(1, Math.round(length * scale)));
   const [columns, rows] = [w, h].map((length) => Math.ceil(length / 32) * 32);
-  const small = await createImageBitmap(image, { resizeWidth: w, resizeHeight: h, resizeQuality: 'high' });
-  const context = new OffscreenCanvas(columns, rows).getContext('2d');
-  context.fillStyle = 'rgb(127 127 127)';
-  context.fillRect(0, 0, columns, rows);
-  context.drawImage(small, 0, 0);
-  const { data } = context.getImageData(0, 0, columns, rows);
-  const pixels = new Float32Array(3 * rows * columns);
-  for (let i = 0; i < rows * columns; i += 1) {
-    for (let c = 0; c < 3; c += 1) pixels[c * rows * columns + i] = (data[4 * i + c] - 127) / 128;
+  const small = scale < 1 ? shrunk(drawn(image, image.width, image.height), w, h) : drawn(image, w, h).data;
+  const pixels = new Float32Array(3 * rows * columns);  // 0 is grey 127
+  for (let i = 0; i < w * h; i += 1) {
+    const at = Math.floor(i / w) * columns + i % w;
+    for (let c = 0; c < 3; c += 1) pixels[c * rows * columns + at] = (Math.round(small[4 * i + c]) - 127) / 128;
   }
   state.size = { w, h };
   state.frame = { rows, columns };
@@ -44,7 +69,7 @@ async function setImage(image) {
   [view.width, view.height] = [image.width, image.height];
   view.getContext('2d').drawImage(image, 0, 0);
   const start = performance.now();
-  state.maps = await state.encoder.run({ pixel_values: await pixelsOf(image) });
+  state.maps = await state.encoder.run({ pixel_values: pixelsOf(image) });
   status.textContent = `Encoded in ${Math.round(performance.now() - start)} ms. Click on a thing.`;
 }
 
@@ -63,24 +88,32 @@ async function decode(x, y) {
   return { logits: data.subarray(0, dims[2] * dims[3]), height: dims[2], width: dims[3], score: answer.iou.data[0] };
 }
 
-/** The mask at the image's size, a byte a pixel: bilinear, cut at 0. */
-function enlarge({ logits, height, width }) {
-  const mask = new Uint8Array(view.width * view.height);
-  const [sx, sy] = [state.size.w / view.width * width / state.frame.columns, state.size.h / view.height * height / state.frame.rows];
-  for (let y = 0; y < view.height; y += 1) {
-    const v = Math.min(height - 1, Math.max(0, (y + 0.5) * sy - 0.5));
+/** Numbers on a grid at another size, bilinear between the middles of cells. */
+function bilinear(values, height, width, rows, columns) {
+  const out = new Float32Array(rows * columns);
+  for (let y = 0; y < rows; y += 1) {
+    const v = Math.min(height - 1, Math.max(0, (y + 0.5) * height / rows - 0.5));
     const [y0, fy] = [Math.floor(v), v % 1];
     const y1 = Math.min(height - 1, y0 + 1);
-    for (let x = 0; x < view.width; x += 1) {
-      const u = Math.min(width - 1, Math.max(0, (x + 0.5) * sx - 0.5));
+    for (let x = 0; x < columns; x += 1) {
+      const u = Math.min(width - 1, Math.max(0, (x + 0.5) * width / columns - 0.5));
       const [x0, fx] = [Math.floor(u), u % 1];
       const x1 = Math.min(width - 1, x0 + 1);
-      const top = logits[y0 * width + x0] * (1 - fx) + logits[y0 * width + x1] * fx;
-      const low = logits[y1 * width + x0] * (1 - fx) + logits[y1 * width + x1] * fx;
-      mask[y * view.width + x] = top * (1 - fy) + low * fy > 0;
+      const top = values[y0 * width + x0] * (1 - fx) + values[y0 * width + x1] * fx;
+      const low = values[y1 * width + x0] * (1 - fx) + values[y1 * width + x1] * fx;
+      out[y * columns + x] = top * (1 - fy) + low * fy;
     }
   }
-  return mask;
+  return out;
+}
+
+/** The mask at the image's size, a byte a pixel: to the frame, its filling off, to the image, cut at 0. */
+function enlarge({ logits, height, width }) {
+  const { size: { w, h }, frame: { rows, columns } } = state;
+  const frame = bilinear(logits, height, width, rows, columns);
+  const inside = new Float32Array(w * h);
+  for (let y = 0; y < h; y += 1) inside.set(frame.subarray(y * columns, y * columns + w), y * w);
+  return Uint8Array.from(bilinear(inside, h, w, view.height, view.width), (value) => value > 0);
 }
 
 async function segment(x, y) {
