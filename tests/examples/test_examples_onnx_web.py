@@ -91,7 +91,8 @@ def test_images_are_shrunk_as_opencv_does_it() -> None:
           ort: {{ env: {{ wasm: {{}} }} }}, location: {{ href: 'http://localhost/' }}, URL, fetch: () => {never},
           document: {{ getElementById: () => ({{ addEventListener() {{}} }}) }},
         }};
-        require('vm').runInNewContext(require('fs').readFileSync({json.dumps(str(EXAMPLE / "segment.js"))}, 'utf8'), page);
+        const script = require('fs').readFileSync({json.dumps(str(EXAMPLE / "segment.js"))}, 'utf8');
+        require('vm').runInNewContext(script, page);
         const image = {{ data: {image.ravel().tolist()}, width: 37, height: 23 }};
         console.log(JSON.stringify([...page.shrunk(image, 20, 13)]));
     """
