@@ -161,6 +161,11 @@ def test_the_wheel_names_extras_command_and_both_licences(wheel: zipfile.ZipFile
     )
 
 
+def test_every_page_of_the_docs_has_its_place_in_the_site() -> None:
+    parts = re.findall(r"^ +- (?:\w+: )?(\S+\.md)$", (ROOT / "mkdocs.yml").read_text("utf-8"), re.M)
+    assert sorted(parts) == sorted(path.name for path in (ROOT / "docs").glob("*.md"))
+
+
 def test_names_of_the_api_page_are_there() -> None:
     names = re.findall(r"^::: (\S+)$", (ROOT / "docs" / "api.md").read_text("utf-8"), re.M)
     assert len(names) > 5
