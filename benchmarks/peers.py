@@ -24,6 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -120,6 +121,7 @@ def write_u2net(folder: Path) -> None:
 
     # The one file, not `import carvekit`: that sets seeds, and wants packages that this file does not.
     source = importlib.metadata.distribution("carvekit").locate_file("carvekit/ml/arch/u2net/u2net.py")
+    warnings.simplefilter("ignore")  # of the exporter: it is the older one, and notes sizes that stay fixed
     torch.manual_seed(0)
     network = runpy.run_path(str(source))["U2NETArchitecture"]().eval()
     torch.onnx.export(network, (torch.zeros(1, 3, 320, 320),), folder / U2NET, dynamo=False, opset_version=17)
@@ -230,6 +232,8 @@ def main() -> None:
     if options.only:
         print(json.dumps(_of_this_process(options)))
         return
+    if options.data and not Path(options.data).is_dir():
+        parser.error(f"expected a data set in {options.data}, found no such folder; leave --data out, or name one")
     # Nothing large is imported here: a process starts with the peak of the one that it was started from.
     names = [*MODELS, GRABCUT, *([REMBG] if has_rembg() else [])]
     with tempfile.TemporaryDirectory() as folder:
