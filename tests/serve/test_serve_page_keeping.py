@@ -330,5 +330,5 @@ def test_what_the_page_asks_is_what_the_server_knows(person: Person, address: st
     person.click(*CUP)
     (found,) = person.objects()
     key = person.page.evaluate("glesam.state.image.id")
-    body = {"id": key, "objects": [{"points": found["points"]}], "multimask": True, "enhance": "off"}
+    body = {"id": key, "objects": [{"points": found["points"]}], "enhance": "off"}
     assert post(address, "/v1/segment", body)["objects"][0]["rle"] == found["rle"]

@@ -95,7 +95,7 @@ def test_the_bundled_enhancer_restores_a_worse_photo(visit: Callable[..., Person
     for mode in ("off", "on"):
         person.view(mode)
         (found,) = person.objects()
-        body = {"id": picture, "objects": [{"points": found["points"], "labels": [1]}], "multimask": True}
+        body = {"id": picture, "objects": [{"points": found["points"], "labels": [1]}]}
         answer = post(address, "/v1/segment", body | {"enhance": mode})
         assert answer["enhanced"] is (mode == "on")
         assert found["rle"] in [each["rle"] for each in answer["objects"]]

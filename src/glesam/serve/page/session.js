@@ -26,10 +26,8 @@ export function sides() {
   return list;
 }
 
-/** One click may mean a part or the whole: then the best of three is taken; with more prompts the single mask is. */
-const isAmbiguous = (object) => object.points.length === 1 && !object.box;
-
-const wantsThree = (object) => object.choice !== null || isAmbiguous(object);
+/** The single mask is shown, as the command and the Python API give it, until one of the three candidates is taken. */
+const wantsThree = (object) => object.choice !== null;
 
 function promptsOf(object) {
   return {
@@ -96,16 +94,16 @@ function stages() {
   const clean = others.filter((side) => side.name === 'clean');
   const all = (list) => list.flatMap((side) => state.objects.map((object) => ({ object, side, three: wantsThree(object) })));
   const object = activeObject();
-  const three = object ? [{ object, side: main, three: true }] : [];
+  const three = object ? [{ object, side: main, three: true, aside: !wantsThree(object) }] : [];
   return [all([main]), all(without), three, all(clean)].map(batches);
 }
 
 function batches(wishes) {
   const made = new Map();
-  for (const { object, side, three } of wishes) {
+  for (const { object, side, three, aside = false } of wishes) {
     if (side.image.id === null || isFixed(object, side) || !isUsable(object)) continue;
     const name = `${placeOf(side)}|${three}|${earlier(object, side) !== null}`;
-    if (!made.has(name)) made.set(name, { side, three, objects: new Map() });
+    if (!made.has(name)) made.set(name, { side, three, aside, objects: new Map() });
     made.get(name).objects.set(keyOf(object, side, three), object);
   }
   return [...made.values()];
@@ -125,13 +123,13 @@ export function sync() {
   }
 }
 
-function askMissing({ side, three, objects }) {
+function askMissing({ side, three, aside, objects }) {
   const isMissing = (key) => !answers.has(key) && !underway.has(key) && !failed.has(key);
   const missing = [...objects].filter(([key]) => isMissing(key));
   const most = mostObjects(side.image, three);
   for (let start = 0; start < missing.length; start += most) {
     const objects = new Map(missing.slice(start, start + most));
-    run({ side, three, objects, controller: new AbortController(), since: performance.now() });
+    run({ side, three, aside, objects, controller: new AbortController(), since: performance.now() });
   }
 }
 
@@ -181,9 +179,9 @@ export async function peekAt(object, signal) {
   return decode((await segment(body, signal)).objects[0].rle);
 }
 
-/** Since when masks are waited for, in milliseconds of performance.now(); null when none are. */
+/** Since when masks are waited for, in milliseconds of performance.now(); null when none are. Candidates come aside. */
 export function waitingSince() {
-  const starts = [...underway.values()].map((batch) => batch.since);
+  const starts = [...underway.values()].filter((batch) => !batch.aside).map((batch) => batch.since);
   const unsent = state.objects.some(isUsable) && state.image !== null && state.image.id === null;
   return starts.length ? Math.min(...starts) : unsent ? 0 : null;
 }
