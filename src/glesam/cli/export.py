@@ -40,7 +40,8 @@ class ExportOptions(VerbOptions):
         ),
     ] = None
     enhancer: Annotated[
-        Path | None, typer.Option(help="Folder of an enhancer made for this model; exported with it.", metavar="FOLDER")
+        Path | None,
+        typer.Option(help="Enhancer made for this model, a folder or gle; exported with it.", metavar="FOLDER|NAME"),
     ] = None
     head: HeadName = None
     head_mode: HeadMode = None

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 COMPACT_FOLDER = Path(__file__).parent / "weights" / "compact"
 """The model that ships inside the package."""
 
-COMPACT_ENHANCER_FOLDER = COMPACT_FOLDER.parent / "compact-enhancer"
-"""Its enhancer."""
+ENHANCERS = {"compact": COMPACT_FOLDER.parent / "compact-enhancer", "gle": COMPACT_FOLDER.parent / "compact-gle"}
+"""The enhancers that ship for it by name: the one it uses by default, and one set up as the GleSAM paper says."""
 
 FAMILIES = {
     "compact": ("glesam.models.compact.model", "CompactModel"),
@@ -90,9 +90,14 @@ def model_info(name: str) -> ModelInfo:
 
 
 def bundled_enhancer(name: str | os.PathLike[str]) -> Path | None:
-    """Folder of the enhancer that ships with a preset; None for every model without one."""
-    found = str(name) == "compact" and (COMPACT_ENHANCER_FOLDER / CONFIG_FILE).is_file()
-    return COMPACT_ENHANCER_FOLDER if found else None
+    """Folder of the enhancer that a preset uses by default; None for every model without one."""
+    return named_enhancer(name) if str(name) == "compact" else None
+
+
+def named_enhancer(name: str | os.PathLike[str]) -> Path | None:
+    """Folder of an enhancer that ships under a name of `ENHANCERS`; None for what is no such name, or not there."""
+    folder = ENHANCERS.get(str(name))
+    return folder if folder is not None and (folder / CONFIG_FILE).is_file() else None
 
 
 def register_family(family: str, module: str, name: str) -> None:

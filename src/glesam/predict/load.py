@@ -73,12 +73,14 @@ def load_parts(
 def _bundle(
     name: str | os.PathLike[str], enhancer: str | os.PathLike[str] | None, model: PromptableModel
 ) -> Restoration | None:
-    """The enhancer of a folder, or the one that ships for the model."""
-    from glesam.models.registry import bundled_enhancer
+    """The enhancer of a folder, one that ships under that name, or the one that ships for the model."""
+    from glesam.models.registry import bundled_enhancer, named_enhancer
 
     named = enhancer is not None and not Path(enhancer).exists()
-    folder = bundled_enhancer(name if enhancer is None else enhancer)
-    folder = Path(enhancer) if enhancer is not None and folder is None else folder
+    if enhancer is None:
+        folder = bundled_enhancer(name)
+    else:
+        folder = (named_enhancer(enhancer) if named else None) or Path(enhancer)
     if folder is None:
         return None
     from glesam.enhance.bundle import load_bundle

@@ -25,7 +25,7 @@ class ServerSettings:
         quality: "fast", "standard" or "high", for all requests.
         dtype: "float32" or "bfloat16", see `glesam.predict.predictor.Predictor`.
         restore: restorer that images go through first, such as "median", see `glesam.restore.registry`; None for none.
-        enhancer: folder of an enhancer made for the model; None takes the one that ships for it, if any.
+        enhancer: folder or name of an enhancer made for the model; None takes the one that ships for it, if any.
         head: another mask head for the model, see `glesam.heads.registry.find_head`; None for the model's own masks.
         head_mode: "sum" or "hq" for heads of the kind "hq"; None for what the head was saved with.
         threads: CPU threads of torch; its own default when None.

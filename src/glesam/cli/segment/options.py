@@ -80,8 +80,9 @@ QualityMode = Annotated[
 EnhancerFolder = Annotated[
     Path | None,
     typer.Option(
-        help="Folder of an enhancer made for the model, see 'glesam train bundle'; compact for a tuned compact.",
-        metavar="FOLDER",
+        help="Folder of an enhancer made for the model, see 'glesam train bundle'; compact for a tuned compact; gle "
+        "for one set up as the GleSAM paper says.",
+        metavar="FOLDER|NAME",
     ),
 ]
 RestoreName = Annotated[

@@ -16,7 +16,7 @@ from glesam.common.files import sha256
 from glesam.common.messages import hint
 from glesam.errors import ConfigError, ModelError
 from glesam.masks.refine import REFINE_MODES
-from glesam.models.registry import bundled_enhancer
+from glesam.models.registry import bundled_enhancer, named_enhancer
 from glesam.predict.quality import QUALITIES
 from glesam.restore.registry import check_restorer, load_restorer
 
@@ -66,7 +66,7 @@ class ModelSpec:
         name: preset, folder or hub id.
         enhance: `on`, `off` or `auto`.
         label: name in tables; the text that the user gave.
-        enhancer: folder of an enhancer for the model; None for the one that it ships with, if any.
+        enhancer: folder or name of an enhancer for the model; None for the one that it ships with, if any.
         restore: restorer that images go through first, see `glesam.restore.registry`; None for none.
         refine: whether masks are refined, `auto` or `off`.
         head: mask head, see `Predictor.from_pretrained`; None for the model's own decoder.
@@ -167,6 +167,8 @@ def fingerprint(spec: ModelSpec) -> str:
     """What distinguishes versions of a model and its enhancer: a digest of their files on this machine, else a name."""
     own = _fingerprint(spec.name) + _restorer_key(spec.restore) + _head_key(spec)
     enhancer = spec.enhancer or bundled_enhancer(spec.name)
+    if enhancer is not None and not Path(enhancer).exists():
+        enhancer = named_enhancer(enhancer) or enhancer
     if enhancer is None or spec.enhance == "off":
         return own
     return hashlib.sha256(f"{own} {_fingerprint(str(enhancer))}".encode()).hexdigest()[:16]
