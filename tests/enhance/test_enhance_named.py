@@ -28,9 +28,13 @@ def test_the_papers_set_up_is_a_denoising_step_behind_the_frozen_encoder(paper: 
     restoration = paper.enhancer
     assert isinstance(restoration, Restoration)
     assert isinstance(restoration.enhancer, FoldedEnhancer)
-    assert restoration.encoder is None and restoration.decoder is not None and restoration.gate is not None
+    assert restoration.encoder is None
+    assert restoration.decoder is not None
+    assert restoration.gate is not None
     default = Predictor.from_pretrained("compact").enhancer
-    assert isinstance(default, Restoration) and default.enhancer is None and default.encoder is not None
+    assert isinstance(default, Restoration)
+    assert default.enhancer is None
+    assert default.encoder is not None
 
 
 def test_it_answers_a_degraded_image_otherwise_than_the_base_model_and_a_clear_one_alike(paper: Predictor) -> None:
@@ -49,7 +53,8 @@ def test_it_answers_a_degraded_image_otherwise_than_the_base_model_and_a_clear_o
 
 
 def test_names_are_found_by_evaluation_and_others_are_folders() -> None:
-    assert named_enhancer("gle") == ENHANCERS["gle"] and bundled_enhancer("gle") is None
+    assert named_enhancer("gle") == ENHANCERS["gle"]
+    assert bundled_enhancer("gle") is None
     assert named_enhancer("sam-vit-b") is None
     keys = {fingerprint(parse_model(text)) for text in ("compact", "compact+gle", "compact@enhance=off")}
     assert len(keys) == 3

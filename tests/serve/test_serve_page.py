@@ -53,7 +53,7 @@ def test_click_draws_the_mask_that_the_server_gives(person: Person, address: str
     assert found["labels"] == [1]
     np.testing.assert_allclose(found["points"], [CUP], atol=1)
     picture = person.page.evaluate("glesam.state.image.id")
-    body = {"id": picture, "objects": [{"points": found["points"], "labels": [1]}], "multimask": False, "enhance": "off"}
+    body = {"id": picture, "objects": [{"points": found["points"], "labels": [1]}], "enhance": "off"}
     assert found["rle"] == post(address, "/v1/segment", body)["objects"][0]["rle"]
     mask = decode(found["rle"])
     assert mask[CUP[1], CUP[0]]
