@@ -93,8 +93,7 @@ class Predictor(PromptPredictor):
             enhance: "on", "off" or "auto".
             dtype: "float32" or "bfloat16"; the weights are kept in float32 in both.
             enhancer: folder of an enhancer for this model (`glesam train bundle`); None: the one that ships, if any;
-                "compact": the one that ships for `compact`, for a model tuned from it; "gle": the one that is set up as
-                the GleSAM paper says.
+                "compact": that one, for a model tuned from `compact`; "gle": the one set up as in the GleSAM paper.
             runtime: "onnx" or "openvino" for an exported folder (`glesam export`); None: what it was made for.
             restore: restorer of images or its name, such as "median:5", see `glesam.restore.registry`.
             restore_cache: folder that keeps restored images for later runs.
