@@ -100,6 +100,12 @@ def named_enhancer(name: str | os.PathLike[str]) -> Path | None:
     return folder if folder is not None and (folder / CONFIG_FILE).is_file() else None
 
 
+def enhancer_folder(enhancer: str | os.PathLike[str]) -> Path:
+    """What is there under that path; else the enhancer that ships under that name; else the path itself."""
+    path = Path(enhancer)
+    return path if path.exists() else named_enhancer(enhancer) or path
+
+
 def register_family(family: str, module: str, name: str) -> None:
     """Add a family of models, from any package.
 

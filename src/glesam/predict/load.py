@@ -74,15 +74,13 @@ def _bundle(
     name: str | os.PathLike[str], enhancer: str | os.PathLike[str] | None, model: PromptableModel
 ) -> Restoration | None:
     """The enhancer of a folder, one that ships under that name, or the one that ships for the model."""
-    from glesam.models.registry import bundled_enhancer, named_enhancer
+    from glesam.models.registry import bundled_enhancer, enhancer_folder
 
-    named = enhancer is not None and not Path(enhancer).exists()
-    if enhancer is None:
-        folder = bundled_enhancer(name)
-    else:
-        folder = (named_enhancer(enhancer) if named else None) or Path(enhancer)
+    folder = bundled_enhancer(name) if enhancer is None else enhancer_folder(enhancer)
     if folder is None:
         return None
     from glesam.enhance.bundle import load_bundle
 
+    # A model that was tuned from the base takes what ships, where it was asked for by name.
+    named = enhancer is not None and not Path(enhancer).exists()
     return load_bundle(folder, model, other_weights=named)

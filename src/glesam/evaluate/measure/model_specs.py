@@ -16,7 +16,7 @@ from glesam.common.files import sha256
 from glesam.common.messages import hint
 from glesam.errors import ConfigError, ModelError
 from glesam.masks.refine import REFINE_MODES
-from glesam.models.registry import bundled_enhancer, named_enhancer
+from glesam.models.registry import bundled_enhancer, enhancer_folder
 from glesam.predict.quality import QUALITIES
 from glesam.restore.registry import check_restorer, load_restorer
 
@@ -166,9 +166,7 @@ def predictor_loader(device: str | None = None) -> LoadPredictor:
 def fingerprint(spec: ModelSpec) -> str:
     """What distinguishes versions of a model and its enhancer: a digest of their files on this machine, else a name."""
     own = _fingerprint(spec.name) + _restorer_key(spec.restore) + _head_key(spec)
-    enhancer = spec.enhancer or bundled_enhancer(spec.name)
-    if enhancer is not None and not Path(enhancer).exists():
-        enhancer = named_enhancer(enhancer) or enhancer
+    enhancer = enhancer_folder(spec.enhancer) if spec.enhancer else bundled_enhancer(spec.name)
     if enhancer is None or spec.enhance == "off":
         return own
     return hashlib.sha256(f"{own} {_fingerprint(str(enhancer))}".encode()).hexdigest()[:16]

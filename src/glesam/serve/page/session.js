@@ -94,16 +94,16 @@ function stages() {
   const clean = others.filter((side) => side.name === 'clean');
   const all = (list) => list.flatMap((side) => state.objects.map((object) => ({ object, side, three: wantsThree(object) })));
   const object = activeObject();
-  const three = object ? [{ object, side: main, three: true, aside: !wantsThree(object) }] : [];
+  const three = object ? [{ object, side: main, three: true }] : [];
   return [all([main]), all(without), three, all(clean)].map(batches);
 }
 
 function batches(wishes) {
   const made = new Map();
-  for (const { object, side, three, aside = false } of wishes) {
+  for (const { object, side, three } of wishes) {
     if (side.image.id === null || isFixed(object, side) || !isUsable(object)) continue;
     const name = `${placeOf(side)}|${three}|${earlier(object, side) !== null}`;
-    if (!made.has(name)) made.set(name, { side, three, aside, objects: new Map() });
+    if (!made.has(name)) made.set(name, { side, three, objects: new Map() });
     made.get(name).objects.set(keyOf(object, side, three), object);
   }
   return [...made.values()];
@@ -123,13 +123,13 @@ export function sync() {
   }
 }
 
-function askMissing({ side, three, aside, objects }) {
+function askMissing({ side, three, objects }) {
   const isMissing = (key) => !answers.has(key) && !underway.has(key) && !failed.has(key);
   const missing = [...objects].filter(([key]) => isMissing(key));
   const most = mostObjects(side.image, three);
   for (let start = 0; start < missing.length; start += most) {
     const objects = new Map(missing.slice(start, start + most));
-    run({ side, three, aside, objects, controller: new AbortController(), since: performance.now() });
+    run({ side, three, objects, controller: new AbortController(), since: performance.now() });
   }
 }
 
@@ -181,7 +181,8 @@ export async function peekAt(object, signal) {
 
 /** Since when masks are waited for, in milliseconds of performance.now(); null when none are. Candidates come aside. */
 export function waitingSince() {
-  const starts = [...underway.values()].filter((batch) => !batch.aside).map((batch) => batch.since);
+  const counts = ({ three, objects }) => !three || [...objects.values()].some(wantsThree);
+  const starts = [...underway.values()].filter(counts).map((batch) => batch.since);
   const unsent = state.objects.some(isUsable) && state.image !== null && state.image.id === null;
   return starts.length ? Math.min(...starts) : unsent ? 0 : null;
 }
