@@ -100,15 +100,19 @@ _TIMESTEPS = (
     '{"above": 1.5, "image_size": 256, "timestep": 200}, {"above": 2.5, "image_size": 256, "timestep": 300}]'
 )
 TOKENS, FULL = ("--train", "tokens"), ("--train", "decoder")
-_NORMS = ("--train", "encoder", *FULL)
+_BOTH = ("--train", "encoder", *FULL)
+_NORMS = _BOTH
 """With the configuration `norms`: one encoder whose norms get an affine map of their own for what is degraded."""
+
+LEFT_OUT = ("haze", "low_light", "defocus", "recompression")
+"""Kinds of `real` of which each is kept away from one variant, to see what the others teach about it."""
 
 VARIANTS = (
     Variant("a", "base"),
     Variant("b-tokens", "base, decoder tokens tuned on LQ", decoder=TOKENS),
     Variant("b-full", "base, whole decoder tuned on LQ", decoder=FULL),
     Variant("c", "base, encoder tuned on LQ", decoder=("--train", "encoder")),
-    Variant("c-both", "base, encoder and decoder tuned on LQ", decoder=("--train", "encoder", *FULL)),
+    Variant("c-both", "base, encoder and decoder tuned on LQ", decoder=_BOTH),
     Variant("c-norms", "base, the neck's norms and the decoder tuned on LQ", decoder=_NORMS, stage2="norms"),
     Variant("d", "enhancer only", "default"),
     Variant("d-own-size", "enhancer only, at the model's own input size", "default", rules=_OWN_SIZE),
@@ -145,6 +149,10 @@ VARIANTS = (
     Variant("n-branch", "e-full, skips restored by a branch", "default", (*FULL, "--skips", "branch")),
     Variant("n-attenuate", "e-full, skips attenuated by level", "default", (*FULL, "--skips", "attenuate"), gate=True),
     Variant("paper", "the paper: index 999, scale 5, attention only, whole decoder", "paper", FULL),
+    *(
+        Variant(f"q-{kind}", f"as c-both, {kind} left out of training", decoder=(*_BOTH, "--leave-out", f"real:{kind}"))
+        for kind in LEFT_OUT
+    ),
     Variant("o-restorer", "images restored by a U-Net, then the base", restorer=True),
     Variant("o-robust", "RobustSAM's head on the base", head="robust"),
     Variant("o-hq", "HQ-SAM's head on the base, trained on clear images", head="hq"),
@@ -219,7 +227,7 @@ class Plan:
         """Run folder of a variant's stage 2; equal flags on equal enhancers are trained once."""
         words = [variant.enhancer or "raw", *(word.removeprefix("--") for word in variant.decoder or ())]
         words += [] if variant.stage2 == "decoder" else [variant.stage2]
-        return self.out / stage / "-".join(words)
+        return self.out / stage / "-".join(words).replace(":", "-")
 
     def _enhancer(self, name: str) -> Iterator[Task]:
         flags = ENHANCERS[name]

@@ -255,7 +255,7 @@ def _rules(values: list[dict[str, Any]], source: Path) -> tuple[LevelRule, ...]:
 
 def _check_content(parts: Sequence[str], rules: Sequence[LevelRule], model: PromptableModel) -> None:
     """See that there is something to do, and that the model can do it."""
-    sizes = [rule.image_size for rule in rules if rule.image_size is not None]
+    sizes = [size for rule in rules for size in (rule.image_size, rule.near_size) if size is not None]
     if not set(parts) - {"gate"} and not sizes:
         raise ModelError("expected an enhancer, a decoder, an encoder, skips or an image size, got none; add a part")
     if sizes and model.side_step is None:

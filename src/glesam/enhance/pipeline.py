@@ -63,6 +63,12 @@ class LevelRule:
         base_share: with `enhance="auto"`, and where one mask is asked for, the share of the base model's logits in the
             answer; the rest are those of the restored embedding. Two looks at two sizes err differently, so that their
             mean is often better than each. 0 decodes once.
+        near_size: longer side in pixels at which the base model looks again at a crop around a small object, averaged
+            with its answer so far; None looks no nearer. The fewer pixels an object has, the more it is like a degraded
+            one, whatever the gate says of its image: with "auto" the rule of an image's level holds for this even
+            where the gate calls the image clear.
+        near_clicked: share of the image; an object that was clicked is looked at again if its mask's box is smaller.
+        near_boxed: the same for an object's box, where it was given.
     """
 
     above: float = 0.0
@@ -71,10 +77,14 @@ class LevelRule:
     image_size: int | None = None
     least_box: float = 0.0
     base_share: float = 0.0
+    near_size: int | None = None
+    near_clicked: float = 0.0
+    near_boxed: float = 0.0
 
     def __post_init__(self) -> None:
         level = math.isfinite(self.above) and self.above >= 0
-        shares = 0 <= self.least_box <= 1 and 0 <= self.base_share < 1
+        parts = (self.least_box, self.near_clicked, self.near_boxed)
+        shares = all(0 <= share <= 1 for share in parts) and 0 <= self.base_share < 1
         if not (level and 0 <= self.strength <= MAX_STRENGTH and shares):
             raise ModelError(
                 f"expected a level of at least 0, a strength of 0 to {MAX_STRENGTH:g} and shares of 0 to 1, got "
@@ -146,6 +156,11 @@ class Restoration:
     def needs_level(self) -> bool:
         """Whether the level decides more than if the image is restored at all."""
         return len(self.rules) > 1 or (self.skips is not None and self.skips.kind == "attenuate")
+
+    @property
+    def looks_nearer(self) -> bool:
+        """Whether small objects of some images are looked at again, in crops of the image."""
+        return any(rule.near_size is not None for rule in self.rules)
 
     @property
     def needs_pixels(self) -> bool:

@@ -6,7 +6,7 @@ Averaging over mirrored and resized copies is the field's usual test-time augmen
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,8 @@ from glesam.predict.embeddings import Encoded, blended, woven
 from glesam.predict.finish import cell_of
 from glesam.predict.quality import (
     COARSE,
+    SMALL_BOXED,
+    SMALL_CLICKED,
     is_fed_back,
     mean_output,
     mirrored_output,
@@ -142,7 +144,7 @@ def decode_nearer(
     output: MaskOutput,
     multimask: bool,
 ) -> dict[int, tuple[Box, Tensor]]:
-    """With high quality, logits of crops around small objects; see `MaskAssembly.put`.
+    """Logits of crops around small objects, with high quality or as a `LevelRule` says; see `MaskAssembly.put`.
 
     Args:
         embedder: encodes the crops.
@@ -153,21 +155,38 @@ def decode_nearer(
         multimask: three candidates each.
     """
     found: dict[int, tuple[Box, Tensor]] = {}
-    if embedder.quality != "high" or encoded.image is None:
+    near = _nearness(embedder, encoded, multimask)
+    if near is None or encoded.image is None:
         return found
     cell = cell_of(encoded.geometry, output.low_res_logits.shape[-1])
     for place, index in enumerate(indices.tolist()):
         low = output.low_res_logits[0, place, int(output.iou[0, place].argmax())]
         x0, y0, x1, y1 = (cell * side for side in mask_boxes(low[None])[0].tolist())
         prompt = prompts.select([index])
-        window = zoom_window(prompt, (x0, y0, x1, y1) if x1 else None, encoded.geometry.original_size)
+        window = zoom_window(prompt, (x0, y0, x1, y1) if x1 else None, encoded.geometry.original_size, near.shares)
         if window is not None:
-            part = embedder.encode_part(encoded.image[window[1] : window[3], window[0] : window[2]])
+            part = embedder.encode_part(encoded.image[window[1] : window[3], window[0] : window[2]], near.side)
             part.verdict = encoded.verdict
             tensors = moved_into(prompt, window).to_tensors(part.geometry, embedder.model.device)
             answer = decode_as_judged(embedder, part, tensors, multimask)
             found[index] = window, part.geometry.restore(answer.finest[0, 0][:, None])[:, 0]
     return found
+
+
+class _Nearness(NamedTuple):
+    """Which objects are looked at again, see `zoom_window`, and at which input side; None is the model's own."""
+
+    shares: tuple[float, float]
+    side: int | None
+
+
+def _nearness(embedder: Embedder, encoded: Encoded, multimask: bool) -> _Nearness | None:
+    """What is to be looked at again in an image; None for nothing."""
+    if embedder.quality == "high":
+        return _Nearness((SMALL_CLICKED, SMALL_BOXED), None)
+    # Candidates of two looks need not come in one order.
+    rule = None if multimask else embedder.near_rule(encoded)
+    return None if rule is None else _Nearness((rule.near_clicked, rule.near_boxed), rule.near_size)
 
 
 def _coarse(embedder: Embedder, encoded: Encoded) -> Embedding:

@@ -12,7 +12,7 @@ from glesam import images
 from glesam.common.forks import survive_forks
 from glesam.common.stopping import check
 from glesam.enhance.gate import Verdict
-from glesam.enhance.pipeline import Restoration, shrink
+from glesam.enhance.pipeline import LevelRule, Restoration, shrink
 from glesam.errors import ModelError
 from glesam.images.pixels import RGB
 from glesam.masks.refine import make_guide
@@ -109,6 +109,30 @@ class Embedder:
         """Longer side of the encoder's input in pixels; None for the model's own."""
         return round(FAST * self.model.image_size) if self._quality == "fast" and self.model.side_step else None
 
+    @property
+    def keeps_images(self) -> bool:
+        """Whether images are kept with their embeddings, to be looked at again."""
+        return self._quality == "high" or (self._quality == "standard" and self._nearer is not None)
+
+    def near_rule(self, encoded: Encoded) -> LevelRule | None:
+        """How small objects of an image are looked at again in crops of it; None where they are not.
+
+        The gate is asked for the image's level, once.
+        """
+        nearer = self._nearer
+        if nearer is None or self._quality != "standard" or encoded.image is None or encoded.side is not None:
+            return None
+        self.enhances(encoded, True)  # asks the gate
+        rule = nearer.rule(encoded.level)
+        return None if rule.near_size is None else rule
+
+    @property
+    def _nearer(self) -> Restoration | None:
+        """The restoration, where its rules ask for nearer looks and nothing forbids them."""
+        restoration = self.restoration
+        wanted = restoration is not None and restoration.looks_nearer and self._enhance != "off"
+        return restoration if wanted else None
+
     def forget(self) -> None:
         """Forget all images."""
         self.cache.clear()
@@ -138,10 +162,10 @@ class Embedder:
             elif key not in fresh:
                 better = self.restored(image, name)
                 fresh[key], guides[key] = self.model.prepare(better), make_guide(better)
-            if self._quality == "high" and key not in looked_at and (key in fresh or found[key].image is None):
+            if self.keeps_images and key not in looked_at and (key in fresh or found[key].image is None):
                 looked_at[key] = self.restored(image, name)
         for batch in same_shape(fresh):
-            found |= self._encode_batch(batch)
+            found |= self._encode_batch(batch, self.side)
         for key, guide in guides.items():
             found[key].guide = guide
         for key, image in looked_at.items():
@@ -150,9 +174,14 @@ class Embedder:
             self.cache.put(key, found[key])
         return [found[key] for key in keys]
 
-    def encode_part(self, part: RGB) -> Encoded:
-        """Encode a part of an image, or a changed one, for one use; without a guide."""
-        return self._encode_batch({"": self.model.prepare(np.ascontiguousarray(part))})[""]
+    def encode_part(self, part: RGB, side: int | None = None) -> Encoded:
+        """Encode a part of an image, or a changed one, for one use; without a guide.
+
+        Args:
+            part: `(H, W, 3)` uint8.
+            side: longer side in pixels to encode it at; None for that of the quality.
+        """
+        return self._encode_batch({"": self.model.prepare(np.ascontiguousarray(part))}, side or self.side)[""]
 
     def restored(self, image: RGB, name: str | None) -> RGB:
         """The image as the model is to see it; the last one is kept, for crops of it."""
@@ -199,10 +228,10 @@ class Embedder:
             return True
         return encoded.verdict.boxes if boxes else encoded.verdict.points
 
-    def _encode_batch(self, fresh: dict[str, tuple[Tensor, ImageGeometry]]) -> dict[str, Encoded]:
+    def _encode_batch(self, fresh: dict[str, tuple[Tensor, ImageGeometry]], side: int | None) -> dict[str, Encoded]:
         """Run the encoder on inputs of one shape, and give each image its own part of the answer."""
         check()
-        side, batch = self.side, torch.cat([pixels for pixels, _ in fresh.values()])
+        batch = torch.cat([pixels for pixels, _ in fresh.values()])
         with self._precision():
             embedding = self.model.encode(batch if side is None else shrink(batch, side, self.model.side_step))
         if self._autocast:

@@ -24,7 +24,7 @@ from glesam.views.enlarge import mask_boxes
 
 @dataclass
 class Encoded:
-    """What is kept of an image: never its pixels, unless degraded ones are to be encoded again at another size.
+    """What is kept of an image: its pixels only where it, or a crop of it, may be encoded again.
 
     Grey values, a byte each and at most `masks.refine.GUIDE_PIXELS`, are kept to refine masks by.
 
@@ -35,7 +35,7 @@ class Encoded:
         verdict: what the gate said, once it was asked.
         pixels: the model's input, `(1, 3, h, w)`, where a second encoding may come; without padding if that may go.
         guide: `(H, W)` uint8 grey values that masks are refined by, of the image or shrunk.
-        image: `(H, W, 3)` uint8, kept where `quality="high"` may look at it again.
+        image: `(H, W, 3)` uint8, kept where high quality, or a rule for small objects, may look at it again.
         side: longer side in pixels that it was encoded at, where that is not the model's own.
         looks: further looks at it, by name, once they were asked for.
     """

@@ -102,20 +102,26 @@ def is_fed_back(prompts: PromptTensors, multimask: bool) -> bool:
     return prompts.boxes is not None and prompts.point_coords is None and prompts.mask_input is None and not multimask
 
 
-def zoom_window(prompt: Prompts, found: tuple[float, float, float, float] | None, size: tuple[int, int]) -> Box | None:
+def zoom_window(
+    prompt: Prompts,
+    found: tuple[float, float, float, float] | None,
+    size: tuple[int, int],
+    small: tuple[float, float] = (SMALL_CLICKED, SMALL_BOXED),
+) -> Box | None:
     """The crop in which one object is to be looked at again; None where it is large enough, or not found.
 
     Args:
         prompt: of the one object, in pixels of the image.
         found: box of its mask `(x0, y0, x1, y1)`, None for an empty one.
         size: `(H, W)` of the image.
+        small: share of the image under which an object's box, found by clicks or given, is small.
     """
     boxed = bool(prompt.has_box[0])
     if found is None or (prompt.points is None and not boxed):
         return None
     frame = np.array(prompt.boxes[0] if boxed and prompt.boxes is not None else found, float)
     share = float(np.prod(frame[2:] - frame[:2])) / (size[0] * size[1])
-    if share >= (SMALL_BOXED if boxed else SMALL_CLICKED):
+    if share >= small[int(boxed)]:
         return None
     if prompt.points is not None and prompt.labels is not None:
         inside = prompt.points[0][prompt.labels[0] == 1]

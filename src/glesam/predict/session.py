@@ -186,6 +186,7 @@ class Session:
         given, prompts = prompts, prompts.check(geometry.original_size, cut=self.model.cuts_boxes)
         found = MaskAssembly(len(prompts), 3 if multimask else 1, geometry.original_size)
         used = {bool(boxes): embedder.enhances(encoded, bool(boxes)) for boxes in set(prompts.has_box.tolist())}
+        nearer: list[int] = []
         for indices, group in prompts.groups():
             boxes = bool(group.has_box[0])
             embedding = embedder.embedding(encoded, boxes)
@@ -195,8 +196,9 @@ class Session:
                 output = decode_well(embedder, encoded, embedding, part, multimask)
                 near = decode_nearer(embedder, encoded, prompts, indices[places], output, multimask)
                 found.put(indices[places], output, geometry, near)
+                nearer += near
         info = self.info(any(used.values())) | self._judged(encoded) | cut_boxes(given, prompts)
-        return found.masks(name, info)
+        return found.masks(name, info | ({"looked_nearer": sorted(nearer)} if nearer else {}))
 
     def _judged(self, encoded: Encoded) -> dict[str, Any]:
         """What a gate that judges by gain said of an image, where it decides."""
