@@ -19,7 +19,7 @@ from glesam.enhance.bundle import load_bundle
 from glesam.enhance.folding import fold
 from glesam.enhance.gate import DegradationGate
 from glesam.enhance.gle import LatentEnhancer
-from glesam.enhance.pipeline import Restoration
+from glesam.enhance.pipeline import Restoration, shrink
 from glesam.enhance.residual import ResidualEnhancer
 from glesam.enhance.schedule import NoiseSchedule
 from glesam.enhance.skips import SkipAdapter
@@ -108,6 +108,9 @@ def _saved_jobs(
             restoration.encode_again, model, embedding, rule.above, pixels
         )
         jobs[f"{name}: U-Net and skips"] = functools.partial(restoration.enhance, anew, rule.above)
+        if rule.near_size is not None:
+            crop = shrink(pixels, rule.near_size, model.side_step)
+            jobs[f"nearer look at one small object ({rule.near_size} pixels)"] = functools.partial(model.encode, crop)
     return jobs
 
 

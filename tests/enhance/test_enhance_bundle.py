@@ -384,6 +384,7 @@ def test_broken_folders_are_refused(made, tmp_path):
         ({"skips": "attenuate"}, (), "expected a gate"),
         ({"enhancer": "residual"}, (LevelRule(0, timestep=1),), "diffusion enhancer"),
         ({"enhancer": "residual"}, (LevelRule(0, image_size=48),), "multiples of 32"),
+        ({"enhancer": "residual"}, (LevelRule(0, near_size=48, near_boxed=0.1),), "multiples of 32"),
         ({"enhancer": "residual"}, (LevelRule(1),), "from level 0"),
     ],
 )
@@ -394,8 +395,8 @@ def test_parts_that_make_no_sense_are_refused(made, tmp_path, parts, rules, mess
 
 def test_rules_file(tmp_path):
     path = tmp_path / "rules.json"
-    path.write_text('[{"above": 0}, {"above": 1.5, "image_size": 256, "strength": 0.5}]')
-    assert read_rules(path) == (LevelRule(0), LevelRule(1.5, None, 0.5, 256))
+    path.write_text('[{"above": 0, "near_size": 288}, {"above": 1.5, "image_size": 256, "strength": 0.5}]')
+    assert read_rules(path) == (LevelRule(0, near_size=288), LevelRule(1.5, None, 0.5, 256))
     for text, message in (("{}", "JSON list"), ("[1]", "JSON list"), ('[{"abov": 1}]', "abov"), ("x", "expected JSON")):
         path.write_text(text)
         with pytest.raises(ModelError, match=message):

@@ -155,6 +155,21 @@ def test_an_image_from_before_the_mode_changed_is_looked_at_too(base: CompactMod
     assert predictor.predict(boxes=[SMALL]).info["looked_nearer"] == [0]
 
 
+def test_of_a_large_image_a_smaller_copy_is_kept_and_its_crops_lie_where_they_did(
+    base: CompactModel, photo: Any
+) -> None:
+    large = cv2.resize(photo, (3000, 2000), interpolation=cv2.INTER_CUBIC)
+    predictor = predictor_of(base, large, (RULE,))
+    kept = predictor.session.encoded.image
+    assert kept is not None
+    assert kept.shape == (1365, 2048, 3)
+    found = predictor.predict(boxes=[[10 * side for side in SMALL]])
+    assert found.info["looked_nearer"] == [0]
+    small = predictor_of(base, photo, (RULE,)).predict(boxes=[SMALL]).masks[0]
+    shrunk = cv2.resize(found.masks[0].astype(np.uint8), (300, 200), interpolation=cv2.INTER_AREA) > 0
+    assert (shrunk & small).sum() / (shrunk | small).sum() > 0.85
+
+
 @pytest.mark.parametrize("wrong", [{"near_clicked": 1.5}, {"near_boxed": -0.1}])
 def test_shares_are_shares(wrong: dict[str, Any]) -> None:
     with pytest.raises(ModelError, match="shares of 0 to 1"):

@@ -5,6 +5,7 @@ Averaging over mirrored and resized copies is the field's usual test-time augmen
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import NamedTuple, cast
 
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from glesam.common.stopping import check
 from glesam.enhance.pipeline import LevelRule, Restoration, shrink
+from glesam.images.pixels import RGB
 from glesam.masks.runs import Box
 from glesam.models.base import Embedding, MaskOutput, PromptTensors
 from glesam.predict.embedder import Embedder
@@ -165,12 +167,23 @@ def decode_nearer(
         prompt = prompts.select([index])
         window = zoom_window(prompt, (x0, y0, x1, y1) if x1 else None, encoded.geometry.original_size, near.shares)
         if window is not None:
-            part = embedder.encode_part(encoded.image[window[1] : window[3], window[0] : window[2]], near.side)
-            part.verdict = encoded.verdict
+            part = _nearer_part(embedder, encoded.image, encoded, window, near.side)
             tensors = moved_into(prompt, window).to_tensors(part.geometry, embedder.model.device)
             answer = decode_as_judged(embedder, part, tensors, multimask)
             found[index] = window, part.geometry.restore(answer.finest[0, 0][:, None])[:, 0]
     return found
+
+
+def _nearer_part(embedder: Embedder, image: RGB, encoded: Encoded, window: Box, side: int | None) -> Encoded:
+    """Encode what lies in a window; its geometry is in pixels of the image, whatever size was kept of it."""
+    height, width = encoded.geometry.original_size
+    down, across = image.shape[0] / height, image.shape[1] / width
+    x0, y0, x1, y1 = window
+    rows = slice(math.floor(y0 * down), math.ceil(y1 * down))
+    part = embedder.encode_part(image[rows, math.floor(x0 * across) : math.ceil(x1 * across)], side)
+    part.geometry = replace(part.geometry, original_size=(y1 - y0, x1 - x0))
+    part.verdict = encoded.verdict
+    return part
 
 
 class _Nearness(NamedTuple):
