@@ -102,7 +102,7 @@ def test_small_objects_get_a_crop_of_twice_their_size() -> None:
     assert zoom_window(clicked, None, size) is None
     boxed = Prompts(boxes=[[0, 0, 60, 60]])
     assert zoom_window(boxed, (5, 5, 50, 50), size) == (0, 0, 90, 90)
-    assert zoom_window(Prompts(boxes=[[0, 0, 100, 100]]), (5, 5, 50, 50), size) is None  # 4 % of the image
+    assert zoom_window(Prompts(boxes=[[0, 0, 120, 100]]), (5, 5, 50, 50), size) is None  # 5 % of the image
     near = moved_into(clicked, (70, 50, 190, 170))
     assert near.points is not None
     assert near.points.tolist() == [[[40, 40]]]

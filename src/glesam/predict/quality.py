@@ -30,7 +30,7 @@ COARSE = 0.625
 ZOOM = 2.0
 """Sides of a crop around a small object, as a multiple of the object's."""
 
-SMALL_CLICKED, SMALL_BOXED = 0.10, 0.02
+SMALL_CLICKED, SMALL_BOXED = 0.10, 0.05
 """Share of the image under which an object's box, found by clicks or given, is looked at again."""
 
 _LEAST_CROP = 48
