@@ -5,7 +5,7 @@ glesam evaluate --levels clear,lq1,lq2,lq3 --models compact@enhance=off,compact@
 python benchmarks/gain.py evaluation/ [--figure gain.png]
 ```
 
-Prints two Markdown tables and, with `--figure`, draws each photo's IoU with the enhancer against that without it.
+Prints three Markdown tables and, with `--figure`, draws each photo's IoU with the enhancer against that without it.
 
 Gap closed: `(with - without) / (clear - without)`, all on the same photos; clear is the base model on the clear photo.
 Differences are tested by paired bootstrap over photos. A photo counts as better or worse from 0.05 IoU on.
@@ -14,6 +14,7 @@ Differences are tested by paired bootstrap over photos. A photo counts as better
 from __future__ import annotations
 
 import argparse
+import itertools
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -24,6 +25,9 @@ from glesam.evaluate.report.summary import by_cell, image_means
 
 CLEAR = "clear"
 NOTICEABLE = 0.05
+SIZES = (0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 1)
+"""Shares of the photo between which objects are put together."""
+
 Means = dict[str, float]
 Cell = tuple[str, str, str]
 Measured = dict[Cell, list[Row]]
@@ -79,6 +83,31 @@ def table(base: Measured, model: Measured, seed: int = 0) -> str:
     return "\n".join(lines + [line(base, model, cell, seed) for cell in base if cell in model])
 
 
+def by_size(base: Measured, model: Measured, seed: int = 0) -> str:
+    """IoU by prompt, level and share of the photo that objects cover, over all sets; means of photos count once."""
+    head = ["prompt", "level", "object, % of the image", "photos", "without", "with", "difference"]
+    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    for prompt, level in dict.fromkeys((prompt, level) for _, prompt, level in model):
+        for low, high in itertools.pairwise(SIZES):
+            mine, theirs = (_of_size(measured, prompt, level, low, high) for measured in (base, model))
+            if mine and theirs:
+                found = compare(mine, theirs, stable_seed("gain", seed))
+                interval = f"{found.difference:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
+                cell = f"{prompt} | {level} | {100 * low:g} to {100 * high:g}"
+                lines.append(f"| {cell} | {len(mine)} | {mean(mine):.3f} | {mean(theirs):.3f} | {interval} |")
+    return "\n".join(lines)
+
+
+def _of_size(measured: Measured, prompt: str, level: str, low: float, high: float) -> Means:
+    """Means over each photo's objects of a range of sizes; photos of all sets, told apart by the set's name."""
+    means: Means = {}
+    for (name, asked, at), rows in measured.items():
+        if (asked, at) == (prompt, level):
+            fitting = [row for row in rows if low <= row.area_share and (row.area_share < high or high == 1)]
+            means |= {f"{name}/{image}": value for image, value in image_means(fitting).items()}
+    return means
+
+
 def hurt(base: Measured, model: Measured, count: int) -> str:
     """The photos that lose most, worst first."""
     losses = []
@@ -129,7 +158,7 @@ def main() -> None:
     for name, found in ((options.base, base), (options.model, model)):
         if not found:
             parser.error(f"expected rows of {name}, got models {sorted({row.model for row in rows})}")
-    print(f"{table(base, model)}\n\n{hurt(base, model, options.worst)}")
+    print(f"{table(base, model)}\n\n{by_size(base, model)}\n\n{hurt(base, model, options.worst)}")
     if options.figure is not None:
         draw(base, model, options.figure)
 

@@ -49,6 +49,20 @@ def test_a_line_holds_means_difference_gap_and_where_it_hurts(gain: Any) -> None
     assert cells[6:] == ["31%", "0.250", "0.296", "50%", "25%"]
 
 
+def test_sizes_are_told_apart_and_objects_of_a_photo_are_one_mean(gain: Any) -> None:
+    def sized(model: str, values: list[tuple[str, int, float, float]]) -> list[Row]:
+        return [Row(model, "set", "clear", "box", *each[:2], each[2], 9, each[3], *[0] * 7) for each in values]
+
+    small, large = [("a.png", 1, 0.0005), ("a.png", 2, 0.0005), ("b.png", 1, 0.0005)], [("a.png", 3, 0.3)]
+    base = sized("off", [(*o, iou) for o, iou in zip(small + large, (0.2, 0.4, 0.5, 0.9), strict=True)])
+    auto = sized("auto", [(*o, iou) for o, iou in zip(small + large, (0.4, 0.4, 0.7, 0.8), strict=True)])
+    lines = gain.by_size(gain.cells(base), gain.cells(auto)).splitlines()[2:]
+    # Photo a has (.2 + .4) / 2 and (.4 + .4) / 2, photo b .5 and .7.
+    assert lines[0].startswith("| box | clear | 0 to 0.1 | 2 | 0.400 | 0.550 | +0.150 [")
+    assert lines[1].startswith("| box | clear | 10 to 100 | 1 | 0.900 | 0.800 | -0.100 [")
+    assert len(lines) == 2
+
+
 def test_the_table_has_the_cells_that_both_were_measured_on(gain: Any) -> None:
     degraded = [row for row in AUTO if row.level != "clear"]
     lines = gain.table(gain.cells(BASE), gain.cells(degraded)).splitlines()
