@@ -1,4 +1,4 @@
-"""Draw a before/after gallery: degraded example photos, segmented with the enhancer off and on.
+"""Draw a before/after gallery: degraded example photos, segmented with the enhancer off and as the gate decides.
 
 Run: `python benchmarks/enhance_gallery.py [--enhancer FOLDER] [--level lq3] [--out docs/images/enhance.jpg]`.
 """
@@ -49,7 +49,7 @@ def row(predictor: Predictor, name: str, prompt: dict[str, Any], level_name: str
     for image, mode, title in (
         (clean, "off", "clear image, enhancer off"),
         (degraded, "off", f"{level}, enhancer off"),
-        (degraded, "on", f"{level}, enhancer on"),
+        (degraded, "auto", f"{level}, enhancer auto"),
     ):
         predictor.enhance = mode
         predictor.set_image(image)
