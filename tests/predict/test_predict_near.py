@@ -147,6 +147,18 @@ def test_batches_and_recalled_images_get_the_same_masks(base: CompactModel, phot
     np.testing.assert_array_equal(batch.masks, single.masks)
 
 
+@pytest.mark.parametrize("quality", ["standard", "high"])
+def test_an_array_that_is_used_again_does_not_change_an_earlier_image(
+    base: CompactModel, photo: Any, quality: str
+) -> None:
+    buffer = photo.copy()
+    predictor = predictor_of(base, buffer, (RULE,), quality=quality)
+    wanted = predictor.predict(boxes=[SMALL]).masks
+    buffer[:] = 0
+    predictor.set_image(photo)
+    np.testing.assert_array_equal(predictor.predict(boxes=[SMALL]).masks, wanted)
+
+
 def test_an_image_from_before_the_mode_changed_is_looked_at_too(base: CompactModel, photo: Any) -> None:
     predictor = predictor_of(base, photo, (RULE,), enhance="off")
     assert "looked_nearer" not in predictor.predict(boxes=[SMALL]).info

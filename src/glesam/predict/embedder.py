@@ -174,7 +174,8 @@ class Embedder:
         for key, guide in guides.items():
             found[key].guide = guide
         for key, image in looked_at.items():
-            found[key].image = image if self._quality == "high" else shrunk(image, NEAR_SIDE)
+            # A copy: the caller's array may hold another image by the time that this one is looked at again.
+            found[key].image = (image if self._quality == "high" else shrunk(image, NEAR_SIDE)).copy()
         for key in keys:
             self.cache.put(key, found[key])
         return [found[key] for key in keys]
