@@ -188,7 +188,7 @@ def test_a_mask_of_another_size_and_an_empty_one_are_told(person: Person, tmp_pa
         Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / "start.png")
         person.page.set_input_files("#mask-file", tmp_path / "start.png")
         person.until("glesam.state.message?.kind === 'error'")
-        assert said in person.page.inner_text("#message")
+        assert said in person.message()
         assert person.objects() == []
         person.page.click("#message")
 
