@@ -281,6 +281,34 @@ def bundle(options: BundleOptions) -> None:
     warn(f"enhancer in {options.out}: {size / 1e6:.1f} MB")
 
 
+class RebaseOptions(VerbOptions):
+    """Options of `glesam train rebase`."""
+
+    out: Annotated[Path, typer.Option(help="Folder of the moved enhancer.")]
+    model: Annotated[str, typer.Option(help="Segmentation model to move it to, one that was trained on from --base.")]
+    enhancer: Annotated[str, typer.Option(help="Enhancer to move: its folder, or the name of one that ships.")] = (
+        "compact"
+    )
+    base: Annotated[str, typer.Option(help="Segmentation model that the enhancer was made for.")] = "compact"
+    gate: Annotated[Path | None, typer.Option(help="Folder that `train gate` saved, for the enhancer's own.")] = None
+    half: Annotated[bool, typer.Option("--half", help="As in `train bundle`.")] = False
+    int8: Annotated[bool, typer.Option("--int8", help="As in `train bundle`.")] = False
+
+
+@app.command()
+@handle_errors
+@takes(RebaseOptions)
+def rebase(options: RebaseOptions) -> None:
+    """Move an enhancer to a model that was trained on from its base model: no training, seconds."""
+    from glesam.models.registry import enhancer_folder, load_model
+    from glesam.train.rebasing import rebase_bundle
+
+    old, new = load_model(options.base), load_model(options.model)
+    folder = enhancer_folder(options.enhancer)
+    rebase_bundle(folder, old, new, options.out, options.gate, options.half, options.int8)
+    warn(f"enhancer for {options.model} in {options.out}")
+
+
 class WordsRun(VerbOptions):
     """What `glesam train words` takes beside the options of the training itself."""
 
