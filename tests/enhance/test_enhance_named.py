@@ -9,12 +9,14 @@ import pytest
 from PIL import Image
 
 from glesam import Predictor
+from glesam.enhance.bundle import load_bundle, read_rules
 from glesam.enhance.folding import FoldedEnhancer
 from glesam.enhance.pipeline import Restoration
 from glesam.errors import ModelError
 from glesam.evaluate.measure.model_specs import fingerprint, parse_model
-from glesam.models.registry import COMPACT_FOLDER, ENHANCERS, bundled_enhancer, named_enhancer
+from glesam.models.registry import COMPACT_FOLDER, ENHANCERS, bundled_enhancer, load_model, named_enhancer
 
+RULES = Path(__file__).parents[2] / "configs" / "compact-rules.json"
 COFFEE = Path(__file__).parents[2] / "examples" / "photos" / "coffee.jpg"
 MOST_BYTES = 50_000_000
 
@@ -50,6 +52,11 @@ def test_it_answers_a_degraded_image_otherwise_than_the_base_model_and_a_clear_o
     np.testing.assert_array_equal(answers["auto", "clear"], answers["off", "clear"])
     assert np.abs(answers["on", "noisy"] - answers["off", "noisy"]).max() > 0.1
     np.testing.assert_array_equal(answers["auto", "noisy"], answers["on", "noisy"])
+
+
+def test_the_bundled_enhancer_has_the_rules_that_its_card_names() -> None:
+    """Put together from parts of an older one, it may come with that one's rules, and nothing else would say so."""
+    assert load_bundle(ENHANCERS["compact"], load_model("compact")).rules == read_rules(RULES)
 
 
 def test_names_are_found_by_evaluation_and_others_are_folders() -> None:

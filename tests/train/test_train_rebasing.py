@@ -90,10 +90,14 @@ def test_moving_to_the_same_model_changes_nothing(tmp_path: Path, base: Promptab
             np.testing.assert_allclose(found[name], value, rtol=1e-5, atol=1e-5)
 
 
-def test_another_gate_takes_the_place_of_the_own(tmp_path: Path, base: PromptableModel, bundle: Path) -> None:
+def test_another_gate_and_other_rules_take_the_place_of_the_own(
+    tmp_path: Path, base: PromptableModel, bundle: Path
+) -> None:
     torch.manual_seed(5)
+    moved = moved_on(base, 2)
     DegradationGate().save_pretrained(tmp_path / "gate")
-    out = rebase_bundle(bundle, base, moved_on(base, 2), tmp_path / "moved", gate=tmp_path / "gate")
+    out = rebase_bundle(bundle, base, moved, tmp_path / "moved", tmp_path / "gate", RULES[:1])
+    assert load_bundle(out, moved).rules == RULES[:1]
     given = (tmp_path / "gate" / "model.safetensors").read_bytes()
     assert (out / "gate" / "model.safetensors").read_bytes() == given
     assert (bundle / "gate" / "model.safetensors").read_bytes() != given

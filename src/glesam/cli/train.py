@@ -291,6 +291,7 @@ class RebaseOptions(VerbOptions):
     )
     base: Annotated[str, typer.Option(help="Segmentation model that the enhancer was made for.")] = "compact"
     gate: Annotated[Path | None, typer.Option(help="Folder that `train gate` saved, for the enhancer's own.")] = None
+    rules: Annotated[Path | None, typer.Option(help="JSON list of rules by level, for the enhancer's own.")] = None
     half: Annotated[bool, typer.Option("--half", help="As in `train bundle`.")] = False
     int8: Annotated[bool, typer.Option("--int8", help="As in `train bundle`.")] = False
 
@@ -300,12 +301,14 @@ class RebaseOptions(VerbOptions):
 @takes(RebaseOptions)
 def rebase(options: RebaseOptions) -> None:
     """Move an enhancer to a model that was trained on from its base model: no training, seconds."""
+    from glesam.enhance.bundle import read_rules
     from glesam.models.registry import enhancer_folder, load_model
     from glesam.train.rebasing import rebase_bundle
 
+    rules = () if options.rules is None else read_rules(options.rules)
     old, new = load_model(options.base), load_model(options.model)
     folder = enhancer_folder(options.enhancer)
-    rebase_bundle(folder, old, new, options.out, options.gate, options.half, options.int8)
+    rebase_bundle(folder, old, new, options.out, options.gate, rules, options.half, options.int8)
     warn(f"enhancer for {options.model} in {options.out}")
 
 

@@ -8,11 +8,13 @@ learned since, without being trained again.
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from torch import Tensor
 
 from glesam.enhance.bundle import Parts, load_bundle, write_bundle
+from glesam.enhance.pipeline import LevelRule
 from glesam.errors import ModelError
 from glesam.models.base import Part, PromptableModel
 from glesam.models.tuned import tunable_state, with_tuned
@@ -27,6 +29,7 @@ def rebase_bundle(
     new: PromptableModel,
     out: str | Path,
     gate: Path | None = None,
+    rules: Sequence[LevelRule] = (),
     half: bool = False,
     int8: bool = False,
 ) -> Path:
@@ -38,6 +41,7 @@ def rebase_bundle(
         new: of the same family and shapes, trained on from `old`, in float32.
         out: folder of the new bundle.
         gate: a gate that takes the place of the bundle's own.
+        rules: rules that take the place of the bundle's own.
         half: as in `write_bundle`.
         int8: as in `write_bundle`.
 
@@ -48,7 +52,7 @@ def rebase_bundle(
         ModelError: the bundle was made for another model than `old`, or the two models have other tensors.
     """
     folder = Path(folder)
-    rules = load_bundle(folder, old).rules
+    own = load_bundle(folder, old).rules
     present = set(read_config(folder)["parts"])
     found = {name: folder / name for name in present}
     if gate is not None:
@@ -57,7 +61,7 @@ def rebase_bundle(
         for part in _TUNED:
             if part in present:
                 found[part] = rebase_part(folder / part, part, old, new, Path(scratch) / part)
-        return write_bundle(out, new, Parts(**found), rules, half, int8)
+        return write_bundle(out, new, Parts(**found), rules or own, half, int8)
 
 
 def rebase_part(folder: Path, part: Part, old: PromptableModel, new: PromptableModel, out: Path) -> Path:
