@@ -18,9 +18,8 @@ from glesam.enhance.pipeline import LevelRule
 from glesam.errors import ModelError
 from glesam.models.base import Part, PromptableModel
 from glesam.models.tuned import tunable_state, with_tuned
+from glesam.train.stages.trainable import TUNABLE
 from glesam.weights.folders import check_keys, read_config, save_tensors
-
-_TUNED: tuple[Part, ...] = ("encoder", "decoder")
 
 
 def rebase_bundle(
@@ -58,7 +57,7 @@ def rebase_bundle(
     if gate is not None:
         found["gate"] = gate
     with tempfile.TemporaryDirectory() as scratch:
-        for part in _TUNED:
+        for part in TUNABLE:
             if part in present:
                 found[part] = rebase_part(folder / part, part, old, new, Path(scratch) / part)
         return write_bundle(out, new, Parts(**found), rules or own, half, int8)
