@@ -5,6 +5,7 @@ import pytest
 import torch
 from test_train_base import config, draw_set
 
+from glesam.models.base import PADDING_LABEL
 from glesam.models.compact.model import CompactModel
 from glesam.train.config import Phase
 from glesam.train.feed.pack import pack
@@ -83,3 +84,27 @@ def test_a_click_takes_the_first_free_slot_or_the_last():
     assert labels.tolist() == [[[2, 3, 0], [1, 1, 1]]]
     assert points[0, :, 2].tolist() == [[5.5, 9.5], [13.5, 1.5]]
     assert points[0, :, :2].abs().max() == 0
+
+
+def test_no_click_leaves_a_prompt_as_it_is_even_a_full_one():
+    points, labels = torch.arange(12.0).view(1, 2, 3, 2), torch.tensor([[[2, 3, -1], [1, 1, 0]]])
+    before = points.clone(), labels.clone()
+    _add_click(points, labels, np.array([[1, 2], [3, 0]], np.float32), np.array([PADDING_LABEL, PADDING_LABEL]))
+    assert torch.equal(points, before[0])
+    assert torch.equal(labels, before[1])
+
+
+@pytest.mark.parametrize("unclicked", [0.0, 1.0])
+def test_rounds_without_a_click_give_the_mask_back_alone(data, unclicked):
+    stage = BaseStage(config(data, **ROUNDS, pretrained=False, unclicked=unclicked), [])
+    points = torch.tensor([[[[20.0, 20.0], [0, 0]], [[40.0, 40.0], [0, 0]]]])
+    labels = torch.tensor([[[1, -1], [1, -1]]])
+    targets = torch.zeros(1, 2, 24, 24, dtype=torch.uint8)
+    targets[..., 8:16, 8:16] = 255
+    batch = {"points": points, "labels": labels, "targets": targets, "origin": torch.zeros(2)}
+    embedding = stage.objective.model.encoder(torch.zeros(1, 3, 96, 96))
+    corrected, logits = stage.objective._corrected(embedding, batch, slice(1, 2))
+    assert torch.equal(corrected["labels"][:, 0], labels[:, 0])
+    assert bool((corrected["labels"][:, 1] == labels[:, 1]).all()) == bool(unclicked)
+    assert torch.equal(corrected["points"], points) == bool(unclicked)
+    assert logits.shape == (1, 1, 24, 24)

@@ -107,6 +107,8 @@ class BaseConfig(StageConfig):
             images by an earlier run still fit.
         corrected: how many of `prompts` go through rounds of corrective clicks before they count; 0 trains as without.
         rounds: the most rounds; at least one, drawn at each step.
+        unclicked: chance that a round gives a prompt its mask back without a click, so that the model improves its own
+            answer.
         zoom: chance that a view is laid close around an object, so that it fills half to nine tenths of it.
         twins: how many views of a batch come a second time, degraded; taken out of the batch's size.
         degraded: how many views of a batch are degraded without a clear twin; taken out of the batch's size.
@@ -137,6 +139,7 @@ class BaseConfig(StageConfig):
     keep_prompts: bool = False
     corrected: int = Field(default=0, ge=0)
     rounds: int = Field(default=3, ge=1)
+    unclicked: float = Field(default=0.0, ge=0, le=1)
     zoom: float = Field(default=0.0, ge=0, le=1)
     twins: int = Field(default=0, ge=0)
     degraded: int = Field(default=0, ge=0)

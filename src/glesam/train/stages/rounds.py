@@ -1,7 +1,8 @@
 """The objective of the base stage with corrective rounds, masks at stride 2 and degraded twins.
 
 Interactive segmenters are trained as they are used (Sofiiuk et al., ICIP 2022): the model answers, a click goes where
-it is wrong, it answers again with its own mask before it, and the last answer counts.
+it is wrong, it answers again with its own mask before it, and the last answer counts. Some rounds come without a click:
+its own mask alone then helps it to a better one.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from glesam.models.base import Embedding, PromptTensors
+from glesam.models.base import PADDING_LABEL, Embedding, PromptTensors
 from glesam.models.compact.model import CompactModel
 from glesam.train.config import BaseConfig
 from glesam.train.feed.batch import Batch
@@ -62,7 +63,7 @@ class RoundsObjective(nn.Module):
 
     @torch.no_grad()
     def _corrected(self, embedding: Embedding, batch: Batch, part: slice) -> tuple[Batch, Tensor]:
-        """Some of the prompts after one to `config.rounds` answers, each followed by a click, and the last answer.
+        """Some of the prompts after one to `config.rounds` answers, clicks after these, and the last answer.
 
         Returns:
             The batch with these prompts replaced, and `(B, N, h, w)` logits.
@@ -77,6 +78,8 @@ class RoundsObjective(nn.Module):
             answers, _ = self.model.decode_all(embedding, prompts, batch["origin"], slice(0, 1))
             logits = answers[:, :, 0].float()
             cells, kinds = error_clicks(logits.flatten(0, 1), truth, rng)
+            if self.config.unclicked:
+                kinds = np.where(rng.random(kinds.shape) < self.config.unclicked, PADDING_LABEL, kinds)
             _add_click(points[:, part], labels[:, part], cells, kinds)
         if logits is None:
             raise RuntimeError("expected at least one round of corrections, got none; set rounds to 1 or more")
@@ -84,19 +87,21 @@ class RoundsObjective(nn.Module):
 
 
 def _add_click(points: Tensor, labels: Tensor, cells: npt.NDArray[np.float32], kinds: npt.NDArray[np.int64]) -> None:
-    """Put a click into the first free slot of each prompt, or into the last one; in place.
+    """Put a click into the first free slot of each prompt, or into the last one, unless there is none; in place.
 
     Args:
         points: `(B, N, K, 2)` in pixels of the view.
         labels: `(B, N, K)`.
         cells: `(B * N, 2)` cells `(x, y)` at stride 4.
-        kinds: `(B * N,)` labels of the clicks.
+        kinds: `(B * N,)` labels of the clicks; `PADDING_LABEL` leaves a prompt as it is.
     """
-    free = (labels == -1).int()
+    free = (labels == PADDING_LABEL).int()
     slot = torch.where(free.any(dim=2), free.argmax(dim=2), labels.shape[2] - 1)
     places = torch.from_numpy(cells).to(points).view(*labels.shape[:2], 2) * 4.0 + 1.5
-    points.scatter_(2, slot[..., None, None].expand(-1, -1, 1, 2), places[:, :, None])
-    labels.scatter_(2, slot[..., None], torch.from_numpy(kinds).to(labels).view(*labels.shape[:2], 1))
+    clicks = torch.from_numpy(kinds).to(labels).view(labels.shape[:2])
+    image, prompt = torch.nonzero(clicks != PADDING_LABEL, as_tuple=True)
+    points[image, prompt, slot[image, prompt]] = places[image, prompt]
+    labels[image, prompt, slot[image, prompt]] = clicks[image, prompt]
 
 
 def pull(latent: Tensor, targets: Tensor, twins: int) -> Tensor:
