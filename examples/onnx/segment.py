@@ -31,14 +31,15 @@ square[:h, :w] = cv2.resize(image, (w, h), interpolation=cv2.INTER_AREA if scale
 maps = run("encoder", pixel_values=((square.astype(np.float32) - 127) / 128).transpose(2, 0, 1)[None])
 
 # Any number of prompts follow on the same maps. A box is two points, its corners, with the labels 2 and 3.
-answer = run(
-    "decoder",
-    **maps,
-    point_coords=np.array([[[float(x) * w / width, float(y) * h / height]]], np.float32),
-    point_labels=np.array([[1]], np.int64),
-    mask_input=np.zeros((1, square.shape[0] // 4, square.shape[1] // 4), np.float32),
-    has_mask=np.zeros(1, np.float32),
-)
-logits = answer.get("fine", answer["logits"])[0, 0]  # of four masks the first: the answer to a clear prompt
+prompt = {
+    "point_coords": np.array([[[float(x) * w / width, float(y) * h / height]]], np.float32),
+    "point_labels": np.array([[1]], np.int64),
+}
+mask = np.zeros((1, square.shape[0] // 4, square.shape[1] // 4), np.float32)
+answer = run("decoder", **maps, **prompt, mask_input=mask, has_mask=np.zeros(1, np.float32))
+# A second answer, which has the first one to go on from, is better. Of four masks the first answers a clear prompt.
+mask = answer["logits"][:, 0]
+answer = run("decoder", **maps, **prompt, mask_input=mask, has_mask=np.ones(1, np.float32))
+logits = answer.get("fine", answer["logits"])[0, 0]
 logits = cv2.resize(logits, square.shape[1::-1])[:h, :w]
 cv2.imwrite(target, np.uint8(cv2.resize(logits, (width, height)) > 0) * 255)

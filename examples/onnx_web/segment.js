@@ -73,18 +73,24 @@ async function setImage(image) {
   status.textContent = `Encoded in ${Math.round(performance.now() - start)} ms. Click on a thing.`;
 }
 
-/** Logits of the answer to one click, `(x, y)` in pixels of the image, and their size. */
-async function decode(x, y) {
+/** The decoder's answer to one click, `(x, y)` in pixels of the image; `before` are logits that it goes on from. */
+async function answerTo(x, y, before) {
   const { rows, columns } = state.frame;
   const point = [x * state.size.w / state.image.width, y * state.size.h / state.image.height];
-  const answer = await state.decoder.run({
+  return state.decoder.run({
     ...state.maps,
     point_coords: new ort.Tensor('float32', Float32Array.from(point), [1, 1, 2]),
     point_labels: new ort.Tensor('int64', BigInt64Array.of(1n), [1, 1]),
-    mask_input: new ort.Tensor('float32', new Float32Array(rows * columns / 16), [1, rows / 4, columns / 4]),
-    has_mask: new ort.Tensor('float32', new Float32Array(1), [1]),
+    mask_input: new ort.Tensor('float32', before ?? new Float32Array(rows * columns / 16), [1, rows / 4, columns / 4]),
+    has_mask: new ort.Tensor('float32', Float32Array.of(before ? 1 : 0), [1]),
   });
-  const { data, dims } = answer.fine ?? answer.logits;  // (1, 4, h, w): of four masks the first
+}
+
+/** Logits of the second answer to one click, which has the first one to go on from, and their size. */
+async function decode(x, y) {
+  const { logits: { data: first, dims: [, , h, w] } } = await answerTo(x, y, null);
+  const answer = await answerTo(x, y, first.slice(0, h * w));  // (1, 4, h, w): of four masks the first
+  const { data, dims } = answer.fine ?? answer.logits;
   return { logits: data.subarray(0, dims[2] * dims[3]), height: dims[2], width: dims[3], score: answer.iou.data[0] };
 }
 

@@ -188,8 +188,9 @@ def test_small_boxes_keep_the_base_model_where_the_gate_decides(made, tmp_path):
     np.testing.assert_array_equal(*clicks)
 
 
-def test_where_the_gate_decides_the_base_models_logits_count_in_part(made, tmp_path):
+def test_where_the_gate_decides_the_base_models_logits_count_in_part(made, tmp_path, monkeypatch):
     _, base = made
+    monkeypatch.setattr(CompactModel, "answers_again", False)  # a second answer has another mask prompt in each mode
     rules = (LevelRule(0, image_size=32, least_box=0.01, base_share=0.3),)
     restoration = load_bundle(bundle(made, tmp_path / "b", rules, enhancer="residual", gate="bad"), base)
     # The first box is below a hundredth of 64 x 48 pixels: it keeps the base model's mask whole.
@@ -206,6 +207,7 @@ def test_where_the_gate_decides_the_base_models_logits_count_in_part(made, tmp_p
 
 def test_clicks_on_what_the_base_model_finds_small_keep_its_mask(made, tmp_path, monkeypatch):
     _, base = made
+    monkeypatch.setattr(CompactModel, "answers_again", False)
     clicks = {"points": [[[20, 20]], [[40, 30]], [[60, 5]]]}
     rules = (LevelRule(0, image_size=32, least_box=0.2, base_share=0.3),)
     restoration = load_bundle(bundle(made, tmp_path / "b", rules, enhancer="residual", gate="bad"), base)

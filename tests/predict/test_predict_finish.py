@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,11 +34,12 @@ def enlarged(predictor: Predictor, logits: npt.NDArray[np.float32]) -> npt.NDArr
 
 
 def decoded(predictor: Predictor) -> npt.NDArray[np.bool_]:
-    """The finest logits that the model's own decoder gives for the prompts, at the image's size, cut at 0."""
+    """The finest logits of the decoder's second answer to the prompts, at the image's size, cut at 0."""
     encoded = predictor.session.encoded
     prompts = Prompts(points=POINTS, labels=LABELS).to_tensors(encoded.geometry, predictor.model.device)
     with torch.inference_mode():
-        output = predictor.model.decode(encoded.raw, prompts)
+        first = predictor.model.decode(encoded.raw, prompts)
+        output = predictor.model.decode(encoded.raw, replace(prompts, mask_input=first.low_res_logits[:, :, 0]))
     return (encoded.geometry.restore(output.finest[0])[:, 0] > 0).numpy()
 
 

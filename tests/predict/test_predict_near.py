@@ -16,7 +16,7 @@ from glesam import Predictor, Prompts
 from glesam.enhance.pipeline import LevelRule, Restoration, shrink
 from glesam.errors import ModelError
 from glesam.images.reading import read
-from glesam.models.base import Embedding, PromptTensors
+from glesam.models.base import Embedding, MaskOutput, PromptTensors
 from glesam.models.compact.model import CompactModel
 from glesam.models.registry import load_model
 
@@ -84,7 +84,8 @@ def logits_at_image_size(base: CompactModel, image: Any, box: list[int], side: i
     return np.asarray(smaller.restore(answer.finest[0])[0, 0].numpy(), np.float32)
 
 
-def test_logits_of_the_crop_count_half(base: CompactModel, photo: Any) -> None:
+def test_logits_of_the_crop_count_half(base: CompactModel, photo: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CompactModel, "answers_again", False)  # what is given back is resized, and differs a little
     found = predictor_of(base, photo, (RULE,), refine="off").predict(boxes=[SMALL])
     # Twice the sides of the box, around its middle.
     x0, y0, x1, y1 = 105, 65, 165, 125
@@ -96,6 +97,19 @@ def test_logits_of_the_crop_count_half(base: CompactModel, photo: Any) -> None:
     plain = Predictor(base, "off", refine="off")
     plain.set_image(photo)
     assert (plain.predict(boxes=[SMALL]).masks[0] != found.masks[0]).sum() > 10
+
+
+def test_both_looks_are_answered_twice(base: CompactModel, photo: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    predictor, given = predictor_of(base, photo, (RULE,)), []
+    decode = CompactModel.decode
+
+    def listened(model: CompactModel, embedding: Embedding, prompts: PromptTensors, *rest: bool) -> MaskOutput:
+        given.append(prompts.mask_input is not None)
+        return decode(model, embedding, prompts, *rest)
+
+    monkeypatch.setattr(CompactModel, "decode", listened)
+    predictor.predict(boxes=[SMALL])
+    assert given == [False, True, False, True]
 
 
 def test_only_small_objects_are_looked_at_again(base: CompactModel, photo: Any, encoded_sides: list[int]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,6 +17,8 @@ from glesam.errors import ConfigError
 from glesam.images.reading import read
 from glesam.models.base import Embedding, ImageGeometry, MaskOutput, PromptTensors
 from glesam.models.compact.model import CompactModel
+from glesam.models.sam.sam import SamPromptable
+from glesam.models.sam.sam2 import Sam2Promptable
 from glesam.predict.embeddings import woven
 from glesam.predict.quality import (
     mean_output,
@@ -27,7 +30,8 @@ from glesam.predict.quality import (
 )
 
 PHOTO = Path(__file__).parents[2] / "examples" / "photos" / "coffee.jpg"
-CLICK = {"points": [[150, 80]], "labels": [1]}
+CLICK: dict[str, Any] = {"points": [[150, 80]], "labels": [1]}
+BOX: dict[str, Any] = {"boxes": [[40, 10, 240, 190]]}
 
 
 @pytest.fixture(scope="module")
@@ -125,10 +129,57 @@ def test_standard_is_what_it_was_and_others_differ(photo: np.ndarray) -> None:
         assert not np.array_equal(found[quality].logits, found["standard"].logits)
 
 
-@pytest.mark.parametrize("boxed", [True, False])
-def test_a_box_is_answered_again_with_its_mean_mask_and_clicks_are_not(
-    photo: np.ndarray, boxed: bool, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("prompt", [BOX, CLICK])
+@pytest.mark.parametrize("quality", ["standard", "fast"])
+def test_a_single_mask_is_the_second_answer_and_fast_gives_the_first(
+    photo: np.ndarray, prompt: dict[str, Any], quality: str
 ) -> None:
+    predictor = Predictor.from_pretrained("compact", enhance="off", refine="off", quality=quality)
+    predictor.set_image(photo)
+    model, embedding, geometry = predictor.model, predictor.session.encoded.raw, predictor.session.encoded.geometry
+    answer = predictor.predict(**prompt)
+    if quality == "fast":  # its encoding is smaller, so that only the number of answers is compared
+        assert len(_asked_of(predictor, prompt)) == 1
+        return
+    tensors = Prompts(**prompt).to_tensors(geometry)
+    with torch.inference_mode():
+        first = model.decode(embedding, tensors)
+        second = model.decode(embedding, replace(tensors, mask_input=first.low_res_logits[:, :, 0]))
+    assert not torch.allclose(first.low_res_logits, second.low_res_logits, atol=1e-2)
+    assert torch.allclose(torch.from_numpy(answer.logits), second.low_res_logits[0, :, 0], atol=1e-4)
+    assert answer.scores[0] == pytest.approx(float(second.iou), abs=1e-5)
+    assert np.array_equal(answer.masks[0], (geometry.restore(second.finest[0]) > 0)[0, 0].numpy())
+
+
+def test_candidates_and_masks_that_are_given_are_answered_once(photo: np.ndarray) -> None:
+    predictor = Predictor.from_pretrained("compact", enhance="off", refine="off")
+    predictor.set_image(photo)
+    assert len(_asked_of(predictor, CLICK)) == 2
+    assert len(_asked_of(predictor, {**CLICK, "multimask": True})) == 1
+    given = np.zeros((128, 128), np.float32)
+    assert len(_asked_of(predictor, {**CLICK, "mask_input": given})) == 1
+    assert Sam2Promptable.answers_again is SamPromptable.answers_again is False  # theirs are to be the authors' masks
+
+
+@pytest.mark.parametrize("prompt", [BOX, CLICK])
+def test_high_gives_the_mean_of_three_second_answers_back(photo: np.ndarray, prompt: dict[str, Any]) -> None:
+    predictor = Predictor.from_pretrained("compact", enhance="off", quality="high", refine="off")
+    predictor.set_image(photo)
+    logits = torch.from_numpy(predictor.predict(**prompt).logits)
+    asked = _asked_of(predictor, prompt)
+    geometry = predictor.model.prepare(photo)[1]
+    assert [prompts.mask_input is None for prompts, _ in asked] == [True, False] * 3 + [False]
+    looks = [answer.low_res_logits for _, answer in asked[1:6:2]]
+    looks[1] = mirrored_logits(looks[1], geometry)
+    looks[2] = F.interpolate(looks[2][0], looks[0].shape[-2:], mode="bilinear")[None]  # the coarse look has fewer cells
+    mean = (looks[0] + looks[1] + looks[2]) / 3
+    given, last = asked[6]
+    assert torch.allclose(given.mask_input, mean[:, :, 0], atol=1e-4)
+    assert torch.allclose(logits, (mean + last.low_res_logits)[0, :, 0] / 2, atol=1e-4)
+
+
+def _asked_of(predictor: Predictor, arguments: dict[str, Any]) -> list[tuple[PromptTensors, MaskOutput]]:
+    """What a prediction asks of the compact model, and its answers."""
     asked: list[tuple[PromptTensors, MaskOutput]] = []
     decode = CompactModel.decode
 
@@ -136,23 +187,10 @@ def test_a_box_is_answered_again_with_its_mean_mask_and_clicks_are_not(
         asked.append((prompts, decode(model, embedding, prompts, *rest)))
         return asked[-1][1]
 
-    monkeypatch.setattr(CompactModel, "decode", listened)
-    predictor = Predictor.from_pretrained("compact", enhance="off", quality="high", refine="off")
-    predictor.set_image(photo)
-    prompt = {"boxes": [[40, 10, 240, 190]]} if boxed else {"points": [[150, 80], [100, 60]]}
-    logits = torch.from_numpy(predictor.predict(**prompt).logits)
-    fed = [(prompts.mask_input, answer) for prompts, answer in asked if prompts.mask_input is not None]
-    geometry = predictor.model.prepare(photo)[1]
-    plain = [answer.low_res_logits for prompts, answer in asked if prompts.mask_input is None]
-    assert len(plain) == 3
-    plain[1] = mirrored_logits(plain[1], geometry)
-    plain[2] = F.interpolate(plain[2][0], plain[0].shape[-2:], mode="bilinear")[None]  # the coarse look has fewer cells
-    mean = (plain[0] + plain[1] + plain[2]) / 3
-    assert len(fed) == boxed
-    for mask, answer in fed:
-        assert torch.allclose(mask, mean[:, :, 0], atol=1e-4)
-        mean = (mean + answer.low_res_logits) / 2
-    assert torch.allclose(logits, mean[0, :, 0], atol=1e-4)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CompactModel, "decode", listened)
+        predictor.predict(**arguments)
+    return asked
 
 
 def test_a_change_of_quality_encodes_anew_where_it_must(photo: np.ndarray) -> None:

@@ -221,6 +221,8 @@ class PromptableModel(nn.Module, ABC):
     """Whether boxes that reach over the edge are cut at it before the model sees them."""
     takes_crops: ClassVar[bool] = False
     """Whether `decode_all` knows of an `origin`: training on crops that lie anywhere in the frame."""
+    answers_again: bool = False
+    """Whether a single mask gets better where the model is given it back, with the same prompts, as a mask prompt."""
     decodes_plainly: bool = True
     """Whether `decode` is one plain pass of the mask decoder, to which a head's own pass is equal bit for bit."""
 

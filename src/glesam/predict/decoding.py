@@ -47,7 +47,8 @@ def decode(
 ) -> MaskOutput:
     """Decode with the base model; a restored embedding as its restoration's rules say.
 
-    With `enhance="auto"` a `LevelRule` may leave small boxes out, and let the base model's answer count in part.
+    With `enhance="auto"` a `LevelRule` may leave small boxes out, and let the base model's answer count in part. The
+    answer may be a second one, with the first as its mask prompt; see `is_fed_back`.
 
     Args:
         embedder: gave the embedding.
@@ -55,9 +56,25 @@ def decode(
         embedding: its raw or its restored one.
         prompts: `(1, N)` in the model's frame.
         multimask: three candidates each.
-        fine: masks at stride 2 too, where the model gives any; everything mode cuts its many masks without.
+        fine: masks at stride 2 too, where the model gives any, and a second answer; everything mode cuts its many masks
+            without.
     """
     check()
+    if fine and is_fed_back(embedder.model, embedder.quality, prompts, multimask):
+        first = _decode_once(embedder, encoded, embedding, prompts, multimask, fine=False)
+        prompts = _given_back(prompts, first)
+    return _decode_once(embedder, encoded, embedding, prompts, multimask, fine)
+
+
+def _decode_once(
+    embedder: Embedder,
+    encoded: Encoded,
+    embedding: Embedding,
+    prompts: PromptTensors,
+    multimask: bool,
+    fine: bool,
+) -> MaskOutput:
+    """As `decode`, without a second answer."""
     model = embedder.model
     raw = encoded.raw if fine else model.without_fine(encoded.raw)
     if embedding is encoded.raw and encoded.side is None:
@@ -118,7 +135,7 @@ def decode_well(
 ) -> MaskOutput:
     """As `decode`; with high quality the mean over the image, its mirror image and, unless restored, a smaller copy.
 
-    A box is then answered once more with that mean as its mask prompt, and the two are averaged.
+    That mean is then given back as a mask prompt, and the two are averaged; see `is_fed_back`.
     """
     output = decode(embedder, encoded, embedding, prompts, multimask)
     if embedder.quality != "high" or encoded.image is None:
@@ -130,12 +147,10 @@ def decode_well(
     outputs = [output, mirrored_output(turned, encoded.geometry)]
     if embedding is not encoded.raw or not embedder.model.side_step:
         return mean_output(outputs)
-    coarse = Restoration().decode(embedder.model, _coarse(embedder, encoded), prompts, multimask)
-    mean = mean_output([*outputs, coarse])
-    if not is_fed_back(prompts, multimask):
+    mean = mean_output([*outputs, _coarse_answer(embedder, encoded, prompts, multimask)])
+    if not is_fed_back(embedder.model, embedder.quality, prompts, multimask):
         return mean
-    again = replace(prompts, mask_input=mean.low_res_logits[:, :, 0])
-    return mean_output([mean, decode(embedder, encoded, embedding, again, multimask)])
+    return mean_output([mean, decode(embedder, encoded, embedding, _given_back(prompts, mean), multimask)])
 
 
 def decode_nearer(
@@ -200,6 +215,20 @@ def _nearness(embedder: Embedder, encoded: Encoded, multimask: bool) -> _Nearnes
     # Candidates of two looks need not come in one order.
     rule = None if multimask else embedder.near_rule(encoded)
     return None if rule is None else _Nearness((rule.near_clicked, rule.near_boxed), rule.near_size)
+
+
+def _given_back(prompts: PromptTensors, answer: MaskOutput) -> PromptTensors:
+    """The same prompts with the single masks that answered them."""
+    return replace(prompts, mask_input=answer.low_res_logits[:, :, 0])
+
+
+def _coarse_answer(embedder: Embedder, encoded: Encoded, prompts: PromptTensors, multimask: bool) -> MaskOutput:
+    """The base model's answer on a smaller copy of an image; a second one, as in `decode`."""
+    model, embedding = embedder.model, _coarse(embedder, encoded)
+    answer = Restoration().decode(model, embedding, prompts, multimask)
+    if not is_fed_back(model, embedder.quality, prompts, multimask):
+        return answer
+    return Restoration().decode(model, embedding, _given_back(prompts, answer), multimask)
 
 
 def _coarse(embedder: Embedder, encoded: Encoded) -> Embedding:

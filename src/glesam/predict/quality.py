@@ -16,7 +16,7 @@ from torch import Tensor
 
 from glesam.common.messages import one_of
 from glesam.masks.runs import Box
-from glesam.models.base import ImageGeometry, MaskOutput, PromptTensors
+from glesam.models.base import ImageGeometry, MaskOutput, PromptableModel, PromptTensors
 from glesam.prompts.prompts import PADDING_LABEL, Prompts
 
 QUALITIES = ("fast", "standard", "high")
@@ -94,12 +94,12 @@ def mean_output(outputs: Sequence[MaskOutput]) -> MaskOutput:
     return MaskOutput(logits, iou, torch.stack(same).mean(dim=0).view(fine[0].shape), score)
 
 
-def is_fed_back(prompts: PromptTensors, multimask: bool) -> bool:
-    """Whether a mask is worth a second answer, with itself as a mask prompt: those of boxes alone.
+def is_fed_back(model: PromptableModel, quality: str, prompts: PromptTensors, multimask: bool) -> bool:
+    """Whether a first answer is given back as a mask prompt, and the second one counts.
 
-    Edges of boxed objects gain by it; clicks lose, since a mask that took too much in is taken at its word.
+    Only single masks, which have no mask prompt yet, of models that gain by it; `fast` leaves it out.
     """
-    return prompts.boxes is not None and prompts.point_coords is None and prompts.mask_input is None and not multimask
+    return model.answers_again and quality != "fast" and prompts.mask_input is None and not multimask
 
 
 def zoom_window(

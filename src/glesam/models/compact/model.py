@@ -64,6 +64,7 @@ class CompactModel(PromptableModel):
     family: ClassVar[str] = "compact"
     side_step = 32
     takes_crops: ClassVar[bool] = True
+    answers_again = True
     decodes_plainly = False
 
     def __init__(self, config: CompactConfig | None = None) -> None:

@@ -25,6 +25,7 @@ class ModelInputs:
         lay: `(H, W, 3)` uint8 RGB and side S to `(1, 3, S, S)` pixel values and their geometry.
         side_step: see `PromptableModel.side_step`.
         cuts_boxes: see `PromptableModel.cuts_boxes`.
+        answers_again: see `PromptableModel.answers_again`.
         padding: when a point with label -1 follows an object's points, as the authors' predictors add it: with points
             that have no box beside them, with any points and boxes, or never (the graph fills up by itself).
     """
@@ -32,6 +33,7 @@ class ModelInputs:
     lay: Callable[[npt.NDArray[np.uint8], int], tuple[Tensor, ImageGeometry]]
     side_step: int | None
     cuts_boxes: bool
+    answers_again: bool
     padding: Literal["without box", "always", "never"]
 
     def points(self, prompts: PromptTensors) -> tuple[Tensor, Tensor]:
@@ -53,7 +55,7 @@ class ModelInputs:
 
 
 KINDS = {
-    "compact": ModelInputs(compact.lay_into_square, 32, True, "never"),
-    "sam": ModelInputs(sam.lay_into_square, None, False, "without box"),
-    "sam2": ModelInputs(sam.squash_into_square, None, False, "always"),
+    "compact": ModelInputs(compact.lay_into_square, 32, True, True, "never"),
+    "sam": ModelInputs(sam.lay_into_square, None, False, False, "without box"),
+    "sam2": ModelInputs(sam.squash_into_square, None, False, False, "always"),
 }

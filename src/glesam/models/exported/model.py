@@ -101,6 +101,7 @@ class RuntimeModel(PromptableModel):
         self.image_size = int(files.config["image_size"])
         self.inputs = KINDS[files.config.get("inputs", "compact")]
         self.side_step, self.cuts_boxes = self.inputs.side_step, self.inputs.cuts_boxes
+        self.answers_again = self.inputs.answers_again
         # The only state: results name the weights by the digest of the model's tensors.
         digest = sha256(files.folder / CONFIG_FILE).encode()
         self.register_buffer("digest", torch.tensor(list(digest), dtype=torch.uint8))
