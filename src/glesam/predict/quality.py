@@ -1,4 +1,6 @@
-"""What `quality="high"` adds: more looks at an image, and a nearer one at small objects, averaged with the first.
+"""What qualities add: a second answer; with `high` more looks at an image, and a nearer one at small objects.
+
+A mask that is given back with the same prompts is PerSAM's cascaded post-refinement (Zhang et al., ICLR 2024).
 
 Averaging over mirrored and resized copies is the field's usual test-time augmentation; looking at a crop around an
 object again is RITM's zoom-in (Sofiiuk et al., ICIP 2022), here averaged with the first answer, since alone it loses.
@@ -95,9 +97,9 @@ def mean_output(outputs: Sequence[MaskOutput]) -> MaskOutput:
 
 
 def is_fed_back(model: PromptableModel, quality: str, prompts: PromptTensors, multimask: bool) -> bool:
-    """Whether a first answer is given back as a mask prompt, and the second one counts.
+    """Whether an answer is given back as a mask prompt, and another one follows.
 
-    Only single masks, which have no mask prompt yet, of models that gain by it; `fast` leaves it out.
+    Only single masks, whose prompts bring no mask yet, of models that gain by it; `fast` leaves it out.
     """
     return model.answers_again and quality != "fast" and prompts.mask_input is None and not multimask
 
