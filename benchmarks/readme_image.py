@@ -18,7 +18,7 @@ PHOTOS = Path(__file__).parents[1] / "examples" / "photos"
 CASES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("coffee.jpg", {"boxes": [[75, 15, 485, 390]]}),
     ("astronaut.jpg", {"points": [[230, 300], [90, 420], [220, 110], [420, 400]]}),
-    ("chelsea.jpg", {"points": [[200, 100], [260, 150], [150, 200]]}),
+    ("chelsea.jpg", {"points": [[200, 100], [260, 150], [150, 200], [355, 255]], "labels": [1, 1, 1, 0]}),
 )
 HEIGHT = 270
 
@@ -29,8 +29,10 @@ def drawn(predictor: Predictor, name: str, prompt: dict[str, Any]) -> tuple[Imag
     masks = predictor.predict(**prompt)
     picture = masks.overlay(PHOTOS / name).convert("RGB")
     pen = ImageDraw.Draw(picture)
-    for x, y in prompt.get("points", []):
-        pen.ellipse((x - 7, y - 7, x + 7, y + 7), fill=(80, 255, 80), outline=(0, 0, 0), width=2)
+    points = prompt.get("points", [])
+    for (x, y), label in zip(points, prompt.get("labels", [1] * len(points)), strict=True):
+        colour = (80, 255, 80) if label else (255, 80, 80)
+        pen.ellipse((x - 7, y - 7, x + 7, y + 7), fill=colour, outline=(0, 0, 0), width=2)
     for box in prompt.get("boxes", []):
         pen.rectangle(box, outline=(80, 255, 80), width=3)
     size = (round(picture.width * HEIGHT / picture.height), HEIGHT)

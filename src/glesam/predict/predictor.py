@@ -60,8 +60,9 @@ class Predictor(PromptPredictor):
         restorer: turns each image into a better one of the same size before the model sees it; None leaves it as it is.
         refine: "auto" makes masks with the image's own edges and without crumbs, on which clicks hold (see
             `glesam.masks.refine`); "off" gives the decoder's masks bit for bit. May be changed at any time.
-        quality: "standard"; "high" looks at the image mirrored and smaller too, and at small objects from near;
-            "fast" encodes three quarters of the side and never enhances, where the model takes any size (compact).
+        quality: "standard" answers a single mask twice, the second time from its first answer (compact); "high" looks
+            at the image mirrored and smaller too, and at small objects from near; "fast" answers once, encodes three
+            quarters of the side and never enhances, where the model takes any size (compact).
             Holds for images that are set from then on.
 
     Raises:
