@@ -11,12 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from predict_asked import asked_of
 
 from glesam import Predictor, Prompts
 from glesam.enhance.pipeline import LevelRule, Restoration, shrink
 from glesam.errors import ModelError
 from glesam.images.reading import read
-from glesam.models.base import Embedding, MaskOutput, PromptTensors
+from glesam.models.base import Embedding, PromptTensors
 from glesam.models.compact.model import CompactModel
 from glesam.models.registry import load_model
 
@@ -99,17 +100,9 @@ def test_logits_of_the_crop_count_half(base: CompactModel, photo: Any, monkeypat
     assert (plain.predict(boxes=[SMALL]).masks[0] != found.masks[0]).sum() > 10
 
 
-def test_both_looks_are_answered_twice(base: CompactModel, photo: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    predictor, given = predictor_of(base, photo, (RULE,)), []
-    decode = CompactModel.decode
-
-    def listened(model: CompactModel, embedding: Embedding, prompts: PromptTensors, *rest: bool) -> MaskOutput:
-        given.append(prompts.mask_input is not None)
-        return decode(model, embedding, prompts, *rest)
-
-    monkeypatch.setattr(CompactModel, "decode", listened)
-    predictor.predict(boxes=[SMALL])
-    assert given == [False, True, False, True]
+def test_both_looks_are_answered_twice(base: CompactModel, photo: Any) -> None:
+    asked = asked_of(predictor_of(base, photo, (RULE,)), {"boxes": [SMALL]})
+    assert [prompts.mask_input is not None for prompts, _ in asked] == [False, True, False, True]
 
 
 def test_only_small_objects_are_looked_at_again(base: CompactModel, photo: Any, encoded_sides: list[int]) -> None:

@@ -225,10 +225,10 @@ def _given_back(prompts: PromptTensors, answer: MaskOutput) -> PromptTensors:
 def _coarse_answer(embedder: Embedder, encoded: Encoded, prompts: PromptTensors, multimask: bool) -> MaskOutput:
     """The base model's answer on a smaller copy of an image; a second one, as in `decode`."""
     model, embedding = embedder.model, _coarse(embedder, encoded)
-    answer = Restoration().decode(model, embedding, prompts, multimask)
-    if not is_fed_back(model, embedder.quality, prompts, multimask):
-        return answer
-    return Restoration().decode(model, embedding, _given_back(prompts, answer), multimask)
+    if is_fed_back(model, embedder.quality, prompts, multimask):
+        first = Restoration().decode(model, model.without_fine(embedding), prompts, multimask)
+        prompts = _given_back(prompts, first)
+    return Restoration().decode(model, embedding, prompts, multimask)
 
 
 def _coarse(embedder: Embedder, encoded: Encoded) -> Embedding:
