@@ -153,7 +153,6 @@ def test_objects_and_their_names_outlive_a_reload(person: Person) -> None:
     assert person.objects()[0]["labels"] == [1, 0]
 
 
-@pytest.mark.slow
 def test_two_tabs_do_not_mix(visit: Callable[..., Person]) -> None:
     first = visit()
     second = Person(first.page.context.new_page())

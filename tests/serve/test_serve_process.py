@@ -136,7 +136,6 @@ def test_slow_clients_hold_nobody_up_and_sigterm_loses_nothing(
         assert np.array_equal(masks.astype(bool), expected)
 
 
-@pytest.mark.slow
 def test_sigterm_during_a_long_job_answers_and_ends_within_the_time_of_grace(folder: Path) -> None:
     with running(folder, "--grace", "1") as (process, address):
         client = httpx.Client(base_url=address, timeout=60)
