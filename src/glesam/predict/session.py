@@ -14,11 +14,13 @@ from glesam.images.pixels import RGB
 from glesam.masks.masks import Masks
 from glesam.masks.refine import Refiner, check_mode, make_guide
 from glesam.masks.runs import Box
+from glesam.models.base import Embedding, MaskOutput, PromptTensors
 from glesam.predict.answers import MaskAssembly
 from glesam.predict.decoding import decode_as_judged, decode_nearer, decode_well
 from glesam.predict.embedder import Embedder
 from glesam.predict.embeddings import Encoded, file_name
 from glesam.predict.finish import refiner_for
+from glesam.predict.one_way import one_way
 from glesam.prompts.prompts import Prompts, cut_boxes
 from glesam.views.view import View
 
@@ -186,19 +188,26 @@ class Session:
         given, prompts = prompts, prompts.check(geometry.original_size, cut=self.model.cuts_boxes)
         found = MaskAssembly(len(prompts), 3 if multimask else 1, geometry.original_size)
         used = {bool(boxes): embedder.enhances(encoded, bool(boxes)) for boxes in set(prompts.has_box.tolist())}
-        nearer: list[int] = []
+        nearer, mode = list[int](), refine or self._refine
         for indices, group in prompts.groups():
             boxes = bool(group.has_box[0])
             embedding = embedder.embedding(encoded, boxes)
-            found.refiner = self._refiner(encoded, prompts, used[boxes], obey, refine or self._refine)
+            found.refiner = self._refiner(encoded, prompts, used[boxes], obey, mode)
             tensors = group.to_tensors(geometry, self.model.device)
             for places, part in tensors.chunks(embedder.chunk):
-                output = decode_well(embedder, encoded, embedding, part, multimask)
+                output = self._decoded(encoded, embedding, part, multimask, obey and mode != "off")
                 near = decode_nearer(embedder, encoded, prompts, indices[places], output, multimask)
                 found.put(indices[places], output, geometry, near)
                 nearer += near
         info = self.info(any(used.values())) | self._judged(encoded) | cut_boxes(given, prompts)
         return found.masks(name, info | ({"looked_nearer": sorted(nearer)} if nearer else {}))
+
+    def _decoded(
+        self, encoded: Encoded, embedding: Embedding, prompts: PromptTensors, multimask: bool, held: bool
+    ) -> MaskOutput:
+        """The model's answer; corrections of single masks may go one way alone."""
+        output = decode_well(self.embedder, encoded, embedding, prompts, multimask)
+        return one_way(output, prompts, self.model.image_size) if held and not multimask else output
 
     def _judged(self, encoded: Encoded) -> dict[str, Any]:
         """What a gate that judges by gain said of an image, where it decides."""
