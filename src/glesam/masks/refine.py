@@ -3,7 +3,8 @@
 One fixed policy for every way in (prompts, everything mode, video): a guided filter moves the edge to the image's own
 (He, Sun and Tang, TPAMI 2013), clicks keep the parts that they hit, small islands go and small holes are filled. What a
 click asks for and the decoder did not give is put right around the click alone; see `glesam.masks.obey`.
-Scores and low-resolution logits stay the decoder's. `refine="off"` leaves its masks bit for bit.
+Scores and low-resolution logits stay the decoder's (but see `glesam.predict.one_way` for corrections). `refine="off"`
+leaves its masks bit for bit.
 """
 
 from __future__ import annotations

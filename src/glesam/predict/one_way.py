@@ -2,7 +2,7 @@
 
 A decoder that gets its earlier mask back with one more click answers anew and may jump to another object. What changes
 against the click's own direction and is more than a shift of the edge stays as it was; the idea is that of the
-progressive merge of FocalClick (Chen et al., CVPR 2022, section 3.3), which keeps changes near the click alone.
+progressive merge of FocalClick (Chen et al., CVPR 2022), which keeps changes near the click alone.
 """
 
 from __future__ import annotations
