@@ -188,7 +188,8 @@ class Session:
         given, prompts = prompts, prompts.check(geometry.original_size, cut=self.model.cuts_boxes)
         found = MaskAssembly(len(prompts), 3 if multimask else 1, geometry.original_size)
         used = {bool(boxes): embedder.enhances(encoded, bool(boxes)) for boxes in set(prompts.has_box.tolist())}
-        nearer, mode = list[int](), refine or self._refine
+        nearer: list[int] = []
+        mode = refine or self._refine
         for indices, group in prompts.groups():
             boxes = bool(group.has_box[0])
             embedding = embedder.embedding(encoded, boxes)
