@@ -16,7 +16,7 @@ from torch import Tensor
 from glesam.models.base import MaskOutput, PromptTensors
 
 EDGE = 128
-"""Cells a side of the logits to half a width of change that counts as a shift of the edge and may go either way."""
+"""A change is a shift of the edge, and may go either way, where no square of `2 * (side // EDGE) + 1` cells fits in it."""
 
 
 def one_way(output: MaskOutput, prompts: PromptTensors, image_size: int) -> MaskOutput:
