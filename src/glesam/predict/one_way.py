@@ -16,7 +16,7 @@ from torch import Tensor
 from glesam.models.base import MaskOutput, PromptTensors
 
 EDGE = 128
-"""A change is a shift of the edge, and may go either way, where no square of `2 * (side // EDGE) + 1` cells fits in it."""
+"""A change is a shift of the edge, and may go either way, where no square of `2 * (side // EDGE) + 1` cells fits."""
 
 
 def one_way(output: MaskOutput, prompts: PromptTensors, image_size: int) -> MaskOutput:
