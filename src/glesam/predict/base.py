@@ -143,8 +143,7 @@ class PromptPredictor:
             mask_input: `(h, w)` or `(N, h, w)` logits of an earlier prediction.
             multimask: give three candidates for each object; `masks` is then the best by predicted score.
             tile: look at each object in a window of at least so many pixels, for big images; see docs/everything.md.
-            obey: with `refine="auto"` clicks hold, also where the decoder did not follow, and corrections go one way
-                (`glesam.predict.one_way`); False is for guesses.
+            obey: with `refine="auto"` clicks hold and corrections go one way (`predict.one_way`); False is for guesses.
             start: an earlier prediction of the same N objects to start from; `masks.pick(i)` takes one of three.
             check: warn (`DoubtfulClickWarning`, `info["checks"]`) of clicks that look wrong by the mask of the others.
             **unknown: refused with the name that was meant, also where it is segment-anything's.
