@@ -374,7 +374,7 @@ class Camera:
 def test_a_camera_ends_properly_with_ctrl_c(monkeypatch: pytest.MonkeyPatch, prompts: Prompts, tmp_path: Path) -> None:
     def stop(index: int) -> None:
         if index == 6:
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)  # to this thread, as above
 
     monkeypatch.setattr(cv2, "VideoCapture", Camera)
     source = open_video("camera:0")

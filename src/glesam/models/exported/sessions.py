@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import threading
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -81,7 +82,7 @@ class OpenvinoSession(GraphSession):
     def __init__(self, module: Any, path: Path) -> None:
         # Without the hint, processors with bfloat16 units would compute in bfloat16.
         settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
-        self._model = module.Core().compile_model(str(path), "CPU", settings)
+        self._model = _core(module).compile_model(str(path), "CPU", settings)
         self._requests = threading.local()
 
     def __call__(self, **inputs: Tensor) -> list[Tensor]:
@@ -91,6 +92,17 @@ class OpenvinoSession(GraphSession):
             infer = self._requests.infer = self._model.create_infer_request().infer
         results = infer(_arrays(inputs))
         return [torch.from_numpy(results[index].copy()) for index in range(len(self._model.outputs))]
+
+
+@cache
+def _core(module: Any) -> Any:
+    """OpenVINO's core, one for the process and as long as it runs.
+
+    On Linux each core gives the thread that first compiles with it a stack for signals, and unmaps that in the end
+    (openvino pull request 11894). Two cores that end in the order in which they began leave the first one's, unmapped,
+    to the thread: the next Ctrl-C is then a segmentation fault.
+    """
+    return module.Core()
 
 
 def _arrays(inputs: dict[str, Tensor]) -> dict[str, Any]:
