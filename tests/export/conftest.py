@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from glesam.common.telemetry import decline_telemetry
 from glesam.models.compact.model import CompactConfig, CompactModel
+
+decline_telemetry()  # before `importorskip` imports OpenVINO
 
 
 def small_model(prompt_maps: bool, seed: int = 0) -> CompactModel:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from glesam.common.telemetry import decline_telemetry
 from glesam.errors import ConfigError, GlesamError
 from glesam.folders.table import RESULTS, ObjectRow, from_values, read_csv_text, rows_of, to_csv
 
@@ -90,7 +91,7 @@ def ray_pipeline(
 ) -> PipelineReport:
     """Segment images with Ray Data, write their masks, and `results.csv` at the end.
 
-    Ray is started on this machine unless `ray.init` was called before.
+    Ray is started on this machine unless `ray.init` was called before, without its usage reports.
 
     Args:
         paths: images, local or on `filesystem`; their names are the file names, which must differ.
@@ -102,6 +103,7 @@ def ray_pipeline(
     Raises:
         ConfigError: no image, two of one name, fewer than one actor, or no Ray.
     """
+    decline_telemetry()
     try:
         import ray
     except ImportError as error:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from glesam.common.telemetry import decline_telemetry
 from glesam.errors import ModelError
 from glesam.weights.folders import brief
 
@@ -21,11 +22,12 @@ RUNTIMES = {"onnx": "onnxruntime", "openvino": "openvino"}
 
 
 def need(package: str, extra: str) -> ModuleType:
-    """Import an optional package.
+    """Import an optional package; see `decline_telemetry`.
 
     Raises:
         ModelError: it is not installed; says how to install it.
     """
+    decline_telemetry()
     try:
         return importlib.import_module(package)
     except ImportError as error:
