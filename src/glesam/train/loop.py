@@ -127,6 +127,10 @@ class Trainer:
             self._held = held.pop_all()
         self.objective, self.optimizer = self.accelerator.prepare(stage.objective, self.optimizer)
         self.ema.to(self.accelerator.device)
+        # Listed once: going through thousands of modules at each step takes longer than a small model's step.
+        self._parameters = list(self.objective.parameters())
+        pairs = zip(self.ema.parameters(), model.parameters(), strict=True)
+        self._averaged = [(mean, weight) for mean, weight in pairs if weight.requires_grad]
 
     def _open(self, resume: bool) -> None:
         """Start a run folder, or read the checkpoint of the one that is there."""
@@ -227,7 +231,7 @@ class Trainer:
         batch = {k: v.to(self.accelerator.device) for k, v in batch.items()}
         losses: dict[str, Tensor] = self.objective(batch)
         self.accelerator.backward(losses["loss"])
-        norm = self.accelerator.clip_grad_norm_(self.objective.parameters(), config.clip)
+        norm = self.accelerator.clip_grad_norm_(self._parameters, config.clip)
         self._check_finite(float(losses["loss"].detach()), float(norm))
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -258,9 +262,8 @@ class Trainer:
     def _update_ema(self) -> None:
         """Moving average with a warm-up, so that the first steps do not weigh forever."""
         decay = min(self.stage.config.ema, (1 + self.step) / (10 + self.step))
-        model = self.accelerator.unwrap_model(self.objective).model
-        pairs = [(a, b) for a, b in zip(self.ema.parameters(), model.parameters(), strict=True) if b.requires_grad]
-        torch._foreach_lerp_([a for a, _ in pairs], [b.detach() for _, b in pairs], 1 - decay)
+        pairs = self._averaged
+        torch._foreach_lerp_([mean for mean, _ in pairs], [weight.detach() for _, weight in pairs], 1 - decay)
 
     def _validate(self) -> dict[str, float]:
         """Measure the moving average on the main process."""
