@@ -20,6 +20,8 @@ from glesam.weights.folders import brief
 RUNTIMES = {"onnx": "onnxruntime", "openvino": "openvino"}
 """Runtime to the Python package that it needs; extras of glesam bear the runtime's name."""
 
+_ONE_CORE = threading.Lock()
+
 
 def need(package: str, extra: str) -> ModuleType:
     """Import an optional package; see `decline_telemetry`.
@@ -84,7 +86,9 @@ class OpenvinoSession(GraphSession):
     def __init__(self, module: Any, path: Path) -> None:
         # Without the hint, processors with bfloat16 units would compute in bfloat16.
         settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
-        self._model = _core(module).compile_model(str(path), "CPU", settings)
+        with _ONE_CORE:
+            core = _core(module)
+        self._model = core.compile_model(str(path), "CPU", settings)
         self._requests = threading.local()
 
     def __call__(self, **inputs: Tensor) -> list[Tensor]:
