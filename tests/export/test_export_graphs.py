@@ -23,11 +23,9 @@ from glesam.models.exported.sessions import GraphSession, open_session
 pytest.importorskip("onnx")
 
 FORMATS = {"onnx": ("onnxruntime", ".onnx", write_onnx), "openvino": ("openvino", ".xml", write_openvino)}
-# Both formats are made from one ONNX graph, and tests of folders compare OpenVINO's answers with torch's part by part.
-SLOW_OPENVINO = pytest.param("openvino", marks=pytest.mark.slow)
 
 
-@pytest.fixture(params=["onnx", SLOW_OPENVINO])
+@pytest.fixture(params=FORMATS)
 def opened(request: pytest.FixtureRequest, tmp_path: Path):
     """Write a graph in one format and open it."""
     package, suffix, writer = FORMATS[request.param]
@@ -141,10 +139,9 @@ def small_enhancer(channels: int = 16) -> LatentEnhancer:
     return LatentEnhancer(unet, text, timestep=200, alignment_scale=3.0).eval()
 
 
-@pytest.mark.parametrize("runtime", ["onnx", SLOW_OPENVINO])
-def test_enhancer_alone_equals_the_unfolded_unet_for_other_batches_and_sizes(tmp_path, runtime):
-    package, suffix, _ = FORMATS[runtime]
-    pytest.importorskip(package)
+@pytest.mark.parametrize(("runtime", "suffix"), [("onnx", ".onnx"), ("openvino", ".xml")])
+def test_enhancer_alone_equals_the_unfolded_unet_for_other_batches_and_sizes(tmp_path, runtime, suffix):
+    pytest.importorskip(FORMATS[runtime][0])
     enhancer = small_enhancer()
     error = export_enhancer(enhancer, tmp_path / f"enhancer{suffix}", size=(8, 8))
     assert error < 1e-3
@@ -162,7 +159,7 @@ def test_enhancer_alone_refuses_another_suffix(tmp_path):
         export_enhancer(small_enhancer(), tmp_path / "enhancer.pt")
 
 
-@pytest.mark.parametrize("kind", ["attenuate", "branch"])
+@pytest.mark.parametrize(("opened", "kind"), [("onnx", "attenuate"), ("openvino", "branch")], indirect=["opened"])
 def test_skips_and_gate_equal_torch(small_models, opened, kind):
     adapter = SkipAdapter(kind)
     generator = torch.Generator().manual_seed(4)
@@ -180,7 +177,7 @@ def test_skips_and_gate_equal_torch(small_models, opened, kind):
     torch.testing.assert_close(opened(parts["gate"])(latent=latent)[0], gate.levels(latent), atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("early", [16, 0])
+@pytest.mark.parametrize(("opened", "early"), [("onnx", 16), ("openvino", 0)], indirect=["opened"])
 def test_a_gate_by_gain_equals_torch_at_any_size(small_models, opened, early):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(6)
