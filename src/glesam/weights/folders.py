@@ -218,7 +218,9 @@ def load_module(folder: str | Path, family: str, build: Callable[[dict[str, Any]
     config = read_config(folder)
     if config.pop("family", None) != family:
         raise ModelError(f"expected family {family!r} in {folder}/{CONFIG_FILE}, got another; check the folder")
-    with building(family, folder):
+    from glesam.weights.undrawn import Undrawn
+
+    with building(family, folder), Undrawn():
         module = build(config)
     state = read_weights(folder)
     check_keys(module.state_dict(), state, str(folder))
