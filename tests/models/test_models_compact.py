@@ -49,7 +49,8 @@ def reference(model: CompactModel) -> Sam2MaskDecoder:
 def test_decode_equals_transformers_decoder_apart_from_the_occlusion_token(model, embedding):
     decoder = reference(model)
     prompts = points((100.0, 200.0), (300.0, 120.0))
-    sparse, dense = model.prompt_encoder((prompts.point_coords), prompts.point_labels, None, None)
+    sparse = model.prompt_encoder(prompts.point_coords, prompts.point_labels)
+    dense = model.prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1)
     positions = model._grid_positions(torch.Size((32, 32)), None)
     with torch.no_grad():
         # The occlusion token becomes one more prompt token of ours: attention has no order, only company.

@@ -125,8 +125,7 @@ class DecoderGraph(nn.Module):
     def _sparse(self, coords: Tensor, labels: Tensor) -> Tensor:
         """Prompt tokens `(M, T, 256)`, filled up to the number that training used."""
         coords, labels = _fill(coords, labels, self.slots)
-        sparse: Tensor = self.prompt_encoder(coords[:, None], labels[:, None], None, None)[0]
-        tokens: Tensor = sparse[:, 0]
+        tokens: Tensor = self.prompt_encoder(coords[:, None], labels[:, None])[:, 0]
         return tokens
 
     def _dense(self, masks: Tensor, given: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """One pass of SAM's two-way mask decoder with the tokens of a head, in parts that each head combines in its own way.
 
-Works on the mask decoders of transformers (`SamMaskDecoder`, `Sam2MaskDecoder` and what derives from them), whose
+Works on the mask decoders of transformers (`SamMaskDecoder`, `Sam2MaskDecoder`) and on the compact model's, whose
 weights it only reads. Shapes: `R` rows (images, or single objects), `n` prompts a row, `M = R * n` prompts in all, `C`
 channels, `(h, w)` the latent's size.
 """
@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers.models.sam2.modeling_sam2 import Sam2MaskDecoder
 
 from glesam.models.base import DecoderInputs, per_prompt
 
@@ -129,10 +128,21 @@ def choose(decoder: Any, logits: Tensor, iou: Tensor, multimask: bool) -> tuple[
     """
     if multimask:
         return logits[:, 1:], iou[:, 1:]
-    if isinstance(decoder, Sam2MaskDecoder) and decoder.dynamic_multimask_via_stability and not decoder.training:
-        single, score = decoder._dynamic_multimask_via_stability(logits[:, None], iou[:, None])
-        return single[:, 0], score[:, 0]
-    return logits[:, :1], iou[:, :1]
+    if decoder.training or not getattr(decoder, "dynamic_multimask_via_stability", False):
+        return logits[:, :1], iou[:, :1]
+    stable = _is_stable(decoder, logits[:, :1])
+    best = iou[:, 1:].argmax(dim=1, keepdim=True)
+    candidate = logits[:, 1:].gather(1, best[..., None, None].expand(-1, -1, *logits.shape[2:]))
+    single = torch.where(stable[..., None, None], logits[:, :1], candidate)
+    return single, torch.where(stable, iou[:, :1], iou[:, 1:].gather(1, best))
+
+
+def _is_stable(decoder: Any, logits: Tensor) -> Tensor:
+    """Whether `(M, 1, H, W)` masks stay nearly the same at two thresholds on either side of 0: `(M, 1)`."""
+    delta: float = decoder.dynamic_multimask_stability_delta
+    inner, outer = ((logits > threshold).flatten(2).sum(dim=-1).float() for threshold in (delta, -delta))
+    shares = torch.where(outer > 0, inner / outer, 1.0)
+    return shares >= float(decoder.dynamic_multimask_stability_thresh)
 
 
 def all_masks(decoder: Any, logits: Tensor, iou: Tensor) -> tuple[Tensor, Tensor]:

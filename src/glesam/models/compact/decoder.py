@@ -8,9 +8,8 @@ from typing import cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers.models.sam2.configuration_sam2 import Sam2MaskDecoderConfig
-from transformers.models.sam2.modeling_sam2 import Sam2Attention, Sam2MaskDecoder
 
+from glesam.models.compact.attention import CHANNELS, Attention, ChannelsFirstNorm, FeedForward, TwoWayTransformer
 from glesam.models.compact.cells import nest, unnest
 from glesam.models.compact.fine import FineHead
 from glesam.models.compact.prompt_maps import DrawnPrompts
@@ -20,17 +19,32 @@ SHAPES_KEPT = 4
 """Shapes of images, such as landscape and portrait at two sizes, whose preparations are kept."""
 
 
-class CompactMaskDecoder(Sam2MaskDecoder):  # type: ignore[misc]
+class CompactMaskDecoder(nn.Module):
     """SAM 2's decoder (Ravi et al., 2024) without its occlusion score and without its own skip projections.
 
     The encoder of the compact model projects its skips itself. All four masks are computed in one pass, as training
     needs the single-mask token and the three candidates together.
     """
 
-    def __init__(self, config: Sam2MaskDecoderConfig) -> None:
-        config._attn_implementation = "sdpa"
-        super().__init__(config)
-        del self.conv_s0, self.conv_s1, self.obj_score_token, self.pred_obj_score_head
+    hidden_size = CHANNELS
+    num_mask_tokens = 4
+    # SAM 2's rule for unstable single masks, which `glesam.heads` apply; the model's own masks do without.
+    dynamic_multimask_via_stability = True
+    dynamic_multimask_stability_delta = 0.05
+    dynamic_multimask_stability_thresh = 0.98
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.iou_token = nn.Embedding(1, CHANNELS)
+        self.mask_tokens = nn.Embedding(self.num_mask_tokens, CHANNELS)
+        self.transformer = TwoWayTransformer()
+        self.upscale_conv1 = nn.ConvTranspose2d(CHANNELS, CHANNELS // 4, kernel_size=2, stride=2)
+        self.upscale_conv2 = nn.ConvTranspose2d(CHANNELS // 4, CHANNELS // 8, kernel_size=2, stride=2)
+        self.upscale_layer_norm = ChannelsFirstNorm(CHANNELS // 4)
+        self.activation = nn.GELU()
+        networks = [FeedForward(CHANNELS, CHANNELS, CHANNELS // 8, 3) for _ in range(self.num_mask_tokens)]
+        self.output_hypernetworks_mlps = nn.ModuleList(networks)
+        self.iou_prediction_head = FeedForward(CHANNELS, CHANNELS, self.num_mask_tokens, 3, sigmoid_output=True)
         _initialise(self)
         self._fast: tuple[tuple[Tensor, FastTwoWay], ...] = ()
         self._skips: tuple[weakref.ref[Tensor], object, tuple[Tensor, Tensor]] | None = None
@@ -105,13 +119,13 @@ class CompactMaskDecoder(Sam2MaskDecoder):  # type: ignore[misc]
         Returns:
             `(M, h * w, 4 * 64)` and `(M, h * w * 4, 4 * 32)`.
         """
-        convolutions = (self.upscale_conv1, self.upscale_conv2)
-        state = tuple((c.bias.data_ptr(), c.bias._version) for c in convolutions)
+        biases = [cast(Tensor, convolution.bias) for convolution in (self.upscale_conv1, self.upscale_conv2)]
+        state = tuple((bias.data_ptr(), bias._version) for bias in biases)
         kept = None if torch.is_grad_enabled() else self._skips
         if kept is not None and kept[0]() is skips[0] and kept[1] == state:
             return kept[2]
         cells = size[0] * size[1]
-        nested = [nest(skip, size) + c.bias for c, skip in zip(convolutions, skips[::-1], strict=True)]
+        nested = [nest(skip, size) + bias for bias, skip in zip(biases, skips[::-1], strict=True)]
         result = nested[0].reshape(-1, cells, 4 * nested[0].shape[-1]), nested[1].reshape(-1, 4 * cells, 128)
         self._skips = None if torch.is_grad_enabled() else (weakref.ref(skips[0]), state, result)
         return result
@@ -186,7 +200,7 @@ def _initialise(decoder: nn.Module) -> None:
     for module in decoder.modules():
         if isinstance(module, nn.Embedding):
             nn.init.normal_(module.weight)
-        if isinstance(module, Sam2Attention) and module.internal_dim < module.hidden_size:
+        if isinstance(module, Attention) and module.internal_dim < module.hidden_size:
             # |position|^2 = 128, 16 channels a head: a standard deviation of 0.08 gives a match a logit of about 3.
             nn.init.normal_(module.q_proj.weight, std=0.08)
             module.k_proj.weight.data.copy_(module.q_proj.weight.data)

@@ -13,8 +13,8 @@ from functools import cached_property
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers.models.sam2.modeling_sam2 import Sam2Attention, Sam2TwoWayAttentionBlock
 
+from glesam.models.compact.attention import Attention, TwoWayBlock
 from glesam.models.compact.prompt_maps import DrawnPrompts
 
 
@@ -76,7 +76,7 @@ class LaterImage:
         positions: `(L, C)` positional encoding of the image's tokens.
     """
 
-    def __init__(self, look: Sam2Attention, answer: nn.Linear | None, positions: Tensor) -> None:
+    def __init__(self, look: Attention, answer: nn.Linear | None, positions: Tensor) -> None:
         heads, width = look.num_attention_heads, look.head_dim
         # The keys' bias adds the same to all scores of a query, which a softmax does not see.
         self.positions = (positions @ look.k_proj.weight.t()).view(-1, heads, width).permute(1, 2, 0).contiguous()
@@ -122,7 +122,7 @@ def split_heads(x: Tensor, heads: int) -> Tensor:
     return x.view(*x.shape[:-1], heads, -1).transpose(-3, -2)
 
 
-def project_first(block: Sam2TwoWayAttentionBlock, positions: Tensor) -> tuple[Tensor, Tensor]:
+def project_first(block: TwoWayBlock, positions: Tensor) -> tuple[Tensor, Tensor]:
     """What the first block asks of the image's tokens as one linear layer.
 
     Args:

@@ -16,8 +16,6 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers.models.sam2.configuration_sam2 import Sam2MaskDecoderConfig, Sam2PromptEncoderConfig
-from transformers.models.sam2.modeling_sam2 import Sam2PromptEncoder
 
 from glesam.common.files import write_text
 from glesam.models.base import (
@@ -42,6 +40,7 @@ from glesam.models.compact.encoder import CompactEncoder
 from glesam.models.compact.fine import FineHead
 from glesam.models.compact.inside import keep_inside
 from glesam.models.compact.pixels import lay_into_square, to_pixel_values
+from glesam.models.compact.prompt_encoder import PromptEncoder
 from glesam.models.compact.prompt_maps import PromptMaps
 from glesam.weights.folders import (
     CONFIG_FILE,
@@ -54,6 +53,7 @@ from glesam.weights.folders import (
     seal,
     write_tensors,
 )
+from glesam.weights.undrawn import Undrawn
 
 STRIDE = 16
 
@@ -74,11 +74,11 @@ class CompactModel(PromptableModel):
         self.encoder = CompactEncoder(self.config)
         # Two random frequencies a frame on average: positions blur together below 20 of 512 pixels. SAM 2's 1 is too
         # coarse for the crops of the early training, and SAM's default in transformers would be noise.
-        self.prompt_encoder = Sam2PromptEncoder(Sam2PromptEncoderConfig(image_size=self.image_size, scale=2))
+        self.prompt_encoder = PromptEncoder(self.image_size, scale=2)
         for embedding in self.prompt_encoder.modules():
             if isinstance(embedding, nn.Embedding):
                 nn.init.normal_(embedding.weight)
-        self.mask_decoder = CompactMaskDecoder(Sam2MaskDecoderConfig())
+        self.mask_decoder = CompactMaskDecoder()
         self.prompt_maps = PromptMaps(256, 32) if self.config.prompt_maps else None
         self.fine = FineHead() if self.config.fine else None
         self._positions: dict[object, Tensor] = {}
@@ -270,7 +270,7 @@ class CompactModel(PromptableModel):
         if torch.is_grad_enabled():
             coords, labels = F.pad(coords, (0, 0, 0, room)), F.pad(labels, (0, room), value=PADDING_LABEL)
             room = 0
-        sparse, _ = self.prompt_encoder(coords, labels, None, None)  # adds a padding point of its own
+        sparse = self.prompt_encoder(coords, labels)  # adds a padding point of its own
         tokens: Tensor = sparse.flatten(0, 1).to(self.dtype)
         return tokens, 1 + room
 
@@ -335,9 +335,9 @@ class CompactModel(PromptableModel):
             ModelError: a file is missing, an option is unknown, or keys do not match.
         """
         values = {k: v for k, v in read_config(folder).items() if k not in ("family", DIGEST_KEY)}
-        with building("the compact model", f"{folder}/{CONFIG_FILE}"):
+        with building("the compact model", f"{folder}/{CONFIG_FILE}"), Undrawn():
             model = cls(CompactConfig(**values))
         state = read_weights(folder)
         check_keys(model.state_dict(), state, str(folder))
-        model.load_state_dict({k: v.float() for k, v in state.items()})
+        model.load_state_dict(state)  # float16 becomes float32 on the way
         return model.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]

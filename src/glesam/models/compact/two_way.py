@@ -12,13 +12,8 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers.models.sam2.modeling_sam2 import (
-    Sam2Attention,
-    Sam2FeedForward,
-    Sam2TwoWayAttentionBlock,
-    Sam2TwoWayTransformer,
-)
 
+from glesam.models.compact.attention import Attention, FeedForward, TwoWayBlock, TwoWayTransformer
 from glesam.models.compact.image_attention import FirstImage, LaterImage, SeenImage, project_first, split_heads
 from glesam.models.compact.prompt_maps import DrawnPrompts
 
@@ -26,25 +21,25 @@ _Image = FirstImage | SeenImage
 
 
 class FastTwoWay:
-    """Equal to `Sam2TwoWayTransformer` up to rounding, for one grid of positions and the weights of now.
+    """Equal to `TwoWayTransformer` up to rounding, for one grid of positions and the weights of now.
 
     Args:
         transformer: the module whose weights are used.
         positions: `(L, C)` positional encoding of the image's tokens.
     """
 
-    def __init__(self, transformer: Sam2TwoWayTransformer, positions: Tensor) -> None:
+    def __init__(self, transformer: TwoWayTransformer, positions: Tensor) -> None:
         self.transformer = transformer
         self.parameters = _merged_parameters(transformer)
         self.state = self.fingerprint()
-        first, *later = transformer.layers
+        first, *later = transformer.blocks
         self.weight, self.offset = project_first(first, positions)
         self.later = [
             LaterImage(layer.cross_attn_token_to_image, layer.cross_attn_image_to_token.q_proj, positions)
             for layer in later
         ]
         self.last = LaterImage(transformer.final_attn_token_to_image, None, positions)
-        self.own = [_SelfAttention(layer) for layer in transformer.layers]
+        self.own = [_SelfAttention(layer) for layer in transformer.blocks]
 
     def fingerprint(self) -> tuple[tuple[int, int], ...]:
         """Changes whenever the weights that were merged are replaced or written to."""
@@ -77,7 +72,7 @@ class FastTwoWay:
         Returns:
             The tokens `(M, outputs, C)` and the image's tokens `(M, L, C)` afterwards.
         """
-        first, *later = self.transformer.layers
+        first, *later = self.transformer.blocks
         heads = first.cross_attn_token_to_image.num_attention_heads
         start = FirstImage(image, projected, drawn, self.weight, heads)
         bias = tokens.new_zeros(tokens.shape[1])
@@ -100,7 +95,7 @@ class _SelfAttention:
         layer: its weights are copied.
     """
 
-    def __init__(self, layer: Sam2TwoWayAttentionBlock) -> None:
+    def __init__(self, layer: TwoWayBlock) -> None:
         self.attention, self.first = layer.self_attn, layer.skip_first_layer_pe
         parts = [self.attention.q_proj, self.attention.k_proj, self.attention.v_proj]
         merged = parts if self.first else parts[:2]
@@ -116,12 +111,12 @@ class _SelfAttention:
         return queries + _attend(self.attention, query, key, _linear(self.attention.v_proj, queries), bias)
 
 
-def _merged_parameters(transformer: Sam2TwoWayTransformer) -> list[nn.Parameter]:
+def _merged_parameters(transformer: TwoWayTransformer) -> list[nn.Parameter]:
     """Those whose values go into products that are kept."""
-    looks = [layer.cross_attn_token_to_image for layer in transformer.layers]
+    looks = [layer.cross_attn_token_to_image for layer in transformer.blocks]
     looks.append(transformer.final_attn_token_to_image)
     modules = [part for look in looks for part in (look.k_proj, look.v_proj)]
-    for layer in transformer.layers:
+    for layer in transformer.blocks:
         own = layer.self_attn
         modules += [layer.cross_attn_image_to_token.q_proj, own.q_proj, own.k_proj, own.v_proj]
     return [parameter for module in modules for parameter in module.parameters()]
@@ -133,7 +128,7 @@ def _linear(layer: nn.Linear, x: Tensor) -> Tensor:
 
 
 def _block(
-    layer: Sam2TwoWayAttentionBlock,
+    layer: TwoWayBlock,
     queries: Tensor,
     tokens: Tensor,
     bias: Tensor,
@@ -145,14 +140,14 @@ def _block(
     return queries, layer.layer_norm4(_answer(layer.cross_attn_image_to_token, queries, tokens, bias, image))
 
 
-def _look(attention: Sam2Attention, queries: Tensor, image: _Image) -> Tensor:
+def _look(attention: Attention, queries: Tensor, image: _Image) -> Tensor:
     """Attention of `(M, T, C)` queries on the image."""
     q = _linear(attention.q_proj, queries) * attention.scaling
     mixed = image.look(split_heads(q, attention.num_attention_heads))
     return _linear(attention.o_proj, mixed.transpose(1, 2).flatten(2))
 
 
-def _perceptron(mlp: Sam2FeedForward, x: Tensor) -> Tensor:
+def _perceptron(mlp: FeedForward, x: Tensor) -> Tensor:
     """The two layers on `(M, T, C)` tokens, as weights times columns.
 
     Rows of weights are many and tokens few: this way round, and with a full register of columns, the product takes two
@@ -165,7 +160,7 @@ def _perceptron(mlp: Sam2FeedForward, x: Tensor) -> Tensor:
     return out.t()[:rows].reshape(x.shape)
 
 
-def _answer(attention: Sam2Attention, queries: Tensor, tokens: Tensor, bias: Tensor, image: _Image) -> Tensor:
+def _answer(attention: Attention, queries: Tensor, tokens: Tensor, bias: Tensor, image: _Image) -> Tensor:
     """Attention of the image's tokens on the few tokens of the prompt, added to the image's tokens: `(M, L, C)`.
 
     Two plain products, without moving heads about: keys as a block-diagonal matrix give the scores of all heads at
@@ -185,7 +180,7 @@ def _answer(attention: Sam2Attention, queries: Tensor, tokens: Tensor, bias: Ten
     return image.mix(scores.softmax(dim=2).view(count, -1, rows * heads), values)
 
 
-def _attend(attention: Sam2Attention, query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
+def _attend(attention: Attention, query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
     """Multi-head attention of projected `(M, T, D)` tokens among themselves, and its output projection."""
     q, k, v = (split_heads(part, attention.num_attention_heads) for part in (query, key, value))
     mixed = F.scaled_dot_product_attention(q, k, v, bias.view(1, 1, 1, -1), scale=attention.scaling)
