@@ -21,8 +21,9 @@ from transformers.models.sam2.modeling_sam2 import (
     Sam2TwoWayTransformer,
 )
 
-from glesam.models.compact.attention import Attention, ChannelsFirstNorm, FeedForward, TwoWayTransformer
+from glesam.models.compact.attention import NORM_EPS, Attention, FeedForward, TwoWayTransformer
 from glesam.models.compact.decoder import CompactMaskDecoder
+from glesam.models.compact.neck import LayerNorm2d
 from glesam.models.compact.prompt_encoder import PromptEncoder
 
 
@@ -67,7 +68,7 @@ def test_perceptron(layers: int, sigmoid: bool) -> None:
 
 
 def test_normalisation() -> None:
-    ours = ChannelsFirstNorm(12)
+    ours = LayerNorm2d(12, eps=NORM_EPS)
     nn.init.normal_(ours.weight)
     theirs = twin(ours, Sam2LayerNorm(12, data_format="channels_first"))
     x = torch.randn(2, 12, 5, 6)

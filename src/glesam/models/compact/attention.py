@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 CHANNELS = 256
+NORM_EPS = 1e-6
+"""Of the normalisations of maps; those of tokens have torch's."""
 _HEADS = 8
 _HIDDEN = 2048
 _BLOCKS = 2
@@ -85,17 +87,6 @@ class FeedForward(nn.Module):
             hidden_states = F.relu(layer(hidden_states))
         out: Tensor = self.proj_out(hidden_states)
         return F.sigmoid(out) if self.sigmoid_output else out
-
-
-class ChannelsFirstNorm(nn.LayerNorm):
-    """Layer normalisation over the channels of `(B, C, H, W)` maps; SAM 2's epsilon."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels, eps=1e-6)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Normalise `(B, C, H, W)`; the same shape."""
-        return super().forward(features.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
 class TwoWayBlock(nn.Module):

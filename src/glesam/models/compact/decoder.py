@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from glesam.models.compact.attention import CHANNELS, Attention, ChannelsFirstNorm, FeedForward, TwoWayTransformer
+from glesam.models.compact.attention import CHANNELS, NORM_EPS, Attention, FeedForward, TwoWayTransformer
 from glesam.models.compact.cells import nest, unnest
 from glesam.models.compact.fine import FineHead
+from glesam.models.compact.neck import LayerNorm2d
 from glesam.models.compact.prompt_maps import DrawnPrompts
 from glesam.models.compact.two_way import FastTwoWay
 
@@ -40,7 +41,7 @@ class CompactMaskDecoder(nn.Module):
         self.transformer = TwoWayTransformer()
         self.upscale_conv1 = nn.ConvTranspose2d(CHANNELS, CHANNELS // 4, kernel_size=2, stride=2)
         self.upscale_conv2 = nn.ConvTranspose2d(CHANNELS // 4, CHANNELS // 8, kernel_size=2, stride=2)
-        self.upscale_layer_norm = ChannelsFirstNorm(CHANNELS // 4)
+        self.upscale_layer_norm = LayerNorm2d(CHANNELS // 4, eps=NORM_EPS)
         self.activation = nn.GELU()
         networks = [FeedForward(CHANNELS, CHANNELS, CHANNELS // 8, 3) for _ in range(self.num_mask_tokens)]
         self.output_hypernetworks_mlps = nn.ModuleList(networks)
@@ -133,7 +134,7 @@ class CompactMaskDecoder(nn.Module):
     def _learn(
         self, tokens: Tensor, latent: Tensor, positions: Tensor, dense: Tensor, drawn: DrawnPrompts | None
     ) -> tuple[Tensor, Tensor]:
-        """The two-way transformer as transformers has it: `(M, T, 256)` tokens and `(M, L, 256)` image tokens."""
+        """The two-way transformer as it is published: `(M, T, 256)` tokens and `(M, L, 256)` image tokens."""
         count, image = tokens.shape[0], latent + dense
         image, positions = image.expand(count, -1, -1, -1), positions.expand(count, -1, -1, -1)
         if drawn is not None:

@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from glesam.models.base import PADDING_LABEL
-from glesam.models.compact.attention import CHANNELS, ChannelsFirstNorm
+from glesam.models.compact.attention import CHANNELS, NORM_EPS
+from glesam.models.compact.neck import LayerNorm2d
 
 _LABELS = 4
 _MASK_CHANNELS = 16
@@ -47,8 +48,8 @@ class MaskEmbedding(nn.Module):
         self.conv1 = nn.Conv2d(1, _MASK_CHANNELS // 4, kernel_size=2, stride=2)
         self.conv2 = nn.Conv2d(_MASK_CHANNELS // 4, _MASK_CHANNELS, kernel_size=2, stride=2)
         self.conv3 = nn.Conv2d(_MASK_CHANNELS, CHANNELS, kernel_size=1)
-        self.layer_norm1 = ChannelsFirstNorm(_MASK_CHANNELS // 4)
-        self.layer_norm2 = ChannelsFirstNorm(_MASK_CHANNELS)
+        self.layer_norm1 = LayerNorm2d(_MASK_CHANNELS // 4, eps=NORM_EPS)
+        self.layer_norm2 = LayerNorm2d(_MASK_CHANNELS, eps=NORM_EPS)
 
     def forward(self, masks: Tensor) -> Tensor:
         """Map `(M, 1, 4h, 4w)` logits to `(M, 256, h, w)`."""
