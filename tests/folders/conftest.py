@@ -1,4 +1,4 @@
-"""A tiny SAM with random weights, saved as a user would have it, and a folder of small photos."""
+"""A small model with random weights, saved as a user would have it, and a folder of small photos."""
 
 from __future__ import annotations
 
@@ -11,22 +11,15 @@ from PIL import Image
 
 @pytest.fixture(scope="session")
 def folder_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a SAM for 64-pixel input, in transformers' format."""
+    """Folder of a small compact model, which commands in processes of their own load without transformers."""
     import torch
-    from transformers import SamConfig, SamModel
 
-    vision = {"hidden_size": 24, "output_channels": 32, "num_hidden_layers": 1, "mlp_dim": 48, "window_size": 2}
-    vision |= {"num_attention_heads": 3, "image_size": 64, "num_pos_feats": 16}
-    prompt = {"hidden_size": 32, "image_size": 64}
-    decoder = {"hidden_size": 32, "mlp_dim": 48, "iou_head_hidden_dim": 40}
+    from glesam.models.compact.config import CompactConfig
+    from glesam.models.compact.model import CompactModel
+
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("folder-model")
-    config = SamConfig(
-        vision_config=vision | {"global_attn_indexes": [0], "initializer_range": 0.2},
-        prompt_encoder_config=prompt,
-        mask_decoder_config=decoder,
-    )
-    SamModel(config).save_pretrained(folder)
+    CompactModel(CompactConfig("lite0", 64, attention_blocks=1, conv_blocks=1)).save_pretrained(folder)
     return folder
 
 

@@ -159,6 +159,7 @@ def test_two_tabs_do_not_mix(visit: Callable[..., Person]) -> None:
     second.page.goto(first.page.url)
     second.until("Boolean(globalThis.glesam?.state.server)")
     for person, place in ((first, CUP), (second, SPOON)):
+        person.page.bring_to_front()  # a tab behind another draws once a second
         person.open_example()
         if person.page.evaluate("glesam.state.objects.length"):  # what the other tab left on this photo
             person.page.click("#clear")
@@ -167,6 +168,7 @@ def test_two_tabs_do_not_mix(visit: Callable[..., Person]) -> None:
         person.page.wait_for_timeout(900)
     found = [first.objects(), second.objects()]
     for person, before in ((first, found[0]), (second, found[1])):
+        person.page.bring_to_front()
         person.page.reload()
         person.until(READY)
         person.until(f"{KEPT} === 1")

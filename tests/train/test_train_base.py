@@ -45,7 +45,7 @@ def config(data, **changes):
         "paste": 0.0,
         "refine": 0.25,
         "workers": 0,
-        "phases": (Phase(image_size=96, batch_size=4, steps=48, scale=(0.19, 0.22)),),
+        "phases": (Phase(image_size=96, batch_size=4, steps=30, scale=(0.19, 0.22)),),
     }
     return BaseConfig(**{**values, **changes})
 
