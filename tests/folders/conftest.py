@@ -11,15 +11,13 @@ from PIL import Image
 
 @pytest.fixture(scope="session")
 def folder_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a small compact model, which commands in processes of their own load without transformers."""
-    import torch
+    """Folder of a small compact model with masks of its own for each photo, to be told apart in tables.
 
-    from glesam.models.compact.config import CompactConfig
-    from glesam.models.compact.model import CompactModel
+    Commands in processes of their own load it without transformers.
+    """
+    from train_tiny import tiny_model
 
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("folder-model")
-    CompactModel(CompactConfig("lite0", 64, attention_blocks=1, conv_blocks=1)).save_pretrained(folder)
+    folder: Path = tiny_model(tmp_path_factory.mktemp("folder-model"))
     return folder
 
 
