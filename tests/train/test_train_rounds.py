@@ -11,7 +11,7 @@ from glesam.train.config import Phase
 from glesam.train.feed.pack import pack
 from glesam.train.loop import Trainer
 from glesam.train.stages.base import BaseStage, build_model
-from glesam.train.stages.rounds import _add_click, pull
+from glesam.train.stages.rounds import _add_click, encoded, pull
 
 ROUNDS = {
     "coarse": True,
@@ -76,6 +76,40 @@ def test_pull_is_the_weighted_distance_to_the_clear_twin():
     got.backward()
     assert latent.grad[:3].abs().max() == 0
     assert latent.grad[3].abs().max() > 0
+
+
+def test_encoding_in_bfloat16_is_near_float32_and_teaches_nearly_the_same(data):
+    model = build_model(config(data, **ROUNDS, pretrained=False)).eval()
+    pixels = torch.from_numpy(np.random.default_rng(0).normal(size=(1, 3, 64, 64)).astype(np.float32))
+    latents, gradients = [], []
+    for bfloat16 in (False, True):
+        embedding = encoded(model, pixels, bfloat16)
+        tensors = [embedding.latent, *embedding.skips, *embedding.extras.values()]
+        assert all(tensor.dtype == torch.float32 for tensor in tensors)
+        model.zero_grad()
+        (embedding.latent * embedding.latent.detach().roll(1)).mean().backward()
+        latents.append(embedding.latent.detach().flatten())
+        gradients.append(model.encoder.neck.lateral16.weight.grad.flatten().clone())
+    assert not torch.equal(*latents)
+    # bfloat16 has 8 significant bits, an error of 2 ** -9 of each number; some dozen layers add theirs up.
+    assert (latents[1] - latents[0]).norm() < 0.03 * latents[0].norm()
+    assert torch.cosine_similarity(*gradients, dim=0) > 0.99
+
+
+@pytest.mark.parametrize("rounds", [True, False])
+def test_training_in_bfloat16_differs_and_repeats_itself(data, tmp_path, rounds):
+    options = {**(ROUNDS if rounds else {}), "pretrained": False}
+    options["phases"] = (Phase(image_size=64, batch_size=4, steps=2, scale=(0.15, 0.2)),)
+    runs = []
+    for number, bfloat16 in enumerate((False, True, True)):
+        stage = BaseStage(config(data, **options, bfloat16=bfloat16), [pack(data, tmp_path / "cache")])
+        trainer = Trainer(stage, tmp_path / str(number))
+        trainer.run()
+        runs.append(trainer.ema.state_dict())
+    single, half, again = runs
+    assert all(torch.equal(value, again[key]) for key, value in half.items())
+    assert any(not torch.equal(value, single[key]) for key, value in half.items())
+    assert {value.dtype for value in half.values()} == {value.dtype for value in single.values()}
 
 
 def test_a_click_takes_the_first_free_slot_or_the_last():

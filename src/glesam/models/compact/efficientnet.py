@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import cast
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -70,10 +71,17 @@ class SameConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve `(B, C, H, W)`."""
+        if self.groups > 1 and x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+            return self._in_float32(x)
         if self.stride[0] == 1:
             return super().forward(x)
         kernel = F.pad(self.weight, (1, 0, 1, 0))
         return F.conv2d(x, kernel, self.bias, self.stride, self.padding, groups=self.groups)
+
+    def _in_float32(self, x: Tensor) -> Tensor:
+        """A depthwise convolution without autocast: on processors it is slower in bfloat16 than in float32."""
+        with torch.autocast("cpu", enabled=False):
+            return self.forward(x.float())
 
 
 class InvertedBottleneck(nn.Module):

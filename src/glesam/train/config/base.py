@@ -93,6 +93,7 @@ class BaseConfig(StageConfig):
             Wortsman et al., CVPR 2022); 0 leaves them out. Keeps what the start could do on other images.
         lora: rank of low-rank adapters (LoRA) on linear layers and convolutions: only they learn, beside the weights of
             `init`, and are added to them in the model that is saved; 0 trains the weights themselves.
+        bfloat16: encode views in bfloat16 by autocast, masks in float32; faster where the processor has units for it.
         steps: optimiser steps in all; the phases are made longer or shorter in proportion.
         backbone_lr: learning rate of the backbone relative to `lr`; its layers up to stride 8 stay frozen.
         phases: image sizes, one after the other.
@@ -123,6 +124,7 @@ class BaseConfig(StageConfig):
     init: str | None = None
     average: float = Field(default=0.0, ge=0, lt=1)
     lora: int = Field(default=0, ge=0)
+    bfloat16: bool = False
     steps: int | None = Field(default=None, ge=1)
     backbone_lr: float = 0.05
     phases: tuple[Phase, ...] = (

@@ -27,20 +27,20 @@ from glesam.train.feed.views import TrainingBatches
 from glesam.train.loop import CHECKPOINT, fill, read_state
 from glesam.train.losses import hard_iou, mask_losses
 from glesam.train.lowrank import attach, merged
-from glesam.train.stages.rounds import RoundsObjective
+from glesam.train.stages.rounds import RoundsObjective, encoded
 
 
 class BaseObjective(nn.Module):
     """Losses of the compact model on a batch of views."""
 
-    def __init__(self, model: CompactModel, refine: float) -> None:
+    def __init__(self, model: CompactModel, refine: float, bfloat16: bool = False) -> None:
         super().__init__()
-        self.model, self.refine = model, refine
+        self.model, self.refine, self.mixed = model, refine, bfloat16
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Return the losses; see `TrainingBatches` for the batch and `mask_losses` for the names."""
         pixels = to_pixel_values(batch["pixels"].cpu().numpy()).to(batch["points"].device)
-        embedding = self.model.encoder(pixels)
+        embedding = encoded(self.model, pixels, self.mixed)
         targets = batch["targets"].flatten(0, 1).float() / 255
         prompts = PromptTensors(batch["points"], batch["labels"])
         logits, iou = self.model.decode_all(embedding, prompts, batch["origin"])
@@ -93,7 +93,7 @@ class BaseStage:
         # Taken before a resumed run's weights come in: the start is what `init` names, always.
         start = merged(model).state_dict() if config.average else {}
         self.start = {name: weight.detach().clone() for name, weight in start.items()}
-        self.objective: nn.Module = BaseObjective(model, config.refine)
+        self.objective: nn.Module = BaseObjective(model, config.refine, config.bfloat16)
         if _in_rounds(config):
             self.objective = RoundsObjective(model, config)
 

@@ -7,6 +7,8 @@ its own mask alone then helps it to a better one.
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -35,7 +37,7 @@ class RoundsObjective(nn.Module):
         """Return the losses: `loss` is what to minimise, the others are for the log."""
         config = self.config
         pixels = self.model.pixels_of(batch["pixels"].cpu().numpy()).to(batch["points"].device)
-        embedding = self.model.encoder(pixels)
+        embedding = encoded(self.model, pixels, config.bfloat16)
         first = config.prompts - config.corrected
         losses = self._answer(embedding, batch, slice(0, first), None)
         if config.corrected:
@@ -84,6 +86,13 @@ class RoundsObjective(nn.Module):
         if logits is None:
             raise RuntimeError("expected at least one round of corrections, got none; set rounds to 1 or more")
         return {**batch, "points": points, "labels": labels}, logits
+
+
+def encoded(model: CompactModel, pixels: Tensor, bfloat16: bool) -> Embedding:
+    """Encode `(B, 3, S, S)` pixel values for a training step, in bfloat16 if asked for; the result is in float32."""
+    with torch.autocast(pixels.device.type, torch.bfloat16, enabled=bfloat16):
+        embedding = cast(Embedding, model.encoder(pixels))
+    return embedding.map(Tensor.float) if bfloat16 else embedding
 
 
 def _add_click(points: Tensor, labels: Tensor, cells: npt.NDArray[np.float32], kinds: npt.NDArray[np.int64]) -> None:
