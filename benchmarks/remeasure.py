@@ -1,0 +1,116 @@
+"""All that is measured of the bundled base model and its enhancer on the development sets, for new weights.
+
+Run: `python benchmarks/remeasure.py DATA --out DIR [--only tight clicks] [--model compact] [--jobs 2]`.
+DATA holds `val/` and `train/` with the sets that the model cards name. Each step is a `glesam evaluate` into a folder
+of its own; finished ones are skipped, stopped ones go on. At the end one Markdown table says what came out: IoU and
+boundary IoU, mean over images, of each set, prompt, model and level. Steps run `--jobs` at a time, one thread each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import statistics
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+LEVELS = "clear,lq1,lq2,lq3"
+SHARE = ["--min-share", "coco_mini=0.005"]
+"""Of COCO, objects of at least half a percent of the image."""
+WHOLE = ["--prompts", "points:3,box"]
+MOST_SETS = 4
+"""With more sets, rows are means over them."""
+
+
+def steps(data: Path, model: str) -> dict[str, list[str]]:
+    """Arguments of `glesam evaluate` by the name of the step, the longest first."""
+    ecssd, coco = ["--data", str(data / "val" / "ecssd")], ["--data", str(data / "val" / "coco_mini")]
+    real = [f"--data={data / 'val' / name}" for name in ("real_smoke", "real_dusk")]
+    names = (ROOT / "configs" / "kept-aside.txt").read_text(encoding="utf-8").split()
+    aside = [f"--data={data / 'train' / name}" for name in names]
+    off, auto, on, high = (f"{model}@{mode}" for mode in ("enhance=off", "enhance=auto", "enhance=on", "quality=high"))
+    both, gle = ["--models", f"{off},{auto}"], f"{model}+gle@enhance=on"
+    qualities = ",".join([f"{off}@quality=fast", off, auto, f"{off}@quality=high"])
+    two = [*ecssd, *coco, *SHARE]
+    return {
+        "ecssd": [*ecssd, "--limit", "200", "--levels", LEVELS, *both, *WHOLE],
+        "coco": [*coco, *SHARE, "--levels", LEVELS, *both, *WHOLE],
+        "gle": [*two, "--limit", "200", "--levels", LEVELS, "--models", gle, *WHOLE],
+        "domains": [*aside, "--kept-aside", "--limit", "6", *both, *WHOLE],
+        "kinds": [*ecssd, "--limit", "40", "--levels", "clear,robustseg:all:4", *both, *WHOLE],
+        "high": [*two, "--limit", "200", "--models", high, *WHOLE],
+        "qualities": [*two, "--limit", "100", "--models", qualities, *WHOLE],
+        "tight": [*coco, "--average", "objects", "--models", f"{off},{auto},{high}", "--prompts", "box"],
+        "clicks": [*two, "--limit", "200", "--models", off, "--prompts", "clicks:5"],
+        "small-clicks": [*coco, "--min-share", "0.001", "--limit", "40", *both, "--prompts", "clicks:5"],
+        "real": [*real, "--models", f"{off},{on},{auto}", *WHOLE],
+    }  # fmt: skip
+
+
+def measure(name: str, arguments: list[str], out: Path) -> str:
+    """Run a step unless it is done; its output goes into a log beside its folder."""
+    if (out / name / "summary.json").is_file():
+        return f"{name}: done before"
+    command = [sys.executable, "-m", "glesam", "evaluate", *arguments, "--no-figures", "--out", str(out / name)]
+    with (out / f"{name}.log").open("w", encoding="utf-8") as log:
+        code = subprocess.run(
+            command, stdout=log, stderr=log, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"}
+        ).returncode
+    return f"{name}: done" if code == 0 else f"{name}: failed with {code}, see {out / name}.log"
+
+
+def rows(step: Path) -> list[str]:
+    """Markdown rows of a finished step: set, prompt, model, and the levels one after the other."""
+    report = json.loads((step / "summary.json").read_text(encoding="utf-8"))
+    ending = "_objects" if report["config"]["average"] == "objects" else ""
+    lines: dict[tuple[str, str, str], list[str]] = {}
+    for record in _by_set(report["summary"], ending):
+        cell = f"{record['iou' + ending]:.3f} / {record['boundary_iou' + ending]:.3f}"
+        lines.setdefault((record["set"], record["prompt"], record["model"]), []).append(f"{record['level']} {cell}")
+    return [f"| {step.name} | {' | '.join(key)} | {', '.join(cells)} |" for key, cells in lines.items()]
+
+
+def _by_set(records: list[dict[str, Any]], ending: str) -> list[dict[str, Any]]:
+    """The records as they are, or, of more sets than a table wants, their mean over the sets."""
+    if len({record["set"] for record in records}) <= MOST_SETS:
+        return records
+    measures = ("iou" + ending, "boundary_iou" + ending)
+    alike: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for record in records:
+        alike.setdefault(tuple(record[key] for key in ("prompt", "model", "level")), []).append(record)
+    means = []
+    for (prompt, model, level), members in alike.items():
+        mean = {measure: statistics.fmean(member[measure] for member in members) for measure in measures}
+        means.append({"set": f"mean of {len(members)} sets", "prompt": prompt, "model": model, "level": level, **mean})
+    return means
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure what is missing, and print all of it; 1 if a step failed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--model", default="compact", help="name or folder; steps with an enhancer need one that fits")
+    parser.add_argument("--only", nargs="+", choices=sorted(steps(Path(), "")), help="these steps alone")
+    parser.add_argument("--jobs", type=int, default=2)
+    options = parser.parse_args(arguments)
+    options.out.mkdir(parents=True, exist_ok=True)
+    chosen = {k: v for k, v in steps(options.data, options.model).items() if not options.only or k in options.only}
+    with ThreadPoolExecutor(options.jobs) as pool:
+        running = [pool.submit(measure, name, step, options.out) for name, step in chosen.items()]
+        for done in as_completed(running):
+            print(done.result(), file=sys.stderr, flush=True)
+    finished = [options.out / name for name in chosen if (options.out / name / "summary.json").is_file()]
+    print("| step | set | prompt | model | IoU / boundary IoU |", "| :-- | :-- | :-- | :-- | :-- |", sep="\n")
+    print(*itertools.chain.from_iterable(map(rows, finished)), sep="\n")
+    return int(len(finished) < len(chosen))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
