@@ -13,7 +13,6 @@ from typing import Any, ClassVar, Literal, cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers.models.sam.modeling_sam import SamFeedForward, SamLayerNorm
 
 from glesam.common.messages import one_of
 from glesam.heads.base import MaskHead
@@ -28,6 +27,8 @@ from glesam.heads.decoding import (
     upscale,
 )
 from glesam.models.base import DecoderInputs, Embedding, MaskOutput, PromptableModel, PromptTensors, squared
+from glesam.models.compact.attention import NORM_EPS, FeedForward
+from glesam.models.compact.neck import LayerNorm2d
 from glesam.models.tuned import mask_decoder
 
 Mode = Literal["sum", "hq"]
@@ -56,7 +57,7 @@ class HQHead(MaskHead):
         self.channels, self.early, self.joint = channels, early, joint
         self.mode: Mode = _mode(mode)
         self.token = nn.Embedding(1, channels)
-        self.mlp = SamFeedForward(channels, channels, channels // 8, 3)
+        self.mlp = FeedForward(channels, channels, channels // 8, 3)
         self.compress = None if early is None else growing(early, channels, channels // 8)
         self.encoder = None if early is None else growing(channels, channels // 4, channels // 8)
         self.pixels = refining(channels // 8)
@@ -165,7 +166,7 @@ def growing(channels: int, hidden: int, out: int) -> nn.Sequential:
     """Two transposed convolutions that make a map four times finer."""
     return nn.Sequential(
         nn.ConvTranspose2d(channels, hidden, 2, 2),
-        SamLayerNorm(hidden, data_format="channels_first"),
+        LayerNorm2d(hidden, eps=NORM_EPS),
         nn.GELU(),
         nn.ConvTranspose2d(hidden, out, 2, 2),
     )
@@ -175,7 +176,7 @@ def refining(channels: int) -> nn.Sequential:
     """Two 3 x 3 convolutions at one size."""
     return nn.Sequential(
         nn.Conv2d(channels, 2 * channels, 3, 1, 1),
-        SamLayerNorm(2 * channels, data_format="channels_first"),
+        LayerNorm2d(2 * channels, eps=NORM_EPS),
         nn.GELU(),
         nn.Conv2d(2 * channels, channels, 3, 1, 1),
     )

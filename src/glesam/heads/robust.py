@@ -13,12 +13,12 @@ from typing import Any, ClassVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers.models.sam.modeling_sam import SamFeedForward
 
 from glesam.heads.base import MaskHead
 from glesam.heads.decoding import add_per_image, attend, draw, own_masks, own_tokens, upscale
 from glesam.heads.hq import growing, refining
 from glesam.models.base import DecoderInputs, Embedding, MaskOutput, PromptableModel, PromptTensors
+from glesam.models.compact.attention import FeedForward
 from glesam.models.tuned import mask_decoder
 
 _REDUCTION = 16
@@ -58,7 +58,7 @@ class RobustHead(MaskHead):
         width = channels // 4
         self.tokens = nn.Embedding(4, channels)
         self.token_mlp = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, channels))
-        self.mlp = SamFeedForward(channels, channels, channels // 8, 3)
+        self.mlp = FeedForward(channels, channels, channels // 8, 3)
         self.first = None if early is None else CleanedMap(early, growing(early, channels, channels // 8))
         self.last = CleanedMap(channels, growing(channels, channels, channels // 8))
         self.pixels = CleanedMap(channels // 8, refining(channels // 8))
