@@ -137,7 +137,7 @@ def test_slow_clients_hold_nobody_up_and_sigterm_loses_nothing(
 
 
 def test_sigterm_during_a_long_job_answers_and_ends_within_the_time_of_grace(folder: Path) -> None:
-    with running(folder, "--grace", "1") as (process, address):
+    with running(folder, "--grace", "0.2") as (process, address):
         client = httpx.Client(base_url=address, timeout=60)
         key, port = client.post("/v1/embed", content=PICTURE).json()["id"], int(address.rsplit(":", 1)[1])
         with ThreadPoolExecutor(2) as pool, socket.create_connection(("127.0.0.1", port)) as half:
@@ -152,7 +152,7 @@ def test_sigterm_during_a_long_job_answers_and_ends_within_the_time_of_grace(fol
             seconds = time.monotonic() - start
     assert [answer.status_code for answer in answers] == [503, 503]
     assert all(int(answer.headers["Retry-After"]) >= 1 for answer in answers)
-    assert seconds < 15  # 1 of grace; the rest is a busy machine's
+    assert seconds < 15  # 0.2 of grace, as a fast machine does such a job within 1; the rest is a busy one's
 
 
 def _answered(client: httpx.Client, text: str = "") -> int:
