@@ -3,7 +3,7 @@
 Run: `python benchmarks/remeasure.py DATA --out DIR [--only tight clicks] [--model compact] [--jobs 2]`.
 DATA holds `val/` and `train/` with the sets that the model cards name. Each step is a `glesam evaluate` into a folder
 of its own; finished ones are skipped, stopped ones go on. At the end one Markdown table says what came out: IoU and
-boundary IoU, mean over images, of each set, prompt, model and level. Steps run `--jobs` at a time, one thread each.
+boundary IoU, averaged as reported, of each set, prompt, model and level. Steps run `--jobs` at a time, one thread each.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ def steps(data: Path, model: str) -> dict[str, list[str]]:
     qualities = ",".join([f"{off}@quality=fast", off, auto, f"{off}@quality=high"])
     two = [*ecssd, *coco, *SHARE]
     return {
+        "domains": [*aside, "--kept-aside", "--limit", "6", *both, *WHOLE],
         "ecssd": [*ecssd, "--limit", "200", "--levels", LEVELS, *both, *WHOLE],
         "coco": [*coco, *SHARE, "--levels", LEVELS, *both, *WHOLE],
         "gle": [*two, "--limit", "200", "--levels", LEVELS, "--models", gle, *WHOLE],
-        "domains": [*aside, "--kept-aside", "--limit", "6", *both, *WHOLE],
         "kinds": [*ecssd, "--limit", "40", "--levels", "clear,robustseg:all:4", *both, *WHOLE],
         "high": [*two, "--limit", "200", "--models", high, *WHOLE],
         "qualities": [*two, "--limit", "100", "--models", qualities, *WHOLE],

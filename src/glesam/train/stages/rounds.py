@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from glesam.models.base import PADDING_LABEL, Embedding, PromptTensors
 from glesam.models.compact.model import CompactModel
+from glesam.predict.embeddings import in_float32
 from glesam.train.config import BaseConfig
 from glesam.train.feed.batch import Batch
 from glesam.train.feed.twins import error_clicks
@@ -92,7 +93,7 @@ def encoded(model: CompactModel, pixels: Tensor, bfloat16: bool) -> Embedding:
     """Encode `(B, 3, S, S)` pixel values for a training step, in bfloat16 if asked for; the result is in float32."""
     with torch.autocast(pixels.device.type, torch.bfloat16, enabled=bfloat16):
         embedding = cast(Embedding, model.encoder(pixels))
-    return embedding.map(Tensor.float) if bfloat16 else embedding
+    return in_float32(embedding)
 
 
 def _add_click(points: Tensor, labels: Tensor, cells: npt.NDArray[np.float32], kinds: npt.NDArray[np.int64]) -> None:
