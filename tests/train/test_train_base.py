@@ -140,6 +140,21 @@ def test_early_layers_stay_frozen_and_a_saved_model_can_be_the_start(data, tmp_p
     assert again.encoder.neck.norm.weight.requires_grad
 
 
+def test_a_model_to_start_from_gets_this_runs_stochastic_depth(data, tmp_path):
+    build_model(config(data, pretrained=False, drop_path=0.9)).save_pretrained(tmp_path)
+    answers = {}
+    for rate in (0.0, 0.9):
+        neck = build_model(config(data, pretrained=False, init=str(tmp_path), drop_path=rate)).encoder.neck
+        maps = [
+            torch.rand(8, layer.in_channels, side, side, generator=torch.Generator().manual_seed(2))
+            for layer, side in ((neck.lateral8, 8), (neck.lateral16, 4), (neck.lateral32, 2))
+        ]
+        torch.manual_seed(3)
+        answers[rate] = [neck(*maps), neck(*maps)]
+    assert torch.equal(*answers[0.0])
+    assert not torch.equal(*answers[0.9])
+
+
 @pytest.mark.parametrize("pretrained", [True, False])
 def test_a_run_can_be_the_start_with_its_moving_average(data, tmp_path, pretrained):
     if pretrained:

@@ -88,6 +88,11 @@ class Neck(nn.Module):
         self.merge = nn.Sequential(*(ConvBlock(channels, 2, drop_path) for _ in range(conv_blocks)))
         self.norm = LayerNorm2d(channels)
 
+    def set_drop_path(self, rate: float) -> None:
+        """Train on with another chance to leave a block out."""
+        for block in (*self.attention, *self.merge):
+            block.drop_path = rate
+
     def forward(
         self, map8: Tensor, map16: Tensor, map32: Tensor, coarse: tuple[Tensor, Tensor] | None = None
     ) -> Tensor:

@@ -101,7 +101,7 @@ class BaseConfig(StageConfig):
         slots: points a prompt at most.
         paste: chance that cut-outs of one to three other images are pasted into a view.
         refine: chance that a step ends with a corrective click on the mask of its first answer.
-        drop_path: stochastic depth of the neck.
+        drop_path: stochastic depth of the neck in this run, also of a model to start from.
         coarse: give the model a second look at half the size.
         fine: give the model a head for masks at stride 2.
         keep_prompts: leave what embeds points, boxes and their maps as it is, so that decoders tuned for degraded

@@ -161,6 +161,7 @@ def build_model(config: BaseConfig) -> CompactModel:
 
         model.encoder.backbone.load_state_dict(pretrained_state(config.backbone))
     model = model.grown(config.coarse, config.fine)
+    model.encoder.neck.set_drop_path(config.drop_path)
     if config.keep_prompts:
         _keep_prompts(model)
     backbone = model.encoder.backbone
