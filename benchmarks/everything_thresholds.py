@@ -144,7 +144,7 @@ def report(results: dict[Setting, Result], default: Setting, most: list[float], 
     for limit in most:
         fit = [setting for setting, (masks, _, _) in results.items() if masks <= limit]
         for column in (2, 1):
-            shown += sorted(fit, key=lambda setting: -results[setting][column])[:best]  # noqa: B023 - used at once
+            shown += sorted(fit, key=lambda setting: -results[setting][column])[:best]
     names = " | ".join(GRID)
     lines = [f"| {names} | masks an image | recall at 0.5 | mean recall |", "|" + "---|" * (len(GRID) + 3)]
     for setting in dict.fromkeys(shown):
