@@ -75,6 +75,24 @@ def _box(mask: Bool) -> tuple[int, int, int, int]:
     return int(xs[0]), int(ys[0]), int(xs[-1]) + 1, int(ys[-1]) + 1
 
 
+def label(predictor: Predictor, sample: Sample, file: Path, out: Path) -> None:
+    """Put one image and its masks into the new set, or a note that nothing was found; what is there stays."""
+    target, nothing = out / "masks" / f"{sample.name}.png", out / "nothing" / sample.name
+    if target.exists() or nothing.exists():
+        return
+    found = found_beside(predictor, sample)
+    if not found:
+        nothing.touch()
+        return
+    ids = sample.mask.astype(np.uint16)
+    for number, mask in enumerate(found, max(object_ids(sample.mask), default=0) + 1):
+        ids[mask] = number
+    link = out / "images" / file.name
+    link.unlink(missing_ok=True)
+    link.symlink_to(file)
+    cv2.imwrite(str(target), ids)  # last: an image without a mask is done again
+
+
 def main() -> None:
     """Label the images one by one."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -96,23 +114,7 @@ def main() -> None:
     for folder in ("images", "masks", "nothing"):
         (options.out / folder).mkdir(parents=True, exist_ok=True)
     for i in track(spread[part::parts], description=data.name):
-        sample = data[i]
-        target = options.out / "masks" / f"{sample.name}.png"
-        nothing = options.out / "nothing" / sample.name
-        if target.exists() or nothing.exists():
-            continue
-        found = found_beside(predictor, sample)
-        if not found:
-            nothing.touch()
-            continue
-        ids = sample.mask.astype(np.uint8)
-        first = max(object_ids(sample.mask), default=0) + 1
-        for number, mask in enumerate(found, first):
-            ids[mask] = number
-        link = options.out / "images" / files[sample.name].name
-        link.unlink(missing_ok=True)
-        link.symlink_to(files[sample.name])
-        cv2.imwrite(str(target), ids)
+        label(predictor, data[i], files[data.names[i]], options.out)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from glesam.data.base import Sample
+from glesam.data.readers.folder import FolderDataset
 
 FILE = Path(__file__).parents[2] / "benchmarks" / "pseudo_masks.py"
 SIDE = 40
@@ -75,3 +77,18 @@ def test_no_pixel_is_in_two(pseudo: Any) -> None:
     assert len(found) == 2
     assert not (found[0] & found[1]).any()
     assert found[1].sum() == 90
+
+
+def test_the_new_set_is_read_as_one_and_what_is_there_stays(pseudo: Any, tmp_path: Path) -> None:
+    for part in ("images", "masks", "nothing"):
+        (tmp_path / "out" / part).mkdir(parents=True)
+    sample = Sample("a", np.full((SIDE, SIDE, 3), 9, np.uint8), square(0, 0, 10).astype(np.int32) * 300)
+    Image.fromarray(sample.image).save(tmp_path / "a.png")
+    pseudo.label(Told([square(20, 20, 10)], {}), sample, tmp_path / "a.png", tmp_path / "out")
+    pseudo.label(Told([], {}), Sample("b", sample.image, sample.mask), tmp_path / "b.png", tmp_path / "out")
+    pseudo.label(Told([square(5, 30, 10)], {}), sample, tmp_path / "a.png", tmp_path / "out")
+    made = FolderDataset(tmp_path / "out")
+    assert made.names == ["a"]
+    assert np.array_equal(made[0].mask, square(0, 0, 10) * 300 + square(20, 20, 10) * 301)
+    assert np.array_equal(made[0].image, sample.image)
+    assert [path.name for path in (tmp_path / "out" / "nothing").iterdir()] == ["b"]
