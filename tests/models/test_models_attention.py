@@ -14,16 +14,13 @@ from torch import nn
 from transformers.models.sam2.configuration_sam2 import Sam2MaskDecoderConfig, Sam2PromptEncoderConfig
 from transformers.models.sam2.modeling_sam2 import (
     Sam2Attention,
-    Sam2FeedForward,
-    Sam2LayerNorm,
     Sam2MaskDecoder,
     Sam2PromptEncoder,
     Sam2TwoWayTransformer,
 )
 
-from glesam.models.compact.attention import NORM_EPS, Attention, FeedForward, TwoWayTransformer
+from glesam.models.compact.attention import Attention, TwoWayTransformer
 from glesam.models.compact.decoder import CompactMaskDecoder
-from glesam.models.compact.neck import LayerNorm2d
 from glesam.models.compact.prompt_encoder import PromptEncoder
 
 
@@ -57,22 +54,6 @@ def test_attention(rate: int) -> None:
     similarity = torch.randn(6, 1, 7, 7)
     for bias in (None, similarity):
         same(ours(query, key, value, bias)[0], theirs(query=query, key=key, value=value, attention_similarity=bias)[0])
-
-
-@pytest.mark.parametrize(("layers", "sigmoid"), [(2, False), (3, True), (5, False)])
-def test_perceptron(layers: int, sigmoid: bool) -> None:
-    ours = FeedForward(16, 48, 5, layers, sigmoid)
-    theirs = twin(ours, Sam2FeedForward(16, 48, 5, layers, sigmoid_output=sigmoid))
-    x = 4 * torch.randn(3, 4, 16)
-    same(ours(x), theirs(x))
-
-
-def test_normalisation() -> None:
-    ours = LayerNorm2d(12, eps=NORM_EPS)
-    nn.init.normal_(ours.weight)
-    theirs = twin(ours, Sam2LayerNorm(12, data_format="channels_first"))
-    x = torch.randn(2, 12, 5, 6)
-    same(ours(x), theirs(x))
 
 
 def test_transformer_and_its_gradients() -> None:

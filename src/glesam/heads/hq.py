@@ -27,8 +27,7 @@ from glesam.heads.decoding import (
     upscale,
 )
 from glesam.models.base import DecoderInputs, Embedding, MaskOutput, PromptableModel, PromptTensors, squared
-from glesam.models.compact.attention import NORM_EPS, FeedForward
-from glesam.models.compact.neck import LayerNorm2d
+from glesam.models.layers import NORM_EPS, FeedForward, LayerNorm2d
 from glesam.models.tuned import mask_decoder
 
 Mode = Literal["sum", "hq"]

@@ -18,7 +18,7 @@ from glesam.heads.base import MaskHead
 from glesam.heads.decoding import add_per_image, attend, draw, own_masks, own_tokens, upscale
 from glesam.heads.hq import growing, refining
 from glesam.models.base import DecoderInputs, Embedding, MaskOutput, PromptableModel, PromptTensors
-from glesam.models.compact.attention import FeedForward
+from glesam.models.layers import FeedForward
 from glesam.models.tuned import mask_decoder
 
 _REDUCTION = 16

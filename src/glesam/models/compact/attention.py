@@ -1,8 +1,8 @@
 """The layers of SAM 2's mask decoder (Ravi et al., 2024) that the compact model is built of.
 
-They have the names, shapes and results of transformers' `Sam2Attention`, `Sam2FeedForward` and `Sam2TwoWayTransformer`,
-so that weights and `glesam.heads` fit both. They are here since importing those takes longer than all else that the
-first mask needs, torch included.
+They have the names, shapes and results of transformers' `Sam2Attention` and `Sam2TwoWayTransformer`, so that weights
+and `glesam.heads` fit both. They are here since importing those takes longer than all else that the first mask needs,
+torch included.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import cast
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from glesam.models.layers import FeedForward
+
 CHANNELS = 256
-NORM_EPS = 1e-6
-"""Of the normalisations of maps; those of tokens have torch's."""
 _HEADS = 8
 _HIDDEN = 2048
 _BLOCKS = 2
@@ -58,35 +58,6 @@ class Attention(nn.Module):
         v = self.v_proj(value).view(shape).transpose(1, 2)
         mixed = F.scaled_dot_product_attention(q, k, v, attention_similarity, scale=self.scaling)
         return self.o_proj(mixed.transpose(1, 2).reshape(batch, count, -1, self.internal_dim)), None
-
-
-class FeedForward(nn.Module):
-    """Perceptron with ReLU between its layers.
-
-    Args:
-        input_dim: channels that come in.
-        hidden_dim: channels between layers.
-        output_dim: channels that go out.
-        num_layers: 2 or more.
-        sigmoid_output: end in 0..1.
-    """
-
-    def __init__(
-        self, input_dim: int, hidden_dim: int, output_dim: int, num_layers: int, sigmoid_output: bool = False
-    ) -> None:
-        super().__init__()
-        self.proj_in = nn.Linear(input_dim, hidden_dim)
-        self.proj_out = nn.Linear(hidden_dim, output_dim)
-        self.layers = nn.ModuleList([nn.Linear(hidden_dim, hidden_dim) for _ in range(num_layers - 2)])
-        self.sigmoid_output = sigmoid_output
-
-    def forward(self, hidden_states: Tensor) -> Tensor:
-        """Map `(..., input_dim)` to `(..., output_dim)`."""
-        hidden_states = F.relu(self.proj_in(hidden_states))
-        for layer in self.layers:
-            hidden_states = F.relu(layer(hidden_states))
-        out: Tensor = self.proj_out(hidden_states)
-        return F.sigmoid(out) if self.sigmoid_output else out
 
 
 class TwoWayBlock(nn.Module):

@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from glesam.models.compact.attention import CHANNELS, NORM_EPS, Attention, FeedForward, TwoWayTransformer
+from glesam.models.compact.attention import CHANNELS, Attention, TwoWayTransformer
 from glesam.models.compact.cells import nest, unnest
 from glesam.models.compact.fine import FineHead
-from glesam.models.compact.neck import LayerNorm2d
 from glesam.models.compact.prompt_maps import DrawnPrompts
 from glesam.models.compact.two_way import FastTwoWay
+from glesam.models.layers import NORM_EPS, FeedForward, LayerNorm2d
 
 SHAPES_KEPT = 4
 """Shapes of images, such as landscape and portrait at two sizes, whose preparations are kept."""

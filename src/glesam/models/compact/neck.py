@@ -6,13 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-
-class LayerNorm2d(nn.LayerNorm):
-    """Layer normalisation over the channels of `(B, C, H, W)`, as in SAM's neck."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalise each position on its own."""
-        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+from glesam.models.layers import LayerNorm2d
 
 
 class AttentionBlock(nn.Module):

@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from glesam.models.base import PADDING_LABEL
-from glesam.models.compact.attention import CHANNELS, NORM_EPS
-from glesam.models.compact.neck import LayerNorm2d
+from glesam.models.compact.attention import CHANNELS
+from glesam.models.layers import NORM_EPS, LayerNorm2d
 
 _LABELS = 4
 _MASK_CHANNELS = 16

@@ -13,9 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from glesam.models.compact.attention import Attention, FeedForward, TwoWayBlock, TwoWayTransformer
+from glesam.models.compact.attention import Attention, TwoWayBlock, TwoWayTransformer
 from glesam.models.compact.image_attention import FirstImage, LaterImage, SeenImage, project_first, split_heads
 from glesam.models.compact.prompt_maps import DrawnPrompts
+from glesam.models.layers import FeedForward
 
 _Image = FirstImage | SeenImage
 
