@@ -21,6 +21,13 @@ if TYPE_CHECKING:
 MIN_SHARE, MIN_IOU = 0.01, 0.5
 
 
+def evenly(count: int, most: int) -> list[int]:
+    """At most so many of `count` indices, spread evenly."""
+    import numpy as np
+
+    return [int(index) for index in np.unique(np.linspace(0, count - 1, min(most, count)).round())]
+
+
 def measure(predictor: Predictor, sample: Sample, points_per_side: int) -> tuple[int, int, int, float]:
     """Objects recalled, objects, masks and seconds for one photo."""
     from glesam.data.base import object_ids
@@ -47,7 +54,6 @@ def main() -> None:
     parser.add_argument("--points-per-side", type=int, nargs="+", default=[16])
     options = parser.parse_args()
 
-    import numpy as np
     import torch
 
     from glesam import Predictor
@@ -55,7 +61,7 @@ def main() -> None:
 
     torch.set_num_threads(options.threads)
     data = FolderDataset(options.data)
-    chosen = np.unique(np.linspace(0, len(data) - 1, min(options.photos, len(data))).round().astype(int)).tolist()
+    chosen = evenly(len(data), options.photos)
     predictor = Predictor.from_pretrained(options.model, enhance=options.enhance)
     measure(predictor, data[chosen[0]], 4)  # the first call of a process is slower
     print(

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from rich.progress import track
 
+from everything import MIN_IOU, MIN_SHARE, evenly
 from glesam.common.arrays import Bool, Float64, Int
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from glesam.data.base import Sample
     from glesam.masks.runs import RunMask
 
-MIN_SHARE = 0.01
 CUTS = np.arange(0.5, 0.951, 0.05)
 LOWEST_IOU = 0.1
 Setting = tuple[float, ...]
@@ -91,12 +91,11 @@ def look(predictor: Predictor, sample: Sample, points_per_side: int) -> Candidat
         mask_nms_thresh=1,
     )
     truths = [RunMask.from_array(sample.mask == i) for i in object_ids(sample.mask, MIN_SHARE)]
-    notes = masks.to_coco()
     boxes = np.array([run.box for run in masks.runs], np.float64).reshape(-1, 4)
     boxes_alike = np.array([box_iou(box, boxes) for box in boxes]).reshape(len(boxes), len(boxes))
     return Candidates(
-        np.array([note["predicted_iou"] for note in notes], np.float64),
-        np.array([note["stability_score"] for note in notes], np.float64),
+        np.asarray(masks.scores, np.float64),
+        np.array([detail["stability_score"] for detail in masks.details], np.float64),
         boxes_alike,
         masks_alike(masks.runs, boxes_alike),
         np.array([[truth.iou(run) for truth in truths] for run in masks.runs]).reshape(len(masks.runs), len(truths)),
@@ -122,7 +121,11 @@ def play(images: list[Candidates], setting: Setting) -> Result:
         masks += len(kept)
         best.append(image.truths[kept].max(axis=0, initial=0))
     values = np.concatenate(best)
-    return masks / len(images), float((values >= 0.5).mean()), float(np.mean([(values >= cut).mean() for cut in CUTS]))
+    return (
+        masks / len(images),
+        float((values >= MIN_IOU).mean()),
+        float(np.mean([(values >= cut).mean() for cut in CUTS])),
+    )
 
 
 def look_at(sets: list[Path], images: int, points_per_side: int) -> list[Candidates]:
@@ -133,8 +136,8 @@ def look_at(sets: list[Path], images: int, points_per_side: int) -> list[Candida
     predictor = Predictor.from_pretrained("compact")
     found = []
     for data in map(FolderDataset, sets):
-        spread = np.unique(np.linspace(0, len(data) - 1, min(images, len(data))).round().astype(int)).tolist()
-        found += [look(predictor, data[i], points_per_side) for i in track(spread, description=data.name)]
+        chosen = track(evenly(len(data), images), description=data.name)
+        found += [look(predictor, data[i], points_per_side) for i in chosen]
     return found
 
 
@@ -171,7 +174,7 @@ def main() -> None:
     settings = {default, *itertools.product(*GRID.values())}
     results = {setting: play(images, setting) for setting in track(sorted(settings), description="combinations")}
     every = np.concatenate([image.truths.max(axis=0, initial=0) for image in images])
-    print(f"{len(images)} images, {len(every)} objects, {(every >= 0.5).mean():.3f} of them among all candidates\n")
+    print(f"{len(images)} images, {len(every)} objects, {(every >= MIN_IOU).mean():.3f} of them among all candidates\n")
     print(report(results, default, options.masks, options.best))
 
 

@@ -19,7 +19,9 @@ import cv2
 import numpy as np
 from rich.progress import track
 
+from everything import evenly
 from glesam.common.arrays import Bool
+from glesam.common.boxes import pixel_box
 from glesam.data.base import Sample, object_ids
 
 if TYPE_CHECKING:
@@ -58,7 +60,7 @@ def found_beside(predictor: Predictor, sample: Sample) -> list[Bool]:
     candidates = candidates[beside(known, candidates)[:BOXES]]
     if not len(candidates):
         return []
-    answers = predictor.predict(boxes=np.array([_box(mask) for mask in candidates]), multimask=False)
+    answers = predictor.predict(boxes=np.array([pixel_box(mask) for mask in candidates]), multimask=False)
     same = (candidates & answers.masks).sum(axis=(1, 2)) / (candidates | answers.masks).sum(axis=(1, 2))
     chosen: list[Bool] = []
     for index in np.argsort(-same, kind="stable").tolist():
@@ -67,12 +69,6 @@ def found_beside(predictor: Predictor, sample: Sample) -> list[Bool]:
             chosen.append(mask & ~known)
             known = known | mask
     return chosen
-
-
-def _box(mask: Bool) -> tuple[int, int, int, int]:
-    """`(x0, y0, x1, y1)` of a mask, ends excluded."""
-    ys, xs = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return int(xs[0]), int(ys[0]), int(xs[-1]) + 1, int(ys[-1]) + 1
 
 
 def label(predictor: Predictor, sample: Sample, file: Path, out: Path) -> None:
@@ -108,12 +104,11 @@ def main() -> None:
 
     data = FolderDataset(options.data)
     part, parts = (int(number) for number in options.part.split("/"))
-    spread = np.unique(np.linspace(0, len(data) - 1, min(options.images, len(data))).round().astype(int)).tolist()
     predictor = Predictor.from_pretrained(options.model, enhance="off")
     files = {path.stem: path.resolve() for path in (options.data / "images").iterdir()}
     for folder in ("images", "masks", "nothing"):
         (options.out / folder).mkdir(parents=True, exist_ok=True)
-    for i in track(spread[part::parts], description=data.name):
+    for i in track(evenly(len(data), options.images)[part::parts], description=data.name):
         label(predictor, data[i], files[data.names[i]], options.out)
 
 

@@ -2,29 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 import pytest
 
+import everything_thresholds
 from glesam.everything.nms import box_iou, box_nms, mask_nms
 from glesam.masks.runs import RunMask
-
-FILE = Path(__file__).parents[2] / "benchmarks" / "everything_thresholds.py"
-
-
-@pytest.fixture(scope="module")
-def thresholds() -> Any:
-    spec = importlib.util.spec_from_file_location("everything_thresholds", FILE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def rectangles(count: int = 60, side: int = 40) -> tuple[list[RunMask], np.ndarray]:
@@ -40,13 +23,15 @@ def rectangles(count: int = 60, side: int = 40) -> tuple[list[RunMask], np.ndarr
 
 
 @pytest.mark.parametrize(("box", "mask"), [(0.9, 0.7), (0.7, 0.9), (1.0, 0.5)])
-def test_what_is_kept_is_what_the_product_keeps(thresholds: Any, box: float, mask: float) -> None:
+def test_what_is_kept_is_what_the_product_keeps(box: float, mask: float) -> None:
     runs, boxes = rectangles()
     alike = np.array([box_iou(each, boxes) for each in boxes.astype(float)])
     rng = np.random.default_rng(6)
     ious, stability = np.sort(rng.random(len(runs)))[::-1], rng.random(len(runs))
     none = np.zeros((len(runs), 0))
-    image = thresholds.Candidates(ious, stability, alike, thresholds.masks_alike(runs, alike), none)
+    image = everything_thresholds.Candidates(
+        ious, stability, alike, everything_thresholds.masks_alike(runs, alike), none
+    )
     left = np.flatnonzero((ious >= 0.2) & (stability >= 0.3))
     left = left[box_nms(boxes[left], ious[left], box)]
     left = left[mask_nms([runs[i] for i in left], ious[left], mask)]
@@ -54,15 +39,15 @@ def test_what_is_kept_is_what_the_product_keeps(thresholds: Any, box: float, mas
     assert image.kept(0.2, 0.3, box, mask).tolist() == left.tolist()
 
 
-def test_recall_and_masks_of_a_combination(thresholds: Any) -> None:
+def test_recall_and_masks_of_a_combination() -> None:
     apart = np.eye(2)
     truths = np.array([[0.92, 0.1, 0.0], [0.3, 0.52, 0.0]])
-    image = thresholds.Candidates(np.array([0.9, 0.4]), np.array([0.8, 0.8]), apart, apart, truths)
-    masks, half, mean = thresholds.play([image], (0.1, 0.0, 0.9, 0.7))
+    image = everything_thresholds.Candidates(np.array([0.9, 0.4]), np.array([0.8, 0.8]), apart, apart, truths)
+    masks, half, mean = everything_thresholds.play([image], (0.1, 0.0, 0.9, 0.7))
     assert (masks, half) == (2, pytest.approx(2 / 3))
     assert mean == pytest.approx((9 + 1 + 0) / 30)  # .92 passes nine of ten cuts, .52 the first
-    assert thresholds.play([image], (0.5, 0.0, 0.9, 0.7))[:2] == (1, pytest.approx(1 / 3))
-    report = thresholds.report(
+    assert everything_thresholds.play([image], (0.5, 0.0, 0.9, 0.7))[:2] == (1, pytest.approx(1 / 3))
+    report = everything_thresholds.report(
         {(0.1, 0.0, 0.9, 0.7): (2, 2 / 3, 1 / 3), (0.5, 0.0, 0.9, 0.7): (1, 1 / 3, 0.3)}, (0.1, 0.0, 0.9, 0.7), [1.5], 1
     )
     assert report.splitlines()[2:] == [

@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import pytest
 from PIL import Image
 
+import pseudo_masks
 from glesam.data.base import Sample
 from glesam.data.readers.folder import FolderDataset
 
-FILE = Path(__file__).parents[2] / "benchmarks" / "pseudo_masks.py"
 SIDE = 40
-
-
-@pytest.fixture(scope="module")
-def pseudo() -> Any:
-    spec = importlib.util.spec_from_file_location("pseudo_masks", FILE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def square(x: int, y: int, side: int) -> np.ndarray:
@@ -55,7 +43,7 @@ class Told:
         return SimpleNamespace(masks=np.array(answers))
 
 
-def test_found_lies_beside_the_labelled_and_is_sure(pseudo: Any) -> None:
+def test_found_lies_beside_the_labelled_and_is_sure() -> None:
     labelled, speck, on_it, good, unsure = (
         square(0, 0, 10),
         square(38, 38, 2),
@@ -64,29 +52,29 @@ def test_found_lies_beside_the_labelled_and_is_sure(pseudo: Any) -> None:
         square(4, 24, 12),
     )
     sample = Sample("a", np.zeros((SIDE, SIDE, 3), np.uint8), labelled.astype(np.int32) * 3)
-    found = pseudo.found_beside(Told([on_it, speck, unsure, good], {2: square(4, 24, 8)}), sample)
+    found = pseudo_masks.found_beside(Told([on_it, speck, unsure, good], {2: square(4, 24, 8)}), sample)
     assert len(found) == 1
     assert np.array_equal(found[0], good)
-    assert pseudo.found_beside(Told([], {}), sample) == []
+    assert pseudo_masks.found_beside(Told([], {}), sample) == []
 
 
-def test_no_pixel_is_in_two(pseudo: Any) -> None:
+def test_no_pixel_is_in_two() -> None:
     sample = Sample("a", np.zeros((SIDE, SIDE, 3), np.uint8), square(0, 0, 10).astype(np.int32))
     first, touching, covering = square(20, 20, 10), square(29, 20, 10), square(22, 22, 10)
-    found = pseudo.found_beside(Told([first, touching, covering], {}), sample)
+    found = pseudo_masks.found_beside(Told([first, touching, covering], {}), sample)
     assert len(found) == 2
     assert not (found[0] & found[1]).any()
     assert found[1].sum() == 90
 
 
-def test_the_new_set_is_read_as_one_and_what_is_there_stays(pseudo: Any, tmp_path: Path) -> None:
+def test_the_new_set_is_read_as_one_and_what_is_there_stays(tmp_path: Path) -> None:
     for part in ("images", "masks", "nothing"):
         (tmp_path / "out" / part).mkdir(parents=True)
     sample = Sample("a", np.full((SIDE, SIDE, 3), 9, np.uint8), square(0, 0, 10).astype(np.int32) * 300)
     Image.fromarray(sample.image).save(tmp_path / "a.png")
-    pseudo.label(Told([square(20, 20, 10)], {}), sample, tmp_path / "a.png", tmp_path / "out")
-    pseudo.label(Told([], {}), Sample("b", sample.image, sample.mask), tmp_path / "b.png", tmp_path / "out")
-    pseudo.label(Told([square(5, 30, 10)], {}), sample, tmp_path / "a.png", tmp_path / "out")
+    pseudo_masks.label(Told([square(20, 20, 10)], {}), sample, tmp_path / "a.png", tmp_path / "out")
+    pseudo_masks.label(Told([], {}), Sample("b", sample.image, sample.mask), tmp_path / "b.png", tmp_path / "out")
+    pseudo_masks.label(Told([square(5, 30, 10)], {}), sample, tmp_path / "a.png", tmp_path / "out")
     made = FolderDataset(tmp_path / "out")
     assert made.names == ["a"]
     assert np.array_equal(made[0].mask, square(0, 0, 10) * 300 + square(20, 20, 10) * 301)

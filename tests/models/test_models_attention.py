@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from models_twins import same, twin
 from PIL import Image
-from torch import nn
 from transformers.models.sam2.configuration_sam2 import Sam2MaskDecoderConfig, Sam2PromptEncoderConfig
 from transformers.models.sam2.modeling_sam2 import (
     Sam2Attention,
@@ -33,17 +33,6 @@ def decoder_config() -> Sam2MaskDecoderConfig:
     config = Sam2MaskDecoderConfig()
     config._attn_implementation = "sdpa"
     return config
-
-
-def twin(module: nn.Module, theirs: nn.Module) -> nn.Module:
-    """The same weights, none missing and none too many, in transformers' module."""
-    theirs.load_state_dict(module.state_dict())
-    return theirs.eval()
-
-
-def same(ours: torch.Tensor, theirs: torch.Tensor) -> None:
-    assert ours.std() > 0.01
-    torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("rate", [1, 2])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from models_twins import same, twin
 from torch import nn
 from transformers.models.sam2.modeling_sam2 import Sam2FeedForward, Sam2LayerNorm
 
@@ -13,17 +14,6 @@ from glesam.models.layers import NORM_EPS, FeedForward, LayerNorm2d
 @pytest.fixture(autouse=True)
 def seeded() -> None:
     torch.manual_seed(5)
-
-
-def twin(module: nn.Module, theirs: nn.Module) -> nn.Module:
-    """The same weights, none missing and none too many, in transformers' module."""
-    theirs.load_state_dict(module.state_dict())
-    return theirs.eval()
-
-
-def same(ours: torch.Tensor, theirs: torch.Tensor) -> None:
-    assert ours.std() > 0.01
-    torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize(("layers", "sigmoid"), [(2, False), (3, True), (5, False)])
