@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,19 +9,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
+import gain
 from glesam.evaluate.measure.records import Row, to_csv
 
 FILE = Path(__file__).parents[2] / "benchmarks" / "gain.py"
-
-
-@pytest.fixture(scope="module")
-def gain() -> Any:
-    spec = importlib.util.spec_from_file_location("gain", FILE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def rows(model: str, ious: dict[str, list[float]]) -> list[Row]:
@@ -38,7 +28,7 @@ BASE = rows("compact@enhance=off", {"clear": [0.9, 0.8, 0.7, 0.8], "lq3": [0.6, 
 AUTO = rows("compact@enhance=auto", {"clear": [0.9, 0.8, 0.7, 0.8], "lq3": [0.8, 0.75, 0.3, 0.52]})
 
 
-def test_a_line_holds_means_difference_gap_and_where_it_hurts(gain: Any) -> None:
+def test_a_line_holds_means_difference_gap_and_where_it_hurts() -> None:
     cells = [
         text.strip() for text in gain.line(gain.cells(BASE), gain.cells(AUTO), ("set", "box", "lq3")).split("|")[1:-1]
     ]
@@ -49,7 +39,7 @@ def test_a_line_holds_means_difference_gap_and_where_it_hurts(gain: Any) -> None
     assert cells[6:] == ["31%", "0.250", "0.296", "50%", "25%"]
 
 
-def test_sizes_are_told_apart_and_objects_of_a_photo_are_one_mean(gain: Any) -> None:
+def test_sizes_are_told_apart_and_objects_of_a_photo_are_one_mean() -> None:
     def sized(model: str, values: list[tuple[str, int, float, float]]) -> list[Row]:
         return [Row(model, "set", "clear", "box", *each[:2], each[2], 9, each[3], *[0] * 7) for each in values]
 
@@ -63,7 +53,7 @@ def test_sizes_are_told_apart_and_objects_of_a_photo_are_one_mean(gain: Any) -> 
     assert len(lines) == 2
 
 
-def test_the_table_has_the_cells_that_both_were_measured_on(gain: Any) -> None:
+def test_the_table_has_the_cells_that_both_were_measured_on() -> None:
     degraded = [row for row in AUTO if row.level != "clear"]
     lines = gain.table(gain.cells(BASE), gain.cells(degraded)).splitlines()
     assert len(lines) == 3
@@ -73,18 +63,18 @@ def test_the_table_has_the_cells_that_both_were_measured_on(gain: Any) -> None:
     assert "| – |" in clear
 
 
-def test_the_worst_photos_come_first(gain: Any) -> None:
+def test_the_worst_photos_come_first() -> None:
     lines = gain.hurt(gain.cells(BASE), gain.cells(AUTO), 1).splitlines()
     assert lines[2:] == ["| set | box | lq3 | 2.png | -0.100 |"]
 
 
-def test_nothing_lost_or_nothing_shared_has_no_gap(gain: Any) -> None:
+def test_nothing_lost_or_nothing_shared_has_no_gap() -> None:
     assert gain.gap_closed({"x": 0.5}, {"x": 0.6}, {"x": 0.4}) is None
     assert gain.gap_closed({"x": 0.5}, {"y": 0.6}, {"x": 0.7}) is None
     assert gain.gap_closed({"x": 0.4}, {"x": 0.3}, {"x": 0.6}) == pytest.approx(-0.5)
 
 
-def test_the_command_prints_and_draws(gain: Any, tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
+def test_the_command_prints_and_draws(tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
     (tmp_path / "per_object.csv").write_text(to_csv([*BASE, *AUTO]))
     monkeypatch.setattr(sys, "argv", ["gain.py", str(tmp_path), "--figure", str(tmp_path / "gain.png"), "--worst", "1"])
     gain.main()
