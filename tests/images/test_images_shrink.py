@@ -35,8 +35,19 @@ def test_pixels_are_means_of_blocks_and_ids_stay_ids() -> None:
         small = shrink(image, 31)
         assert np.array_equal(small, cv2.resize(image, to, interpolation=cv2.INTER_AREA))
         smaller = resize_ids(ids, small.shape[:2])
-        rows, columns = ((np.arange(n) * (size[k] / n)).astype(int) for k, n in enumerate(small.shape[:2]))
-        assert np.array_equal(smaller, ids[rows][:, columns])
+        rows, columns = ([int((i + 0.5) * size[k] / n) for i in range(n)] for k, n in enumerate(small.shape[:2]))
+        assert np.array_equal(smaller, ids[np.ix_(rows, columns)])
+
+
+@pytest.mark.parametrize("side", [512, 352, 125])
+def test_a_mask_stays_where_its_image_is(side: int) -> None:
+    yy, xx = np.mgrid[:640, :640]
+    inside = (yy - 301) ** 2 + (xx - 333) ** 2 < 200**2
+    image = np.repeat(inside[..., None] * np.uint8(255), 3, axis=2)
+    small, ids = shrink(image, side)[..., 0].astype(float), resize_ids(inside.astype(np.int32), (side, side))
+    yy, xx = np.mgrid[:side, :side]
+    for axis in (yy, xx):
+        assert abs((axis * small).sum() / small.sum() - axis[ids > 0].mean()) < 0.05
 
 
 def test_what_fits_is_not_copied() -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from glesam.images.pixels import RGB
+
+_Number = TypeVar("_Number", bound=np.generic)
 
 
 def shrunk_size(size: tuple[int, int], longest: int) -> tuple[int, int]:
@@ -27,8 +31,13 @@ def shrink(image: RGB, longest: int) -> RGB:
     return np.asarray(cv2.resize(image, smaller[::-1], interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def resize_ids(ids: npt.NDArray[np.int32], size: tuple[int, int]) -> npt.NDArray[np.int32]:
-    """A mask of ids `(H, W)` at another size, by the nearest pixel; at its own size itself."""
+def resize_ids(ids: npt.NDArray[_Number], size: tuple[int, int]) -> npt.NDArray[_Number]:
+    """A mask of ids `(H, W)` at another size, by the pixel under each new pixel's centre; at its own size itself.
+
+    OpenCV's `INTER_NEAREST` takes the pixel under the corner, and so moves a mask half a pixel off its image.
+    """
     if ids.shape == size:
         return ids
-    return np.asarray(cv2.resize(ids, size[::-1], interpolation=cv2.INTER_NEAREST), np.int32)
+    rows, columns = ((2 * np.arange(new) + 1) * old // (2 * new) for new, old in zip(size, ids.shape, strict=True))
+    resized: npt.NDArray[_Number] = ids[rows[:, None], columns]
+    return resized

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from glesam.common.arrays import Ids
 from glesam.images.pixels import RGB
+from glesam.images.shrink import resize_ids
 
 PADDING_GREY = 127
 SMALLER = 8
@@ -35,7 +36,7 @@ def large_scale_view(
     height, width = (max(1, round(side * factor)) for side in mask.shape)
     method = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
     image = np.asarray(cv2.resize(image, (width, height), interpolation=method), np.uint8)
-    ids = cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST).astype(np.int32)
+    ids = resize_ids(mask, (height, width))
     y, x = (int(rng.integers(0, max(side - size, 0) + 1)) for side in (height, width))
     image, ids = image[y : y + size, x : x + size], ids[y : y + size, x : x + size]
     room = ((0, size - ids.shape[0]), (0, size - ids.shape[1]))

@@ -16,6 +16,7 @@ from glesam.common.seeds import generator
 from glesam.data.base import Sample
 from glesam.degrade.levels import apply
 from glesam.images.pixels import RGB
+from glesam.images.shrink import resize_ids
 from glesam.train.config import GainConfig
 from glesam.train.feed.augment import ids_and_areas
 from glesam.train.feed.pairs import PairBatches, severity
@@ -111,9 +112,7 @@ def _resized(image: RGB, mask: Ids, shape: tuple[int, int]) -> tuple[RGB, npt.ND
         return image, mask
     method = cv2.INTER_AREA if shape[0] < mask.shape[0] else cv2.INTER_CUBIC
     small = np.asarray(cv2.resize(image, shape[::-1], interpolation=method), np.uint8)
-    # OpenCV resizes no int32; float32 holds ids up to 2**24 exactly.
-    labels = cv2.resize(mask.astype(np.float32), shape[::-1], interpolation=cv2.INTER_NEAREST)
-    return small, labels.astype(np.int32)
+    return small, resize_ids(mask, shape)
 
 
 def condition_group(condition: str) -> str:
