@@ -253,6 +253,17 @@ def test_images_without_object_are_left_out_and_listed(source: Path, tmp_path: P
     assert (manifest.without_object, sorted(manifest.samples)) == (["c"], ["a", "b", "d", "e"])
 
 
+def test_an_image_too_long_for_webp_fails_by_name(tmp_path: Path) -> None:
+    for part in ("images", "masks"):
+        (tmp_path / "set" / part).mkdir(parents=True)
+        picture = np.full((4, 16_400, 3) if part == "images" else (4, 16_400), 9, np.uint8)
+        cv2.imwrite(str(tmp_path / "set" / part / "long.png"), picture)
+    options = BuildConfig(levels=(1,), image_format="webp")
+    report = build(FolderDataset(tmp_path / "set"), tmp_path / "out", options, workers=1)
+    assert report.failed == {"long": "expected an image that webp can hold, got 16400 x 4 pixels; use png"}
+    assert not list((tmp_path / "out").rglob("*.webp"))
+
+
 def test_webp_holds_the_same_pixels(source: Path, tmp_path: Path) -> None:
     build(FolderDataset(source), tmp_path / "png", workers=1)
     build(FolderDataset(source), tmp_path / "webp", BuildConfig(image_format="webp"), workers=1)

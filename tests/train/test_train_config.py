@@ -4,9 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from glesam.errors import ConfigError
-from glesam.train.config import BaseConfig, HeadConfig, read_config, write_config
+from glesam.train.config import BaseConfig, HeadConfig, PairConfig, read_config, write_config
 
 
 def test_flags_lie_over_the_file_and_what_is_not_given_stays(tmp_path):
@@ -51,3 +52,16 @@ def test_configurations_of_heads_leave_out_what_is_kept_aside(kind):
     assert (config.kind, config.model) == (kind, "compact")
     assert set(config.kept_aside) == names & set((configs / "kept-aside.txt").read_text().split())
     assert all(Path(folder).parent.name == "train" for folder in config.data)
+
+
+@pytest.mark.parametrize("options", [{"prompts": 1, "corrected": 1}, {"prompts": 3, "corrected": 5}])
+def test_some_prompts_count_by_their_first_answer(options):
+    with pytest.raises(ValidationError, match="take more prompts"):
+        BaseConfig(**options)
+    assert BaseConfig(prompts=2, corrected=1).corrected == 1
+
+
+def test_a_prompt_has_room_for_a_box():
+    for kind in (BaseConfig, PairConfig):
+        with pytest.raises(ValidationError, match="slots"):
+            kind(slots=1)

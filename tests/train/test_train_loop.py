@@ -218,3 +218,18 @@ def test_tensorboard_has_what_the_log_has_once_when_a_run_is_resumed(tmp_path, s
     Trainer(_Validated(99), tmp_path, resume=True).run()
     assert logged(tmp_path) == [1, 2, 3, 4, 5, 6, 6]
     assert curves(tmp_path) == curves_of_log(tmp_path)
+
+
+class _Broken(_Batches):
+    def __getitem__(self, step):
+        raise DataError("expected views, got none; take larger objects")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_what_is_wrong_with_the_data_is_one_line_from_a_worker_too(tmp_path, workers):
+    stage = _Stage(0)
+    stage.config = StageConfig(workers=workers)
+    stage.batches = lambda rank: _Broken()
+    with pytest.raises(DataError) as caught:
+        Trainer(stage, tmp_path / "run").run()
+    assert str(caught.value) == "expected views, got none; take larger objects"

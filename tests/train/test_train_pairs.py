@@ -1,20 +1,22 @@
 """Pairs: a function of (seed, step, rank), one warp for both sides, levels as asked for, caches equal to live ones."""
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from train_tiny import photo_set, tiny_model
 
 from glesam.data.base import Sample
+from glesam.data.readers.folder import FolderDataset
 from glesam.degrade.levels import apply, parse_level
 from glesam.enhance.pipeline import EnhancedModel
-from glesam.errors import ConfigError
-from glesam.train.config import PairConfig
+from glesam.errors import ConfigError, DataError
+from glesam.train.config import BaseConfig, PairConfig
 from glesam.train.feed.augment import ViewConfig, random_view
 from glesam.train.feed.latents import cache_latents, latent_statistics, pair_latents, pair_stream
 from glesam.train.feed.pack import pack
 from glesam.train.feed.pairs import PairBatches, level_table, severity
-from glesam.train.feed.views import view_pixels
+from glesam.train.feed.views import TrainingBatches, view_pixels
 from glesam.train.stages.frozen import FrozenPartsObjective, decay_groups, open_frozen, state_digest
 from glesam.train.validation import LEVELS, DegradedSet, level_latents
 
@@ -37,6 +39,14 @@ def model(tmp_path_factory):
 def config(**changes):
     values = {"data": {"photos": 1.0}, "image_size": 64, "batch_size": 4, "steps": 5, "scale": (0.12, 0.14)}
     return PairConfig(**{**values, "workers": 0, **changes})
+
+
+class Moving(PairConfig):
+    takes_moved = True
+
+
+class Moved(PairBatches):
+    pass
 
 
 def test_a_batch_depends_on_seed_step_and_rank_only(packs):
@@ -106,6 +116,27 @@ def test_stages_that_need_no_common_pixels_take_moving_kinds_too():
     assert [str(level) for level in level_table({"real:rolling_motion:3": 1.0}, takes_moved=True)[0]] == [
         "real:rolling_motion:3"
     ]
+
+
+def test_a_kind_that_counts_as_clear_must_exist(packs):
+    with pytest.raises(ConfigError, match="did you mean"):
+        PairBatches(packs, [1.0], config(as_clear=["real:hase"]))
+
+
+def test_data_whose_objects_are_too_small_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("glesam.train.feed.views._MOST_DRAWS", 5)
+    for part in ("images", "masks"):
+        (tmp_path / part).mkdir()
+        picture = np.zeros((400, 400), np.uint8)
+        picture[200:202, 200:202] = 1
+        cv2.imwrite(str(tmp_path / part / "a.png"), picture)
+    packs = [pack(FolderDataset(tmp_path), tmp_path / "packs")]
+    options = config(prompts=2, paste=0.0, scale=(0.4, 0.5))
+    with pytest.raises(DataError, match="at least 100 pixels, got none in 5"):
+        PairBatches(packs, [1.0], options)[0]
+    assert PairBatches(packs, [1.0], config(paste=0.0))[0]["clean"].shape == (4, 64, 64, 3)  # needs no object
+    with pytest.raises(DataError, match="larger objects"):
+        TrainingBatches(packs, [1.0], BaseConfig(paste=0.0, phases=options.phases))[0]
 
 
 def test_all_leaves_out_what_is_left_out():
@@ -181,6 +212,7 @@ def test_cached_latents_are_those_of_the_views_and_are_found_again(packs, model,
     assert cache_latents(model, pairs, tmp_path, lambda done, total: pytest.fail("encoded again")) == folder
     assert cache_latents(model, PairBatches(packs, [1.0], config(cached_pairs=10, seed=5)), tmp_path) != folder
     stream = pair_stream(model, pairs, tmp_path)
+    assert cache_latents(model, Moved(packs, [1.0], Moving(**options.model_dump())), tmp_path) != folder
     batch, again = stream[2], pair_stream(model, pairs, tmp_path)[2]
     assert all(torch.equal(batch[k], again[k]) for k in batch)
     assert not torch.equal(batch["clean_latent"], stream[3]["clean_latent"])
@@ -188,6 +220,19 @@ def test_cached_latents_are_those_of_the_views_and_are_found_again(packs, model,
     row = int(np.flatnonzero((clean.half() == batch["clean_latent"][0]).flatten(1).all(dim=1).numpy())[0])
     assert torch.equal(degraded[row].half(), batch["degraded_latent"][0])
     assert pair_stream(model, PairBatches(packs, [1.0], config()), tmp_path).__class__ is PairBatches
+
+
+def test_sets_named_alike_do_not_share_latents(model, tmp_path):
+    folders = []
+    for number in range(2):
+        data = photo_set(tmp_path / str(number) / "photos")
+        first = sorted((data.root / "masks").iterdir())[0]
+        if number:
+            mask = cv2.imread(str(first), cv2.IMREAD_UNCHANGED)
+            cv2.imwrite(str(first), np.roll(mask, 3, axis=0))
+        packs = [pack(data, tmp_path / "packs")]
+        folders.append(cache_latents(model, PairBatches(packs, [1.0], config(cached_pairs=4)), tmp_path / "cache"))
+    assert folders[0] != folders[1]
 
 
 def test_latent_statistics_are_those_of_numpy(packs, model):

@@ -107,4 +107,4 @@ def is_kept_aside(name: str) -> bool:
     """
     path = PurePosixPath(name)
     plain = path.stem if path.suffix.lower() in SUFFIXES else path.name
-    return int(hashlib.sha256(plain.encode()).hexdigest(), 16) % 5 == 0
+    return int(hashlib.sha256(plain.encode("utf-8", "surrogateescape")).hexdigest(), 16) % 5 == 0

@@ -23,7 +23,7 @@ from glesam.common.files import atomic_path, sweep
 from glesam.common.interrupts import deferred_interrupt
 from glesam.common.locks import sole
 from glesam.common.messages import one_line
-from glesam.errors import ConfigError
+from glesam.errors import ConfigError, DataError
 from glesam.train.config import StageConfig, write_config
 from glesam.train.feed.batch import Batch
 from glesam.weights.folders import write_torch
@@ -185,14 +185,14 @@ class Trainer:
         saved = validated = time.monotonic()
         self.objective.train()
         try:
-            for batch in loader:
+            for batch in _batches(loader):
                 losses = self._train_step(batch)
                 if stop.is_set():
                     raise KeyboardInterrupt
                 if time.monotonic() - saved > 60 * config.save_minutes:
                     self.save()
                     saved = time.monotonic()
-                if config.val and time.monotonic() - validated > 60 * config.val_minutes:
+                if time.monotonic() - validated > 60 * config.val_minutes:
                     self._log({f"val/{k}": v for k, v in self._validate().items()})
                     validated = time.monotonic()
         except DivergenceError:
@@ -267,7 +267,8 @@ class Trainer:
 
     def _validate(self) -> dict[str, float]:
         """Measure the moving average on the main process."""
-        if not self.accelerator.is_main_process or not self.stage.config.val:
+        config = self.stage.config
+        if not self.accelerator.is_main_process or not (config.val or config.measures_aside):
             return {}
         if self.on_validate is not None:
             self.on_validate()
@@ -294,6 +295,14 @@ class Trainer:
         with (self.out / LOG).open("a", encoding="utf-8") as stream:
             stream.write(json.dumps({"step": self.step, **rounded}) + "\n")
         self.accelerator.log(rounded, self.step)
+
+
+def _batches(loader: DataLoader[Batch]) -> Iterator[Batch]:
+    """Batches of a loader; what is wrong with the data comes in one line, without the traceback of a worker."""
+    try:
+        yield from loader
+    except DataError as error:
+        raise DataError(str(error).strip().rpartition("DataError: ")[2]) from error
 
 
 def _await_next_name(board: Path) -> None:

@@ -17,7 +17,7 @@ from glesam.data.base import Sample, SegmentationDataset, fingerprint, object_id
 from glesam.data.build.manifest import FileRecord, SampleRecord, pixels_sha256
 from glesam.data.build.options import BuildConfig
 from glesam.degrade import lqseg as degradation
-from glesam.errors import DataError, GlesamError
+from glesam.errors import DataError, GlesamError, ImageError
 
 _LARGEST_ID = 65535
 # OpenCV's own default for PNG (fastest deflate, run-length strategy) is the fastest of those measured on images of
@@ -87,7 +87,10 @@ class SampleBuilder:
         name, pixels, seed = file
         suffix = name.rsplit(".", 1)[1]
         stored = np.ascontiguousarray(pixels[..., ::-1]) if pixels.ndim == 3 else pixels
-        _, buffer = cv2.imencode(f".{suffix}", stored, _ENCODER_OPTIONS[suffix])
+        done, buffer = cv2.imencode(f".{suffix}", stored, _ENCODER_OPTIONS[suffix])
+        if not done:
+            height, width = pixels.shape[:2]
+            raise ImageError(f"expected an image that {suffix} can hold, got {width} x {height} pixels; use png")
         content = buffer.tobytes()
         digest = hashlib.sha256(content).hexdigest()
         return FileRecord(f"{kind}/{name}", len(content), digest, pixels_sha256(pixels), seed), content

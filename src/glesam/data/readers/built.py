@@ -31,12 +31,12 @@ class BuiltDataset(PairDataset):
 
     def __init__(self, root: str | Path, name: str | None = None, split: str | None = None) -> None:
         root = Path(root)
-        if _is_level(root.name) and not (root / FILE_NAME).is_file():
+        if is_level(root.name) and not (root / FILE_NAME).is_file():
             root, split = root.parent, split or root.name
         self.level = split or CLEAR
-        if not _is_level(self.level) or not (root / self.level).is_dir():
+        if not is_level(self.level) or not (root / self.level).is_dir():
             built = (
-                ", ".join(sorted(p.name for p in root.iterdir() if _is_level(p.name))) if root.is_dir() else "nothing"
+                ", ".join(sorted(p.name for p in root.iterdir() if is_level(p.name))) if root.is_dir() else "nothing"
             )
             raise DataError(
                 f"expected the level {self.level!r} in {root}, found {built}; build it or name one of these"
@@ -46,7 +46,7 @@ class BuiltDataset(PairDataset):
         super().__init__(name or f"{root.name}-{self.level}", images, masks, read_mask, HOME)
 
 
-def _is_level(name: str) -> bool:
+def is_level(name: str) -> bool:
     """Whether a folder's name is that of a level."""
     return re.fullmatch(rf"{CLEAR}|lq\d", name) is not None
 
@@ -58,7 +58,7 @@ def _recognise(root: Path) -> bool:
 
 def _places(root: Path) -> list[Path]:
     """Where the manifest of `root` may be."""
-    return [root, root.parent] if _is_level(root.name) else [root]
+    return [root, root.parent] if is_level(root.name) else [root]
 
 
 LAYOUT = Layout("lqseg", TITLE, STRUCTURE, HOME, (CLEAR, "masks", FILE_NAME), BuiltDataset, _recognise)

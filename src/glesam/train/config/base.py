@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -28,6 +28,8 @@ class StageConfig(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    measures_aside: ClassVar[bool] = False
+    """Whether the stage measures on images kept aside of its own data, and so without `val`."""
 
     data: dict[str, float] = Field(default_factory=dict)
     kept_aside: tuple[str, ...] = ()
@@ -98,7 +100,7 @@ class BaseConfig(StageConfig):
         backbone_lr: learning rate of the backbone relative to `lr`; its layers up to stride 8 stay frozen.
         phases: image sizes, one after the other.
         prompts: prompts a view.
-        slots: points a prompt at most.
+        slots: points a prompt at most; a box takes two.
         paste: chance that cut-outs of one to three other images are pasted into a view.
         refine: chance that a step ends with a corrective click on the mask of its first answer.
         drop_path: stochastic depth of the neck in this run, also of a model to start from.
@@ -106,7 +108,8 @@ class BaseConfig(StageConfig):
         fine: give the model a head for masks at stride 2.
         keep_prompts: leave what embeds points, boxes and their maps as it is, so that decoders tuned for degraded
             images by an earlier run still fit.
-        corrected: how many of `prompts` go through rounds of corrective clicks before they count; 0 trains as without.
+        corrected: how many of `prompts`, not all, go through rounds of corrective clicks before they count; 0 trains as
+            without.
         rounds: the most rounds; at least one, drawn at each step.
         unclicked: chance that a round gives a prompt its mask back without a click, so that the model improves its own
             answer.
@@ -132,7 +135,7 @@ class BaseConfig(StageConfig):
         Phase(image_size=384, batch_size=12, steps=1200, scale=(0.5, 1.4)),
     )
     prompts: int = Field(default=3, ge=1)
-    slots: int = Field(default=7, ge=1)
+    slots: int = Field(default=7, ge=2)
     paste: float = 0.5
     refine: float = 0.25
     drop_path: float = 0.1
@@ -178,6 +181,15 @@ class BaseConfig(StageConfig):
         if self.lora and self.init is None:
             raise ValueError(
                 "lora goes beside the weights that init names, and there are none; name them, or leave it out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _prompts_fit(self) -> BaseConfig:
+        """Some of the prompts count by their first answer."""
+        if self.corrected >= self.prompts:
+            raise ValueError(
+                f"corrected is {self.corrected}, and prompts {self.prompts}, which must be more; take more prompts"
             )
         return self
 

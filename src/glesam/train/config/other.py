@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from glesam.train.config.base import StageConfig
@@ -75,6 +77,8 @@ class SubjectConfig(StageConfig):
         steps: optimiser steps.
     """
 
+    measures_aside: ClassVar[bool] = True
+
     photos: int = Field(default=2000, gt=0)
     side: int = Field(default=288, multiple_of=32, gt=0)
     hidden: int = Field(default=64, gt=0)
@@ -104,6 +108,8 @@ class TextConfig(StageConfig):
         batch_size: images a step, all of one set.
         steps: optimiser steps.
     """
+
+    measures_aside: ClassVar[bool] = True
 
     text_model: str = ""
     sam: str = "compact"

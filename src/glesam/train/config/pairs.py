@@ -43,7 +43,7 @@ class PairConfig(StageConfig):
             comes in several sizes relative to the image.
         paste: chance that cut-outs of one to three other images are pasted into the image.
         prompts: prompts a view; 0 for stages that need none.
-        slots: points a prompt at most.
+        slots: points a prompt at most; a box takes two.
         inference_size: side of the square that degraded images are encoded in when the parts are used, for validation;
             None is the model's own. A rule of the bundle says the same (`enhance.pipeline.LevelRule.image_size`).
         cached_pairs: number of pairs whose latents are computed once and kept on disk; 0 computes them at each step.
@@ -68,7 +68,7 @@ class PairConfig(StageConfig):
     native: tuple[float, float] = (0.8, 1.3)
     paste: float = 0.3
     prompts: int = 0
-    slots: int = 7
+    slots: int = Field(default=7, ge=2)
     inference_size: int | None = Field(default=None, multiple_of=32, gt=0)
     cached_pairs: int = Field(default=0, ge=0)
 

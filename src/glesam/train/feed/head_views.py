@@ -13,13 +13,12 @@ from glesam.data.base import Sample
 from glesam.degrade.levels import apply
 from glesam.prompts.drawn import tight_box
 from glesam.train.config import HeadConfig
-from glesam.train.feed.augment import ids_and_areas
 from glesam.train.feed.batch import Batch
 from glesam.train.feed.clicks import loosen_box, random_points
 from glesam.train.feed.large_scale import large_scale_view
 from glesam.train.feed.pack import ImagePack
-from glesam.train.feed.pairs import Item, PairBatches
-from glesam.train.feed.views import _MIN_PIXELS
+from glesam.train.feed.pairs import PairBatches
+from glesam.train.feed.views import Item, shown_ids
 
 CERTAIN = 10.0
 """Logit of a mask prompt inside its mask; outside it is the negative."""
@@ -44,23 +43,22 @@ class HeadBatches(PairBatches):
         batch["kind"] = torch.tensor(int(rng.integers(len(self.head.prompt_kinds))))
         return batch
 
-    def _pair(self, rng: np.random.Generator) -> Item:
-        """Make one pair with its prompts; images whose view shows no object are drawn again."""
+    def _draw_pair(self, rng: np.random.Generator) -> Item | None:
+        """Draw one pair with its prompts; None where its view shows no object."""
         config = self.head
-        while True:
-            clean, mask = self._scene(rng)
-            level = self.levels[int(rng.choice(len(self.levels), p=self.level_shares))]
-            degraded = apply(Sample("pair", clean, mask), level, int(rng.integers(2**62)), config.recipe).image
-            seed = int(rng.integers(2**62))  # the same generator twice: both versions are cut alike
-            views = [
-                large_scale_view(image, mask, config.image_size, config.scale, np.random.default_rng(seed))
-                for image in (degraded, clean)
-            ]
-            ids = views[0][1]
-            objects, areas = ids_and_areas(ids)
-            objects = objects[areas >= _MIN_PIXELS]
-            if len(objects):
-                return {"pixels": views[0][0], "clean": views[1][0], **self._objects(ids, objects, rng)}
+        clean, mask = self._scene(rng)
+        level = self.levels[int(rng.choice(len(self.levels), p=self.level_shares))]
+        degraded = apply(Sample("pair", clean, mask), level, int(rng.integers(2**62)), config.recipe).image
+        seed = int(rng.integers(2**62))  # the same generator twice: both versions are cut alike
+        views = [
+            large_scale_view(image, mask, config.image_size, config.scale, np.random.default_rng(seed))
+            for image in (degraded, clean)
+        ]
+        ids = views[0][1]
+        objects = shown_ids(ids)
+        if not len(objects):
+            return None
+        return {"pixels": views[0][0], "clean": views[1][0], **self._objects(ids, objects, rng)}
 
     def _objects(self, ids: Ids, objects: npt.NDArray[np.int64], rng: np.random.Generator) -> Item:
         """Masks, points and boxes of different objects while there are any."""

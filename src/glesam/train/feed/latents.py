@@ -113,8 +113,9 @@ def cache_latents(
     """
     config = pairs.pairs
     values = config.model_dump(mode="json")
-    sources = [[pack.name, pack.names] for pack in pairs.packs]
-    identity = [state_digest(model), {key: values[key] for key in _SHAPING}, list(pairs.shares), sources]
+    sources = [[pack.key, pack.names] for pack in pairs.packs]
+    shaping = {key: values[key] for key in _SHAPING} | {"takes_moved": config.takes_moved}
+    identity = [state_digest(model), shaping, list(pairs.shares), sources]
     key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
     folder = Path(cache) / f"latents-{key}"
     if not (folder / "index.json").is_file():

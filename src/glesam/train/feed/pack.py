@@ -23,10 +23,14 @@ from glesam.errors import DataError
 from glesam.images.shrink import resize_ids, shrink
 
 _MAX_IDS = 255
+_FORMAT = 2
+"""Part of a pack's key, counted up when images or masks are shrunk in another way."""
 
 
 class ImagePack:
     """Random access to the packed samples of one data set.
+
+    Its `key` stands for the content of all its images and masks, whatever parts of the pack are used.
 
     Args:
         folder: where `pack` wrote `index.json`, `images.bin` and `masks.bin`.
@@ -38,7 +42,7 @@ class ImagePack:
     def __init__(self, folder: Path) -> None:
         try:
             index = expect_object(read_json(folder / "index.json"), str(folder))
-            self.name = str(index["name"])
+            self.name, self.key = str(index["name"]), folder.name
             self.names: list[str] = [str(name) for name in index["names"]]
             self.sizes: list[tuple[int, int]] = [(int(h), int(w)) for h, w in index["sizes"]]
             if len(self.sizes) != len(self.names) or any(min(size) < 1 for size in self.sizes):
@@ -72,7 +76,7 @@ class PartOfPack(ImagePack):
     """
 
     def __init__(self, whole: ImagePack, wanted: Callable[[str], bool]) -> None:
-        self.whole, self.name = whole, whole.name
+        self.whole, self.name, self.key = whole, whole.name, whole.key
         self.positions = [i for i, name in enumerate(whole.names) if wanted(name)]
         self.names = [whole.names[i] for i in self.positions]
 
@@ -102,7 +106,8 @@ def pack(
     digests = Digests(_noted(known))
     # The content is part of the key: two sets named alike do not share a pack, and a mended mask makes a new one.
     content = fingerprint(dataset, range(len(dataset)), digests)
-    key = hashlib.sha256(json.dumps([dataset.name, dataset.names, max_side, content]).encode()).hexdigest()[:16]
+    identity = [_FORMAT, dataset.name, dataset.names, max_side, content]
+    key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
     folder = Path(cache) / f"{slug(dataset.name)}-{key}"
     if not (folder / "index.json").is_file():
         _write(dataset, folder, max_side, on_progress)

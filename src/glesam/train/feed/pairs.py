@@ -18,14 +18,13 @@ from glesam.data.base import Sample
 from glesam.degrade.levels import Level, apply, parse_level, parse_levels
 from glesam.errors import ConfigError
 from glesam.images.pixels import RGB
+from glesam.images.shrink import resize_ids
 from glesam.train.config import PairConfig
-from glesam.train.feed.augment import ViewConfig, ids_and_areas, jitter_colour, paste_object, random_view
+from glesam.train.feed.augment import ViewConfig, jitter_colour, paste_object, random_view
 from glesam.train.feed.batch import Batch
 from glesam.train.feed.mixing import mix_statistics, mix_versions
 from glesam.train.feed.pack import ImagePack
-from glesam.train.feed.views import _MIN_PIXELS, TrainingBatches
-
-Item = dict[str, npt.NDArray[np.generic]]
+from glesam.train.feed.views import Item, TrainingBatches, first_drawn, shown_ids
 
 WORST_LEVEL, WORST_SEVERITY = 3, 5
 _STATISTICS = 0.5
@@ -41,13 +40,14 @@ class PairBatches(TrainingBatches):
     float32: 0 for clear, 1 to 3 for LQ-1 to LQ-3, three fifths of the severity for other kinds.
 
     Raises:
-        ConfigError: a level is unknown or moves pixels, or the shares are not positive.
+        ConfigError: a level or a kind is unknown, a level moves pixels, or the shares are not positive.
     """
 
     def __init__(self, packs: Sequence[ImagePack], shares: Sequence[float], config: PairConfig, rank: int = 0) -> None:
         super().__init__(packs, shares, config, rank)
         self.pairs = config
         self.levels, self.level_shares = level_table(config.levels, config.takes_moved, config.leave_out)
+        check_kinds(config.as_clear)
 
     def __getitem__(self, step: int) -> Batch:
         """Make the batch of a step."""
@@ -60,30 +60,28 @@ class PairBatches(TrainingBatches):
         return batch
 
     def _pair(self, rng: np.random.Generator) -> Item:
-        """Make one pair; where prompts are wanted, images whose view shows no object are drawn again."""
+        """Make one pair."""
+        return first_drawn(lambda: self._draw_pair(rng))
+
+    def _draw_pair(self, rng: np.random.Generator) -> Item | None:
+        """Draw one pair; None where prompts are wanted and its view shows no object."""
         config = self.pairs
-        while True:
-            image, mask = self._scene(rng)
-            level = self.levels[int(rng.choice(len(self.levels), p=self.level_shares))]
-            sample = Sample("pair", image, mask)
-            degraded = apply(sample, level, int(rng.integers(2**62)), config.recipe).image
-            if config.mixing > 0 and not level.moves_pixels and rng.random() < config.mixing:
-                degraded = self._mixed(sample, degraded, rng)
-            # The same generator twice: both versions are cut by the same warp.
-            view, seed = ViewConfig(scale=config.scale), int(rng.integers(2**62))
-            clean, ids = random_view(image, mask, config.image_size, view, np.random.default_rng(seed))
-            low, _ = random_view(degraded, mask, config.image_size, view, np.random.default_rng(seed))
-            item: Item = {
-                "pixels": low,
-                "clean": clean,
-                "levels": np.asarray(severity(level, config.as_clear), np.float32),
-            }
-            objects, areas = ids_and_areas(ids)
-            objects = objects[areas >= _MIN_PIXELS]
-            if not config.prompts:
-                return item
-            if len(objects):
-                return {**item, **self._prompts(ids, objects, rng)}
+        image, mask = self._scene(rng)
+        level = self.levels[int(rng.choice(len(self.levels), p=self.level_shares))]
+        sample = Sample("pair", image, mask)
+        degraded = apply(sample, level, int(rng.integers(2**62)), config.recipe).image
+        if config.mixing > 0 and not level.moves_pixels and rng.random() < config.mixing:
+            degraded = self._mixed(sample, degraded, rng)
+        # The same generator twice: both versions are cut by the same warp.
+        view, seed = ViewConfig(scale=config.scale), int(rng.integers(2**62))
+        clean, ids = random_view(image, mask, config.image_size, view, np.random.default_rng(seed))
+        low, _ = random_view(degraded, mask, config.image_size, view, np.random.default_rng(seed))
+        levels = np.asarray(severity(level, config.as_clear), np.float32)
+        item: Item = {"pixels": low, "clean": clean, "levels": levels}
+        objects = shown_ids(ids)
+        if not config.prompts:
+            return item
+        return {**item, **self._prompts(ids, objects, rng)} if len(objects) else None
 
     def _mixed(self, sample: Sample, degraded: RGB, rng: np.random.Generator) -> RGB:
         """Give a degraded image another one's statistics, or average it with further versions of the same image."""
@@ -106,7 +104,7 @@ class PairBatches(TrainingBatches):
         size = (max(16, round(mask.shape[1] * factor)), max(16, round(mask.shape[0] * factor)))
         method = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
         image = np.asarray(cv2.resize(image, size, interpolation=method), np.uint8)
-        mask = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST).astype(np.int32)
+        mask = resize_ids(mask, size[::-1])
         if rng.random() < self.pairs.paste:
             for _ in range(int(rng.integers(1, 4))):
                 image, mask = _paste(image, mask, *self.image(rng), rng)
@@ -127,8 +125,7 @@ def level_table(
         ConfigError: a level is unknown or moves pixels and may not, a kind to leave out is unknown or was named, or
             the shares are not positive.
     """
-    for kind in leave_out:
-        parse_level(f"{kind}:1")
+    check_kinds(leave_out)
     levels: list[Level] = []
     weights: list[float] = []
     for word, share in shares.items():
@@ -150,6 +147,16 @@ def level_table(
     if not levels or min(weights) < 0 or sum(weights) <= 0:
         raise ConfigError(f"expected levels with shares of at least 0 and a positive sum, got {shares}; such as lq1: 1")
     return levels, np.asarray(weights, np.float64) / sum(weights)
+
+
+def check_kinds(kinds: Sequence[str]) -> None:
+    """See that kinds, such as `real:haze`, exist.
+
+    Raises:
+        ConfigError: one does not; the message gives the nearest.
+    """
+    for kind in kinds:
+        parse_level(f"{kind}:1")
 
 
 def kind_of(level: Level) -> str:

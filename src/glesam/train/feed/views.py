@@ -5,7 +5,7 @@ That is what makes an interrupted run resume exactly: the stream starts again at
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import cv2
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from glesam.errors import DataError
 from glesam.models.base import PromptableModel
 from glesam.train.config import Phase
 from glesam.train.feed.augment import ViewConfig, ids_and_areas, jitter_colour, paste_object, random_view
@@ -22,7 +23,12 @@ from glesam.train.feed.batch import Batch
 from glesam.train.feed.clicks import sample_prompt
 from glesam.train.feed.pack import ImagePack
 
+Item = dict[str, npt.NDArray[np.generic]]
+
 _MIN_PIXELS = 100  # of an object in a view; smaller ones are a few cells of the mask, and a click on them is noise
+
+
+_MOST_DRAWS = 1000
 
 
 class ViewOptions(Protocol):
@@ -87,23 +93,22 @@ class TrainingBatches(Dataset[Batch]):
         sample = pack[int(rng.integers(len(pack)))]
         return sample.image, sample.mask
 
-    def _item(self, phase: Phase, rng: np.random.Generator) -> dict[str, npt.NDArray[np.generic]]:
-        """Make one view with its prompts; images whose view shows no object are drawn again."""
-        while True:
-            whole, objects = self.image(rng)
-            # Colours before the warp: the padding keeps the grey that it has at inference.
-            image, mask = random_view(jitter_colour(whole, rng), objects, phase.image_size, self.view(phase), rng)
-            if rng.random() < self.config.paste:
-                for _ in range(int(rng.integers(1, 4))):
-                    image, mask = paste_object(image, mask, *self.image(rng), rng)
-            ids, areas = ids_and_areas(mask)
-            ids = ids[areas >= _MIN_PIXELS]
-            if len(ids):
-                return {"pixels": image, **self._prompts(mask, ids, rng)}
+    def _item(self, phase: Phase, rng: np.random.Generator) -> Item:
+        """Make one view with its prompts."""
+        return first_drawn(lambda: self._draw_item(phase, rng))
 
-    def _prompts(
-        self, mask: npt.NDArray[np.int32], ids: npt.NDArray[np.int64], rng: np.random.Generator
-    ) -> dict[str, npt.NDArray[np.generic]]:
+    def _draw_item(self, phase: Phase, rng: np.random.Generator) -> Item | None:
+        """Draw one view; None where it shows no object."""
+        whole, objects = self.image(rng)
+        # Colours before the warp: the padding keeps the grey that it has at inference.
+        image, mask = random_view(jitter_colour(whole, rng), objects, phase.image_size, self.view(phase), rng)
+        if rng.random() < self.config.paste:
+            for _ in range(int(rng.integers(1, 4))):
+                image, mask = paste_object(image, mask, *self.image(rng), rng)
+        ids = shown_ids(mask)
+        return {"pixels": image, **self._prompts(mask, ids, rng)} if len(ids) else None
+
+    def _prompts(self, mask: npt.NDArray[np.int32], ids: npt.NDArray[np.int64], rng: np.random.Generator) -> Item:
         """Draw the prompts of a view, on different objects while there are any."""
         count, size = self.config.prompts, mask.shape[0] // 4
         order = np.concatenate([rng.permutation(ids) for _ in range(-(-count // len(ids)))])[:count]
@@ -116,6 +121,28 @@ class TrainingBatches(Dataset[Batch]):
             shares = cv2.resize(region.astype(np.uint8) * 255, (size, size), interpolation=cv2.INTER_AREA)
             targets.append(shares.astype(np.uint8))
         return {"points": np.stack(points), "labels": np.stack(labels), "targets": np.stack(targets)}
+
+
+def shown_ids(mask: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
+    """Ids of the objects that are large enough in a view."""
+    ids, areas = ids_and_areas(mask)
+    return ids[areas >= _MIN_PIXELS]
+
+
+def first_drawn(draw: Callable[[], Item | None]) -> Item:
+    """Draw views until one shows an object.
+
+    Raises:
+        DataError: none does; without an end to it, training would stand still and say nothing.
+    """
+    for _ in range(_MOST_DRAWS):
+        item = draw()
+        if item is not None:
+            return item
+    raise DataError(
+        f"expected views that show an object of at least {_MIN_PIXELS} pixels, got none in {_MOST_DRAWS}; take data "
+        "with larger objects, or a larger image size or scale"
+    )
 
 
 def view_pixels(model: PromptableModel, views: Tensor) -> Tensor:

@@ -179,7 +179,7 @@ def _mean(values: Sequence[float]) -> float | None:
 def _key(predictor: Predictor, versions: Versions, config: GainConfig) -> str:
     """What distinguishes these measurements from others."""
     values = config.model_dump(mode="json")
-    sources = [[pack.name, pack.names] for pack in versions.packs]
+    sources = [[pack.key, pack.names] for pack in versions.packs]
     weights = predictor.session.info(True)["weights"]
     identity = [weights, predictor.refine, {key: values[key] for key in _SHAPING}, sources]
     return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]

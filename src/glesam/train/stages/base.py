@@ -202,11 +202,8 @@ def _initial(init: str) -> CompactModel:
         if not isinstance(model, CompactModel):
             raise ConfigError(f"expected a compact model to start from, got {init} of family {model.family}")
         return model.with_prompt_maps()
-    # Checkpoints leave frozen layers out: those of the backbone are ImageNet's, whatever the run itself started from,
-    # but embeddings of prompts that were kept, and weights beside adapters, are those of that start.
-    config = read_config(BaseConfig, Path(init) / "config.json", {})
-    needs_start = config.keep_prompts or config.lora > 0
-    model = build_model(config if needs_start else config.model_copy(update={"init": None}))
+    # Checkpoints leave frozen layers out: they are those of what the run itself started from.
+    model = build_model(read_config(BaseConfig, Path(init) / "config.json", {}))
     frozen = {name for name, weight in model.named_parameters() if not weight.requires_grad}
     fill(model, read_state(checkpoint)["ema"], frozen, Path(init))
     return merged(model)

@@ -178,7 +178,8 @@ class SubjectStage:
             return {}
         rows = [_look(self.backbone, load(), self.config.side) for load in loaders]
         names = ("fine", "coarse", "mask", "valid")
-        batch = {name: torch.stack(part) for name, part in zip(names, zip(*rows, strict=True), strict=True)}
+        device = next(model.parameters()).device
+        batch = {name: torch.stack(part).to(device) for name, part in zip(names, zip(*rows, strict=True), strict=True)}
         return {"iou_aside": float(SubjectObjective(cast(SubjectHead, model))(batch)["iou"])}
 
     def save(self, model: nn.Module, folder: Path) -> None:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -19,6 +18,7 @@ from glesam.common.seeds import stable_seed
 from glesam.data.base import is_kept_aside
 from glesam.data.readers.folder import FolderDataset
 from glesam.errors import ConfigError, DataError
+from glesam.images.shrink import resize_ids
 from glesam.models.base import PromptableModel
 from glesam.text.clip import PROMPT, TextModel
 from glesam.text.escnet.config import EscNetConfig, SamShape
@@ -78,9 +78,9 @@ class NamedScenes:
         for number, label in self.labels[name].items():
             if int(number) < len(table):
                 table[int(number)] = self.words.index(label)
-        size = (4 * image.shape[3], 4 * image.shape[2])
+        size = (4 * image.shape[2], 4 * image.shape[3])
         # A text model sees images squeezed into its square; so are the classes.
-        classes = cv2.resize(table[sample.mask], size, interpolation=cv2.INTER_NEAREST)
+        classes = resize_ids(table[sample.mask], size)
         return Scene(image[0].half(), tuple(g[0].half() for g in guides), torch.from_numpy(classes))
 
 
@@ -239,15 +239,16 @@ class TextStage:
     @torch.no_grad()
     def validate(self, model: nn.Module) -> dict[str, float]:
         """Mean IoU of the classes shown, cut at one half, on images kept aside."""
-        ious = []
+        ious, device = [], next(model.parameters()).device
         for data, texts in zip(self.sets, self.texts, strict=True):
             for name in data.names(True, self.config.val_images, self.config.seed):
                 scene = data.scene(name, self.text_model)
                 words = torch.unique(scene.classes[scene.classes >= 0]).long()
                 if not len(words):
                     continue
-                guides = tuple(g[None].float() for g in scene.guides)
-                found = cast(EscNet, model)(scene.image[None].float(), texts[words], guides)[0][0] > 0
+                guides = tuple(g[None].float().to(device) for g in scene.guides)
+                asked = (scene.image[None].float().to(device), texts[words].to(device))
+                found = cast(EscNet, model)(*asked, guides)[0][0].cpu() > 0
                 truth = scene.classes == words[:, None, None]
                 ious += ((found & truth).sum(dim=(1, 2)) / (found | truth).sum(dim=(1, 2))).tolist()
         return {"iou_aside": float(np.mean(ious))} if ious else {}

@@ -54,7 +54,7 @@ def is_aside(name: str) -> bool:
     """Whether an image is kept aside: `int(sha256(name), 16) % 5 == 0`."""
     import hashlib
 
-    return int(hashlib.sha256(name.encode()).hexdigest(), 16) % ASIDE == 0
+    return int(hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest(), 16) % ASIDE == 0
 
 
 def named_images(root: Path, config: NamedSets, options: WordsConfig) -> Iterator[Named]:
