@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -106,3 +107,20 @@ def test_too_wide_for_webp_is_named(tmp_path: Path) -> None:
 def test_nothing_to_do(tmp_path: Path) -> None:
     assert degrade_all([], tmp_path / "out") == BatchReport()
     assert not (tmp_path / "out").exists()
+
+
+def test_an_overwriting_run_that_was_stopped_leaves_no_mixture(sources: list[ImageSource], tmp_path: Path) -> None:
+    def stop(outcome: Outcome) -> None:
+        raise KeyboardInterrupt
+
+    def run(out: Path, seed: int, overwrite: bool = False, advance: Callable[[Outcome], None] | None = None) -> int:
+        options = BatchOptions(seed=seed, overwrite=overwrite, workers=1)
+        return degrade_all(plan(sources, LEVELS[2:], out, options), out, advance).written
+
+    assert run(tmp_path / "out", 0) == 2
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "out", 1, True, stop)
+    assert run(tmp_path / "out", 1) >= 1
+    assert run(tmp_path / "fresh", 1) == 2
+    for path in (tmp_path / "fresh").rglob("*.png"):
+        assert (tmp_path / "out" / path.relative_to(tmp_path / "fresh")).read_bytes() == path.read_bytes()

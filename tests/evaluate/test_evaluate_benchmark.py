@@ -9,6 +9,7 @@ import pytest
 from evaluate_helpers import FakeLoader, FakeMasks, FakePredictor, make_folder
 from skimage.metrics import peak_signal_noise_ratio
 
+from glesam.data.base import object_ids
 from glesam.degrade.levels import parse_levels
 from glesam.errors import ConfigError, DataError, ModelError
 from glesam.evaluate import metrics
@@ -89,7 +90,7 @@ def test_rows_equal_asking_by_hand(tmp_path: Path, source: Source) -> None:
     for name in source.names:
         sample = source.load(name, config.levels[0], 0, "test")
         predictor.set_image(sample.image)
-        for probe in probes(sample, parse_prompt("noisy-box:0.2"), 0.0, 0):
+        for probe in probes(sample, parse_prompt("noisy-box:0.2"), object_ids(sample.mask), 0):
             assert probe.prompt.box is not None
             mask = predictor.predict(boxes=probe.prompt.box[None]).masks[0]
             row = next(r for r in rows if (r.image, r.object_id) == (name, probe.object_id))
@@ -175,7 +176,7 @@ def test_objects_are_asked_for_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch, 
     sample = source.load("p00", parse_levels(["clear"])[0], 0, "test")
     predictor = FakePredictor()
     predictor.set_image(sample.image)
-    asked = probes(sample, parse_prompt("points:4"), 0.0, 0) * 3
+    asked = probes(sample, parse_prompt("points:4"), object_ids(sample.mask), 0) * 3
     assert len(ask(predictor, asked)) == 6
     assert [call["points"].shape for call in predictor.asked] == [(2, 4, 2)] * 3
     assert all((call["labels"] == 1).all() and call["labels"].shape == (2, 4) for call in predictor.asked)
@@ -188,7 +189,7 @@ def test_an_answer_of_the_wrong_shape_is_an_error(source: Source) -> None:
 
     sample = source.load("p00", parse_levels(["clear"])[0], 0, "test")
     with pytest.raises(ModelError, match="breaks its contract"):
-        ask(Wrong(), probes(sample, parse_prompt("box"), 0.0, 0))
+        ask(Wrong(), probes(sample, parse_prompt("box"), object_ids(sample.mask), 0))
 
 
 def test_progress_counts_every_image_of_every_part(tmp_path: Path, source: Source) -> None:

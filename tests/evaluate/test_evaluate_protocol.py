@@ -75,6 +75,10 @@ def test_lists_ranges_and_repetitions() -> None:
         parse_prompts([" , "])
 
 
+def test_of_several_numbers_of_clicks_the_most_is_asked_for_once() -> None:
+    assert [str(s) for s in parse_prompts(["clicks:5,box,clicks:10,points:3"])] == ["box", "clicks:10", "points:3"]
+
+
 def test_clicks_are_nested() -> None:
     truth = _disc()
     ten = prompt_for(PromptSpec("points", 10), truth, "photo", 4, 7).points

@@ -137,3 +137,9 @@ def test_the_fingerprint_follows_the_content_of_the_files(tmp_path):
     mask[0] = 0
     Image.fromarray(mask).save(tmp_path / "s" / "masks" / "a.png")
     assert open_source(str(tmp_path / "s")).fingerprint(["a"], CLEAR) != before
+
+
+def test_a_set_beside_a_foreign_manifest_is_read(tmp_path: Path) -> None:
+    make_folder(tmp_path / "data" / "toy", count=2)
+    (tmp_path / "data" / "manifest.json").write_text("{}")
+    assert len(open_source(str(tmp_path / "data" / "toy")).names) == 2

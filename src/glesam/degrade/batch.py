@@ -128,7 +128,7 @@ def degrade_all(tasks: Sequence[Task], out: Path, advance: Callable[[Outcome], N
     if not tasks:
         return report
     with writing(out), sole(out):
-        _claim(out, tasks[0])
+        _claim(out, tasks)
         for outcome in _outcomes(tasks):
             report.written += outcome.written
             report.kept += outcome.kept
@@ -197,12 +197,16 @@ def _encoded(image: NDArray[np.uint8], task: Task) -> bytes:
     return bytes(buffer.tobytes())
 
 
-def _claim(out: Path, task: Task) -> None:
+def _claim(out: Path, tasks: Sequence[Task]) -> None:
     """Note the options of a batch in its folder, or see that they are those of the images that are there.
+
+    Results of other options that are to be overwritten go first: a run that is stopped then leaves no mixture that a
+    later one would take for its own.
 
     Raises:
         ConfigError: they are not, and a mixture of both would come out.
     """
+    task = tasks[0]
     variants = [variant for variant, _ in task.outputs]
     options = {
         "recipe": variants[0].recipe,
@@ -211,13 +215,16 @@ def _claim(out: Path, task: Task) -> None:
         "variant": variants[0].name if len(variants) == 1 else None,
     }
     path = out / RUN_FILE
-    if path.is_file() and not task.options.overwrite:
-        if (earlier := _read_claim(path)) != options:
+    if path.is_file():
+        if (earlier := _read_claim(path)) == options:
+            return
+        if not task.options.overwrite:
             raise ConfigError(
                 f"expected {out} to hold images of the same options {_told(options)}, it was made with "
                 f"{_told(earlier)}; choose another folder, or pass --overwrite"
             )
-        return
+        for result in (result for each in tasks for _, result in each.outputs):
+            result.unlink(missing_ok=True)
     write_text(path, json.dumps(options, indent=1) + "\n")
 
 

@@ -166,10 +166,10 @@ def sharpness(image: npt.NDArray[np.uint8]) -> float:
     return float(cv2.Laplacian(grey, cv2.CV_64F).var())
 
 
-def probes(sample: Sample, spec: PromptSpec, min_share: float, seed: int) -> list[Probe]:
-    """Prompts of all objects of an image that are large enough."""
+def probes(sample: Sample, spec: PromptSpec, ids: Sequence[int], seed: int) -> list[Probe]:
+    """Prompts of objects of an image."""
     found = []
-    for object_id in object_ids(sample.mask, min_share):
+    for object_id in ids:
         truth = sample.mask == object_id
         found.append(Probe(object_id, truth, prompt_for(spec, truth, sample.name, object_id, seed)))
     return found
@@ -279,14 +279,15 @@ def _answers(
     config: BenchmarkConfig, spec: PromptSpec, sample: Sample, predictor: PredictorLike, share: float
 ) -> Iterator[tuple[str, Probe, Answer]]:
     """Answers for all objects of an image with one kind of prompt; corrective clicks give one after each click."""
-    if spec.kind != "clicks":
-        asked = probes(sample, spec, share, config.seed)
-        for probe, answer in zip(asked, ask(predictor, asked), strict=True):
-            yield str(spec), probe, answer
-        return
     ids = object_ids(sample.mask, share)
-    for start in range(0, len(ids), OBJECTS_AT_ONCE):
-        some = [Probe(i, sample.mask == i, DrawnPrompt()) for i in ids[start : start + OBJECTS_AT_ONCE]]
+    # A few objects at a time: each takes two masks of the image's size, and a large image may show a thousand.
+    for part in (ids[start : start + OBJECTS_AT_ONCE] for start in range(0, len(ids), OBJECTS_AT_ONCE)):
+        if spec.kind != "clicks":
+            asked = probes(sample, spec, part, config.seed)
+            for probe, answer in zip(asked, ask(predictor, asked), strict=True):
+                yield str(spec), probe, answer
+            continue
+        some = [Probe(i, sample.mask == i, DrawnPrompt()) for i in part]
         for number, done in enumerate(rounds(predictor, [probe.truth for probe in some], spec.count), 1):
             for probe, mask, score in zip(some, done.masks, done.scores, strict=True):
                 yield str(replace(spec, count=number)), probe, Answer(mask, float(score), done.seconds / len(some))

@@ -79,6 +79,8 @@ def parse_prompt(text: str) -> PromptSpec:
 def parse_prompts(texts: Iterable[str]) -> tuple[PromptSpec, ...]:
     """Read prompts, each text a prompt or a comma list of them; `points:1..10` stands for ten prompts.
 
+    Of several `clicks:K` the largest stays, since its answers after each click are those of the others.
+
     Raises:
         ConfigError: a prompt is malformed, or there is none.
     """
@@ -86,7 +88,8 @@ def parse_prompts(texts: Iterable[str]) -> tuple[PromptSpec, ...]:
     specs = [parse_prompt(one) for word in words for one in _expand(word)]
     if not specs:
         raise ConfigError(f"expected at least one prompt, got none; give {_FORMS}, such as points:3")
-    return tuple(dict.fromkeys(specs))
+    most = max((spec.count for spec in specs if spec.kind == "clicks"), default=0)
+    return tuple(dict.fromkeys(spec for spec in specs if spec.kind != "clicks" or spec.count == most))
 
 
 def prompt_for(spec: PromptSpec, truth: Bool, image: str, object_id: int, seed: int) -> DrawnPrompt:

@@ -141,6 +141,7 @@ def open_source(text: str, kept_aside: bool = False) -> Source:
         ConfigError: the folder is one level of a built set, or a built set of which nothing is kept aside.
     """
     from glesam.data.build.manifest import FILE_NAME
+    from glesam.data.readers.built import is_level
     from glesam.data.readers.registry import open_dataset
 
     name, path = _split_name(text)
@@ -150,7 +151,8 @@ def open_source(text: str, kept_aside: bool = False) -> Source:
         if kept_aside:
             raise ConfigError(f"expected training sets for kept-aside images, got the built set {path}; leave it out")
         return LqsegSource(path, name)
-    if (path.resolve().parent / FILE_NAME).is_file():
+    parent = path.resolve().parent
+    if is_level(path.name) and (parent / FILE_NAME).is_file() and (parent / "clear").is_dir():
         raise ConfigError(
             f"expected a set's folder, got its part {path}; give --data {path.parent} --levels {path.name} instead"
         )

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from glesam.data.base import object_ids
 from glesam.degrade.levels import Level
 from glesam.draw.figures import COLOURS, new_figure, save
 from glesam.evaluate.measure.benchmark import Answer, BenchmarkConfig, Probe, ask, probes
@@ -111,7 +112,7 @@ def prepare(config: BenchmarkConfig, sources: Sequence[Source], case: Case) -> D
     level: Level = _named(config.levels, case.level, str)
     spec: PromptSpec = _named(config.prompts, case.prompt, str)
     sample = source.load(case.image, level, config.seed, config.recipe)
-    found = probes(sample, spec, config.share_of(case.set), config.seed)
+    found = probes(sample, spec, object_ids(sample.mask, config.share_of(case.set)), config.seed)
     probe = next(p for p in found if p.object_id == case.object_id)
     return Drawn(case, sample.image, probe, {})
 
