@@ -326,3 +326,34 @@ def test_large_images_are_converted_in_strips(mode):
 def test_what_is_wrong_with_a_header_is_said_in_words():
     with pytest.raises(ImageError, match=r"damaged or cut short \(no number but b'D4'\)"):
         images.read(b"P6\n3 D4\n255\n" + bytes(99), name="a.ppm")
+
+
+def test_a_jpeg_without_its_end_is_not_decoded_before_its_size_is_checked(monkeypatch):
+    stream = io.BytesIO()
+    Image.fromarray(np.zeros((90, 120, 3), np.uint8)).save(stream, "JPEG")
+    monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("decoded"))
+    with pytest.raises(ImageError, match="at most 1000 pixels, got 120x90"):
+        images.read(stream.getvalue()[:-2], 1000)
+
+
+def test_avif_under_a_general_brand_needs_no_extra():
+    stream = io.BytesIO()
+    Image.fromarray(np.full((16, 24, 3), 90, np.uint8)).save(stream, "AVIF")
+    content = bytearray(stream.getvalue())
+    assert content[8:12] == b"avif"
+    assert b"avif" in content[16 : int.from_bytes(content[:4], "big")]
+    content[8:12] = b"mif1"
+    assert images.read(bytes(content)).shape == (16, 24, 3)
+
+
+def test_the_orientation_of_a_png_may_come_after_its_pixels():
+    for dtype in (np.uint8, np.uint16):
+        done, buffer = cv2.imencode(".png", np.zeros((10, 20, 3), dtype))
+        assert done
+        exif = Image.Exif()
+        exif[274] = 6  # a quarter turn
+        data = exif.tobytes().removeprefix(b"Exif\0\0")
+        chunk = len(data).to_bytes(4, "big") + b"eXIf" + data + zlib.crc32(b"eXIf" + data).to_bytes(4, "big")
+        content = buffer.tobytes()
+        end = content.rindex(b"IEND") - 4
+        assert images.read(content[:end] + chunk + content[end:]).shape == (20, 10, 3), dtype

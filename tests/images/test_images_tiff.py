@@ -212,3 +212,11 @@ def test_a_directory_without_the_lengths_of_its_strips_is_one_line():
     assert content.count(struct.pack("<H", 279)) == 1
     with pytest.raises(ImageError, match="expected a whole TIFF"):
         read(content.replace(struct.pack("<H", 279), struct.pack("<H", 65000)))
+
+
+def test_bands_of_a_tiff_of_four_may_be_chosen_in_8_bits_too():
+    values = _samples("u1", 4)
+    content = _written(values, photometric="rgb", extrasamples=["unspecified"])
+    found = read_with(content, ReadOptions(bands=(4, 1, 2)))
+    np.testing.assert_array_equal(found.pixels, values[..., [3, 0, 1]])
+    assert found.facts == {"bands": [4, 1, 2]}

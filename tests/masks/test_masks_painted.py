@@ -84,3 +84,17 @@ def test_what_is_no_mask_is_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "broken.png").write_bytes(io.BytesIO(b"no image").read())
     with pytest.raises(DataError, match="cannot read"):
         read_painted(tmp_path / "broken.png")
+
+
+def test_a_map_of_depth_is_no_mask() -> None:
+    with pytest.raises(DataError, match="at most 255 objects, got 1199 ids"):
+        read_painted(np.arange(1200, dtype=np.uint16).reshape(30, 40))
+
+
+def test_formats_that_start_foreign_programs_are_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(stream, "EPS")
+    (tmp_path / "m.png").write_bytes(stream.getvalue())
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *_, **__: pytest.fail("started"))
+    with pytest.raises(DataError, match="cannot read"):
+        read_painted(tmp_path / "m.png")

@@ -7,12 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from glesam.common.documents import expect_object, parse_json, read_json
 from glesam.common.messages import one_line
 from glesam.errors import DataError
 from glesam.folders.table import ObjectRow, rows_of
+from glesam.images.opening import open_known
 from glesam.masks.formats import PNG_KEY
 from glesam.masks.masks import Masks
 
@@ -65,7 +65,7 @@ def _from_boxes(path: Path, file: str) -> list[ObjectRow]:
 
 def _from_png(path: Path, file: str) -> list[ObjectRow]:
     """Rows from a PNG of ids, with the scores and facts that its text chunk holds."""
-    with Image.open(path) as image:
+    with path.open("rb") as stream, open_known(stream) as image:
         facts = parse_json(str(image.info[PNG_KEY]), str(path))
         ids = np.asarray(image)
     scores = np.array(facts["scores"], np.float32)

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+import numpy.typing as npt
 
+from glesam.common.messages import shown
 from glesam.draw.sheet import Tile, wrapped, write_contact_sheet
 from glesam.errors import ImageError
+from glesam.images.opening import identified
 from glesam.images.reading import read
 from glesam.images.shrink import resize_ids, shrink
 
@@ -61,13 +63,19 @@ def _spread(entries: Sequence[Entry], count: int) -> list[Entry]:
     return [entries[index * len(entries) // count] for index in range(count)]
 
 
+def _ids(path: Path) -> npt.NDArray[np.int32]:
+    """Ids of a mask that this job wrote; as large as the image that was read."""
+    with path.open("rb") as stream, identified(stream, shown(path)) as image:
+        return np.asarray(image).astype(np.int32)
+
+
 def _tile(entry: Entry) -> Tile:
     """Read an image and its mask again, small."""
     if entry.path is None:
         return Tile(entry.name, None, None)
     try:
         image = read(entry.path)
-        ids = None if entry.mask is None else np.asarray(Image.open(entry.mask)).astype(np.int32)
+        ids = None if entry.mask is None else _ids(entry.mask)
     except (ImageError, OSError) as error:
         return Tile(entry.name, None, None, " ".join(str(error).split()))
     small = shrink(image, _SIDE)

@@ -21,6 +21,8 @@ FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000"
 
 _KINDS = "JPEG, PNG, WebP, TIFF, BMP, GIF, PPM, JPEG 2000 or AVIF"
 _HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
+_BRANDS_END = 256
+"""Bytes of a file in which its brands are looked for."""
 _pillow_limit = threading.Lock()
 
 
@@ -108,10 +110,13 @@ def check_heif(stream: IO[bytes], name: str) -> None:
     Raises:
         ImageError: the extra is not installed.
     """
-    head = stream.read(12)
+    head = stream.read(_BRANDS_END)
     stream.seek(0)
     if head[4:8] != b"ftyp" or head[8:12] not in _HEIF_BRANDS:
         return
+    end = min(len(head), int.from_bytes(head[:4], "big"))
+    if b"avif" in (head[start : start + 4] for start in range(16, end, 4)):
+        return  # AVIF under a general brand, which Pillow reads itself
     try:
         from pillow_heif import register_heif_opener
     except ImportError:

@@ -170,13 +170,14 @@ def _decode(stream: IO[bytes], name: str, options: ReadOptions) -> ReadImage:
     """Choose the decoder: ours for what Pillow reads wrongly or not at all, else Pillow."""
     check_heif(stream, name)
     layout = tiff.layout_of(stream)
-    if layout is not None and not layout.is_plain:
+    if layout is not None and (not layout.is_plain or (options.bands is not None and layout.bands > 3)):
         return _decode_tiff(stream, layout, name, options)
     stream.seek(0)
     if _is_wide_png(stream.read(32)):
         return _chosen(_decode_wide_png(stream, name, options), options, name)
     stream.seek(0)
     with identified(stream, name) as image:
+        check_size(image.width, image.height, options.max_pixels, name)  # before `_with_end` decodes anything
         try:
             found = _load(image, name, options)
         except ImageError:
@@ -271,15 +272,17 @@ def _decode_wide_png(stream: IO[bytes], name: str, options: ReadOptions) -> Read
     """Decode a PNG of 16 bits a channel by OpenCV, which keeps them."""
     import cv2
 
+    has_exif = _has_chunk(stream, b"eXIf")
     stream.seek(0)
     with identified(stream, name) as image:
         check_size(image.width, image.height, options.max_pixels, name)
         _check_samples(2 * image.width * image.height * len(image.getbands()), _PNG_SAMPLE_BYTES, options, name)
-        code = orientation(image, name) if "exif" in image.info else 1
         try:
             image.verify()  # checks every chunk, where OpenCV fills what is missing
         except Exception as error:  # as in identified
             raise damaged(name, error) from error
+    stream.seek(0)
+    code = orientation(identified(stream, name), name) if has_exif else 1
     stream.seek(0)
     values = decode_cv2(stream.read(), cv2.IMREAD_UNCHANGED)
     if values is None or values.ndim != 3 or values.dtype != np.uint16:
@@ -288,6 +291,16 @@ def _decode_wide_png(stream: IO[bytes], name: str, options: ReadOptions) -> Read
     _swap_ends(values)
     pixels, scale = from_samples(values, name, options.values, alpha)
     return ReadImage(upright(pixels, code), _told(scale))
+
+
+def _has_chunk(stream: IO[bytes], kind: bytes) -> bool:
+    """Whether a PNG has a chunk of a kind; it may come after the pixels."""
+    stream.seek(8)
+    while len(head := stream.read(8)) == 8:
+        if head[4:] == kind:
+            return True
+        stream.seek(int.from_bytes(head[:4], "big") + 4, io.SEEK_CUR)
+    return False
 
 
 def _swap_ends(values: npt.NDArray[np.uint16]) -> None:

@@ -15,14 +15,13 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 from scipy.ndimage import distance_transform_edt
 
 from glesam.common.arrays import STRIP, Bool, row_slices
 from glesam.common.messages import one_line, shown
 from glesam.draw.colours import Colour
 from glesam.errors import DataError
-from glesam.images.opening import check_size
+from glesam.images.opening import check_size, open_known
 from glesam.images.reading import MAX_PIXELS
 
 MOST_COLOURS = 255
@@ -104,7 +103,7 @@ def read_objects(path: Path) -> Bool:
 def _read(path: Path) -> npt.NDArray[Any]:
     """Ids of a grey or palette file, else colours."""
     try:
-        with Image.open(path) as image:
+        with path.open("rb") as stream, open_known(stream) as image:
             check_size(image.width, image.height, _MOST_PIXELS, shown(path))
             image.load()
             if image.mode in ("1", "L", "P", "I", "I;16"):
@@ -126,6 +125,10 @@ def _of_ids(ids: npt.NDArray[Any]) -> Painted:
     if ids.dtype == np.uint8 and _is_soft(values[grey], counts[grey], int(counts[values == 255].sum())):
         return _found([ids >= 128], [(255, 255, 255)], float(counts[grey].sum()) / ids.size)
     kinds = [int(value) for value in values if value != 0]
+    if len(kinds) > MOST_COLOURS:
+        raise DataError(
+            f"expected at most {MOST_COLOURS} objects, got {len(kinds)} ids; give a mask, not a photo or a depth map"
+        )
     return _found([ids == value for value in kinds], [(value, value, value) for value in kinds], 0.0)
 
 
