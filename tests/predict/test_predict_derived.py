@@ -126,3 +126,22 @@ def test_predict_tells_of_doubtful_clicks_and_leaves_the_mask_as_it_is(predictor
     assert masks.info["checks"][0]["object"] == 0
     assert len(masks.info["checks"][0]["gain"]) == 3
     assert "checks" not in plain.info
+
+
+def test_what_was_enhanced_is_told_of_masks_without_prompts_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(candidates, "GRID", 4)
+    for mode in ("off", "on"):
+        predictor = Predictor.from_pretrained("compact", enhance=mode)
+        predictor.set_image(PHOTOS / "coffee.jpg")
+        assert predictor.predict_subject().info["enhanced"] is (mode == "on")
+        predictor.remember(predictor.predict(boxes=CUP))
+        found = predictor.find_like()
+        assert len(found)
+        assert found.info["enhanced"] is (mode == "on")
+
+
+def test_a_source_of_words_is_shared(predictor: Predictor) -> None:
+    source = object()
+    own = predictor.share()
+    own.word_source = source  # type: ignore[assignment]
+    assert own.share().word_source is source

@@ -193,3 +193,22 @@ def test_of_a_large_image_a_smaller_copy_is_kept_and_its_crops_lie_where_they_di
 def test_shares_are_shares(wrong: dict[str, Any]) -> None:
     with pytest.raises(ModelError, match="shares of 0 to 1"):
         LevelRule(near_size=288, **wrong)
+
+
+@pytest.mark.parametrize("click", [[290, 190], [135, 95]])
+def test_negative_clicks_alone_are_not_looked_at_from_near(base: CompactModel, photo: Any, click: list[int]) -> None:
+    near, plain = predictor_of(base, photo, (RULE,)), predictor_of(base, photo, ())
+    start = plain.predict(boxes=SMALL)
+    found, expected = (each.predict(points=[click], labels=[0], start=start) for each in (near, plain))
+    np.testing.assert_array_equal(found.masks, expected.masks)
+    assert "looked_nearer" not in found.info
+
+
+def test_what_is_kept_for_near_looks_is_as_large_as_the_quality_asks(base: CompactModel, photo: Any) -> None:
+    large = np.asarray(cv2.resize(photo, (2400, 1600)), np.uint8)
+    switched = predictor_of(base, large, (RULE,))
+    assert switched.session.encoded.image is not None
+    assert switched.session.encoded.image.shape == (1365, 2048, 3)
+    switched.quality = "high"
+    switched.set_image(large)
+    np.testing.assert_array_equal(switched.session.encoded.image, large)

@@ -126,3 +126,24 @@ def test_a_restorer_object_is_taken_as_it_is(model: CompactModel, tmp_path: Path
     restorer = Identity()
     model.save_pretrained(tmp_path)
     assert Predictor.from_pretrained(tmp_path, restore=restorer).restorer is restorer
+
+
+def test_examples_are_restored_once_as_any_image_is(photo: RGB, tmp_path: Path) -> None:
+    path = tmp_path / "shelf.png"
+    Image.fromarray(photo).save(path)
+    mask = np.zeros(photo.shape[:2], bool)
+    mask[20:90, 30:110] = True
+    restorer = Counted()
+    predictor = Predictor.from_pretrained("compact", enhance="off", restore=restorer)
+    predictor.remember_file(path, mask)
+    assert restorer.names == ["shelf.png"]
+    np.testing.assert_array_equal(predictor.examples._references[0].image, median(photo, 9))
+    predictor.examples.chosen()
+    assert restorer.names == ["shelf.png"]
+
+
+def test_arrays_that_are_filled_anew_do_not_change_the_current_image(model: CompactModel, photo: RGB) -> None:
+    predictor, buffer = Predictor(model, "off"), photo.copy()
+    predictor.set_image(buffer)
+    buffer[:] = 0
+    np.testing.assert_array_equal(predictor.seen_image, photo)

@@ -50,8 +50,11 @@ def test_masks_that_cannot_start_are_refused() -> None:
 def test_an_answer_that_strays_gives_way_to_its_start() -> None:
     other = np.roll(MASK, 90, axis=1)
     near = np.roll(MASK, 3, axis=1)
-    answer = Masks(np.stack([near, other]), np.array([0.9, 0.8], np.float32))
-    kept = kept_to_start(answer, np.stack([MASK, MASK]), 0.5)
+    answer = Masks(np.stack([near, other]), np.array([0.9, 0.8], np.float32), np.zeros((2, 64, 64), np.float32))
+    start = np.stack([MASK, MASK])
+    given = mask_logits(start, GEOMETRY)
+    kept = kept_to_start(answer, start, given, 0.5)
     np.testing.assert_array_equal(kept.masks, [near, MASK])
+    np.testing.assert_array_equal(kept.logits, [answer.logits[0], given[1]])
     assert kept.info["start_kept"] == [1]
-    np.testing.assert_array_equal(kept_to_start(answer, np.stack([MASK, MASK]), 0.0).masks, answer.masks)
+    np.testing.assert_array_equal(kept_to_start(answer, start, given, 0.0).masks, answer.masks)

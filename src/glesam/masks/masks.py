@@ -149,6 +149,13 @@ class Masks:
         """`(N,)` int64: indices from the largest mask to the smallest, so that small ones end on top."""
         return np.argsort(-self.areas, kind="stable").astype(np.int64)
 
+    def described(self, name: str | None, info: dict[str, Any]) -> Self:
+        """The same masks with a name and facts of their making; see the class."""
+        found = copy(self)
+        object.__setattr__(found, "name", name)
+        object.__setattr__(found, "info", info)
+        return found
+
     def named(self, class_names: Sequence[str]) -> Masks:
         """The same masks with the names of their classes.
 
@@ -171,16 +178,22 @@ class Masks:
         Raises:
             DataError: there are no candidates, or none of that number.
         """
-        if self.candidates is None or self.candidate_scores is None:
-            raise DataError("expected masks with candidates, got none; predict with multimask=True")
-        rows, chosen = np.arange(len(self)), np.asarray(choice)
-        count = self.candidates.shape[1]
-        if chosen.shape not in ((), rows.shape) or ((chosen < 0) | (chosen >= count)).any():
-            raise DataError(f"expected candidates of 0 to {count - 1}, one or one an object, got {choice}")
+        rows, chosen = np.arange(len(self)), self._chosen(choice)
+        if self.candidates is None or self.candidate_scores is None:  # as `_chosen` has checked
+            return self
         logits = self.logits if self.candidate_logits is None else self.candidate_logits[rows, chosen]
         return replace(
             self, masks=self.candidates[rows, chosen], scores=self.candidate_scores[rows, chosen], logits=logits
         )
+
+    def _chosen(self, choice: int | Sequence[int]) -> npt.NDArray[np.int64]:
+        """Index of a candidate for each object."""
+        if self.candidate_scores is None:
+            raise DataError("expected masks with candidates, got none; predict with multimask=True")
+        chosen, count = np.asarray(choice), self.candidate_scores.shape[1]
+        if chosen.shape not in ((), (len(self),)) or ((chosen < 0) | (chosen >= count)).any():
+            raise DataError(f"expected candidates of 0 to {count - 1}, one or one an object, got {choice}")
+        return np.broadcast_to(chosen, len(self)).astype(np.int64)
 
     def mask(self, index: int) -> npt.NDArray[np.bool_]:
         """One mask, `(H, W)` bool."""

@@ -74,12 +74,21 @@ class SparseMasks(Masks):
         for key, value in (fields | {"name": name, "info": info or {}}).items():
             object.__setattr__(self, key, value)
 
-    def described(self, name: str | None, info: dict[str, Any]) -> SparseMasks:
-        """The same masks with a name and facts of their making; see the class."""
-        same: SparseMasks = copy(self)
-        for key, value in {"name": name, "info": info}.items():
-            object.__setattr__(same, key, value)
-        return same
+    def pick(self, choice: int | Sequence[int]) -> SparseMasks:
+        """See `Masks.pick`; there are no logits to continue from."""
+        chosen, scores = self._chosen(choice), self.candidate_scores
+        every: list[list[RunMask]] = self.__dict__["_candidates"]
+        if scores is None:  # as `_chosen` has checked
+            return self
+        picked = copy(self)
+        values = {
+            "runs": tuple(each[index] for each, index in zip(every, chosen.tolist(), strict=True)),
+            "scores": scores[np.arange(len(self)), chosen],
+            "_masks": None,
+        }
+        for key, value in values.items():
+            object.__setattr__(picked, key, value)
+        return picked
 
     def __len__(self) -> int:
         """Number of masks N."""

@@ -164,7 +164,7 @@ class PromptPredictor:
             return self.session.answer(current.encoded, prompts, multimask, current.name, obey)
         from glesam.predict.parts import predict_windows
 
-        return predict_windows(self.session, prompts, multimask, tile)
+        return predict_windows(self.session, prompts, multimask, tile, obey)
 
     def _checked(self, prompts: Prompts, answer: Masks) -> Masks:
         from glesam.predict.derived import checked

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,8 +24,9 @@ if TYPE_CHECKING:
 def predict_from_masks(session: Session, masks: Any, keep_to: float) -> Masks:
     """Correct masks that are nearly right; see `Predictor.predict_from_masks`."""
     encoded, start = session.encoded, stacked(masks)
-    answer = session.answer(encoded, start_prompts(start, encoded.geometry), name=session.current.name)
-    return kept_to_start(answer, start, keep_to)
+    prompts = start_prompts(start, encoded.geometry)
+    answer = session.answer(encoded, prompts, name=session.current.name)
+    return kept_to_start(answer, start, np.asarray(prompts.mask_input), keep_to)
 
 
 def predict_heat_map(session: Session, values: Any, regions: int) -> Masks:
@@ -40,8 +40,15 @@ def predict_heat_map(session: Session, values: Any, regions: int) -> Masks:
 def predict_subject(session: Session, backbone: Backbone, head: SubjectHead) -> Masks:
     """Segment the main thing of the current image; see `Predictor.predict_subject`."""
     encoded, image = session.encoded, session.pixels
-    found = find_subject(lambda prompts, several: session.answer(encoded, prompts, several), backbone, head, image)
-    return found.to_masks(session.current.name, session.info(False))
+    answers: list[Masks] = []
+
+    def ask(prompts: Prompts, several: bool) -> Masks:
+        answers.append(session.answer(encoded, prompts, several))
+        return answers[-1]
+
+    found = find_subject(ask, backbone, head, image)
+    enhanced = any(answer.info["enhanced"] for answer in answers)
+    return found.to_masks(session.current.name, session.info(enhanced))
 
 
 def check_prompts(session: Session, prompts: Prompts) -> list[ClickCheck]:
@@ -58,4 +65,4 @@ def checked(session: Session, prompts: Prompts, answer: Masks) -> Masks:
         for sentence in check.sentences():
             # Told to the caller of `predict`.
             warnings.warn(sentence, DoubtfulClickWarning, stacklevel=3)
-    return replace(answer, info={**answer.info, "checks": [check.record() for check in checks]})
+    return answer.described(answer.name, {**answer.info, "checks": [check.record() for check in checks]})

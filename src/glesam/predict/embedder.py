@@ -16,6 +16,7 @@ from glesam.enhance.pipeline import LevelRule, Restoration, shrink
 from glesam.errors import ModelError
 from glesam.images.pixels import RGB
 from glesam.images.shrink import shrink as shrunk
+from glesam.images.shrink import shrunk_size
 from glesam.masks.refine import make_guide
 from glesam.models.base import Embedding, ImageGeometry, PromptableModel
 from glesam.predict.cache import EncodedImages
@@ -131,6 +132,13 @@ class Embedder:
         rule = nearer.rule(encoded.level)
         return None if rule.near_size is None else rule
 
+    def _is_kept(self, encoded: Encoded, image: RGB) -> bool:
+        """Whether what is kept of an image is as large as the quality looks at it from near."""
+        if encoded.image is None:
+            return False
+        size = (image.shape[0], image.shape[1])
+        return encoded.image.shape[:2] == (size if self._quality == "high" else shrunk_size(size, NEAR_SIDE))
+
     @property
     def _nearer(self) -> Restoration | None:
         """The restoration, where its rules ask for nearer looks and nothing forbids them."""
@@ -142,6 +150,12 @@ class Embedder:
         """Forget all images."""
         self.cache.clear()
         self._restored = None
+
+    def judge_anew(self, image: RGB) -> None:
+        """Forget what the gate said of an image, if it is in the cache."""
+        known = self.cache.get(images.content_hash(image))
+        if known is not None:
+            known.verdict = None
 
     def forget_restored(self) -> None:
         """Forget the last restored image: the array that it was made from may hold another image by now."""
@@ -167,7 +181,7 @@ class Embedder:
             elif key not in fresh:
                 better = self.restored(image, name)
                 fresh[key], guides[key] = self.model.prepare(better), make_guide(better)
-            if self.keeps_images and key not in looked_at and (key in fresh or found[key].image is None):
+            if self.keeps_images and key not in looked_at and (key in fresh or not self._is_kept(found[key], image)):
                 looked_at[key] = self.restored(image, name)
         for batch in same_shape(fresh):
             found |= self._encode_batch(batch, self.side)

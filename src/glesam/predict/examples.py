@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
+import torch
 
 from glesam.common.arrays import Bool
 from glesam.errors import PromptError
@@ -58,7 +59,7 @@ class Examples:
         self._features = FeatureCache(bundled_backbone(), folder)
 
     def add(self, image: RGB, mask: Any, negative: bool) -> None:
-        """Remember the objects of one image; see `Predictor.remember`."""
+        """Remember the objects of one image, as the model sees it; see `Predictor.remember`."""
         masks, features = stacked(mask), self.features.of(image)
         small = shrink(image, SIDE)
         if masks.shape[1:] == image.shape[:2]:
@@ -80,7 +81,8 @@ class Examples:
             if not self._references:
                 raise PromptError("expected an example to look for, got none; call remember(mask) on its image first")
             wanted = [item for item in self._references if not item.is_negative]
-            encoded = [self._session.embedder.encode([item.image], [None])[0] for item in wanted]
+            with torch.inference_mode():  # the images of examples were restored when they were added
+                encoded = [self._session.embedder.encode_part(item.image) for item in wanted]
             asks = [self._ask(each, item.image) for each, item in zip(encoded, wanted, strict=True)]
             self._chosen = learned(asks, self.features.backbone, References(self._references))
         return self._chosen
@@ -95,9 +97,9 @@ class Examples:
         least = references.threshold if threshold is None else threshold
         small = shrink(image, SIDE)
         matches = find(self._ask(encoded, small), cache.backbone, small, cache.of(image), references)
-        found = self._finished(encoded, [match for match in matches if match.score >= least], small)
+        found, enhanced = self._finished(encoded, [match for match in matches if match.score >= least], small)
         facts = {"references": len(references), "threshold": round(float(least), 4)}
-        return to_masks(found, image.shape[:2], session.current.name, session.info(False) | {"find_like": facts})
+        return to_masks(found, image.shape[:2], session.current.name, session.info(enhanced) | {"find_like": facts})
 
     def _ask(self, encoded: Encoded, image: RGB) -> Ask:
         """Answers prompts in pixels of an image, shrunk or not, with masks as coarse as they are fast.
@@ -117,11 +119,11 @@ class Examples:
 
         return ask
 
-    def _finished(self, encoded: Encoded, matches: Sequence[Match], image: RGB) -> list[Match]:
-        """The same matches with masks at the image's own size, as any other prompt gets them."""
+    def _finished(self, encoded: Encoded, matches: Sequence[Match], image: RGB) -> tuple[list[Match], bool]:
+        """The same matches with masks at the image's own size, as of any other prompt; and whether one is enhanced."""
         height, width = encoded.geometry.original_size
         scale = np.array([width / image.shape[1], height / image.shape[0]] * 2, np.float32)
-        finished = []
+        finished, enhanced = [], False
         for match in matches:
             box = match.prompt * scale
             is_box = bool(box[2] > box[0])
@@ -129,7 +131,8 @@ class Examples:
             answer = self._session.answer(encoded, asked, not is_box)
             masks = answer.masks if answer.candidates is None else answer.candidates[:, match.choice]
             finished.append(replace(match, mask=masks[0]))
-        return finished
+            enhanced = enhanced or bool(answer.info["enhanced"])
+        return finished, enhanced
 
 
 def _masks_at(masks: Bool, size: tuple[int, int]) -> Bool:

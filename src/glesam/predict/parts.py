@@ -32,11 +32,11 @@ def generate(session: Session, settings: Mapping[str, Any]) -> SparseMasks:
     return SparseMasks(masks, scores, size, details, session.current.name, info)
 
 
-def predict_windows(session: Session, prompts: Prompts, multimask: bool, tile: int) -> SparseMasks:
+def predict_windows(session: Session, prompts: Prompts, multimask: bool, tile: int, obey: bool = True) -> SparseMasks:
     """Segment each object in a window of its own, at least `tile` pixels wide; see `views.windows.WindowPredictor`."""
     check_tile(tile)
     size = session.encoded.geometry.original_size
-    predictor = WindowPredictor(session.model.device, size, session.look, tile, multimask)
+    predictor = WindowPredictor(session.model.device, size, session.look, tile, multimask, obey)
     asked = prompts.check(size, cut=session.model.cuts_boxes)
     masks = predictor.predict(asked)
     info = session.info(predictor.enhanced) | {"tile": tile} | cut_boxes(prompts, asked)

@@ -141,6 +141,13 @@ class Predictor(PromptPredictor):
 
         return Words(self.session)
 
+    def share(self) -> Self:
+        """As `Parts.share`, with the same source of words, which must then bear several threads as well."""
+        other = super().share()
+        if "words" in self.__dict__:
+            other.words.default = self.words.default
+        return other
+
     @property
     def word_source(self) -> WordSource:
         """What locates words: the bundled offline vocabulary unless another one was set."""
@@ -229,8 +236,9 @@ class Predictor(PromptPredictor):
             PromptError: as `remember`.
         """
         from glesam.images.reading import read
+        from glesam.predict.embeddings import file_name
 
-        self.examples.add(read(image), mask, negative)
+        self.examples.add(self.session.embedder.restored(read(image), file_name(image)), mask, negative)
 
     def forget(self) -> None:
         """Forget all examples."""

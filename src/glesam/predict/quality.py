@@ -112,6 +112,8 @@ def zoom_window(
 ) -> Box | None:
     """The crop in which one object is to be looked at again; None where it is large enough, or not found.
 
+    Nor is there one where only negative clicks say what is meant: an answer of the crop alone would be to nothing else.
+
     Args:
         prompt: of the one object, in pixels of the image.
         found: box of its mask `(x0, y0, x1, y1)`, None for an empty one.
@@ -119,7 +121,8 @@ def zoom_window(
         small: share of the image under which an object's box, found by clicks or given, is small.
     """
     boxed = bool(prompt.has_box[0])
-    if found is None or (prompt.points is None and not boxed):
+    clicked = prompt.points is not None and prompt.labels is not None and bool((prompt.labels[0] == 1).any())
+    if found is None or not (clicked or boxed):
         return None
     frame = np.array(prompt.boxes[0] if boxed and prompt.boxes is not None else found, float)
     share = float(np.prod(frame[2:] - frame[:2])) / (size[0] * size[1])

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 
 from glesam import images
@@ -101,6 +102,8 @@ class Session:
         """Make an image the current one; see `Predictor.set_image`."""
         self._current = None
         pixels, name = images.read(image), file_name(image) if name is None else name
+        if isinstance(image, np.ndarray) and np.may_share_memory(pixels, image):
+            pixels = pixels.copy()  # the caller's array may hold another image by the time that this one is looked at
         encoded = self.embedder.encode([pixels], [name])[0]
         self.embedder.embedding(encoded)
         self._current = CurrentImage(encoded, name, pixels)

@@ -80,20 +80,22 @@ def start_prompts(masks: Bool, geometry: ImageGeometry) -> Prompts:
     return Prompts(points=points, boxes=[pixel_box(mask) for mask in masks], mask_input=mask_logits(masks, geometry))
 
 
-def kept_to_start(answer: Masks, start: Bool, least: float) -> Masks:
+def kept_to_start(answer: Masks, start: Bool, given: Float, least: float) -> Masks:
     """Put the start back where an answer has an IoU below `least` with it; `info["start_kept"]` says where.
 
     Args:
         answer: N masks.
         start: `(N, H, W)` bool.
+        given: `(N, h, w)` logits of the start, which a later correction goes on from where it was put back.
         least: 0 takes every answer.
     """
     common = (answer.masks & start).sum(axis=(1, 2))
     whole = (answer.masks | start).sum(axis=(1, 2))
     strays = common < least * whole
     masks = np.where(strays[:, None, None], start, answer.masks)
+    logits = np.where(strays[:, None, None], given, answer.logits).astype(np.float32)
     kept = [int(index) for index in np.flatnonzero(strays)]
-    return replace(answer, masks=masks, info={**answer.info, "start_kept": kept})
+    return replace(answer, masks=masks, logits=logits, info={**answer.info, "start_kept": kept})
 
 
 def _deepest(mask: Bool) -> tuple[float, float]:

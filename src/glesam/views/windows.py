@@ -36,6 +36,7 @@ class WindowPredictor:
         look: gives the view of a box of the image.
         tile: least side of a window in pixels.
         multimask: predict three candidates and take the best.
+        obey: clicks hold, where masks are refined.
     """
 
     def __init__(
@@ -45,8 +46,10 @@ class WindowPredictor:
         look: Look,
         tile: int,
         multimask: bool,
+        obey: bool = True,
     ) -> None:
         self._device, self._size, self._tile, self._multimask = device, size, tile, multimask
+        self._obey = obey
         self._look = lru_cache(maxsize=KEPT_VIEWS)(look)
         self.enhanced = False
 
@@ -91,7 +94,7 @@ class WindowPredictor:
         tensors = _shifted(prompt, window).to_tensors(view.geometry, self._device)
         output = view.decode(tensors, self._multimask)
         scores = output.iou[0, 0].tolist()
-        clicks = clicks_of(_shifted(prompt, window))[0] if view.guide is not None else None
+        clicks = clicks_of(_shifted(prompt, window))[0] if self._obey and view.guide is not None else None
         masks = [self._whole(logits.float().cpu(), view, window, clicks) for logits in output.finest[0, 0]]
         return list(zip(masks, scores, strict=True))
 
