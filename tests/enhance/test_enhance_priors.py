@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import DDIMScheduler
+from diffusers import DDIMScheduler, UNet2DConditionModel
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from glesam.enhance.priors import empty_prompt_embedding, load_prior, load_schedule, read_text_embedding
@@ -162,3 +162,17 @@ def test_stored_embeddings(tmp_path: Path, text: torch.Tensor) -> None:
         read_text_embedding(path)
     with pytest.raises(ModelError, match="nothing"):
         read_text_embedding(tmp_path / "nothing")
+
+
+def test_a_prior_whose_weights_are_not_all_there_is_refused(tmp_path: Path) -> None:
+    unet = UNet2DConditionModel(
+        sample_size=8, block_out_channels=(32,), down_block_types=("DownBlock2D",), up_block_types=("UpBlock2D",),
+        layers_per_block=1, cross_attention_dim=8,
+    )  # fmt: skip
+    unet.save_pretrained(tmp_path)
+    path = tmp_path / "diffusion_pytorch_model.safetensors"
+    weights = load_file(path)
+    del weights["conv_out.bias"]
+    save_file(weights, path)
+    with pytest.raises(ModelError, match=r"U-Net.*conv_out"):
+        load_prior(tmp_path)

@@ -252,3 +252,12 @@ def test_the_room_is_not_loaded_with_the_package():
     code = "import sys, glesam; print('glesam.models.exported.model' in sys.modules, 'onnxruntime' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.split() == ["False", "False"]
+
+
+def test_an_export_leaves_the_predictor_as_it_was(restored, tmp_path):
+    pytest.importorskip("onnxruntime")
+    restored.set_image(skimage.data.coffee())
+    current, mode = restored.session.current, restored.enhance
+    folder.export(restored, tmp_path / "onnx", "onnx")
+    assert restored.session.current is current
+    assert restored.enhance == mode == "auto"

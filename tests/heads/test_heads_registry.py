@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from heads_original import original_hq, original_robust
-from heads_tiny import PROMPTS, embed, tiny
+from heads_tiny import MODELS, PROMPTS, embed, tiny
 from typer.testing import CliRunner
 
 from glesam.cli import app
@@ -168,3 +168,9 @@ def test_evaluation_takes_a_head(folder):
     spec = parse_model(f"{folder / 'model'}@head={folder / 'head'}@enhance=off")
     assert (spec.head, spec.enhance) == (str(folder / "head"), "off")
     assert fingerprint(spec) != fingerprint(parse_model(f"{folder / 'model'}@enhance=off"))
+
+
+def test_a_head_leaves_how_often_the_model_answers() -> None:
+    for name in MODELS:
+        base = tiny(name)
+        assert HeadedModel(base, new_head("hq", base)).answers_again == base.answers_again == (name == "compact")

@@ -206,7 +206,17 @@ def test_bundled_model_is_checked_against_its_digest(tmp_path: Path, monkeypatch
         load_model("compact")
 
 
-@pytest.mark.parametrize("options", [{"device": "gpu"}, {"device": "cuda:77"}, {"device": "mps"}, {"dtype": "int8"}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"device": "gpu"},
+        {"device": "cuda:77"},
+        {"device": "mps"},
+        {"device": "meta"},
+        {"device": "cpu:1"},
+        {"dtype": "int8"},
+    ],
+)
 def test_devices_and_types_that_are_not_here(options: dict[str, str], tmp_path: Path) -> None:
     if options.get("device") == "mps" and torch.backends.mps.is_available():
         pytest.skip("this machine has mps")

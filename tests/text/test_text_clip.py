@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 import transformers
+from safetensors.torch import load_file, save_file
 from tiny_clip import TEXT, VISION, WORDS, save_tokenizer, tiny
 
 from glesam.errors import ModelError
@@ -86,3 +87,27 @@ def test_a_folder_without_weights_or_that_is_not_there_is_refused(tmp_path: Path
         load_text_model(tmp_path)
     with pytest.raises(ModelError, match="openai/clip-vit-base-patch16"):
         load_text_model(tmp_path / "none")
+
+
+def test_keys_that_are_missing_are_told(saved: tuple[str, Any, Path]) -> None:
+    _, _, folder = saved
+    path = folder / "model.safetensors"
+    weights = load_file(path)
+    name = next(key for key in weights if "vision_model.post_layernorm" in key)
+    del weights[name]
+    save_file(weights, path, metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=f"1 that do not fit, first .*{name.rpartition('.')[2]}"):
+        load_text_model(folder)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ModelError, match="get all its files"):
+        load_text_model(folder)
+
+
+def test_large_images_are_averaged_as_they_shrink(tmp_path: Path) -> None:
+    tiny("clip").save_pretrained(tmp_path)
+    save_tokenizer(tmp_path)
+    stripes = np.zeros((640, 640, 3), np.uint8)
+    stripes[:, ::2] = 255  # two pixels in each of 20: all of one colour where others are skipped
+    source = load_text_model(tmp_path)
+    grey = (source._pixels(stripes) * source._deviation + source._mean)[..., 4:-4]
+    assert (grey - 0.5).abs().max() < 0.05

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -119,3 +120,10 @@ def test_a_person_and_a_cup_in_photos_of_the_packages_are_found_whole(predictor:
     cup = predictor.predict_text("cup")
     assert cup.class_names[0] == "cup"
     assert cup.masks[0, 240, 250]
+
+
+def test_classes_of_one_name_are_one_answer() -> None:
+    words = SimpleNamespace(class_name=lambda index: ("maillot", "bikini", "maillot")[index])
+    labeler = OfflineLabeler(SimpleNamespace(words=words, heads=None))  # type: ignore[arg-type]
+    ranking = dict(labeler._ranked(torch.tensor([0.5, 0.3, 0.2]).log(), torch.zeros(0)))
+    assert ranking == {"maillot": pytest.approx(0.7), "bikini": pytest.approx(0.3)}

@@ -18,6 +18,7 @@ from video_tiny import ColourOracle
 from glesam.errors import ConfigError, ImageError, PromptError
 from glesam.prompts.corrections import Correction
 from glesam.prompts.prompts import Prompts
+from glesam.video.appearance import find
 from glesam.video.frames import VideoSource, is_video, open_video
 from glesam.video.journal import is_complete, read_frames, to_masks
 from glesam.video.propagate import MaskPropagation, Settings
@@ -462,3 +463,38 @@ def test_an_overlay_without_its_index_is_not_kept(tmp_path, monkeypatch):
         overlay.add(np.zeros((48, 64, 3), np.uint8), None, 0.0)
     assert not (tmp_path / "o.mp4").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["c.mp4"]
+
+
+def test_a_run_goes_on_to_a_smaller_limit_or_is_refused(clip: Path, prompts: Prompts, tmp_path: Path) -> None:
+    def kill(index: int) -> None:
+        if index == 37:
+            raise Killed
+
+    places = ClipOutputs(tmp_path / "c.mask.jsonl")
+    with pytest.raises(Killed):
+        segment_video(ClipTask(open_video(clip), prompts), tracker(), places, on_frame=kill)
+    with pytest.raises(ConfigError, match="at least the 25 frames that an earlier run did, got 24"):
+        segment_video(ClipTask(open_video(clip), prompts, max_frames=24), tracker(), places)
+    assert segment_video(ClipTask(open_video(clip), prompts, max_frames=25), tracker(), places).frames == 25
+
+
+def test_a_template_of_one_colour_fits_nowhere() -> None:
+    image = np.random.default_rng(0).integers(0, 255, (60, 80, 3), np.uint8)
+    assert find(image, np.full((12, 12, 3), 90, np.uint8)) == (-1.0, (0.0, 0.0))
+    assert find(image, image[20:40, 30:50])[1] == (30.0, 20.0)
+
+
+def test_frames_that_repeat_count_in_the_smoothed_verdict_whether_they_are_kept_or_not() -> None:
+    from glesam import Predictor
+
+    rng = np.random.default_rng(0)
+    first, second = (rng.integers(0, 255, (64, 96, 3), np.uint8) for _ in range(2))
+    carriers = [MaskPropagation(Predictor.from_pretrained("compact", enhance="auto")) for _ in range(2)]
+    for carrier in carriers:
+        carrier.start(first, Prompts(boxes=[[20, 20, 70, 50]]))
+        carrier.step(second)
+    carriers[1].restore(carriers[1].state())
+    carriers[1].predictor.reset()  # as in a process that goes on
+    for carrier in carriers:
+        carrier.step(second)
+    assert carriers[0].state()["steady"] == carriers[1].state()["steady"]

@@ -16,7 +16,7 @@ from glesam.common.documents import expect_object, read_json
 from glesam.common.messages import one_line
 from glesam.enhance.schedule import NoiseSchedule
 from glesam.errors import ModelError
-from glesam.weights.folders import brief
+from glesam.weights.folders import brief, check_loaded
 
 if TYPE_CHECKING:
     from diffusers import UNet2DConditionModel
@@ -43,9 +43,12 @@ def load_prior(prior: str | Path) -> UNet2DConditionModel:
         found = "no U-Net there" if config is None else f"a {config[1].get('_class_name')}"
         raise ModelError(f"expected a UNet2DConditionModel at {prior}, got {found}; check the folder or hub id")
     try:
-        unet = UNet2DConditionModel.from_pretrained(str(prior), subfolder=config[0] or None)
-    except (OSError, ValueError, RuntimeError) as error:
+        unet, info = UNet2DConditionModel.from_pretrained(
+            str(prior), subfolder=config[0] or None, output_loading_info=True
+        )
+    except Exception as error:  # diffusers raises many types for damaged folders
         raise ModelError(f"expected a U-Net's weights at {prior}, got: {brief(error)}; fetch them again") from error
+    check_loaded(info, "a U-Net", prior)
     return unet.eval()
 
 
@@ -94,12 +97,16 @@ def empty_prompt_embedding(model_folder: str | Path) -> Tensor:
 
     try:
         tokenizer = CLIPTokenizer.from_pretrained(str(model_folder), subfolder="tokenizer")
-        encoder = CLIPTextModel.from_pretrained(str(model_folder), subfolder="text_encoder").float().eval()
-    except (OSError, ValueError, TypeError) as error:
+        encoder, info = CLIPTextModel.from_pretrained(
+            str(model_folder), subfolder="text_encoder", output_loading_info=True
+        )
+    except Exception as error:  # transformers raises many types for damaged folders
         raise ModelError(
             f"expected tokenizer and text_encoder at {model_folder}, got: {brief(error)}; "
             "pass text_embedding, or a prior that has them"
         ) from error
+    check_loaded(info, "a text encoder", model_folder)
+    encoder = encoder.float().eval()
     # A tokenizer without a length of its own reports a huge one.
     length = min(tokenizer.model_max_length, encoder.config.max_position_embeddings)
     tokens = tokenizer("", padding="max_length", max_length=length, truncation=True, return_tensors="pt")

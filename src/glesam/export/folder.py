@@ -55,18 +55,21 @@ def export(
 
     Raises:
         ConfigError: unknown format, 8 bits for another than OpenVINO, or the folder is there already.
-        ModelError: a part cannot be exported, a package is missing, or masks differ too much from torch's.
+        ModelError: a part cannot be exported or is not on the CPU, a package is missing, or masks differ too much from
+            torch's.
         ImageError: an image cannot be read.
         OSError: a file cannot be written.
     """
     target = Path(folder)
     _check_options(target, format, overwrite, int8)
+    if predictor.model.device.type != "cpu":
+        raise ModelError(f"expected a model on the CPU to export, got one on {predictor.model.device}; load it there")
     given = list(images) or drawn_images()
     with _fresh_folder(target) as temporary:
         _write(predictor, temporary, format, int8)
         model = RuntimeModel.from_pretrained(temporary, format)
         exported = Predictor(model, "auto", model.restoration(), refine=predictor.refine, quality=predictor.quality)
-        comparison = compare(predictor, exported, given)
+        comparison = compare(predictor.share(), exported, given)
         comparison.require(int8)
     return comparison
 

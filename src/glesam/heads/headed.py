@@ -48,6 +48,7 @@ class HeadedModel(PromptableModel):
             )
         self.base, self.head = base, head
         self.image_size, self.side_step, self.cuts_boxes = base.image_size, base.side_step, base.cuts_boxes
+        self.answers_again = base.answers_again
         self._fused: tuple[weakref.ref[Tensor], object, Tensor | None] | None = None
         self.eval()
 

@@ -269,10 +269,12 @@ def _device(device: str | torch.device) -> torch.device:
         found = torch.device(device)
     except RuntimeError as error:
         raise ModelError(f"expected a device such as cpu, cuda or mps, got {device!r}; name one of these") from error
-    absent = (found.type == "cuda" and not torch.cuda.is_available()) or (
-        found.type == "mps" and not torch.backends.mps.is_available()
-    )
-    if absent:
+    there = {
+        "cpu": 1,
+        "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
+        "mps": int(torch.backends.mps.is_available()),
+    }
+    if (found.index or 0) >= there.get(found.type, 0):
         raise ModelError(f"expected a device that this machine has, got {str(found)!r}; use cpu")
     return found
 

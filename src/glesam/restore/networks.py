@@ -23,7 +23,7 @@ from glesam.images.pixels import RGB
 from glesam.restore.base import Restorer, Setting
 from glesam.restore.tiles import Tiling, run_tiled
 from glesam.restore.unet import RestorationUnet
-from glesam.weights.folders import WEIGHTS_FILE, brief, read_config
+from glesam.weights.folders import WEIGHTS_FILE, brief, check_loaded, read_config
 
 UNKNOWN = Tiling(tile=512, overlap=96, margin=24, multiple=64)
 """For a file that says nothing of itself: sides that nearly all networks take."""
@@ -97,13 +97,7 @@ def open_swin2sr(folder: str, device: str = "cpu") -> Restorer:
         )
     except Exception as error:  # transformers raises many types for damaged folders
         raise ModelError(f"expected a Swin2SR model in {folder}, got {brief(error)}; download it again") from error
-    kinds = ("missing_keys", "unexpected_keys", "mismatched_keys")
-    wrong = sorted({str(key) for kind in kinds for key in info[kind]})
-    if wrong:
-        raise ModelError(
-            f"expected the keys of Swin2SR in {folder}, got {len(wrong)} that do not fit, first {wrong[0]}; download "
-            "it again"
-        )
+    check_loaded(info, "a Swin2SR model", folder)
     network = model.to(device).eval()
     window = int(model.config.window_size)
     # Attention reaches far; tiles only have to agree where they fade into each other.

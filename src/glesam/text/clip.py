@@ -11,17 +11,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
 from glesam.common.documents import brief_value, expect_object, read_json
 from glesam.errors import ModelError
 from glesam.images.pixels import RGB
 from glesam.text.base import WordMap, stretched
-from glesam.weights.folders import brief, read_config
+from glesam.weights.folders import brief, check_loaded, read_config
 
 PROMPT = "a photo of a {}."
 NOTHING = ("a photo.", "a photo of something.", "a blurry background.")
@@ -62,12 +62,15 @@ def load_text_model(folder: str | Path) -> TextModel:
     import transformers
 
     try:
-        model = getattr(transformers, CLASSES[family]).from_pretrained(folder, local_files_only=True)
+        model, info = getattr(transformers, CLASSES[family]).from_pretrained(
+            folder, local_files_only=True, output_loading_info=True
+        )
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, ImportError, RuntimeError) as error:
+    except Exception as error:  # transformers raises many types for damaged folders
         raise ModelError(
             f"expected weights and tokenizer of a {family} model in {folder}, got {brief(error)}; get all its files"
         ) from error
+    check_loaded(info, f"a {family} model", folder)
     return TextModel(model.eval(), tokenizer, family, _normal(folder, family), str(folder))
 
 
@@ -187,7 +190,9 @@ class TextModel:
     def _pixels(self, image: RGB) -> Tensor:
         """An image as the model takes it: its square, bicubic."""
         side = int(self._model.config.vision_config.image_size)
-        resized = np.asarray(cv2.resize(image, (side, side), interpolation=cv2.INTER_CUBIC), np.float32) / 255
+        # As the models' own preprocessing: Pillow averages where it shrinks, OpenCV's cubic skips pixels.
+        squeezed = Image.fromarray(image).resize((side, side), Image.Resampling.BICUBIC)
+        resized = np.asarray(squeezed, np.float32) / 255
         return (torch.from_numpy(resized).permute(2, 0, 1)[None] - self._mean) / self._deviation
 
 

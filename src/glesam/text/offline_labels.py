@@ -66,10 +66,10 @@ class OfflineLabeler:
     def _ranked(self, classes: Tensor, heads: Tensor) -> Ranking:
         """Classes by probability and heads by theirs, in one ranking."""
         probability = classes.softmax(dim=0)
-        best = probability.topk(NAMES)
-        named = {
-            self._source.words.class_name(int(i)): float(p) for p, i in zip(best.values, best.indices, strict=True)
-        }
+        named: dict[str, float] = {}
+        for index, share in enumerate(probability.tolist()):
+            name = self._source.words.class_name(index)  # a few classes share one, such as two kinds of maillot
+            named[name] = named.get(name, 0.0) + share
         if self._source.heads is not None:
             for word, logit in zip(self._source.heads.words, heads, strict=True):
                 named[word] = max(named.get(word, 0.0), float(torch.sigmoid(logit - HEAD_CAUTION)))

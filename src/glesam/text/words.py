@@ -95,13 +95,13 @@ class WordList:
 
     @cached_property
     def words(self) -> tuple[str, ...]:
-        """All words, sorted."""
-        return tuple(sorted({*self._synsets_of, *ALIASES}))
+        """All words, sorted; without those that stand for every class, and so are everywhere."""
+        return tuple(sorted(word for word in (*self._synsets_of, *ALIASES) if len(self._meant(word)) < len(self)))
 
     @cached_property
     def groups(self) -> dict[tuple[int, ...], int]:
-        """All sets of classes that words stand for, each once, numbered in order."""
-        found = sorted({self.classes(word) for word in self.words})
+        """All sets of classes that nouns stand for, each once, numbered in order: statistics are stored in it."""
+        found = sorted({self._meant(word) for word in (*self._synsets_of, *ALIASES)})
         return {classes: number for number, classes in enumerate(found)}
 
     def class_name(self, index: int) -> str:
@@ -109,7 +109,15 @@ class WordList:
         return str(self._synsets[self._classes[index]][1][0])
 
     def classes(self, word: str) -> tuple[int, ...]:
-        """Classes that a word stands for, in order; none if it is unknown. Case, spaces and a plural do not matter."""
+        """Classes that a word stands for, in order; none if it is unknown, or stands for all.
+
+        Case, spaces and a plural do not matter.
+        """
+        found = self._meant(word)
+        return found if len(found) < len(self) else ()
+
+    def _meant(self, word: str) -> tuple[int, ...]:
+        """As `classes`, all of them too."""
         for form in singulars(normalise(word)):
             if form in ALIASES:
                 return tuple(sorted(index for name in ALIASES[form] for index in self._classes_of.get(name, ())))

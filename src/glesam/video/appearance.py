@@ -93,7 +93,8 @@ def find(image: RGB, template: RGB, window: Float | None = None) -> tuple[float,
         window: `(x0, y0, x1, y1)` to search in; the whole frame when None.
 
     Returns:
-        Correlation, -1 to 1, and the `(x, y)` of the template's top left corner; -1 where it does not fit in.
+        Correlation, -1 to 1, and the `(x, y)` of the template's top left corner; -1 where it does not fit in, or
+        is of one colour.
     """
     origin = (0, 0)
     if window is not None:
@@ -102,6 +103,8 @@ def find(image: RGB, template: RGB, window: Float | None = None) -> tuple[float,
     height, width = template.shape[:2]
     if min(height, width) < LEAST_TEMPLATE or image.shape[0] < height or image.shape[1] < width:
         return -1.0, (0.0, 0.0)
+    if not template.std(axis=(0, 1)).any():
+        return -1.0, (0.0, 0.0)  # one colour correlates with nothing, and OpenCV calls it perfect everywhere
     response = np.nan_to_num(cv2.matchTemplate(image, template, cv2.TM_CCOEFF_NORMED), nan=-1.0, posinf=-1.0)
     _, best, _, (x, y) = cv2.minMaxLoc(response)
     return float(best), (float(x + origin[0]), float(y + origin[1]))

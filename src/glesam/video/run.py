@@ -14,7 +14,7 @@ import numpy as np
 
 from glesam.common.interrupts import deferred_interrupt
 from glesam.common.locks import sole
-from glesam.errors import ImageError, PromptError
+from glesam.errors import ConfigError, ImageError, PromptError
 from glesam.images.pixels import RGB
 from glesam.masks.masks import Masks
 from glesam.prompts.corrections import Correction
@@ -186,6 +186,7 @@ class _Run:
         """Go through the frames; finish the outputs, unless a clip's run was stopped."""
         start, source, prompted = time.perf_counter(), self._task.source, self._task.frame
         if checkpoint is not None:
+            self._check_limit(checkpoint.frame - prompted)
             self._tracker.restore(checkpoint.state)
         with ExitStack() as stack:
             path = self._outputs.overlay
@@ -209,13 +210,22 @@ class _Run:
         lost = tuple(self._lost.tolist())
         return ClipReport(following - prompted, self._done, self._seen, time.perf_counter() - start, sure, lost)
 
+    def _check_limit(self, done: int) -> None:
+        """Refuse to go on with fewer frames than an earlier run did: they are in its journal, masks and video."""
+        limit = self._task.max_frames
+        if limit is not None and done > limit:
+            raise ConfigError(
+                f"expected a limit of at least the {done} frames that an earlier run did, got {limit}; raise it, or "
+                "start over with --overwrite"
+            )
+
     def _frames(self, first: int, overlay: OverlayVideo | None, stop: threading.Event) -> int:
         """Do frame after frame from `first` on, and draw those before it again; gives the number after the last."""
         following, limit = first, self._task.max_frames
         end = None if limit is None else self._task.frame + limit
         drawn = self._drawn_again() if overlay is not None and first > self._task.frame else iter(())
         for index, seconds, image in self._task.source.timed_frames(0 if overlay is not None else first):
-            if stop.is_set() or index == end:
+            if stop.is_set() or (end is not None and index >= end):
                 break
             masks = (
                 self._one(index, seconds, image) if index >= first else next(drawn, None) if self._had(index) else None

@@ -307,3 +307,24 @@ def take_over(model: ModuleType, state: dict[str, Tensor], source: str) -> None:
 
 def _some(keys: list[str]) -> str:
     return ", ".join(keys[:3]) + (", ..." if len(keys) > 3 else "")
+
+
+def check_loaded(info: Mapping[str, Any], what: str, place: str | Path) -> None:
+    """See that all keys of what transformers or diffusers loaded fit; they fill what is missing with random numbers.
+
+    Args:
+        info: what `from_pretrained(output_loading_info=True)` tells.
+        what: such as "a U-Net".
+        place: folder or hub id.
+
+    Raises:
+        ModelError: keys are missing, unknown, or of another shape.
+    """
+    kinds = ("missing_keys", "unexpected_keys", "mismatched_keys")
+    # Old checkpoints hold the numbers of positions, which newer versions count themselves.
+    wrong = sorted({str(key) for kind in kinds for key in info[kind] if not str(key).endswith("position_ids")})
+    if wrong:
+        raise ModelError(
+            f"expected the keys of {what} at {place}, got {len(wrong)} that do not fit, first {wrong[0]}; download it "
+            "again"
+        )
