@@ -267,3 +267,12 @@ def test_one_rule_of_seeds_everywhere(photos: Path, tmp_path: Path) -> None:
     hazy = pixels(tmp_path / "fog/a.png")
     assert (apply(sample, parse_level("real:haze:3"), 0).image == hazy).all()
     assert (_degradation(DegradeRequest(kind="haze", name="a.png"))(clean) == hazy).all()
+
+
+def test_a_contact_sheet_of_an_image_that_was_replaced_by_another(photos: Path, tmp_path: Path) -> None:
+    options = ("-o", tmp_path / "out", "--level", 1)
+    assert run(photos / "a.png", *options).exit_code == 0
+    Image.fromarray(np.zeros((31, 17, 3), np.uint8)).save(photos / "a.png")
+    done = run(photos / "a.png", *options, "--contact-sheet", tmp_path / "sheet.png")
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.output
+    assert (tmp_path / "sheet.png").is_file()

@@ -182,3 +182,22 @@ def test_labels_of_other_programs_lie_where_these_look(call: Call, photo: Make, 
     result = call(path, "--everything", "--label", "--labels", "yolo")
     assert result.exit_code == 2
     assert "expected --text beside --labels yolo" in result.stderr
+
+
+def test_two_kinds_of_one_file_are_refused(call: Call, photo: Make, tmp_path: Path) -> None:
+    path, out = photo("a.png"), tmp_path / "out.json"
+    result = call(path, *BOXES, "--json", "--labels", "labelme", "-o", out)
+    assert result.exit_code == 2
+    assert "expected another file for labelme" in result.stderr
+    assert not out.exists()
+    assert call(path, *BOXES, "--labels", "labelme", "-o", out).exit_code == 0
+    assert "shapes" in json.loads(out.read_text())
+
+
+@pytest.mark.parametrize("values", [None, np.zeros(3, [("x", "f4"), ("y", "f4")])])
+def test_an_array_that_is_no_map_is_one_line(call: Call, photo: Make, tmp_path: Path, values: np.ndarray) -> None:
+    heat = tmp_path / "heat.npy"
+    heat.touch() if values is None else np.save(heat, values)
+    result = call(photo("a.png"), "--heat-map", heat, "-o", tmp_path / "out.png")
+    assert result.exit_code == 2
+    assert "expected numbers (h, w) in" in result.stderr

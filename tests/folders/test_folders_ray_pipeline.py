@@ -5,11 +5,14 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from typing import BinaryIO
 
+import numpy as np
 import pytest
 
 from glesam.errors import ConfigError
-from glesam.folders.ray_pipeline import PipelineJob, _finished
+from glesam.folders.ray_pipeline import PipelineJob, _finished, _recovered
+from glesam.masks.masks import Masks
 
 BOX = {"boxes": [[1, 2, 3, 4]]}
 FILE, FOLDER = "file", "folder"
@@ -27,6 +30,13 @@ class Store:
         assert folder.is_dir() or selector.allow_not_found
         found = folder.iterdir() if folder.is_dir() else ()
         return [SimpleNamespace(base_name=path.name, type=FOLDER if path.is_dir() else FILE) for path in found]
+
+
+class Streams:
+    """A file system of which files are read."""
+
+    def open_input_stream(self, path: str) -> BinaryIO:
+        return Path(path).open("rb")
 
 
 @pytest.fixture
@@ -67,3 +77,16 @@ def test_an_image_is_finished_when_all_its_results_are_files_and_the_folder_is_l
     (tmp_path / "out" / "b.jpg.mask.json").mkdir()  # a folder is no result
     assert _finished(job, names) == {"a.jpg"}
     assert store.asked == 2
+
+
+def test_rows_of_results_without_a_table_are_read_from_them(arrow: None, tmp_path: Path) -> None:
+    job = PipelineJob(str(tmp_path), BOX, formats=("json", "npz"), out_filesystem=Streams())
+    mask = np.zeros((1, 8, 9), bool)
+    mask[0, 2:5, 3:7] = True
+    Masks(mask, np.array([0.75], np.float32), name="a.jpg").save(tmp_path / "a.jpg.mask.json")
+    (tmp_path / "b.jpg.mask.json").write_text("{")
+    rows = _recovered(job, ["a.jpg", "b.jpg"])
+    assert list(rows) == ["a.jpg"]
+    (row,) = rows["a.jpg"]
+    assert (row.file, row.bbox_x, row.bbox_y, row.bbox_width, row.bbox_height, row.area) == ("a.jpg", 3, 2, 4, 3, 12)
+    assert _recovered(PipelineJob(str(tmp_path), BOX, formats=("npz",), out_filesystem=Streams()), ["a.jpg"]) == {}

@@ -212,3 +212,11 @@ def test_what_is_kept_for_near_looks_is_as_large_as_the_quality_asks(base: Compa
     switched.quality = "high"
     switched.set_image(large)
     np.testing.assert_array_equal(switched.session.encoded.image, large)
+
+
+def test_a_nearer_look_does_not_depend_on_the_mode_that_an_image_was_set_in(base: CompactModel, photo: Any) -> None:
+    switched = predictor_of(base, photo, (RULE,), enhance="off")
+    switched.enhance = "auto"
+    found, expected = (each.predict(boxes=SMALL) for each in (switched, predictor_of(base, photo, (RULE,))))
+    assert found.info["looked_nearer"] == expected.info["looked_nearer"] == [0]
+    np.testing.assert_array_equal(found.masks, expected.masks)

@@ -178,6 +178,7 @@ def test_unknown_addresses_are_counted_together(make_client: MakeClient) -> None
         {"Sec-Fetch-Site": "cross-site"},
         {"Sec-Fetch-Site": "same-site"},
         {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site", "Content-Type": "text/plain"},
+        {"Origin": "http://["},
     ],
 )
 def test_pages_of_other_origins_change_nothing(client: TestClient, headers: dict[str, str]) -> None:

@@ -13,7 +13,9 @@ from PIL import Image
 
 from glesam.masks.rle import encode
 from glesam.predict.predictor import Predictor
-from glesam.serve.stored_images import KeyedPredictor
+from glesam.serve.likeness import example_set
+from glesam.serve.schemas import ExampleImage, RunLengths
+from glesam.serve.stored_images import KeyedPredictor, StoredImage
 
 Pixels = npt.NDArray[np.uint8]
 Bits = npt.NDArray[np.bool_]
@@ -96,3 +98,27 @@ def test_wrong_examples_are_one_line(
     assert answer.status_code == status, answer.text
     assert said in answer.json()["error"]
     assert "\n" not in answer.json()["error"]
+
+
+def test_a_search_does_not_depend_on_what_was_asked_before(
+    client: TestClient, sent: tuple[str, dict[str, Any]]
+) -> None:
+    key, example = sent
+    wish = {"id": key, "examples": [example], "threshold": 0}
+    first = client.post("/v1/like", json=wish).json()["objects"]
+    assert client.post("/v1/everything", json={"id": key, "points_per_side": 2, "refine": "off"}).status_code == 200
+    assert client.post("/v1/like", json=wish).json()["objects"] == first
+    rough = client.post("/v1/like", json={**wish, "refine": "off"}).json()["objects"]
+    assert len(rough) == len(first)
+
+
+def test_objects_of_one_image_in_one_entry_or_in_two_are_two_questions(make_app: Any) -> None:
+    service = make_app().state.service
+    image, mask = drawn(40, 40, 1)
+    service.store.put("a", StoredImage(png(image), mask.shape))
+    runs = [RunLengths.model_validate(encode(np.roll(mask, shift))) for shift in (0, 9)]
+    one = [ExampleImage(id="a", objects=runs)]
+    two = [ExampleImage(id="a", objects=[each]) for each in runs]
+    keys = [example_set(given, service.store, service.settings) for given in (one, two, one)]
+    assert keys[0].key == keys[2].key != keys[1].key
+    assert keys[0].mask_bytes == 4 * mask.size

@@ -134,3 +134,73 @@ def test_logits_of_a_mask_are_the_librarys(size: tuple[int, int]) -> None:
     found = np.reshape(found, (32, 32))
     assert ((found > 0) != (expected > 0)).mean() < 0.05
     assert np.abs(found - expected).mean() < 0.6  # small images are enlarged in another way
+
+
+BROWSER = """
+globalThis.navigator = {};
+globalThis.addEventListener = () => {};
+globalThis.sessionStorage = { getItem: () => null, setItem: () => {} };
+globalThis.requestAnimationFrame = (done) => setTimeout(done, 0);
+"""
+"""What modules ask of a browser when they are loaded."""
+
+
+def test_examples_fit_the_limits_of_the_server_and_the_last_ones_stay() -> None:
+    code = f"""
+    {BROWSER}
+    const {{ set }} = await import('{module("state.js")}');
+    const {{ fitting }} = await import('{module("likeness.js")}');
+    const images = [22, 22, 22].map((count, id) => ({{ id, objects: Array(count).fill(0), pixels: 100 }}));
+    const counts = () => fitting(images).map(({{ id, objects }}) => [id, objects.length]);
+    const found = [];
+    for (const limits of [{{ max_objects: 64 }}, {{ max_objects: 64, max_mask_pixels: 3000 }}, {{}}]) {{
+      set({{ server: {{ limits }} }});
+      found.push(counts());
+    }}
+    console.log(JSON.stringify(found));
+    process.exit(0);
+    """
+    assert run(code) == [[[0, 20], [1, 22], [2, 22]], [[1, 8], [2, 22]], [[0, 22], [1, 22], [2, 22]]]
+
+
+def test_answers_that_objects_rest_on_are_never_let_go() -> None:
+    code = f"""
+    {BROWSER}
+    const rle = {{ size: [4, 4], counts: '16' }};
+    const asked = [];
+    globalThis.fetch = async (path, {{ body }}) => {{
+      const {{ objects, multimask }} = JSON.parse(body);
+      asked.push(...objects);
+      const three = [0, 1, 2].map(() => ({{ rle, score: 1, logits: 'x' }}));
+      const row = {{ rle, score: 1, logits: 'x', ...(multimask ? {{ candidates: three }} : {{}}) }};
+      return new Response(JSON.stringify({{ enhanced: false, objects: objects.map(() => row) }}));
+    }};
+    const {{ set, state, onChange }} = await import('{module("state.js")}');
+    const session = await import('{module("session.js")}');
+    const prompts = await import('{module("prompts.js")}');
+    const image = {{ id: 'a', width: 4, height: 4 }};
+    set({{ server: {{ limits: {{}} }}, original: image, image }});
+    const settle = async () => {{
+      for (let still = 0, seen = -1; still < 3; still = asked.length === seen ? still + 1 : 0) {{
+        seen = asked.length;
+        session.sync();
+        await new Promise((done) => setTimeout(done, 1));
+      }}
+    }};
+    for (let click = 0; click < 170; click++) {{
+      if (click === 3) prompts.nextObject();
+      prompts.addPoint([1 + (click % 3), 1 + click / 100], 1);
+      await settle();
+    }}
+    const before = asked.length;
+    session.sync();
+    await settle();
+    const [side] = session.sides();
+    const fresh = state.objects.map((object) => session.resultOf(object, side).fresh);
+    const first = session.answersOf([state.objects[0]], side).length;
+    console.log(JSON.stringify({{ again: asked.length - before, fresh, first, asked: before }}));
+    process.exit(0);
+    """
+    found = run(code)
+    assert found["asked"] > 300
+    assert found == {"again": 0, "fresh": [True, True], "first": 3, "asked": found["asked"]}

@@ -308,3 +308,21 @@ def test_enhancer_and_head_of_the_settings_are_loaded(tiny: Predictor, tmp_path:
         create_app(ServerSettings(**parts, head_mode="both"))
     with pytest.raises(ModelError, match="nowhere"):
         create_app(ServerSettings(model=str(tmp_path / "model"), enhancer=str(tmp_path / "nowhere")))
+
+
+@pytest.mark.parametrize("name", [".", "/", "a/.."])
+def test_a_name_that_is_none_degrades_like_no_name(client: TestClient, name: str) -> None:
+    image = text_of(encoded())
+    given, plain = (
+        client.post("/v1/degrade", json={"image": image, "level": 1, **more}) for more in ({"name": name}, {})
+    )
+    assert given.status_code == 200, given.text
+    if name != "a/..":
+        assert given.content == plain.content
+
+
+def test_what_masks_are_made_by_differs_with_what_makes_them(make_client: Callable[..., TestClient]) -> None:
+    first, again, other = (
+        make_client(**each).get("/v1/models").json()["made_by"] for each in ({}, {}, {"refine": "off"})
+    )
+    assert first == again != other

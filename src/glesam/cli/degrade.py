@@ -150,7 +150,8 @@ def _tiles(task: Task) -> list[Tile]:
     tiles = [Tile(_name(task.source), clean)]
     for variant, path in task.outputs:
         image = read(path)
-        tiles.append(Tile(f"{variant.caption}: {cv2.PSNR(clean, image):.1f} dB", image))
+        told = f": {cv2.PSNR(clean, image):.1f} dB" if image.shape == clean.shape else ""
+        tiles.append(Tile(f"{variant.caption}{told}", image))
     return tiles
 
 

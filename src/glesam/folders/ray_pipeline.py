@@ -6,14 +6,18 @@ masks are written through a file system again. What is finished is skipped, as i
 
 from __future__ import annotations
 
+import contextlib
 import posixpath
+import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from glesam.common.telemetry import decline_telemetry
-from glesam.errors import ConfigError, GlesamError
+from glesam.errors import ConfigError, DataError, GlesamError
+from glesam.folders.recover import rows_from_outputs
 from glesam.folders.table import RESULTS, ObjectRow, from_values, read_csv_text, rows_of, to_csv
 
 FORMATS = {"png": ".mask.png", "json": ".mask.json", "polygons": ".mask.geojson", "npz": ".mask.npz"}
@@ -114,7 +118,11 @@ def ray_pipeline(
             f"expected images of different names and at least 1 actor, got {len(paths)} images of {len(names)} "
             f"names and {actors} actors; split the job by folders"
         )
+    former = _former_rows(job)
     done_before = _finished(job, names)
+    # A run that was stopped left results and no table.
+    former |= _recovered(job, sorted(done_before - former.keys()))
+    done_before &= former.keys()
     pending = [path for name, path in names.items() if name not in done_before]
     results: list[dict[str, Any]] = []
     if pending:
@@ -124,7 +132,7 @@ def ray_pipeline(
             _Actor, fn_constructor_args=(job,), compute=pool, num_cpus=1, num_gpus=gpus_per_actor or None
         )
         results = done.take_all()
-    return _sum_up(job, list(names), results, len(paths) - len(pending))
+    return _sum_up(job, list(names), former, results, len(paths) - len(pending))
 
 
 class _Actor:
@@ -184,8 +192,8 @@ def _finished(job: PipelineJob, names: Iterable[str]) -> set[str]:
     return {name for name in names if all(name + FORMATS[kind] in there for kind in job.formats)}
 
 
-def _sum_up(job: PipelineJob, names: list[str], results: list[dict[str, Any]], skipped: int) -> PipelineReport:
-    """Join new rows with those of the former table, and write the table."""
+def _former_rows(job: PipelineJob) -> dict[str, list[ObjectRow]]:
+    """Rows of the former table by image; none where there is no table."""
     from pyarrow import fs
 
     filesystem, table = job.filesystem(), posixpath.join(job.out, RESULTS)
@@ -194,6 +202,34 @@ def _sum_up(job: PipelineJob, names: list[str], results: list[dict[str, Any]], s
         with filesystem.open_input_stream(table) as stream:
             for row in read_csv_text(stream.read().decode("utf-8"), table):
                 rows.setdefault(row.file, []).append(row)
+    return rows
+
+
+def _recovered(job: PipelineJob, names: Sequence[str]) -> dict[str, list[ObjectRow]]:
+    """Rows of images from their results; images without a result that tells them are left out, to be done again."""
+    kind = next((kind for kind in ("json", "png") if kind in job.formats), None)
+    rows: dict[str, list[ObjectRow]] = {}
+    if kind is None or not names:
+        return rows
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / f"result{posixpath.splitext(FORMATS[kind])[1]}"
+        for name in names:
+            with job.filesystem().open_input_stream(job.targets(name)[kind]) as stream:
+                copy.write_bytes(stream.read())
+            with contextlib.suppress(DataError):  # what cannot be read is made anew
+                rows[name] = rows_from_outputs(name, {kind: copy})
+    return rows
+
+
+def _sum_up(
+    job: PipelineJob,
+    names: list[str],
+    former: Mapping[str, list[ObjectRow]],
+    results: list[dict[str, Any]],
+    skipped: int,
+) -> PipelineReport:
+    """Join new rows with those of before, and write the table."""
+    rows = dict(former)
     fresh: dict[str, list[ObjectRow]] = {}
     failed: dict[str, str] = {}
     for record in results:
@@ -204,5 +240,6 @@ def _sum_up(job: PipelineJob, names: list[str], results: list[dict[str, Any]], s
             fresh.setdefault(record["file"], []).append(from_values(record))
     rows |= {name: sorted(each, key=lambda row: row.object) for name, each in fresh.items()}
     ordered = [row for name in dict.fromkeys([*sorted(names), *rows]) for row in rows.get(name, [])]
-    _write(filesystem, table, to_csv(ordered).encode("utf-8", "surrogateescape"))
+    content = to_csv(ordered).encode("utf-8", "surrogateescape")
+    _write(job.filesystem(), posixpath.join(job.out, RESULTS), content)
     return PipelineReport(ordered, skipped, failed)

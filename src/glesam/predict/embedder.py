@@ -117,8 +117,10 @@ class Embedder:
 
     @property
     def keeps_images(self) -> bool:
-        """Whether images are kept with their embeddings, to be looked at again."""
-        return self._quality == "high" or (self._quality == "standard" and self._nearer is not None)
+        """Whether images are kept with their embeddings, to be looked at again; also where `enhance` forbids it now."""
+        restoration = self.restoration
+        rules = restoration is not None and restoration.looks_nearer
+        return self._quality == "high" or (self._quality == "standard" and rules)
 
     def near_rule(self, encoded: Encoded) -> LevelRule | None:
         """How small objects of an image are looked at again in crops of it; None where they are not.

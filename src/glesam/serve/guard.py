@@ -161,6 +161,14 @@ def _host_name(host: str) -> str:
         return ""
 
 
+def _place(origin: str) -> str:
+    """Name and port in an `Origin` header, in lower case; empty where it is malformed."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return ""
+
+
 def _check_origin(method: str, headers: Headers) -> None:
     """Refuse what a page of another origin asks for: browsers send such requests along, though not their answers.
 
@@ -170,7 +178,7 @@ def _check_origin(method: str, headers: Headers) -> None:
     if method in _READING:
         return
     origin = headers.get("origin")
-    foreign = origin is not None and urlsplit(origin).netloc.lower() != headers.get("host", "").lower()
+    foreign = origin is not None and _place(origin) != headers.get("host", "").lower()
     if foreign or headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
         raise RefusalError(
             403, "expected a request from the server's own page or from a program, got one from another page; call it "

@@ -35,6 +35,11 @@ class ExampleSet:
     items: tuple[tuple[StoredImage, tuple[RunLengths, ...]], ...]
     settings: ServerSettings
 
+    @property
+    def mask_bytes(self) -> int:
+        """Memory that the masks take, each one by itself and together."""
+        return 2 * sum(len(objects) * stored.size[0] * stored.size[1] for stored, objects in self.items)
+
     def read(self) -> Iterator[tuple[RGB, npt.NDArray[np.bool_]]]:
         """Each image with its masks `(n, H, W)`.
 
@@ -69,6 +74,7 @@ def example_set(given: Sequence[ExampleImage], store: ImageStore, settings: Serv
                     "the masks as they came"
                 )
             digest.update(f"{each.id} {mask.counts};".encode("utf-8", "replace"))
+        digest.update(b"|")  # objects of one image are looked at together
         pixels += len(each.objects) * stored.size[0] * stored.size[1]
         items.append((stored, tuple(each.objects)))
     if pixels > settings.max_mask_pixels:
@@ -77,10 +83,13 @@ def example_set(given: Sequence[ExampleImage], store: ImageStore, settings: Serv
     return ExampleSet(digest.hexdigest(), tuple(items), settings)
 
 
-def find_like(predictor: KeyedPredictor, examples: ExampleSet, threshold: float | None, form: str) -> dict[str, Any]:
+def find_like(
+    predictor: KeyedPredictor, examples: ExampleSet, threshold: float | None, form: str, refine: str
+) -> dict[str, Any]:
     """Find what looks like the examples, and encode at once; examples of the last search are not looked at again."""
     predictor.require_pixels()
-    predictor.learn(examples.key, examples.read)
+    predictor.refine = refine
+    predictor.learn(f"{predictor.enhance} {examples.key}", examples.read)
     masks = predictor.find_like(threshold)
     (height, width), facts = masks.size, masks.info
     answer = {"width": width, "height": height, "enhanced": bool(facts["enhanced"])}

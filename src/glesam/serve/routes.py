@@ -72,6 +72,7 @@ async def models(request: Request) -> JSONResponse:
             "enhance": settings.enhance,
             "restore": None if predictor.restorer is None else predictor.restorer.name,
             "head": predictor.model.head_kind,
+            "made_by": service.made_by,
             "limits": settings.limits,
         }
     )

@@ -97,6 +97,7 @@ class LikeRequest(ImageRequest):
         float | None, Field(ge=0, le=1, description="Least likeness; chosen from the examples if left out.")
     ] = None
     enhance: EnhanceField = None
+    refine: RefineField = None
     format: MaskFormat = "rle"
 
 
@@ -109,7 +110,7 @@ class DegradeRequest(ImageRequest):
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     name: Annotated[
         str | None,
-        Field(max_length=255, description="File name: with it, the same bytes as `glesam degrade` of that file."),
+        Field(max_length=255, description="File name: with it, the same pixels as `glesam degrade` of that file."),
     ] = None
 
 
@@ -223,4 +224,5 @@ class ModelsAnswer(BaseModel):
     enhance: EnhanceMode
     restore: str | None
     head: Annotated[str | None, Field(description="Kind of the mask head, such as hq; null for the model's own masks.")]
+    made_by: Annotated[str, Field(description="Differs where weights or settings do that give other masks.")]
     limits: dict[str, float]

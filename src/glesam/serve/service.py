@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -101,6 +103,7 @@ class Service:
         self._decoder, self._degrader = Lane("decode", length, threads=2), Lane("degrade", part)
         self.lanes = (self._quick.lane, self._long.lane, self._decoder, self._degrader)
         self.active = 0
+        self.made_by = _made_by(predictor, settings)
         self._add_gauges()
 
     def close(self, seconds: float | None = None) -> bool:
@@ -169,8 +172,14 @@ class Service:
     async def like(self, request: LikeRequest) -> dict[str, Any]:
         """Find what looks like examples; see `LikeAnswer`."""
         start, examples = time.perf_counter(), example_set(request.examples, self.store, self.settings)
-        besides = sum(self._reading(stored.data) for stored, _ in examples.items)
-        job = partial(find_like, examples=examples, threshold=request.threshold, form=request.format)
+        besides = sum(self._reading(stored.data) for stored, _ in examples.items) + examples.mask_bytes
+        job = partial(
+            find_like,
+            examples=examples,
+            threshold=request.threshold,
+            form=request.format,
+            refine=self._refine(request),
+        )
         answer = await self._answer(request, partial(self._alone, besides=besides), request.enhance, job)
         return {**answer, "milliseconds": _since(start)}
 
@@ -246,7 +255,7 @@ class Service:
         """Bytes that an image takes from its file to its embedding."""
         return pixel_count(data, self.settings.max_pixels) * READ_BYTES
 
-    def _refine(self, request: SegmentRequest | EverythingRequest | TextRequest) -> str:
+    def _refine(self, request: SegmentRequest | EverythingRequest | TextRequest | LikeRequest) -> str:
         """Whether the masks of a request are refined."""
         return request.refine or self.settings.refine
 
@@ -355,7 +364,8 @@ def _degradation(request: DegradeRequest) -> Callable[[RGB], RGB]:
     from glesam.degrade import lqseg, real, robustseg
 
     level, kind, severity, seed = request.level, request.kind, request.severity, request.seed
-    name = UNNAMED if not request.name else str(PurePosixPath(request.name).with_suffix(""))
+    path = PurePosixPath(request.name or "")
+    name = str(path.with_suffix("")) if path.name else UNNAMED
     if (level is None) == (kind is None):
         got = "none" if level is None else "both"
         raise ConfigError(f"expected level or kind, got {got}; give a level of 1 to 3, or a kind with its severity")
@@ -371,6 +381,13 @@ def _degradation(request: DegradeRequest) -> Callable[[RGB], RGB]:
     family, strength = module.__name__.rsplit(".", 1)[1], severity or 3
     own = degradation_seed(name, f"{family}:{row.name}:{strength}", seed)
     return lambda image: module.degrade(image, row.name, strength, own)
+
+
+def _made_by(predictor: Predictor, settings: ServerSettings) -> str:
+    """A short digest of all that decides on masks besides the request."""
+    facts = predictor.session.info(True) | {"quality": predictor.quality, "head": predictor.model.head_kind}
+    facts |= {"refine": settings.refine, "dtype": settings.dtype}
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _key(pixels: RGB) -> str:

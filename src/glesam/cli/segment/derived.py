@@ -203,7 +203,7 @@ def _read_heat(path: Path) -> npt.NDArray[np.float32]:
 
         try:
             return np.asarray(np.load(path), np.float32)
-        except (OSError, ValueError) as error:
+        except (OSError, EOFError, TypeError, ValueError) as error:
             raise PromptError(
                 f"expected numbers (h, w) in {path}, got {one_line(error)}; save it with numpy.save"
             ) from error

@@ -235,14 +235,21 @@ def _to_file(sources: Sequence[ImageSource], formats: Sequence[str], target: Pat
     named = _format_of(target, formats)
     _make(target.parent)
     others = {k: target.with_suffix(ENDINGS[k]) for k in formats if k != named}
+    twice = next((kind for kind, path in others.items() if path == target), None)
+    if twice is not None:
+        raise ConfigError(
+            f"expected another file for {twice}, got {target}, which holds the {named}; name it otherwise, or a folder"
+        )
     return Job(sources[0], {named: target, **others})
 
 
 def _format_of(target: Path, formats: Sequence[str]) -> str:
-    """What a file named outright holds: by its suffix; cut-out and boxes share theirs, and were asked for by name."""
+    """What a file named outright holds: by its suffix; what shares a suffix with it was asked for by name."""
     named = _FILE_FORMATS[target.suffix.lower()]
-    asked = {"png": "cutout", "json": "boxes"}.get(named, named)
-    return asked if asked in formats and named not in formats else named
+    if named in formats:
+        return named
+    asked = {"png": ("cutout",), "json": ("boxes", "labelme")}.get(named, ())
+    return next((kind for kind in asked if kind in formats), named)
 
 
 def _job(source: ImageSource, base: Path, formats: Sequence[str]) -> Job:

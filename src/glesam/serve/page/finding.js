@@ -24,12 +24,13 @@ export async function ask(label, call) {
   return signal.aborted ? null : { answer, where: placeOf(side) };
 }
 
-/** A row of an answer as {mask, score, point, name}. */
-export function found(row) {
-  const mask = decode(row.rle ?? row.segmentation);
-  const point = row.point_coords?.[0] ?? middle(mask);
-  return { mask, score: row.predicted_iou ?? row.score, point, name: row.class_name ?? '' };
-}
+/** The rows of an answer, each as {mask, score, point, name, enhanced}. */
+export const found = ({ objects, enhanced }) =>
+  objects.map((row) => {
+    const mask = decode(row.rle ?? row.segmentation);
+    const point = row.point_coords?.[0] ?? middle(mask);
+    return { mask, score: row.predicted_iou ?? row.score, point, name: row.class_name ?? '', enhanced };
+  });
 
 /** A place inside a mask: in its middle row, the middle of the longest run. */
 function middle(mask) {
@@ -53,7 +54,7 @@ export async function toggleEverything(pointsPerSide) {
     const result = await ask('Finding everything', call);
     if (!result) return;
     const there = finished().map(({ mask }) => mask);
-    const all = result.answer.objects.map(found).sort((a, b) => b.mask.area - a.mask.area);
+    const all = found(result.answer).sort((a, b) => b.mask.area - a.mask.area);
     const fresh = all.filter(({ mask }) => !there.some((other) => iou(mask, other) >= SAME));
     const objects = fresh.map((each, index) => ({ ...each, number: index + 1 }));
     set({ everything: { objects, where: result.where }, hover: null });
@@ -81,7 +82,7 @@ export async function findByWords(text) {
   try {
     const result = await ask(`Looking for ${text}`, (body, signal) => findWords({ ...body, text }, signal));
     if (!result) return;
-    const objects = result.answer.objects.map(found).filter(({ mask }) => mask.area);
+    const objects = found(result.answer).filter(({ mask }) => mask.area);
     if (objects.length) take(objects, result.where);
     say(objects.length ? `${objects.length} found; each is an object now.` : `No ${text} was found in this image.`);
   } catch (error) {

@@ -148,13 +148,13 @@ export async function makeWorse(worse) {
       return { ...answer, made: await decoded(answer.blob) };
     });
     if (signal.aborted) return;
-    set({ image: made });
+    set({ image: Object.assign(made, { worse }) });
     // Noise makes PNGs large: one that may not be sent back is segmented by the id it was given.
     if (id && blob.size > state.server?.limits?.max_bytes) set({ image: Object.assign(made, { id }) });
     else await embedded(made, 'Looking at the worse image', signal);
   } catch (error) {
     if (signal.aborted) return;
-    if (state.image === state.original) set({ worse: null }); // the switches say what is seen
+    set({ worse: state.image.worse ?? null }); // the switches say what is seen
     report(error);
   }
 }

@@ -1,7 +1,7 @@
 // Keeps the work on an image as it goes on, and brings it back: after a reload, or when the image is opened again.
 
 import { fileKey, keepImage, keepTab, keptImage, keptTab } from './memory.js';
-import { restore } from './prompts.js';
+import { restore, withoutLogits } from './prompts.js';
 import { answersOf, putAnswers, sides } from './session.js';
 import { onChange, state } from './state.js';
 
@@ -17,7 +17,7 @@ export function keepNow() {
   const [side] = sides();
   if (key === null || !side) return;
   const { objects, active } = state;
-  keepImage(key, { objects, active, answers: answersOf(objects, side) });
+  keepImage(key, { objects, active, answers: answersOf(objects, side), madeBy: state.server?.made_by });
 }
 
 onChange(() => {
@@ -40,8 +40,10 @@ export function keepFor(blob, name) {
 export async function bringBack(isCurrent) {
   const kept = await keptImage(key);
   if (!kept?.objects?.length || state.objects.length || !isCurrent()) return false;
-  putAnswers(kept.answers ?? []);
-  restore(kept.objects, kept.active);
+  // Masks of another model, or of other settings, are asked for anew; those that nobody pointed at stay as they are.
+  const same = kept.madeBy === state.server?.made_by;
+  if (same) putAnswers(kept.answers ?? []);
+  restore(same ? kept.objects : withoutLogits(kept.objects), kept.active);
   return true;
 }
 

@@ -15,6 +15,22 @@ const remembered = new WeakMap(); // images that are worked through together →
 /** Whether there is something to look for, and an image to look in. */
 export const canFindNext = () => state.at < state.images.length - 1 && sides()[0]?.image.id != null && finished().length > 0;
 
+/** As many examples as the server takes, the last ones: [{id, blob, objects, pixels}]. */
+export function fitting(examples) {
+  const { max_objects: count = Infinity, max_mask_pixels: most = Infinity } = state.server?.limits ?? {};
+  let [objects, pixels] = [count, most];
+  const kept = [];
+  for (const each of [...examples].reverse()) {
+    const room = Math.max(0, Math.min(objects, Math.floor(pixels / each.pixels)));
+    const taken = each.objects.slice(0, room);
+    if (!taken.length) break;
+    kept.unshift({ ...each, objects: taken });
+    objects -= taken.length;
+    pixels -= taken.length * each.pixels;
+  }
+  return kept;
+}
+
 /** Remember the objects on the stage by their names, each name with its last images. */
 function remember() {
   const [{ image }] = sides();
@@ -24,7 +40,8 @@ function remember() {
   for (const name of new Set(masks.map(({ object }) => object.name))) {
     const objects = masks.filter(({ object }) => object.name === name).map(({ mask }) => mask.rle);
     const others = (kinds.get(name) ?? []).filter(({ id }) => id !== image.id);
-    kinds.set(name, [...others, { id: image.id, blob: image.blob, objects }].slice(-MOST_IMAGES));
+    const { id, blob, width, height } = image;
+    kinds.set(name, fitting([...others, { id, blob, objects, pixels: width * height }].slice(-MOST_IMAGES)));
   }
   return new Map(kinds);
 }
@@ -55,7 +72,7 @@ export async function findInNext() {
       const result = await ask(`Looking for ${name || 'the same'}`, (body, signal) => search(body, examples, signal));
       if (!result) return;
       where = result.where;
-      proposals.push(...result.answer.objects.map((row) => ({ ...found(row), name })));
+      proposals.push(...found(result.answer).map((each) => ({ ...each, name })));
     }
     propose(proposals.filter(({ mask }) => mask.area), where);
   } catch (error) {

@@ -3,7 +3,7 @@
 
 const NAME = 'glesam';
 const STORES = ['images', 'tabs'];
-const MOST = 200; // images whose objects are kept; of tabs fewer, as they hold the file itself
+const MOST = 400; // of two entries an image, see keepImage; of tabs fewer, as they hold the file itself
 const MOST_TABS = 8;
 const TAB_KEY = 'glesam-tab';
 

@@ -98,6 +98,14 @@ export function rename(id, name) {
   if (object && object.name !== name) commit(state.objects.map((each) => (each === object ? { ...each, name } : each)));
 }
 
+/** Objects without the logits of fixed masks, which another model cannot go on from. */
+export const withoutLogits = (objects) =>
+  objects.map((object) => ({
+    ...object,
+    fixed: object.fixed && { ...object.fixed, logits: undefined },
+    before: object.before && withoutLogits([object.before])[0],
+  }));
+
 /** Objects as they were left, with nothing to undo. */
 export function restore(objects, active) {
   nextId = Math.max(0, ...objects.map((each) => each.id)) + 1;
@@ -139,9 +147,9 @@ export function choose(choice) {
  * as somebody adds to it, its point and box stand for it.
  */
 export function take(found, where) {
-  const made = found.map(({ mask, score, point, name = '', logits }) => {
+  const made = found.map(({ mask, score, point, name = '', logits, enhanced = false }) => {
     const box = [mask.x, mask.y, mask.x + mask.w, mask.y + mask.h];
-    return fresh({ name, points: [point], labels: [1], box, fixed: { where, mask, score, logits } });
+    return fresh({ name, points: [point], labels: [1], box, fixed: { where, mask, score, logits, enhanced } });
   });
   const kept = state.objects.filter((object) => object.points.length || object.box);
   commit([...kept, ...made], made[made.length - 1].id);

@@ -39,7 +39,7 @@ function promptsOf(object) {
 /** The answer that an object's prompts were added to: its key and the logits of the mask that was shown; or null. */
 function earlier({ before }, side) {
   if (!before || !isUsable(before)) return null;
-  if (before.fixed) return { key: `fixed ${before.id}`, logits: before.fixed.logits };
+  if (before.fixed) return before.fixed.logits ? { key: `fixed ${before.id}`, logits: before.fixed.logits } : null;
   const key = keyOf(before, side, wantsThree(before));
   const answer = answers.get(key);
   const shown = answer && before.choice !== null ? answer.candidates?.[before.choice] : answer;
@@ -56,7 +56,7 @@ const isFixed = (object, side) => object.fixed !== null && object.fixed.where ==
 
 /** The mask of an object on a side: {mask, score, enhanced, fresh}, or null. Not fresh: of earlier prompts. */
 export function resultOf(object, side) {
-  if (isFixed(object, side)) return { ...object.fixed, enhanced: side.enhance === 'on', fresh: true };
+  if (isFixed(object, side)) return { ...object.fixed, fresh: true };
   if (!isUsable(object)) return null;
   const answer = answers.get(keyOf(object, side, wantsThree(object)));
   const slot = `${object.id}|${side.name}`;
@@ -222,9 +222,11 @@ function keep(batch, answer) {
     const list = three?.map((each) => ({ mask: decode(each.rle), score: each.score, logits: each.logits })) ?? null;
     answers.set(key, { mask: decode(rle), score, logits, enhanced: answer.enhanced, candidates: list });
   });
+  // Objects rest on all their earlier answers: without one of them they would be asked for anew, and change.
+  const needed = new Set(sides().flatMap((side) => answersOf(state.objects, side)).map(([key]) => key));
   for (const key of answers.keys()) {
     if (answers.size <= KEPT_ANSWERS) break;
-    answers.delete(key);
+    if (!needed.has(key)) answers.delete(key);
   }
 }
 
