@@ -43,7 +43,8 @@ env: $(VENV)/.dev
 $(VENV)/.runtime: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	# torch first: with the pinned one there, nothing else may pull another build.
-	$(BIN)/python -m pip install --quiet -c constraints.txt torch
+	# TORCH_INDEX=https://download.pytorch.org/whl/cpu takes the CPU build, where the default index has CUDA's.
+	$(BIN)/python -m pip install --quiet -c constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
 	touch $@
 

@@ -110,7 +110,9 @@ def _saved_jobs(
         jobs[f"{name}: U-Net and skips"] = functools.partial(restoration.enhance, anew, rule.above)
         if rule.near_size is not None:
             crop = shrink(pixels, rule.near_size, model.side_step)
-            jobs[f"nearer look at one small object ({rule.near_size} pixels)"] = functools.partial(model.encode, crop)
+            jobs[f"encoding for a nearer look at one small object ({rule.near_size} pixels)"] = functools.partial(
+                model.encode, crop
+            )
     return jobs
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from glesam.common.messages import slug
 from glesam.common.seeds import stable_seed
 from glesam.data.base import is_kept_aside
 from glesam.data.readers.registry import open_dataset
@@ -43,6 +44,9 @@ def main() -> None:
         "--train", action="append", default=[], help="further flag of the training, as --train=--lora=8"
     )
     options = parser.parse_args()
+    # A folder for each trial: what one of them left is not another one's.
+    trial = [options.data.name, str(options.images), str(options.steps), str(options.seed), *options.train]
+    options.out /= slug("-".join(trial))
     chosen = choose(options.data, options.images, options.seed, options.out / options.data.name)
     tuned = options.out / "run" / "model"
     if not tuned.is_dir():

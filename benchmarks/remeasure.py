@@ -19,6 +19,8 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
+from glesam.evaluate.measure.model_specs import fingerprint, parse_model
+
 ROOT = Path(__file__).parent.parent
 LEVELS = "clear,lq1,lq2,lq3"
 SHARE = ["--min-share", "coco_mini=0.005"]
@@ -51,6 +53,14 @@ def steps(data: Path, model: str) -> dict[str, list[str]]:
         "small-clicks": [*coco, "--min-share", "0.001", "--limit", "40", *both, "--prompts", "clicks:5"],
         "real": [*real, "--models", f"{off},{on},{auto}", *WHOLE],
     }  # fmt: skip
+
+
+def claim(note: Path, weights: str) -> None:
+    """Note whose numbers a folder holds, or end where it holds those of other weights."""
+    if not note.is_file():
+        note.write_text(weights + "\n", encoding="utf-8")
+    elif (known := note.read_text(encoding="utf-8").strip()) != weights:
+        sys.exit(f"expected measurements of {weights} in {note.parent}, got those of {known}; choose another --out")
 
 
 def measure(name: str, arguments: list[str], out: Path) -> str:
@@ -101,6 +111,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
+    claim(options.out / "weights.txt", fingerprint(parse_model(options.model)))
     chosen = {k: v for k, v in steps(options.data, options.model).items() if not options.only or k in options.only}
     with ThreadPoolExecutor(options.jobs) as pool:
         running = [pool.submit(measure, name, step, options.out) for name, step in chosen.items()]

@@ -1,5 +1,6 @@
 """The second encoding's pixels: right size, right scale, grey where no image is."""
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -26,6 +27,17 @@ def test_images_keep_their_scale_and_are_filled_up_with_grey(height, width, size
     expected = torch.zeros(rows, columns)
     expected[: filled[0], : filled[1]] = 0.75
     torch.testing.assert_close(small[0, 0], expected)
+
+
+@pytest.mark.parametrize("short", [342, 341, 340, 339, 77])
+def test_both_sides_shrink_by_one_factor(short):
+    """A bright stripe keeps its place by the factor, however its side is rounded."""
+    place = short - 40
+    pixels = torch.zeros(1, 1, short, 512)
+    pixels[:, :, place : place + 16] = 1
+    column = shrink(pixels.expand(-1, 3, -1, -1), 288, STEP)[0, 0, :, 5]
+    middle = ((torch.arange(len(column)) + 0.5) * column).sum() / column.sum()
+    assert abs(float(middle) - (place + 8) * 288 / 512) < 0.03
 
 
 def test_squares_that_fit_stay_as_they_are():

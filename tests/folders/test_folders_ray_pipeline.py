@@ -12,6 +12,7 @@ import pytest
 
 from glesam.errors import ConfigError
 from glesam.folders.ray_pipeline import PipelineJob, _finished, _recovered
+from glesam.folders.table import ObjectRow
 from glesam.masks.masks import Masks
 
 BOX = {"boxes": [[1, 2, 3, 4]]}
@@ -80,13 +81,14 @@ def test_an_image_is_finished_when_all_its_results_are_files_and_the_folder_is_l
 
 
 def test_rows_of_results_without_a_table_are_read_from_them(arrow: None, tmp_path: Path) -> None:
-    job = PipelineJob(str(tmp_path), BOX, formats=("json", "npz"), out_filesystem=Streams())
     mask = np.zeros((1, 8, 9), bool)
     mask[0, 2:5, 3:7] = True
-    Masks(mask, np.array([0.75], np.float32), name="a.jpg").save(tmp_path / "a.jpg.mask.json")
-    (tmp_path / "b.jpg.mask.json").write_text("{")
-    rows = _recovered(job, ["a.jpg", "b.jpg"])
-    assert list(rows) == ["a.jpg"]
-    (row,) = rows["a.jpg"]
-    assert (row.file, row.bbox_x, row.bbox_y, row.bbox_width, row.bbox_height, row.area) == ("a.jpg", 3, 2, 4, 3, 12)
-    assert _recovered(PipelineJob(str(tmp_path), BOX, formats=("npz",), out_filesystem=Streams()), ["a.jpg"]) == {}
+    info = {"enhanced": True}
+    masks = Masks(mask, np.array([0.75], np.float32), name="a.jpg", info=info, class_names=("cup",))
+    for kind in ("json", "npz", "png"):
+        job = PipelineJob(str(tmp_path), BOX, formats=("polygons", kind), out_filesystem=Streams())
+        masks.save(tmp_path / f"a.jpg.mask.{kind}")
+        (tmp_path / f"b.jpg.mask.{kind}").write_text("{")
+        rows = _recovered(job, ["a.jpg", "b.jpg"])
+        assert rows == {"a.jpg": [ObjectRow("a.jpg", 1, 0.75, 3, 2, 4, 3, 12, None, True, "cup")]}, kind
+    assert _recovered(PipelineJob(str(tmp_path), BOX, formats=("polygons",), out_filesystem=Streams()), ["a"]) == {}

@@ -220,3 +220,11 @@ def test_bands_of_a_tiff_of_four_may_be_chosen_in_8_bits_too():
     found = read_with(content, ReadOptions(bands=(4, 1, 2)))
     np.testing.assert_array_equal(found.pixels, values[..., [3, 0, 1]])
     assert found.facts == {"bands": [4, 1, 2]}
+
+
+def test_bands_of_a_tiff_that_pillow_reads_are_chosen_of_its_three_colours():
+    stream = io.BytesIO()
+    Image.fromarray(_samples("u1", 4), "CMYK").save(stream, "TIFF", compression="tiff_lzw")
+    plain = read(stream.getvalue())
+    found = read_with(stream.getvalue(), ReadOptions(bands=(3, 2, 1)))
+    np.testing.assert_array_equal(found.pixels, plain[..., ::-1])

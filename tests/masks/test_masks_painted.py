@@ -87,8 +87,10 @@ def test_what_is_no_mask_is_refused_in_one_line(tmp_path: Path) -> None:
 
 
 def test_a_map_of_depth_is_no_mask() -> None:
-    with pytest.raises(DataError, match="at most 255 objects, got 1199 ids"):
-        read_painted(np.arange(1200, dtype=np.uint16).reshape(30, 40))
+    depth = np.arange(60_000, dtype=np.uint16).reshape(200, 300)
+    with pytest.raises(DataError, match="at most 2048 MiB, got 59999 ids on 60000 pixels"):
+        read_painted(depth)
+    assert len(read_painted(depth % 301).masks) == 300
 
 
 def test_formats_that_start_foreign_programs_are_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ from glesam.images.reading import read
 from glesam.models.base import Embedding, PromptTensors
 from glesam.models.compact.model import CompactModel
 from glesam.models.registry import load_model
+from glesam.predict.decoding import _crop
 
 PHOTO = Path(__file__).parents[2] / "examples" / "photos" / "coffee.jpg"
 RULE = LevelRule(near_size=288, near_clicked=0.1, near_boxed=0.02)
@@ -220,3 +221,20 @@ def test_a_nearer_look_does_not_depend_on_the_mode_that_an_image_was_set_in(base
     found, expected = (each.predict(boxes=SMALL) for each in (switched, predictor_of(base, photo, (RULE,))))
     assert found.info["looked_nearer"] == expected.info["looked_nearer"] == [0]
     np.testing.assert_array_equal(found.masks, expected.masks)
+
+
+def test_a_crop_of_a_smaller_copy_is_exactly_the_window() -> None:
+    """A ramp says where each pixel is from."""
+    height, width, window = 1500, 4000, (1203, 401, 1298, 467)
+    copy = np.asarray(
+        cv2.resize(np.tile(np.linspace(0, 255, 500), (188, 1))[..., None].repeat(3, 2), (500, 188)), np.uint8
+    )
+    found = _crop(copy, (height, width), window).astype(float)
+    places = (np.array(window[:3:2]) * 500 / width - 0.5) * 255 / 499
+    assert found.shape[:2] == (round((467 - 401) * 188 / 1500), round((1298 - 1203) / 8))
+    first, last = found[0, 0, 0], found[0, -1, 0]
+    step = (places[1] - places[0]) / found.shape[1]
+    assert abs(first - (places[0] + step / 2)) < 1
+    assert abs(last - (places[1] - step / 2)) < 1
+    large = np.random.default_rng(0).integers(0, 255, (60, 80, 3), np.uint8)
+    np.testing.assert_array_equal(_crop(large, (60, 80), (5, 7, 25, 31)), large[7:31, 5:25])

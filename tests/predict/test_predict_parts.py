@@ -48,8 +48,9 @@ def test_windows_are_checked_picked_and_left_alone_like_any_masks(predictor):
     np.testing.assert_array_equal(picked.masks, three.candidates[:, 2])
     np.testing.assert_array_equal(picked.scores, three.candidate_scores[:, 2])
     np.testing.assert_array_equal(three.pick(0).mask(0), three.candidates[0, 0])
-    with pytest.raises(DataError, match="candidates of 0 to 2"):
-        three.pick(3)
+    for wrong in (3, 1.7):
+        with pytest.raises(DataError, match="candidates of 0 to 2"):
+            three.pick(wrong)
     with pytest.raises(DataError, match="multimask=True"):
         checked.pick(0)
 

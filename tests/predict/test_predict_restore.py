@@ -147,3 +147,15 @@ def test_arrays_that_are_filled_anew_do_not_change_the_current_image(model: Comp
     predictor.set_image(buffer)
     buffer[:] = 0
     np.testing.assert_array_equal(predictor.seen_image, photo)
+
+
+def test_examples_of_one_buffer_are_each_their_own(photo: RGB) -> None:
+    predictor, buffer = Predictor.from_pretrained("compact", enhance="off", restore=Counted()), photo.copy()
+    mask = np.zeros(photo.shape[:2], bool)
+    mask[20:90, 30:110] = True
+    predictor.remember_file(buffer, mask)
+    buffer[:] = photo[::-1]
+    predictor.remember_file(buffer, mask)
+    first, second = (each.image for each in predictor.examples._references)
+    np.testing.assert_array_equal(first, median(photo, 9))
+    np.testing.assert_array_equal(second, median(np.ascontiguousarray(photo[::-1]), 9))

@@ -110,6 +110,7 @@ def test_a_search_does_not_depend_on_what_was_asked_before(
     assert client.post("/v1/like", json=wish).json()["objects"] == first
     rough = client.post("/v1/like", json={**wish, "refine": "off"}).json()["objects"]
     assert len(rough) == len(first)
+    assert rough != first
 
 
 def test_objects_of_one_image_in_one_entry_or_in_two_are_two_questions(make_app: Any) -> None:

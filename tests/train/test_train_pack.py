@@ -6,11 +6,14 @@ import os
 import cv2
 import numpy as np
 import pytest
+from torch.utils.data import DataLoader
 
 from glesam.data.base import Sample
 from glesam.data.readers.folder import FolderDataset
 from glesam.errors import DataError
+from glesam.train.config import BaseConfig, Phase
 from glesam.train.feed.pack import ImagePack, consecutive_ids, pack
+from glesam.train.feed.views import TrainingBatches
 
 
 class Memory:
@@ -128,3 +131,28 @@ def test_an_index_that_does_not_fit_is_refused(tmp_path, sizes):
     path.write_text(json.dumps(json.loads(path.read_text()) | {"sizes": sizes}))
     with pytest.raises(DataError, match="delete that folder"):
         ImagePack(path.parent)
+
+
+def test_images_are_moved_under_their_masks_and_workers_still_start(tmp_path):
+    """OpenCV moves large images with a pool of threads, which processes that are forked later do not have."""
+    rng = np.random.default_rng(0)
+    for part in ("images", "masks"):
+        (tmp_path / "set" / part).mkdir(parents=True)
+    image, mask = rng.integers(0, 255, (900, 1200, 3), np.uint8), np.zeros((900, 1200), np.uint8)
+    mask[200:700, 300:900] = 1
+    cv2.imwrite(str(tmp_path / "set" / "images" / "a.png"), cv2.GaussianBlur(image, (0, 0), 4))
+    cv2.imwrite(str(tmp_path / "set" / "masks" / "a.png"), mask)
+    data = FolderDataset(tmp_path / "set")
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(2)
+    try:
+        plain, other = pack(data, tmp_path, 1200), pack(data, tmp_path, 1200, offset=(2.0, 5.0))
+        assert plain.key != other.key
+        np.testing.assert_array_equal(other[0].image[5:, 2:], plain[0].image[:-5, :-2])
+        np.testing.assert_array_equal(other[0].mask, plain[0].mask)
+        phases = (Phase(image_size=64, batch_size=2, steps=2),)
+        batches = TrainingBatches([other], [1.0], BaseConfig(phases=phases))
+        for batch in DataLoader(batches, batch_size=None, num_workers=1, timeout=60):
+            assert batch["pixels"].shape == (2, 64, 64, 3)
+    finally:
+        cv2.setNumThreads(before)

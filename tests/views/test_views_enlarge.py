@@ -45,3 +45,20 @@ def test_windows_are_restored_exactly(size: tuple[int, int], band: int, monkeypa
         clear[:, size[1] - 1 - size[1] // 16 :] = clear[size[0] - 1 - size[0] // 16 :] = False
         assert np.array_equal(place[clear], exact[clear] > 0)
         assert got.sum() == place.sum()
+
+
+@pytest.mark.parametrize("step", [2, 3, 4])
+def test_large_windows_are_refined_where_they_are(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disc of a smooth map on a flat guide has its centre of mass in the same place whatever is refined of it."""
+    size = (400, 400)
+    geometry = ImageGeometry(size, size, 400)
+    ys, xs = torch.meshgrid(torch.arange(100) + 0.5, torch.arange(100) + 0.5, indexing="ij")
+    logits = (0.5 * (30 - ((xs - 47.3) ** 2 + (ys - 52.1) ** 2).sqrt())).numpy()
+    box = mask_boxes(torch.from_numpy(logits)[None])[0].tolist()
+    centres = []
+    for limit in (2**20, 400 * 400 // step**2):
+        monkeypatch.setattr(enlarge, "REFINED_PIXELS", limit)
+        enlarger = Enlarger(geometry, (100, 100), size, (0, 0), np.full(size, 127, np.uint8))
+        found = enlarger.enlarge(logits, (0, 0), box).to_array()
+        centres.append(np.argwhere(found).mean(axis=0))
+    np.testing.assert_allclose(centres[1], centres[0], atol=0.1)

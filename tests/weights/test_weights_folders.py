@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors import SafetensorError
 
+import glesam
 from glesam.errors import DataError, ModelError
 from glesam.weights.folders import (
     brief,
@@ -17,6 +18,7 @@ from glesam.weights.folders import (
     load_module,
     read_config,
     read_weights,
+    save_module,
     save_tensors,
     seal,
     user_folder,
@@ -44,6 +46,25 @@ def test_seal_and_verify(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
     with pytest.raises(ModelError, match="no such file"):
         verify_seal(folder)
+
+
+def test_a_sealed_module_is_checked_when_it_is_loaded(tmp_path: Path) -> None:
+    layer = torch.nn.Linear(2, 3)
+    save_module(tmp_path, layer, "line", {})
+    seal(tmp_path)
+    build = lambda options: torch.nn.Linear(2, 3)  # noqa: E731
+    assert torch.equal(load_module(tmp_path, "line", build).weight, layer.weight)
+    path = tmp_path / "model.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match="SHA-256"):
+        load_module(tmp_path, "line", build)
+
+
+@pytest.mark.parametrize("part", ["subject", "words", "words/heads", "words/none", "compact"])
+def test_what_ships_alone_is_sealed(part: str) -> None:
+    verify_seal(Path(glesam.__file__).parent / "models" / "weights" / part, required=True)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[1]", "\udcff"])

@@ -27,7 +27,8 @@ DataFolder = Annotated[Path, typer.Argument(help="Data set: its folder, or the j
 LayoutOption = Annotated[
     str | None,
     typer.Option(
-        help="folder, coco, lvis, thinobject, msra10k, ecssd, duts, bdd100k, hqseg44k, lqseg; recognised by default."
+        help="folder, coco, lvis, thinobject, msra10k, ecssd, duts, bdd100k, bdd100k-semantic, acdc, hqseg44k, lqseg; "
+        "recognised by default."
     ),
 ]
 SplitOption = Annotated[
@@ -192,6 +193,35 @@ def _checked(options: CheckOptions) -> tuple[CheckReport, Any]:
     with progress(len(dataset), "check") as advance:
         report = check_dataset(dataset, advance)
     return report, lambda: dataset_tiles(dataset, report)
+
+
+class OffsetOptions(VerbOptions):
+    """Data set and options of `glesam data offset`."""
+
+    folder: DataFolder
+    images: Annotated[int, typer.Option(min=5, help="Images to look at, spread over the set.")] = 120
+    layout: LayoutOption = None
+    split: SplitOption = None
+    keep_void: VoidOption = False
+
+
+@app.command()
+@takes(OffsetOptions)
+def offset(options: OffsetOptions) -> None:
+    """Measure how far masks lie right of and below their images, by the images' edges; see `--offsets` of training."""
+    from glesam.data.offset import mask_offset
+    from glesam.data.readers.registry import open_dataset
+    from glesam.errors import DataError
+
+    dataset = open_dataset(options.folder, options.layout, split=options.split, keep_void=options.keep_void)
+    found = mask_offset(dataset, options.images)
+    if found is None:
+        raise DataError(
+            f"expected images in {options.folder} whose edges lie near those of their masks, got too few to measure; "
+            "give a larger set, or more --images"
+        )
+    places = f"x {found.x:+.2f} (standard error {found.error_x:.2f}), y {found.y:+.2f} ({found.error_y:.2f})"
+    typer.echo(f"{shown(dataset.name)}: {places} pixels, by {found.images} images")
 
 
 def _print_report(folder: Path, report: CheckReport) -> None:

@@ -83,7 +83,7 @@ def open_data(options: StageConfig, run: Run) -> tuple[list[Any], Any]:
     for folder in options.data:
         dataset = open_dataset(folder)
         warn(f"{dataset.name}: {len(dataset)} images")
-        whole = pack(dataset, run.cache)
+        whole = pack(dataset, run.cache, offset=options.offsets.get(dataset.name, (0.0, 0.0)))
         aside = dataset.name in options.kept_aside
         packs.append(PartOfPack(whole, lambda name: not is_kept_aside(name)) if aside else whole)
     return packs, open_dataset(options.val) if options.val else None

@@ -329,6 +329,9 @@ class EnhancedModel(PromptableModel):
 def shrink(pixels: Tensor, size: int | None, step: int | None = None) -> Tensor:
     """Bring the longer side of `(B, 3, h, w)` model input to `size`, with a filter against aliasing.
 
+    Both sides shrink by one factor, exactly: what a rounded side would stretch, answers would be off by. The end of a
+    side that is no whole number of pixels then is cut, or repeats its last one.
+
     Args:
         pixels: whole squares, or images without their padding.
         size: pixels of the longer side; None leaves the size.
@@ -336,11 +339,20 @@ def shrink(pixels: Tensor, size: int | None, step: int | None = None) -> Tensor:
     """
     longest = max(pixels.shape[-2:])
     if size is not None and size != longest:
-        shape = [max(1, round(side * size / longest)) for side in pixels.shape[-2:]]
-        pixels = F.interpolate(pixels, shape, mode="bilinear", align_corners=False, antialias=True)
+        factor, sides = size / longest, (pixels.shape[-2], pixels.shape[-1])
+        rows, columns = (max(1, round(side * factor)) for side in sides)
+        below, right = (_missing(side, new, factor) for side, new in zip(sides, (rows, columns), strict=True))
+        filled = F.pad(pixels, (0, right, 0, below), mode="replicate")
+        pixels = F.interpolate(filled, scale_factor=factor, mode="bilinear", align_corners=False, antialias=True)
+        pixels = pixels[..., :rows, :columns]
     if step is None:
         return pixels
     return F.pad(pixels, (0, -pixels.shape[-1] % step, 0, -pixels.shape[-2] % step))
+
+
+def _missing(side: int, new: int, factor: float) -> int:
+    """How many pixels a side lacks for `new` whole ones to come out by a factor; torch rounds their number off."""
+    return next(more for more in itertools.count() if math.floor((side + more) * factor) >= new)
 
 
 def _scaled(prompts: PromptTensors, factor: float, side: int) -> PromptTensors:

@@ -6,11 +6,11 @@ masks are written through a file system again. What is finished is skipped, as i
 
 from __future__ import annotations
 
-import contextlib
 import posixpath
 import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from glesam.folders.table import RESULTS, ObjectRow, from_values, read_csv_text,
 
 FORMATS = {"png": ".mask.png", "json": ".mask.json", "polygons": ".mask.geojson", "npz": ".mask.npz"}
 """Format to the ending of its file's name, as the command line writes them."""
+_READERS = 16
 
 
 @dataclass(frozen=True)
@@ -207,18 +208,26 @@ def _former_rows(job: PipelineJob) -> dict[str, list[ObjectRow]]:
 
 def _recovered(job: PipelineJob, names: Sequence[str]) -> dict[str, list[ObjectRow]]:
     """Rows of images from their results; images without a result that tells them are left out, to be done again."""
-    kind = next((kind for kind in ("json", "png") if kind in job.formats), None)
-    rows: dict[str, list[ObjectRow]] = {}
+    kind = next((kind for kind in ("json", "npz", "png") if kind in job.formats), None)
     if kind is None or not names:
-        return rows
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / f"result{posixpath.splitext(FORMATS[kind])[1]}"
-        for name in names:
-            with job.filesystem().open_input_stream(job.targets(name)[kind]) as stream:
-                copy.write_bytes(stream.read())
-            with contextlib.suppress(DataError):  # what cannot be read is made anew
-                rows[name] = rows_from_outputs(name, {kind: copy})
-    return rows
+        return {}
+    filesystem, ending = job.filesystem(), posixpath.splitext(FORMATS[kind])[1]
+
+    def read(number: int, name: str) -> list[ObjectRow] | None:
+        copy = Path(folder) / f"{number}{ending}"
+        with filesystem.open_input_stream(job.targets(name)[kind]) as stream:
+            copy.write_bytes(stream.read())
+        try:
+            return rows_from_outputs(name, {kind: copy})
+        except DataError:
+            return None  # made anew
+        finally:
+            copy.unlink()
+
+    # Many at once: a store answers each question in milliseconds, and there may be a million.
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(_READERS) as pool:
+        found = pool.map(read, range(len(names)), names)
+        return {name: rows for name, rows in zip(names, found, strict=True) if rows is not None}
 
 
 def _sum_up(

@@ -20,8 +20,8 @@ from glesam.masks.masks import Masks
 def rows_from_outputs(file: str, outputs: Mapping[str, Path | None]) -> list[ObjectRow]:
     """Read the rows back; the time that the image took is not known any more.
 
-    COCO JSON is exact. The mask PNG shows each pixel for one object only, so where objects overlap, box and area are
-    those of the part that is seen.
+    COCO JSON and npz are exact. The mask PNG shows each pixel for one object only, so where objects overlap, box and
+    area are those of the part that is seen.
 
     Args:
         file: what the image is called.
@@ -30,7 +30,7 @@ def rows_from_outputs(file: str, outputs: Mapping[str, Path | None]) -> list[Obj
     Raises:
         DataError: no output from which rows can be read, or a damaged one.
     """
-    readers = {"json": _from_json, "png": _from_png, "boxes": _from_boxes}
+    readers = {"json": _from_json, "npz": _from_npz, "png": _from_png, "boxes": _from_boxes}
     for kind, reader in readers.items():
         path = outputs.get(kind)
         if path is not None and path.exists():
@@ -40,13 +40,21 @@ def rows_from_outputs(file: str, outputs: Mapping[str, Path | None]) -> list[Obj
                 raise DataError(
                     f"expected results in {path}, cannot read them ({one_line(error)}); delete that file"
                 ) from error
-    raise DataError(f"expected a mask PNG or COCO JSON of {file}, found none; run again with --overwrite")
+    raise DataError(f"expected a mask PNG, COCO JSON or npz of {file}, found none; run again with --overwrite")
 
 
 def _from_json(path: Path, file: str) -> list[ObjectRow]:
     """Rows of a COCO document of one image."""
     content = expect_object(read_json(path), str(path))
     return rows_of(Masks.from_coco(content), file) if content["annotations"] else []
+
+
+def _from_npz(path: Path, file: str) -> list[ObjectRow]:
+    """Rows of the arrays of one image."""
+    with np.load(path) as arrays:
+        facts = parse_json(str(arrays["info"]), str(path))
+        names = tuple(str(name) for name in arrays["class_names"]) if "class_names" in arrays else ()
+        return rows_of(Masks(arrays["masks"], arrays["scores"], info=facts, class_names=names), file)
 
 
 def _from_boxes(path: Path, file: str) -> list[ObjectRow]:

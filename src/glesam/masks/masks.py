@@ -191,7 +191,8 @@ class Masks:
         if self.candidate_scores is None:
             raise DataError("expected masks with candidates, got none; predict with multimask=True")
         chosen, count = np.asarray(choice), self.candidate_scores.shape[1]
-        if chosen.shape not in ((), (len(self),)) or ((chosen < 0) | (chosen >= count)).any():
+        fits = chosen.shape in ((), (len(self),)) and chosen.dtype.kind in "iu"
+        if not fits or ((chosen < 0) | (chosen >= count)).any():
             raise DataError(f"expected candidates of 0 to {count - 1}, one or one an object, got {choice}")
         return np.broadcast_to(chosen, len(self)).astype(np.int64)
 

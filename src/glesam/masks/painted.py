@@ -30,6 +30,9 @@ MOST_COLOURS = 255
 _MOST_PIXELS = MAX_PIXELS // 4
 """Pixels of a painted file; telling colours apart takes some forty bytes for each."""
 
+_MOST_BYTES = 2**31
+"""Memory of the masks of one image of ids."""
+
 _LEAST_SHARE = 0.0005
 """Share of the image that a colour fills to count as painted on purpose."""
 
@@ -125,9 +128,10 @@ def _of_ids(ids: npt.NDArray[Any]) -> Painted:
     if ids.dtype == np.uint8 and _is_soft(values[grey], counts[grey], int(counts[values == 255].sum())):
         return _found([ids >= 128], [(255, 255, 255)], float(counts[grey].sum()) / ids.size)
     kinds = [int(value) for value in values if value != 0]
-    if len(kinds) > MOST_COLOURS:
+    if len(kinds) * ids.size > _MOST_BYTES:
         raise DataError(
-            f"expected at most {MOST_COLOURS} objects, got {len(kinds)} ids; give a mask, not a photo or a depth map"
+            f"expected objects whose masks take at most {_MOST_BYTES // 2**20} MiB, got {len(kinds)} ids on {ids.size} "
+            "pixels; give a mask, not a photo or a depth map"
         )
     return _found([ids == value for value in kinds], [(value, value, value) for value in kinds], 0.0)
 

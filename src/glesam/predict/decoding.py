@@ -5,10 +5,10 @@ Averaging over mirrored and resized copies is the field's usual test-time augmen
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import NamedTuple, cast
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -191,14 +191,29 @@ def decode_nearer(
 
 def _nearer_part(embedder: Embedder, image: RGB, encoded: Encoded, window: Box, side: int | None) -> Encoded:
     """Encode what lies in a window; its geometry is in pixels of the image, whatever size was kept of it."""
-    height, width = encoded.geometry.original_size
-    down, across = image.shape[0] / height, image.shape[1] / width
     x0, y0, x1, y1 = window
-    rows = slice(math.floor(y0 * down), math.ceil(y1 * down))
-    part = embedder.encode_part(image[rows, math.floor(x0 * across) : math.ceil(x1 * across)], side)
+    part = embedder.encode_part(_crop(image, encoded.geometry.original_size, window), side)
     part.geometry = replace(part.geometry, original_size=(y1 - y0, x1 - x0))
     part.verdict = encoded.verdict
     return part
+
+
+def _crop(image: RGB, size: tuple[int, int], window: Box) -> RGB:
+    """What lies in a window of an image of `(H, W)` pixels, of which `image` may be a smaller copy: exactly the window.
+
+    Whole pixels of the copy would lie up to three pixels of a large image off it.
+    """
+    x0, y0, x1, y1 = window
+    if image.shape[:2] == size:
+        return image[y0:y1, x0:x1]
+    down, across = image.shape[0] / size[0], image.shape[1] / size[1]
+    rows, columns = max(1, round((y1 - y0) * down)), max(1, round((x1 - x0) * across))
+    dy, dx = (y1 - y0) * down / rows, (x1 - x0) * across / columns
+    # Centres of the crop's pixels, in pixels of the copy.
+    matrix = np.array([[dx, 0, x0 * across + dx / 2 - 0.5], [0, dy, y0 * down + dy / 2 - 0.5]])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    found = cv2.warpAffine(image, matrix, (columns, rows), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(found, np.uint8)
 
 
 class _Nearness(NamedTuple):

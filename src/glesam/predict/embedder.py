@@ -154,10 +154,10 @@ class Embedder:
         self._restored = None
 
     def judge_anew(self, image: RGB) -> None:
-        """Forget what the gate said of an image, if it is in the cache."""
+        """Forget what the gate said of an image, if it is in the cache, and what was made by the rule of that level."""
         known = self.cache.get(images.content_hash(image))
         if known is not None:
-            known.verdict = None
+            known.verdict = known.enhanced = None
 
     def forget_restored(self) -> None:
         """Forget the last restored image: the array that it was made from may hold another image by now."""

@@ -235,10 +235,10 @@ class Predictor(PromptPredictor):
             ImageError: the image cannot be read.
             PromptError: as `remember`.
         """
-        from glesam.images.reading import read
         from glesam.predict.embeddings import file_name
+        from glesam.predict.session import read_own
 
-        self.examples.add(self.session.embedder.restored(read(image), file_name(image)), mask, negative)
+        self.examples.add(self.session.embedder.restored(read_own(image), file_name(image)), mask, negative)
 
     def forget(self) -> None:
         """Forget all examples."""

@@ -26,6 +26,16 @@ from glesam.prompts.prompts import Prompts, cut_boxes
 from glesam.views.view import View
 
 
+def read_own(image: images.ImageInput) -> RGB:
+    """Read an image to be kept: an array is copied, as the caller's may hold another image by the time it is looked at.
+
+    Errors are those of `glesam.images.read`.
+    """
+    pixels = images.read(image)
+    shared = isinstance(image, np.ndarray) and np.may_share_memory(pixels, image)
+    return pixels.copy() if shared else pixels
+
+
 @dataclass(frozen=True, eq=False)
 class CurrentImage:
     """The image that prompts are about.
@@ -101,9 +111,7 @@ class Session:
     def set_image(self, image: images.ImageInput, name: str | None) -> None:
         """Make an image the current one; see `Predictor.set_image`."""
         self._current = None
-        pixels, name = images.read(image), file_name(image) if name is None else name
-        if isinstance(image, np.ndarray) and np.may_share_memory(pixels, image):
-            pixels = pixels.copy()  # the caller's array may hold another image by the time that this one is looked at
+        pixels, name = read_own(image), file_name(image) if name is None else name
         encoded = self.embedder.encode([pixels], [name])[0]
         self.embedder.embedding(encoded)
         self._current = CurrentImage(encoded, name, pixels)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from glesam.fewshot.features import ImageFeatures
 from glesam.models.registry import COMPACT_FOLDER
-from glesam.weights.folders import load_module, save_module
+from glesam.weights.folders import load_module, save_module, seal
 
 FAMILY = "subject"
 FOLDER = COMPACT_FOLDER.parent / "subject"
@@ -62,8 +62,9 @@ class SubjectHead(nn.Module):
         return np.asarray(logits[:rows, :columns].sigmoid().numpy(), np.float32)
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write the head in float16."""
+        """Write the head in float16, and seal the folder."""
         save_module(folder, self.half(), FAMILY, self.options)
+        seal(folder)
         self.float()
 
     @property

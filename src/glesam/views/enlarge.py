@@ -9,14 +9,15 @@ from __future__ import annotations
 import math
 from functools import cached_property
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from glesam.common.arrays import Float
+from glesam.common.arrays import Bool, Float
 from glesam.masks.obey import Clicks, Grey
-from glesam.masks.refine import POLICY, Policy, Refiner, enlarged
+from glesam.masks.refine import POLICY, Policy, Refiner
 from glesam.masks.runs import Box, RunMask, union
 from glesam.models.base import ImageGeometry
 
@@ -121,7 +122,7 @@ class Enlarger:
         step = max(1, math.ceil(math.sqrt(height * width / REFINED_PIXELS)))
         window = slice(corner[0], corner[0] + height), slice(corner[1], corner[1] + width)
         near = refiner.within(window, self._geometry.original_size, step)
-        mask = enlarged(near.cut(part[::step] @ across[:, ::step], 0), (height, width))
+        mask = _spread(near.cut(part[::step] @ across[:, ::step], 0), (height, width), step)
         band = max(1, BAND_PIXELS // height)
         left, above = corner[1] + self._offset[0], corner[0] + self._offset[1]
         bands = [
@@ -129,6 +130,16 @@ class Enlarger:
             for start in range(0, width, band)
         ]
         return bands[0] if len(bands) == 1 else union(bands)
+
+
+def _spread(mask: Bool, size: tuple[int, int], step: int) -> Bool:
+    """A mask of every `step`th pixel at the size `(H, W)` of all, its edge interpolated between those pixels."""
+    if step == 1:
+        return mask
+    flags, matrix = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, np.array([[1 / step, 0, 0], [0, 1 / step, 0]])
+    values = mask.view(np.uint8) * np.uint8(255)
+    grown = cv2.warpAffine(values, matrix, size[::-1], flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(grown > 127, bool)
 
 
 def axis_weights(low: int, side: int, inside: int, length: int, direct: bool = False) -> Float:

@@ -213,8 +213,9 @@ def load_module(folder: str | Path, family: str, build: Callable[[dict[str, Any]
         build: makes the module from its options.
 
     Raises:
-        ModelError: a file is missing, corrupt, or does not fit.
+        ModelError: a file is missing, corrupt, or does not fit; or the weights have not the digest in a sealed folder.
     """
+    verify_seal(folder)
     config = read_config(folder)
     if config.pop("family", None) != family:
         raise ModelError(f"expected family {family!r} in {folder}/{CONFIG_FILE}, got another; check the folder")

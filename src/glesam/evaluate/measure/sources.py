@@ -151,10 +151,10 @@ def open_source(text: str, kept_aside: bool = False) -> Source:
         if kept_aside:
             raise ConfigError(f"expected training sets for kept-aside images, got the built set {path}; leave it out")
         return LqsegSource(path, name)
-    parent = path.resolve().parent
-    if is_level(path.name) and (parent / FILE_NAME).is_file() and (parent / "clear").is_dir():
+    parent, level = path.resolve().parent, path.resolve().name
+    if is_level(level) and (parent / FILE_NAME).is_file() and (parent / "clear").is_dir():
         raise ConfigError(
-            f"expected a set's folder, got its part {path}; give --data {path.parent} --levels {path.name} instead"
+            f"expected a set's folder, got its part {path}; give --data {parent} --levels {level} instead"
         )
     source = DegradedSource(open_dataset(path, name=name), name, str(path.resolve()), kept_aside)
     if not source.names:

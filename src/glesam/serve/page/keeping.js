@@ -10,12 +10,20 @@ let seen = []; // objects, active and image's id as they were last kept
 let timer = 0;
 let key = null; // of the image that is open
 
+let server = null; // settles when it is known what the server has
+
+/** Wait until it is known what the server has: at its start, or before a token is given, it is not. */
+function serverKnown() {
+  server ??= new Promise((done) => onChange(() => state.server && done()));
+  return state.server ? null : server;
+}
+
 /** Keep the objects of the open image, now. */
 export function keepNow() {
   clearTimeout(timer);
   timer = 0;
   const [side] = sides();
-  if (key === null || !side) return;
+  if (key === null || !side || !state.server) return;
   const { objects, active } = state;
   keepImage(key, { objects, active, answers: answersOf(objects, side), madeBy: state.server?.made_by });
 }
@@ -39,6 +47,7 @@ export function keepFor(blob, name) {
 /** Objects that an image had when it was left, unless somebody has pointed at something meanwhile. */
 export async function bringBack(isCurrent) {
   const kept = await keptImage(key);
+  await serverKnown();
   if (!kept?.objects?.length || state.objects.length || !isCurrent()) return false;
   // Masks of another model, or of other settings, are asked for anew; those that nobody pointed at stay as they are.
   const same = kept.madeBy === state.server?.made_by;

@@ -222,8 +222,10 @@ function keep(batch, answer) {
     const list = three?.map((each) => ({ mask: decode(each.rle), score: each.score, logits: each.logits })) ?? null;
     answers.set(key, { mask: decode(rle), score, logits, enhanced: answer.enhanced, candidates: list });
   });
-  // Objects rest on all their earlier answers: without one of them they would be asked for anew, and change.
-  const needed = new Set(sides().flatMap((side) => answersOf(state.objects, side)).map(([key]) => key));
+  // Objects rest on all their earlier answers: without one of them they would be asked for anew, and change. What is
+  // asked for now, the candidates too, would be asked for without end.
+  const rests = sides().flatMap((side) => answersOf(state.objects, side)).map(([key]) => key);
+  const needed = new Set([...rests, ...stages().flat().flatMap((each) => [...each.objects.keys()])]);
   for (const key of answers.keys()) {
     if (answers.size <= KEPT_ANSWERS) break;
     if (!needed.has(key)) answers.delete(key);

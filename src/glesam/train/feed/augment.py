@@ -61,7 +61,9 @@ def random_view(image: RGB, mask: Ids, size: int, config: ViewConfig, rng: np.ra
     linear = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) @ np.diag(
         [flip * scale * stretch, scale / stretch]
     )
-    matrix = np.hstack([linear, _offset(linear, (height, width), box, size, rng)[:, None]])
+    # Places are of pixels' edges, and the warp's of their centres, half a pixel from these.
+    offset = _offset(linear, (height, width), box, size, rng) + linear @ (0.5, 0.5) - 0.5
+    matrix = np.hstack([linear, offset[:, None]])
     border = (PADDING_GREY,) * 3
     method = cv2.INTER_LINEAR if scale < 1 or rng.random() < 0.5 else cv2.INTER_CUBIC
     view = cv2.warpAffine(image, matrix, (size, size), flags=method, borderValue=border)

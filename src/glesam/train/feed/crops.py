@@ -48,7 +48,7 @@ class ImageCrops(Dataset[Batch]):
 
     def __getitem__(self, step: int) -> Batch:
         """Make the batch of a step."""
-        cv2.setNumThreads(1)  # one thread a worker: the cores belong to the training process
+        cv2.setNumThreads(0)  # no pool in a worker: the cores are the training process's, and 1 would wait for its pool
         rng = np.random.default_rng([self.seed, step, self.rank])
         return {"pixels": torch.from_numpy(np.stack([self._crop(rng) for _ in range(self.batch_size)]))}
 

@@ -19,6 +19,7 @@ from glesam.common.files import atomic_path, write_text
 from glesam.common.fingerprints import Digests
 from glesam.common.messages import one_line, slug
 from glesam.data.base import Sample, SegmentationDataset, fingerprint
+from glesam.data.offset import moved
 from glesam.errors import DataError
 from glesam.images.shrink import resize_ids, shrink
 
@@ -90,6 +91,7 @@ def pack(
     cache: str | Path,
     max_side: int = 352,
     on_progress: Callable[[int, int], None] | None = None,
+    offset: tuple[float, float] = (0.0, 0.0),
 ) -> ImagePack:
     """Pack a data set below `cache`, or open the pack if it is there already and of the same content.
 
@@ -98,6 +100,7 @@ def pack(
         cache: folder for packs; safe to delete at any time.
         max_side: longer images are shrunk to this many pixels.
         on_progress: called with (done, total).
+        offset: how far masks lie right of and below their images, in pixels; the images are moved under them.
 
     Raises:
         DataError: every mask of the set is empty, or a file is unreadable.
@@ -106,11 +109,11 @@ def pack(
     digests = Digests(_noted(known))
     # The content is part of the key: two sets named alike do not share a pack, and a mended mask makes a new one.
     content = fingerprint(dataset, range(len(dataset)), digests)
-    identity = [_FORMAT, dataset.name, dataset.names, max_side, content]
+    identity = [_FORMAT, dataset.name, dataset.names, max_side, content, *offset]
     key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
     folder = Path(cache) / f"{slug(dataset.name)}-{key}"
     if not (folder / "index.json").is_file():
-        _write(dataset, folder, max_side, on_progress)
+        _write(dataset, folder, max_side, offset, on_progress)
     if digests.marks:
         write_text(known, json.dumps(digests.marks))
     return ImagePack(folder)
@@ -126,7 +129,11 @@ def _noted(path: Path) -> dict[str, Any]:
 
 
 def _write(
-    dataset: SegmentationDataset, folder: Path, max_side: int, on_progress: Callable[[int, int], None] | None
+    dataset: SegmentationDataset,
+    folder: Path,
+    max_side: int,
+    offset: tuple[float, float],
+    on_progress: Callable[[int, int], None] | None,
 ) -> None:
     """Write the two binaries, then the index, whose presence says that the pack is complete."""
     sizes: list[tuple[int, int]] = []
@@ -138,7 +145,7 @@ def _write(
         masks.open("wb") as mask_stream,
     ):
         for number, sample in enumerate(_samples(dataset)):
-            image = shrink(sample.image, max_side)
+            image = shrink(moved(sample.image, *offset) if any(offset) else sample.image, max_side)
             ids = consecutive_ids(resize_ids(sample.mask, (image.shape[0], image.shape[1])))
             filled += bool(ids.any())
             image_stream.write(np.ascontiguousarray(image).tobytes())

@@ -51,7 +51,7 @@ class PairBatches(TrainingBatches):
 
     def __getitem__(self, step: int) -> Batch:
         """Make the batch of a step."""
-        cv2.setNumThreads(1)  # one thread a worker: the cores belong to the training process
+        cv2.setNumThreads(0)  # no pool in a worker: the cores are the training process's, and 1 would wait for its pool
         rng = np.random.default_rng([self.pairs.seed, step, self.rank])
         items = [self._pair(rng) for _ in range(self.pairs.batch_size)]
         batch = {k: torch.from_numpy(np.stack([item[k] for item in items])) for k in items[0]}

@@ -53,7 +53,7 @@ class TwinBatches(PairBatches):
 
     def __getitem__(self, step: int) -> Batch:
         """Make the batch of a step."""
-        cv2.setNumThreads(1)  # one thread a worker: the cores belong to the training process
+        cv2.setNumThreads(0)  # no pool in a worker: the cores are the training process's, and 1 would wait for its pool
         rng = np.random.default_rng([self.base.seed, step, self.rank])
         phase = self.phase(step)
         twins, lone = self.base.twins, self.base.degraded

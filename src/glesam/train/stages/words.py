@@ -233,6 +233,7 @@ def save_heads(folder: Path, heads: DenseHeads) -> None:
 def save_none(folder: Path, none: NoneStatistics) -> None:
     """Store the classifier's statistics."""
     save_tensors(folder, none.state_dict(), {"family": NONE_FAMILY, "groups": len(none.median)})
+    seal(folder)
 
 
 def train_words(root: Path, config: NamedSets, options: WordsConfig, word_list: Path, out: Path) -> OfflineWords:
