@@ -23,8 +23,9 @@ export function keepNow() {
   clearTimeout(timer);
   timer = 0;
   const [side] = sides();
-  if (key === null || !side || !state.server) return;
   const { objects, active } = state;
+  // Before the server is known the objects of last time are not back yet: nothing is no reason to forget them.
+  if (key === null || !side || (!state.server && !objects.length)) return;
   keepImage(key, { objects, active, answers: answersOf(objects, side), madeBy: state.server?.made_by });
 }
 
