@@ -51,6 +51,12 @@ def command(tiny_model: Path) -> list[str]:
     return [sys.executable, "-m", "glesam", "segment", "--model", str(tiny_model), "--device", "cpu"]
 
 
+def arrays_of(path: Path) -> dict[str, np.ndarray]:
+    """All arrays of a file, which is closed again."""
+    with np.load(path) as arrays:
+        return dict(arrays)
+
+
 def refused(result: Result, status: int, *parts: str) -> None:
     """One line on stderr with these parts, nothing on stdout, the right status, no traceback."""
     assert result.exit_code == status, result.output
@@ -101,7 +107,7 @@ def test_points_are_one_object_and_each_box_is_one_more(call: Call, photo: Make,
     path = photo("a.jpg")
     boxes = ["--box", "5,5,30,35", "--box", "30,2,58,38"]
     assert call(path, *boxes, "--point", "20,10", "--point", "8,30", "--npz").exit_code == 0
-    got = np.load(path.with_name("a.mask.npz"))["masks"]
+    got = arrays_of(path.with_name("a.mask.npz"))["masks"]
     points = expected(tiny_model, path, points=[[20, 10], [8, 30]])
     framed = expected(tiny_model, path, boxes=[[5, 5, 30, 35], [30, 2, 58, 38]])
     assert np.array_equal(got, np.concatenate([points.masks, framed.masks]))
@@ -130,7 +136,7 @@ def test_all_formats(call: Call, photo: Make, tiny_model: Path) -> None:
     assert document["info"] == {**want.info, "model": str(tiny_model), "enhanced": False}
     assert re.fullmatch("[0-9a-f]{16}", document["info"]["weights"])
     assert document["images"][0]["file_name"] == "a.png"
-    arrays = np.load(path.with_name("a.mask.npz"))
+    arrays = arrays_of(path.with_name("a.mask.npz"))
     assert np.array_equal(arrays["candidates"], want.candidates)
     assert arrays["candidate_scores"].shape == (2, 3)
     assert len(json.loads(path.with_name("a.mask.geojson").read_text())["features"]) == 2
@@ -160,14 +166,14 @@ def test_prompts_file_with_several_objects_for_each_photo(call: Call, photo: Mak
     result = call(a.parent, "--prompts", prompts, "-o", out, "--npz", "-r")
     assert result.exit_code == 0, result.output
     assert files(out) == ["a.mask.npz", "a.mask.png", "sub/b.mask.npz", "sub/b.mask.png"]
-    first = np.load(out / "a.mask.npz")["masks"]
+    first = arrays_of(out / "a.mask.npz")["masks"]
     assert np.array_equal(first[0], expected(tiny_model, a, points=[[20, 10], [8, 30]], labels=[1, 0]).masks[0])
     assert np.array_equal(first[1], expected(tiny_model, a, boxes=[5, 5, 30, 35]).masks[0])
     joined = expected(tiny_model, b, boxes=[5, 5, 30, 35], points=[[9, 9]])
-    assert np.array_equal(np.load(out / "sub/b.mask.npz")["masks"], joined.masks)
+    assert np.array_equal(arrays_of(out / "sub/b.mask.npz")["masks"], joined.masks)
     # A file that is named outright is found under the longer key too.
     assert call(b, "--prompts", prompts, "-o", out / "again.npz").exit_code == 0
-    assert np.array_equal(np.load(out / "again.npz")["masks"], joined.masks)
+    assert np.array_equal(arrays_of(out / "again.npz")["masks"], joined.masks)
 
 
 def test_pattern_and_several_inputs(call: Call, photo: Make) -> None:
@@ -534,7 +540,7 @@ def test_many_prompts_through_the_python_api_equal_the_command(call: Call, photo
     (path.parent / "p.json").write_text(json.dumps({"a.jpg": [{"points": [xy]} for xy in points.tolist()]}))
     assert call(path, "--prompts", path.parent / "p.json", "-o", path.parent / "a.npz").exit_code == 0
     want = expected(tiny_model, path, prompts=Prompts(points=points[:, None]))
-    assert np.array_equal(np.load(path.parent / "a.npz")["masks"], want.masks)
+    assert np.array_equal(arrays_of(path.parent / "a.npz")["masks"], want.masks)
 
 
 def test_restored_before_it_is_segmented(call: Call, photo: Make, tiny_model: Path, tmp_path: Path) -> None:

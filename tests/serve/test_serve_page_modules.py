@@ -188,7 +188,7 @@ def test_answers_that_objects_rest_on_are_never_let_go() -> None:
       }}
     }};
     for (let click = 0; click < given; click++) {{
-      if (click === 3) prompts.nextObject();
+      if (click % 3 === 0) prompts.nextObject();
       prompts.addPoint([1 + (click % 3), 1 + click / 1000], 1);
       await settle();
     }}
@@ -196,11 +196,12 @@ def test_answers_that_objects_rest_on_are_never_let_go() -> None:
     session.sync();
     await settle();
     const [side] = session.sides();
-    const fresh = state.objects.map((object) => session.resultOf(object, side).fresh);
+    const fresh = state.objects.every((object) => session.resultOf(object, side).fresh);
     const first = session.answersOf([state.objects[0]], side).length;
     console.log(JSON.stringify({{ again: asked.length - before, fresh, first, asked: before }}));
     process.exit(0);
     """
-    for clicks in (170, 320):
+    for clicks in (30, 306):
         found = run(code, clicks)
-        assert found == {"again": 0, "fresh": [True, True], "first": 3, "asked": 2 * clicks - 2}
+        assert found.pop("asked") <= 2 * clicks
+        assert found == {"again": 0, "fresh": True, "first": 3}

@@ -119,12 +119,8 @@ def ray_pipeline(
             f"expected images of different names and at least 1 actor, got {len(paths)} images of {len(names)} "
             f"names and {actors} actors; split the job by folders"
         )
-    former = _former_rows(job)
-    done_before = _finished(job, names)
-    # A run that was stopped left results and no table.
-    former |= _recovered(job, sorted(done_before - former.keys()))
-    done_before &= former.keys()
-    pending = [path for name, path in names.items() if name not in done_before]
+    former = _rows_before(job, names)
+    pending = [path for name, path in names.items() if name not in former]
     results: list[dict[str, Any]] = []
     if pending:
         data = ray.data.read_binary_files(pending, filesystem=filesystem, include_paths=True)
@@ -191,6 +187,13 @@ def _finished(job: PipelineJob, names: Iterable[str]) -> set[str]:
     listing = job.filesystem().get_file_info(fs.FileSelector(job.out, allow_not_found=True))
     there = {info.base_name for info in listing if info.type == fs.FileType.File}
     return {name for name in names if all(name + FORMATS[kind] in there for kind in job.formats)}
+
+
+def _rows_before(job: PipelineJob, names: Mapping[str, str]) -> dict[str, list[ObjectRow]]:
+    """Rows of the images that are finished: of the former table, or of results that a stopped run left without one."""
+    rows, done = _former_rows(job), _finished(job, names)
+    rows |= _recovered(job, sorted(done - rows.keys()))
+    return {name: each for name, each in rows.items() if name in done or name not in names}
 
 
 def _former_rows(job: PipelineJob) -> dict[str, list[ObjectRow]]:
