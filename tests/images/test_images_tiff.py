@@ -228,3 +228,9 @@ def test_bands_of_a_tiff_that_pillow_reads_are_chosen_of_its_three_colours():
     plain = read(stream.getvalue())
     found = read_with(stream.getvalue(), ReadOptions(bands=(3, 2, 1)))
     np.testing.assert_array_equal(found.pixels, plain[..., ::-1])
+
+
+def test_bands_of_a_tiff_with_alpha_are_its_own_and_not_laid_on_white():
+    values = _samples("u1", 4)
+    content = _written(values, photometric="rgb", extrasamples=["unassalpha"])
+    np.testing.assert_array_equal(read_with(content, ReadOptions(bands=(3, 2, 1))).pixels, values[..., [2, 1, 0]])

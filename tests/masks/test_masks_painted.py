@@ -88,7 +88,7 @@ def test_what_is_no_mask_is_refused_in_one_line(tmp_path: Path) -> None:
 
 def test_a_map_of_depth_is_no_mask() -> None:
     depth = np.arange(60_000, dtype=np.uint16).reshape(200, 300)
-    with pytest.raises(DataError, match="at most 2048 MiB, got 59999 ids on 60000 pixels"):
+    with pytest.raises(DataError, match="at most 2048 MiB together, got 59999 ids on 60000 pixels"):
         read_painted(depth)
     assert len(read_painted(depth % 301).masks) == 300
 

@@ -153,14 +153,16 @@ def test_examples_fit_the_limits_of_the_server_and_the_last_ones_stay() -> None:
     const images = [22, 22, 22].map((count, id) => ({{ id, objects: Array(count).fill(0), pixels: 100 }}));
     const counts = () => fitting(images).map(({{ id, objects }}) => [id, objects.length]);
     const found = [];
-    for (const limits of [{{ max_objects: 64 }}, {{ max_objects: 64, max_mask_pixels: 3000 }}, {{}}]) {{
+    const small = {{ max_objects: 64, max_mask_pixels: 1000 }};
+    for (const limits of [{{ max_objects: 64 }}, small, {{ max_mask_pixels: 9 }}, {{}}]) {{
       set({{ server: {{ limits }} }});
       found.push(counts());
     }}
     console.log(JSON.stringify(found));
     process.exit(0);
     """
-    assert run(code) == [[[0, 20], [1, 22], [2, 22]], [[1, 8], [2, 22]], [[0, 22], [1, 22], [2, 22]]]
+    # An earlier image whole or not at all; of the last one at least an object, so that the server says what is wrong.
+    assert run(code) == [[[1, 22], [2, 22]], [[2, 10]], [[2, 1]], [[0, 22], [1, 22], [2, 22]]]
 
 
 def test_answers_that_objects_rest_on_are_never_let_go() -> None:

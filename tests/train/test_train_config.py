@@ -3,11 +3,14 @@
 import json
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from glesam.cli.train_run import Run, open_data
 from glesam.errors import ConfigError
-from glesam.train.config import BaseConfig, HeadConfig, PairConfig, read_config, write_config
+from glesam.train.config import BaseConfig, HeadConfig, PairConfig, SubjectConfig, read_config, write_config
 
 
 def test_flags_lie_over_the_file_and_what_is_not_given_stays(tmp_path):
@@ -65,3 +68,20 @@ def test_a_prompt_has_room_for_a_box():
     for kind in (BaseConfig, PairConfig):
         with pytest.raises(ValidationError, match="slots"):
             kind(slots=1)
+
+
+def test_offsets_are_numbers_of_sets_that_are_packed():
+    assert BaseConfig(offsets={"cups": (0.9, 0.8)}).offsets == {"cups": (0.9, 0.8)}
+    with pytest.raises(ValidationError, match="finite"):
+        BaseConfig(offsets={"cups": (float("nan"), 0.0)})
+    with pytest.raises(ValidationError, match="leave them out"):
+        SubjectConfig(offsets={"cups": (0.9, 0.8)})
+
+
+def test_offsets_of_a_set_that_is_not_trained_on_are_refused(tmp_path):
+    for part in ("images", "masks"):
+        (tmp_path / "cups" / part).mkdir(parents=True)
+        cv2.imwrite(str(tmp_path / "cups" / part / "a.png"), np.ones((8, 8), np.uint8))
+    options = BaseConfig(data={str(tmp_path / "cups"): 1.0}, offsets={"cup": (0.9, 0.8)})
+    with pytest.raises(ConfigError, match=r"'cup'.*did you mean 'cups'"):
+        open_data(options, Run(out=tmp_path / "run", cache=tmp_path / "cache"))

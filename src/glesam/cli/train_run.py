@@ -72,6 +72,7 @@ def _share(item: str) -> tuple[str, float]:
 
 def open_data(options: StageConfig, run: Run) -> tuple[list[Any], Any]:
     """Pack the training sets, less what is kept aside of some, and open the validation set."""
+    from glesam.common.messages import hint
     from glesam.data.base import is_kept_aside
     from glesam.data.readers.registry import open_dataset
     from glesam.errors import ConfigError
@@ -80,8 +81,12 @@ def open_data(options: StageConfig, run: Run) -> tuple[list[Any], Any]:
     if not options.data:
         raise ConfigError("expected data to train on, got none; pass --data FOLDER or a config with 'data'")
     packs = []
-    for folder in options.data:
-        dataset = open_dataset(folder)
+    datasets = [open_dataset(folder) for folder in options.data]
+    names = [dataset.name for dataset in datasets]
+    unknown = next((name for name in options.offsets if name not in names), None)
+    if unknown is not None:
+        raise ConfigError(f"expected offsets of data sets that are trained on, got {unknown!r}; {hint(unknown, names)}")
+    for dataset in datasets:
         warn(f"{dataset.name}: {len(dataset)} images")
         whole = pack(dataset, run.cache, offset=options.offsets.get(dataset.name, (0.0, 0.0)))
         aside = dataset.name in options.kept_aside

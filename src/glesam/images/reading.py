@@ -170,7 +170,8 @@ def _decode(stream: IO[bytes], name: str, options: ReadOptions) -> ReadImage:
     """Choose the decoder: ours for what Pillow reads wrongly or not at all, else Pillow."""
     check_heif(stream, name)
     layout = tiff.layout_of(stream)
-    if layout is not None and (not layout.is_plain or max(options.bands or (0,)) > 3):
+    chosen = options.bands is not None and layout is not None and layout.bands > 3
+    if layout is not None and (not layout.is_plain or (chosen and (layout.has_bands or max(options.bands or ()) > 3))):
         return _decode_tiff(stream, layout, name, options)
     stream.seek(0)
     if _is_wide_png(stream.read(32)):

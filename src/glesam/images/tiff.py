@@ -65,6 +65,12 @@ class TiffLayout:
         return np.dtype(f"{order}{self.kind}{self.bits[0] // 8}")
 
     @property
+    def has_bands(self) -> bool:
+        """Whether its bands can be read one by one: grey or colours, not mixed by their compression."""
+        compression = self.directory.get(_COMPRESSION, 1)
+        return self.photometric in (*_GREY, *_RGB) and compression in _COMPRESSIONS
+
+    @property
     def is_plain(self) -> bool:
         """Whether Pillow reads it as it should: 8 bits unsigned of at most four bands, or one band."""
         if self.photometric not in (*_GREY, *_RGB):

@@ -128,10 +128,10 @@ def _of_ids(ids: npt.NDArray[Any]) -> Painted:
     if ids.dtype == np.uint8 and _is_soft(values[grey], counts[grey], int(counts[values == 255].sum())):
         return _found([ids >= 128], [(255, 255, 255)], float(counts[grey].sum()) / ids.size)
     kinds = [int(value) for value in values if value != 0]
-    if len(kinds) * ids.size > _MOST_BYTES:
+    if len(kinds) > MOST_COLOURS and len(kinds) * ids.size > _MOST_BYTES:
         raise DataError(
-            f"expected objects whose masks take at most {_MOST_BYTES // 2**20} MiB, got {len(kinds)} ids on {ids.size} "
-            "pixels; give a mask, not a photo or a depth map"
+            f"expected at most {MOST_COLOURS} objects, or masks of at most {_MOST_BYTES // 2**20} MiB together, got "
+            f"{len(kinds)} ids on {ids.size} pixels; give a mask, not a photo or a depth map, or shrink it"
         )
     return _found([ids == value for value in kinds], [(value, value, value) for value in kinds], 0.0)
 

@@ -15,7 +15,7 @@ let server = null; // settles when it is known what the server has
 /** Wait until it is known what the server has: at its start, or before a token is given, it is not. */
 function serverKnown() {
   server ??= new Promise((done) => onChange(() => state.server && done()));
-  return state.server ? null : server;
+  return server;
 }
 
 /** Keep the objects of the open image, now. */
@@ -24,8 +24,8 @@ export function keepNow() {
   timer = 0;
   const [side] = sides();
   const { objects, active } = state;
-  // Before the server is known the objects of last time are not back yet: nothing is no reason to forget them.
-  if (key === null || !side || (!state.server && !objects.length)) return;
+  // Before the server is known, answers of last time are not back yet: what is kept of them is not written over.
+  if (key === null || !side || !state.server) return;
   keepImage(key, { objects, active, answers: answersOf(objects, side), madeBy: state.server?.made_by });
 }
 
@@ -48,13 +48,20 @@ export function keepFor(blob, name) {
 /** Objects that an image had when it was left, unless somebody has pointed at something meanwhile. */
 export async function bringBack(isCurrent) {
   const kept = await keptImage(key);
-  await serverKnown();
   if (!kept?.objects?.length || state.objects.length || !isCurrent()) return false;
-  // Masks of another model, or of other settings, are asked for anew; those that nobody pointed at stay as they are.
-  const same = kept.madeBy === state.server?.made_by;
-  if (same) putAnswers(kept.answers ?? []);
-  restore(same ? kept.objects : withoutLogits(kept.objects), kept.active);
+  if (state.server) take(kept);
+  else serverKnown().then(() => isCurrent() && take({ ...kept, ...current() }));
+  if (!state.objects.length) restore(kept.objects, kept.active);
   return true;
+}
+
+const current = () => ({ objects: state.objects, active: state.active });
+
+/** Bring back answers; masks of another model, or of other settings, are asked for anew instead. */
+function take({ objects, active, answers, madeBy }) {
+  const same = madeBy === state.server.made_by;
+  if (same) putAnswers(answers ?? []);
+  restore(same ? objects : withoutLogits(objects), active);
 }
 
 /** What was open in this tab before it was loaded anew: {name, blob}, or undefined. */

@@ -15,18 +15,22 @@ const remembered = new WeakMap(); // images that are worked through together →
 /** Whether there is something to look for, and an image to look in. */
 export const canFindNext = () => state.at < state.images.length - 1 && sides()[0]?.image.id != null && finished().length > 0;
 
-/** As many examples as the server takes, the last ones: [{id, blob, objects, pixels}]. */
+/**
+ * As many examples as the server takes, the last ones: [{id, blob, objects, pixels}]. An earlier image comes whole or
+ * not at all, as what is not marked in it counts as something else.
+ */
 export function fitting(examples) {
   const { max_objects: count = Infinity, max_mask_pixels: most = Infinity } = state.server?.limits ?? {};
-  let [objects, pixels] = [count, most];
-  const kept = [];
-  for (const each of [...examples].reverse()) {
-    const room = Math.max(0, Math.min(objects, Math.floor(pixels / each.pixels)));
-    const taken = each.objects.slice(0, room);
-    if (!taken.length) break;
-    kept.unshift({ ...each, objects: taken });
-    objects -= taken.length;
-    pixels -= taken.length * each.pixels;
+  const room = ({ pixels }, objects, rest) => Math.min(objects, Math.floor(rest / pixels));
+  const last = examples.at(-1);
+  const newest = last.objects.slice(0, Math.max(1, room(last, count, most)));
+  const kept = [{ ...last, objects: newest }];
+  let [objects, rest] = [count - newest.length, most - newest.length * last.pixels];
+  for (const each of examples.slice(0, -1).reverse()) {
+    if (each.objects.length > room(each, objects, rest)) break;
+    kept.unshift(each);
+    objects -= each.objects.length;
+    rest -= each.objects.length * each.pixels;
   }
   return kept;
 }

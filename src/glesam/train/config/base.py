@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 
 class StageConfig(BaseModel):
@@ -32,10 +32,12 @@ class StageConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     measures_aside: ClassVar[bool] = False
     """Whether the stage measures on images kept aside of its own data, and so without `val`."""
+    moves_images: ClassVar[bool] = True
+    """Whether the stage packs its images, and so heeds `offsets`."""
 
     data: dict[str, float] = Field(default_factory=dict)
     kept_aside: tuple[str, ...] = ()
-    offsets: dict[str, tuple[float, float]] = Field(default_factory=dict)
+    offsets: dict[str, tuple[FiniteFloat, FiniteFloat]] = Field(default_factory=dict)
     val: str | None = None
     seed: int = Field(default=0, ge=0)
     lr: float = Field(default=8e-4, gt=0, allow_inf_nan=False)
@@ -48,6 +50,13 @@ class StageConfig(BaseModel):
     val_minutes: float = 15.0
     val_images: int = Field(default=60, ge=1)
     workers: int = Field(default=1, ge=0)
+
+    @model_validator(mode="after")
+    def _offsets_count(self) -> StageConfig:
+        """Offsets are heeded."""
+        if self.offsets and not self.moves_images:
+            raise ValueError("offsets are for stages that pack their images, and this one does not; leave them out")
+        return self
 
 
 class Phase(BaseModel):

@@ -78,6 +78,7 @@ class SubjectConfig(StageConfig):
     """
 
     measures_aside: ClassVar[bool] = True
+    moves_images: ClassVar[bool] = False
 
     photos: int = Field(default=2000, gt=0)
     side: int = Field(default=288, multiple_of=32, gt=0)
@@ -110,6 +111,7 @@ class TextConfig(StageConfig):
     """
 
     measures_aside: ClassVar[bool] = True
+    moves_images: ClassVar[bool] = False
 
     text_model: str = ""
     sam: str = "compact"

@@ -109,7 +109,7 @@ def pack(
     digests = Digests(_noted(known))
     # The content is part of the key: two sets named alike do not share a pack, and a mended mask makes a new one.
     content = fingerprint(dataset, range(len(dataset)), digests)
-    identity = [_FORMAT, dataset.name, dataset.names, max_side, content, *offset]
+    identity = [_FORMAT, dataset.name, dataset.names, max_side, content, *(offset if any(offset) else ())]
     key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
     folder = Path(cache) / f"{slug(dataset.name)}-{key}"
     if not (folder / "index.json").is_file():
