@@ -14,7 +14,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from glesam.cli.train import app
-from glesam.data.base import Sample
+from glesam.data.base import Sample, is_fifth
 from glesam.errors import ConfigError, DataError
 from glesam.text.classifier import CellClassifier
 from glesam.text.heads import DenseHeads
@@ -27,7 +27,6 @@ from glesam.train.stages.words import (
     calibrate,
     fit,
     group_evidence,
-    is_aside,
     membership,
     named_images,
     robust,
@@ -87,7 +86,7 @@ def test_images_kept_aside_are_never_read(tmp_path: Path) -> None:
     read = {named.sample.name for named in named_images(tmp_path, CONFIG, WordsConfig(images=99))}
     assert read | aside == names
     assert not read & aside
-    assert all(is_aside(name) for name in aside)
+    assert all(is_fifth(name) for name in aside)
     with pytest.raises(DataError, match="expected the set a"):
         list(named_images(tmp_path / "none", CONFIG, WordsConfig()))
 

@@ -144,17 +144,22 @@ def verify(options: VerifyOptions) -> None:
         raise typer.Exit(FAILED)
 
 
-class CheckOptions(VerbOptions):
-    """Data set and options of `glesam data check`."""
+class SetOptions(VerbOptions):
+    """A data set, and how it is read."""
 
     folder: DataFolder
+    layout: LayoutOption = None
+    split: SplitOption = None
+    keep_void: VoidOption = False
+
+
+class CheckOptions(SetOptions):
+    """Data set and options of `glesam data check`."""
+
     contact_sheet: Annotated[
         Path | None,
         typer.Option(help="Write an image of samples with their masks drawn over them, faulty ones first."),
     ] = None
-    layout: LayoutOption = None
-    split: SplitOption = None
-    keep_void: VoidOption = False
 
 
 @app.command()
@@ -195,20 +200,16 @@ def _checked(options: CheckOptions) -> tuple[CheckReport, Any]:
     return report, lambda: dataset_tiles(dataset, report)
 
 
-class OffsetOptions(VerbOptions):
+class OffsetOptions(SetOptions):
     """Data set and options of `glesam data offset`."""
 
-    folder: DataFolder
     images: Annotated[int, typer.Option(min=5, help="Images to look at, spread over the set.")] = 120
-    layout: LayoutOption = None
-    split: SplitOption = None
-    keep_void: VoidOption = False
 
 
 @app.command()
 @takes(OffsetOptions)
 def offset(options: OffsetOptions) -> None:
-    """Measure how far masks lie right of and below their images, by the images' edges; see `--offsets` of training."""
+    """Measure how far masks lie right of and below their images, by the images' edges; see `offsets` of training."""
     from glesam.data.offset import mask_offset
     from glesam.data.readers.registry import open_dataset
     from glesam.errors import DataError

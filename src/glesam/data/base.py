@@ -106,5 +106,9 @@ def is_kept_aside(name: str) -> bool:
         name: as a data set names it; a folder before it and an image file's ending do not count, other dots do.
     """
     path = PurePosixPath(name)
-    plain = path.stem if path.suffix.lower() in SUFFIXES else path.name
-    return int(hashlib.sha256(plain.encode("utf-8", "surrogateescape")).hexdigest(), 16) % 5 == 0
+    return is_fifth(path.stem if path.suffix.lower() in SUFFIXES else path.name)
+
+
+def is_fifth(text: str) -> bool:
+    """Whether a text is one of five: `int(sha256(text), 16) % 5 == 0`."""
+    return int(hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest(), 16) % 5 == 0

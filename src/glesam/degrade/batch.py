@@ -13,8 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 import cv2
-import numpy as np
-from numpy.typing import NDArray
 
 from glesam.common.documents import read_json
 from glesam.common.files import is_outdated, write_bytes, write_text
@@ -22,12 +20,11 @@ from glesam.common.locks import sole
 from glesam.common.pool import cores, outcomes, writing
 from glesam.common.seeds import UNNAMED, degradation_seed
 from glesam.degrade.variants import Variant
-from glesam.errors import ConfigError, DataError, GlesamError, ImageError
+from glesam.errors import ConfigError, DataError, GlesamError
+from glesam.images.lossless import ENCODERS, encode_lossless
 from glesam.images.sources import ImageSource
 
 RUN_FILE = "degrade.json"
-# Both without loss: a lossy file would degrade the image once more, by an amount that no record states.
-ENCODERS: dict[str, list[int]] = {"png": [], "webp": [cv2.IMWRITE_WEBP_QUALITY, 101]}
 
 
 @dataclass(frozen=True)
@@ -159,7 +156,7 @@ def do(task: Task) -> Outcome:
         for variant, path in wanted:
             seed = degradation_seed(_plain_name(task.source), variant.level, task.options.seed)
             degraded, record = variant.apply(image, seed)
-            content = _encoded(degraded, task)
+            content = encode_lossless(degraded, task.options.image_format)
             if task.options.record:
                 note = {"source": task.source.name, "seed": seed, **record}
                 write_text(path.with_suffix(".json"), json.dumps(note, indent=1) + "\n")
@@ -185,16 +182,6 @@ def _is_outdated(task: Task) -> bool:
     """Whether the clean image was changed after a degraded one was made of it."""
     source = task.source.path
     return source is not None and any(is_outdated(path, source) for _, path in task.outputs)
-
-
-def _encoded(image: NDArray[np.uint8], task: Task) -> bytes:
-    """Encode one image without loss."""
-    suffix = task.options.image_format
-    done, buffer = cv2.imencode(f".{suffix}", np.ascontiguousarray(image[..., ::-1]), ENCODERS[suffix])
-    if not done:
-        height, width = image.shape[:2]
-        raise ImageError(f"expected an image that {suffix} can hold, got {width} x {height} pixels; use png")
-    return bytes(buffer.tobytes())
 
 
 def _claim(out: Path, tasks: Sequence[Task]) -> None:

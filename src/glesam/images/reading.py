@@ -170,8 +170,7 @@ def _decode(stream: IO[bytes], name: str, options: ReadOptions) -> ReadImage:
     """Choose the decoder: ours for what Pillow reads wrongly or not at all, else Pillow."""
     check_heif(stream, name)
     layout = tiff.layout_of(stream)
-    chosen = options.bands is not None and layout is not None and layout.bands > 3
-    if layout is not None and (not layout.is_plain or (chosen and (layout.has_bands or max(options.bands or ()) > 3))):
+    if layout is not None and (not layout.is_plain or _are_own(layout, options.bands)):
         return _decode_tiff(stream, layout, name, options)
     stream.seek(0)
     if _is_wide_png(stream.read(32)):
@@ -230,6 +229,11 @@ def _decode_tiff(stream: IO[bytes], layout: tiff.TiffLayout, name: str, options:
     if layout.bands > 4 or options.bands is not None:
         facts["bands"] = [band + 1 for band in chosen[:3]]
     return ReadImage(upright(pixels, _tiff_orientation(layout)), facts)
+
+
+def _are_own(layout: tiff.TiffLayout, bands: tuple[int, int, int] | None) -> bool:
+    """Whether bands were chosen that are others than the colours that Pillow makes of them."""
+    return bands is not None and layout.bands > 3 and (layout.has_bands or max(bands) > 3)
 
 
 def _check_samples(needed: int, each: int, options: ReadOptions, name: str) -> None:

@@ -151,9 +151,13 @@ class Masks:
 
     def described(self, name: str | None, info: dict[str, Any]) -> Self:
         """The same masks with a name and facts of their making; see the class."""
+        return self._with(name=name, info=info)
+
+    def _with(self, **values: Any) -> Self:
+        """A copy with other values of some attributes, which fit: nothing is checked or converted again."""
         found = copy(self)
-        object.__setattr__(found, "name", name)
-        object.__setattr__(found, "info", info)
+        for key, value in values.items():
+            object.__setattr__(found, key, value)
         return found
 
     def named(self, class_names: Sequence[str]) -> Masks:
@@ -163,9 +167,7 @@ class Masks:
             DataError: not one name for each mask.
         """
         _check_names(class_names, len(self))
-        found = copy(self)
-        object.__setattr__(found, "class_names", tuple(class_names))
-        return found
+        return self._with(class_names=tuple(class_names))
 
     def pick(self, choice: int | Sequence[int]) -> Masks:
         """The same objects with other candidates as their masks, such as a person chose them.
@@ -178,23 +180,21 @@ class Masks:
         Raises:
             DataError: there are no candidates, or none of that number.
         """
-        rows, chosen = np.arange(len(self)), self._chosen(choice)
-        if self.candidates is None or self.candidate_scores is None:  # as `_chosen` has checked
-            return self
+        chosen, scores = self._chosen(choice)
+        rows, candidates = np.arange(len(self)), np.asarray(self.candidates)
         logits = self.logits if self.candidate_logits is None else self.candidate_logits[rows, chosen]
-        return replace(
-            self, masks=self.candidates[rows, chosen], scores=self.candidate_scores[rows, chosen], logits=logits
-        )
+        return replace(self, masks=candidates[rows, chosen], scores=scores, logits=logits)
 
-    def _chosen(self, choice: int | Sequence[int]) -> npt.NDArray[np.int64]:
-        """Index of a candidate for each object."""
+    def _chosen(self, choice: int | Sequence[int]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+        """Index of a candidate for each object, and its score."""
         if self.candidate_scores is None:
             raise DataError("expected masks with candidates, got none; predict with multimask=True")
         chosen, count = np.asarray(choice), self.candidate_scores.shape[1]
         fits = chosen.shape in ((), (len(self),)) and chosen.dtype.kind in "iu"
         if not fits or ((chosen < 0) | (chosen >= count)).any():
             raise DataError(f"expected candidates of 0 to {count - 1}, one or one an object, got {choice}")
-        return np.broadcast_to(chosen, len(self)).astype(np.int64)
+        each = np.broadcast_to(chosen, len(self)).astype(np.int64)
+        return each, self.candidate_scores[np.arange(len(self)), each]
 
     def mask(self, index: int) -> npt.NDArray[np.bool_]:
         """One mask, `(H, W)` bool."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import copy
 from typing import Any, Self
 
 import numpy as np
@@ -76,19 +75,10 @@ class SparseMasks(Masks):
 
     def pick(self, choice: int | Sequence[int]) -> SparseMasks:
         """See `Masks.pick`; there are no logits to continue from."""
-        chosen, scores = self._chosen(choice), self.candidate_scores
+        chosen, scores = self._chosen(choice)
         every: list[list[RunMask]] = self.__dict__["_candidates"]
-        if scores is None:  # as `_chosen` has checked
-            return self
-        picked = copy(self)
-        values = {
-            "runs": tuple(each[index] for each, index in zip(every, chosen.tolist(), strict=True)),
-            "scores": scores[np.arange(len(self)), chosen],
-            "_masks": None,
-        }
-        for key, value in values.items():
-            object.__setattr__(picked, key, value)
-        return picked
+        runs = tuple(each[index] for each, index in zip(every, chosen.tolist(), strict=True))
+        return self._with(runs=runs, scores=scores, _masks=None)
 
     def __len__(self) -> int:
         """Number of masks N."""
@@ -163,7 +153,6 @@ class SparseMasks(Masks):
 
     def _take(self, indices: list[int]) -> Self:
         """The objects of some indices, still as runs."""
-        same = copy(self)
         candidates: list[list[RunMask]] | None = self.__dict__["_candidates"]
         ratings: npt.NDArray[np.float32] | None = self.candidate_scores
         fields: dict[str, Any] = {
@@ -176,9 +165,7 @@ class SparseMasks(Masks):
             "_masks": None,
             "_candidates": None if candidates is None else [candidates[index] for index in indices],
         }
-        for key, value in fields.items():
-            object.__setattr__(same, key, value)
-        return same
+        return self._with(**fields)
 
     def to_coco(self, image_id: int = 1, category_id: int = 1) -> list[dict[str, Any]]:
         """COCO annotations as `Masks.to_coco` gives them, with the keys of segment-anything where they are known.

@@ -118,9 +118,7 @@ class Embedder:
     @property
     def keeps_images(self) -> bool:
         """Whether images are kept with their embeddings, to be looked at again; also where `enhance` forbids it now."""
-        restoration = self.restoration
-        rules = restoration is not None and restoration.looks_nearer
-        return self._quality == "high" or (self._quality == "standard" and rules)
+        return self._quality == "high" or (self._quality == "standard" and self._nearer is not None)
 
     def near_rule(self, encoded: Encoded) -> LevelRule | None:
         """How small objects of an image are looked at again in crops of it; None where they are not.
@@ -128,7 +126,9 @@ class Embedder:
         The gate is asked for the image's level, once.
         """
         nearer = self._nearer
-        if nearer is None or self._quality != "standard" or encoded.image is None or encoded.side is not None:
+        if nearer is None or self._quality != "standard" or self._enhance == "off":
+            return None
+        if encoded.image is None or encoded.side is not None:
             return None
         self.enhances(encoded, True)  # asks the gate
         rule = nearer.rule(encoded.level)
@@ -143,21 +143,14 @@ class Embedder:
 
     @property
     def _nearer(self) -> Restoration | None:
-        """The restoration, where its rules ask for nearer looks and nothing forbids them."""
+        """The restoration, where its rules ask for nearer looks."""
         restoration = self.restoration
-        wanted = restoration is not None and restoration.looks_nearer and self._enhance != "off"
-        return restoration if wanted else None
+        return restoration if restoration is not None and restoration.looks_nearer else None
 
     def forget(self) -> None:
         """Forget all images."""
         self.cache.clear()
         self._restored = None
-
-    def judge_anew(self, image: RGB) -> None:
-        """Forget what the gate said of an image, if it is in the cache, and what was made by the rule of that level."""
-        known = self.cache.get(images.content_hash(image))
-        if known is not None:
-            known.verdict = known.enhanced = None
 
     def forget_restored(self) -> None:
         """Forget the last restored image: the array that it was made from may hold another image by now."""
@@ -180,6 +173,9 @@ class Embedder:
             known = self.cache.get(key)
             if known is not None and known.side == self.side:
                 found[key] = known
+                if self.steady is not None:
+                    # Each image counts in what follows, one that was seen before too; what its level made goes along.
+                    known.verdict = known.enhanced = None
             elif key not in fresh:
                 better = self.restored(image, name)
                 fresh[key], guides[key] = self.model.prepare(better), make_guide(better)

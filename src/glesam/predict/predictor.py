@@ -142,7 +142,7 @@ class Predictor(PromptPredictor):
         return Words(self.session)
 
     def share(self) -> Self:
-        """As `Parts.share`, with the same source of words, which must then bear several threads as well."""
+        """As `PromptPredictor.share`, with the same source of words, which must then bear several threads as well."""
         other = super().share()
         if "words" in self.__dict__:
             other.words.default = self.words.default

@@ -131,7 +131,7 @@ class Guard:
         settings = self._settings
         if settings.token is not None or not settings.is_local:
             return
-        name = _host_name(headers.get("host", ""))
+        name = _part(f"//{headers.get('host', '')}", "hostname")
         if name not in (*LOCAL_NAMES, settings.host):
             raise RefusalError(
                 403, "expected a request to localhost, got one to another name; to serve others set a token"
@@ -153,18 +153,10 @@ class Guard:
         return path if path in self._paths else "other"
 
 
-def _host_name(host: str) -> str:
-    """The name in a `Host` header, in lower case and without port; empty where it is malformed."""
+def _part(address: str, part: str) -> str:
+    """A part of an address as `urlsplit` names it, in lower case; empty where it is malformed."""
     try:
-        return urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return ""
-
-
-def _place(origin: str) -> str:
-    """Name and port in an `Origin` header, in lower case; empty where it is malformed."""
-    try:
-        return urlsplit(origin).netloc.lower()
+        return (getattr(urlsplit(address), part) or "").lower()
     except ValueError:
         return ""
 
@@ -178,7 +170,7 @@ def _check_origin(method: str, headers: Headers) -> None:
     if method in _READING:
         return
     origin = headers.get("origin")
-    foreign = origin is not None and _place(origin) != headers.get("host", "").lower()
+    foreign = origin is not None and _part(origin, "netloc") != headers.get("host", "").lower()
     if foreign or headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
         raise RefusalError(
             403, "expected a request from the server's own page or from a program, got one from another page; call it "

@@ -268,7 +268,7 @@ class Trainer:
     def _validate(self) -> dict[str, float]:
         """Measure the moving average on the main process."""
         config = self.stage.config
-        if not self.accelerator.is_main_process or not (config.val or config.measures_aside):
+        if not self.accelerator.is_main_process or (config.packs_images and not config.val):
             return {}
         if self.on_validate is not None:
             self.on_validate()

@@ -111,7 +111,7 @@ class MaskPropagation(Tracker):
     def start(self, frame: RGB, prompts: Prompts) -> Masks:
         """See `Tracker.start`."""
         self._steady.forget()
-        self._see(frame)
+        self.predictor.set_image(frame)
         masks = self.predictor.predict(prompts, multimask=self._multimask)
         small = appearance.shrink(frame, appearance.search_scale(masks.size))
         self._targets = _targets(frame, small, masks)
@@ -123,7 +123,7 @@ class MaskPropagation(Tracker):
             raise PromptError("expected prompts on an earlier frame, got none; call start(frame, prompts) first")
         scale = appearance.search_scale((frame.shape[0], frame.shape[1]))
         small = appearance.shrink(frame, scale)
-        self._see(frame)
+        self.predictor.set_image(frame)
         seen = [index for index, target in enumerate(self._targets) if not target.lost]
         asked = {index: self._follow(self._targets[index], small, scale) for index in seen}
         found = self._ask(asked, self.settings.use_mask)
@@ -156,12 +156,6 @@ class MaskPropagation(Tracker):
         self._steady.forget()
         if "steady" in state:  # checkpoints of earlier versions hold none
             self._steady.restore(state["steady"])
-
-    def _see(self, frame: RGB) -> None:
-        """Make a frame the current image; one that was seen before counts in the smoothed verdict like any other."""
-        if isinstance(self.predictor, Predictor):
-            self.predictor.session.embedder.judge_anew(frame)
-        self.predictor.set_image(frame)
 
     def _follow(self, target: Target, small: RGB, scale: float) -> _Guess:
         """Where an object that was seen in the last frame is now."""

@@ -26,7 +26,7 @@ export function keepNow() {
   const { objects, active } = state;
   // Before the server is known, answers of last time are not back yet: what is kept of them is not written over.
   if (key === null || !side || !state.server) return;
-  keepImage(key, { objects, active, answers: answersOf(objects, side), madeBy: state.server?.made_by });
+  keepImage(key, { objects, active, answers: answersOf(objects, side), madeBy: state.server.made_by });
 }
 
 onChange(() => {
@@ -49,19 +49,16 @@ export function keepFor(blob, name) {
 export async function bringBack(isCurrent) {
   const kept = await keptImage(key);
   if (!kept?.objects?.length || state.objects.length || !isCurrent()) return false;
-  if (state.server) take(kept);
-  else serverKnown().then(() => isCurrent() && take({ ...kept, ...current() }));
-  if (!state.objects.length) restore(kept.objects, kept.active);
+  restore(kept.objects, kept.active);
+  if (state.server) answer(kept);
+  else serverKnown().then(() => isCurrent() && answer(kept));
   return true;
 }
 
-const current = () => ({ objects: state.objects, active: state.active });
-
 /** Bring back answers; masks of another model, or of other settings, are asked for anew instead. */
-function take({ objects, active, answers, madeBy }) {
-  const same = madeBy === state.server.made_by;
-  if (same) putAnswers(answers ?? []);
-  restore(same ? objects : withoutLogits(objects), active);
+function answer({ answers, madeBy }) {
+  if (madeBy === state.server.made_by) putAnswers(answers ?? []);
+  else restore(withoutLogits(state.objects), state.active);
 }
 
 /** What was open in this tab before it was loaded anew: {name, blob}, or undefined. */

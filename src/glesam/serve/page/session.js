@@ -222,6 +222,7 @@ function keep(batch, answer) {
     const list = three?.map((each) => ({ mask: decode(each.rle), score: each.score, logits: each.logits })) ?? null;
     answers.set(key, { mask: decode(rle), score, logits, enhanced: answer.enhanced, candidates: list });
   });
+  if (answers.size <= KEPT_ANSWERS) return;
   // Objects rest on all their earlier answers: without one of them they would be asked for anew, and change. What is
   // asked for now, the candidates too, would be asked for without end.
   const rests = sides().flatMap((side) => answersOf(state.objects, side)).map(([key]) => key);

@@ -30,10 +30,9 @@ class StageConfig(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    measures_aside: ClassVar[bool] = False
-    """Whether the stage measures on images kept aside of its own data, and so without `val`."""
-    moves_images: ClassVar[bool] = True
-    """Whether the stage packs its images, and so heeds `offsets`."""
+    packs_images: ClassVar[bool] = True
+    """Whether the stage packs its images, and so heeds `offsets`; if not, it measures on images kept aside of its own
+    data, without `val`."""
 
     data: dict[str, float] = Field(default_factory=dict)
     kept_aside: tuple[str, ...] = ()
@@ -54,7 +53,7 @@ class StageConfig(BaseModel):
     @model_validator(mode="after")
     def _offsets_count(self) -> StageConfig:
         """Offsets are heeded."""
-        if self.offsets and not self.moves_images:
+        if self.offsets and not self.packs_images:
             raise ValueError("offsets are for stages that pack their images, and this one does not; leave them out")
         return self
 

@@ -77,8 +77,7 @@ class SubjectConfig(StageConfig):
         steps: optimiser steps.
     """
 
-    measures_aside: ClassVar[bool] = True
-    moves_images: ClassVar[bool] = False
+    packs_images: ClassVar[bool] = False
 
     photos: int = Field(default=2000, gt=0)
     side: int = Field(default=288, multiple_of=32, gt=0)
@@ -110,8 +109,7 @@ class TextConfig(StageConfig):
         steps: optimiser steps.
     """
 
-    measures_aside: ClassVar[bool] = True
-    moves_images: ClassVar[bool] = False
+    packs_images: ClassVar[bool] = False
 
     text_model: str = ""
     sam: str = "compact"

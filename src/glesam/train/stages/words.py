@@ -19,6 +19,7 @@ from torch import Tensor
 from glesam.common.arrays import Float
 from glesam.common.files import write_bytes
 from glesam.common.seeds import generator, stable_seed
+from glesam.data.base import is_fifth
 from glesam.errors import DataError
 from glesam.text.classifier import FAMILY, CellClassifier
 from glesam.text.heads import FAMILY as HEADS_FAMILY
@@ -33,9 +34,6 @@ from glesam.weights.int8 import pack
 
 VARIANT = "lite2"
 
-ASIDE = 5
-"""One image in so many is kept aside for measuring, chosen by the SHA-256 of its name."""
-
 
 @dataclass
 class CellSet:
@@ -48,13 +46,6 @@ class CellSet:
 
     features: Tensor
     labels: Tensor
-
-
-def is_aside(name: str) -> bool:
-    """Whether an image is kept aside: `int(sha256(name), 16) % 5 == 0`."""
-    import hashlib
-
-    return int(hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest(), 16) % ASIDE == 0
 
 
 def named_images(root: Path, config: NamedSets, options: WordsConfig) -> Iterator[Named]:
@@ -80,7 +71,7 @@ def _part(root: Path, set_name: str, config: NamedSets, options: WordsConfig, st
     if not folder.is_dir():
         raise DataError(f"expected the set {set_name} in {root}, found none; take it out of the configuration")
     images = NamedImages(folder, config)
-    names = [name for name in images.data.names if not is_aside(name)]
+    names = [name for name in images.data.names if not is_fifth(name)]
     names.sort(key=lambda name: stable_seed("words", options.seed, name))
     return images.read(names[start:end])
 
