@@ -21,6 +21,15 @@ def test_a_mask_is_small_by_the_share_of_its_box() -> None:
     assert not encoded.small_masks(logits, 0.0).any()
 
 
+def test_a_mask_that_goes_on_through_the_padding_is_as_small_as_what_lies_in_the_image() -> None:
+    encoded = Encoded(ImageGeometry((30, 40), (48, 64), 64), Embedding(torch.zeros(1, 4, 4, 4), ()))
+    logits = torch.full((1, 16, 16), -1.0)
+    logits[0, 10:, 4:9] = 1  # rows 10 and 11 hold the image's end, those from 12 on nothing of it
+    share = 20 * 8 / (64 * 48)
+    assert encoded.small_masks(logits, share * 1.001).tolist() == [True]
+    assert encoded.small_masks(logits, share).tolist() == [False]
+
+
 def test_each_object_has_its_share_of_two_answers() -> None:
     draw = torch.Generator().manual_seed(0)
 

@@ -36,6 +36,7 @@ def test_frames_objects_and_prompts_are_read(tmp_path: Path) -> None:
         ({"3": [{"objekt": 1, "object": 1}]}, "did you mean 'object'"),
         ({"3": [{"object": 1}]}, "frame 3, object 0"),
         ({"3": []}, "at least 1 item"),
+        ({"7": [{"object": 1, "box": [1, 2, 3, 4]}], "07": [{"object": 2, "box": [1, 2, 3, 4]}]}, "frame 7 twice"),
         ([], "dict"),
     ],
 )

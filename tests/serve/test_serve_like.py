@@ -123,3 +123,17 @@ def test_objects_of_one_image_in_one_entry_or_in_two_are_two_questions(make_app:
     keys = [example_set(given, service.store, service.settings) for given in (one, two, one)]
     assert keys[0].key == keys[2].key != keys[1].key
     assert keys[0].mask_bytes == 4 * mask.size
+
+
+def test_more_matches_than_masks_fit_are_refused(
+    client: TestClient, sent: tuple[str, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, example = sent
+    body = {"id": key, "examples": [example], "threshold": 0, "enhance": "off"}
+    count = len(client.post("/v1/like", json=body).json()["objects"])
+    assert count > 0
+    monkeypatch.setattr(KeyedPredictor, "most_masks", lambda self, pixels: count - 1)
+    answer = client.post("/v1/like", json=body)
+    assert answer.status_code == 422
+    said = f"expected at most {count - 1} objects in an image of this size, found {count}; raise the threshold"
+    assert answer.json()["error"].startswith(said)

@@ -94,7 +94,8 @@ def test_gate_and_modes_are_those_of_the_predictor(tiny: Predictor) -> None:
     for verdict in (True, False):
         base = Predictor(tiny.model, "auto", Shift(), lambda _, v=verdict: v)
         cache = EmbeddingCache(base, 2)
-        assert cache.get("", picture, "auto").degraded is verdict
+        assert cache.get("", picture, "off").degraded is None
+        assert cache.get("", picture, "auto").degraded is verdict  # an image that is known by another mode
         base.set_image(picture)
         for mode in ("auto", "on", "off"):
             base.enhance = mode

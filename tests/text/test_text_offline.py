@@ -120,6 +120,9 @@ def test_a_person_and_a_cup_in_photos_of_the_packages_are_found_whole(predictor:
     cup = predictor.predict_text("cup")
     assert cup.class_names[0] == "cup"
     assert cup.masks[0, 240, 250]
+    assert len(predictor.find_words("cup", most=len(cup))) == len(cup)
+    with pytest.raises(PromptError, match=f"at most {len(cup) - 1} objects in an image of this size, found {len(cup)}"):
+        predictor.find_words("cup", most=len(cup) - 1)
 
 
 def test_classes_of_one_name_are_one_answer() -> None:

@@ -8,7 +8,7 @@ import torch
 
 from glesam.models.base import ImageGeometry
 from glesam.views import enlarge
-from glesam.views.enlarge import MARGIN, Enlarger, mask_boxes
+from glesam.views.enlarge import MARGIN, Enlarger, boxes_inside, mask_boxes
 
 
 def blob(seed: int, low: int = 16) -> torch.Tensor:
@@ -45,6 +45,24 @@ def test_windows_are_restored_exactly(size: tuple[int, int], band: int, monkeypa
         clear[:, size[1] - 1 - size[1] // 16 :] = clear[size[0] - 1 - size[0] // 16 :] = False
         assert np.array_equal(place[clear], exact[clear] > 0)
         assert got.sum() == place.sum()
+
+
+@pytest.mark.parametrize("inside", [(480, 640), (640, 480), (640, 640), (479, 640)])
+def test_boxes_end_where_the_image_does(inside: tuple[int, int]) -> None:
+    """Logits that are squares by repetition of their last row or column, against the rows and columns before that."""
+    rng, (height, width) = np.random.default_rng(3), inside
+    rows, columns = -(-height // 4), -(-width // 4)
+    logits = np.full((4, 160, 160), -1.0, np.float32)
+    for each in logits[:3]:
+        y, x = rng.integers(0, rows - 5), rng.integers(0, columns - 5)
+        each[y : y + 5, x : x + 5] = 1
+    logits[0, rows - 3 : rows, columns - 3 : columns] = 1
+    logits[:, rows:], logits[:, :, columns:] = logits[:, rows - 1 : rows], logits[:, :, columns - 1 : columns]
+    found = boxes_inside(torch.from_numpy(logits), ImageGeometry((30, 40), inside, 640)).tolist()
+    for box, each in zip(found, logits[:3], strict=False):
+        ys, xs = np.nonzero(np.kron(each, np.ones((4, 4)))[:height, :width] > 0)
+        assert box == [xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]
+    assert found[3] == [0, 0, 0, 0]
 
 
 @pytest.mark.parametrize("step", [2, 3, 4])

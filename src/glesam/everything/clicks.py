@@ -104,8 +104,8 @@ class PointDecoder:
         owners = np.repeat(np.arange(len(points)), ious.shape[1])
         logits, ious = logits.flatten(0, 1), ious.flatten()
         self.low_size = (logits.shape[1], logits.shape[2])
-        logits = logits[:, : _cells(view, 0, logits.shape[1]), : _cells(view, 1, logits.shape[2])]
-        return list(self._kept(logits, ious, points[owners]))
+        rows, columns = view.geometry.cells(self.low_size)
+        return list(self._kept(logits[:, :rows, :columns], ious, points[owners]))
 
     def answers(self, view: View, points: Float) -> tuple[Tensor, Tensor]:
         """Decode `(n, 2)` clicks, chunk by chunk: `(n, C, h, w)` logits and `(n, C)` predicted IoU."""
@@ -136,11 +136,6 @@ class PointDecoder:
         labels = torch.ones(coords.shape[:3], dtype=torch.int64, device=coords.device)
         output = view.decode(PromptTensors(coords, labels), True)
         return output.low_res_logits[0, : len(points)], output.iou[0, : len(points)].float()
-
-
-def _cells(view: View, axis: int, cells: int) -> int:
-    """Cells of an axis that hold a part of the image and not padding only."""
-    return -(-view.geometry.input_size[axis] * cells // view.geometry.image_size)
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

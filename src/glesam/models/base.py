@@ -67,6 +67,13 @@ class ImageGeometry:
         (height, width), (h, w) = self.original_size, self.input_size
         return coords * coords.new_tensor([width / w, height / h])
 
+    def cells(self, low_size: tuple[int, int]) -> tuple[int, int]:
+        """Rows and columns of `(h, w)` logits of the square that hold a part of the image, not padding alone."""
+        rows, columns = (
+            -(-inside * cells // self.image_size) for inside, cells in zip(self.input_size, low_size, strict=True)
+        )
+        return rows, columns
+
     def trim(self, pixel_values: Tensor, step: int = 1) -> Tensor:
         """Cut `(..., S, S)` model input down to the image, sides rounded up to multiples of `step`."""
         rows, columns = (min(self.image_size, -(-side // step) * step) for side in self.input_size)

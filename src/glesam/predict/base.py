@@ -80,7 +80,10 @@ class PromptPredictor:
 
     @property
     def quality(self) -> str:
-        """Quality "fast", "standard" or "high"; a change holds for images that are set from then on."""
+        """Quality "fast", "standard" or "high".
+
+        After a change set the image again: how it is encoded is as it was, how often it is asked is new at once.
+        """
         return self.session.embedder.quality
 
     @quality.setter

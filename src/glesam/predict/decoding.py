@@ -21,7 +21,6 @@ from glesam.masks.runs import Box
 from glesam.models.base import Embedding, MaskOutput, PromptTensors
 from glesam.predict.embedder import Embedder
 from glesam.predict.embeddings import Encoded, blended, woven
-from glesam.predict.finish import cell_of
 from glesam.predict.quality import (
     COARSE,
     SMALL_BOXED,
@@ -34,7 +33,7 @@ from glesam.predict.quality import (
     zoom_window,
 )
 from glesam.prompts.prompts import Prompts
-from glesam.views.enlarge import mask_boxes
+from glesam.views.enlarge import boxes_inside
 
 
 def decode(
@@ -175,10 +174,10 @@ def decode_nearer(
     near = _nearness(embedder, encoded, multimask)
     if near is None or encoded.image is None:
         return found
-    cell = cell_of(encoded.geometry, output.low_res_logits.shape[-1])
     for place, index in enumerate(indices.tolist()):
         low = output.low_res_logits[0, place, int(output.iou[0, place].argmax())]
-        x0, y0, x1, y1 = (cell * side for side in mask_boxes(low[None])[0].tolist())
+        corners = encoded.geometry.to_original(boxes_inside(low[None], encoded.geometry).view(2, 2))
+        x0, y0, x1, y1 = corners.flatten().tolist()
         prompt = prompts.select([index])
         window = zoom_window(prompt, (x0, y0, x1, y1) if x1 else None, encoded.geometry.original_size, near.shares)
         if window is not None:

@@ -94,7 +94,7 @@ class Embedder:
 
     @property
     def quality(self) -> str:
-        """Quality "fast", "standard" or "high", for images that are encoded from then on.
+        """Quality "fast", "standard" or "high"; images that are encoded already keep the sizes they were encoded at.
 
         Raises:
             ConfigError: set to something else.

@@ -18,8 +18,7 @@ from glesam.errors import PromptError
 from glesam.images.pixels import RGB
 from glesam.masks.obey import Grey
 from glesam.models.base import Embedding, ImageGeometry, MaskOutput, PromptTensors
-from glesam.prompts.prompts import MASK_STRIDE
-from glesam.views.enlarge import mask_boxes
+from glesam.views.enlarge import boxes_inside
 
 
 @dataclass
@@ -65,8 +64,8 @@ class Encoded:
     def small_masks(self, logits: Tensor, share: float) -> Tensor:
         """`(N,)` bool: whether the box of a mask, `(N, h, w)` logits, is under a share of the image; not if empty."""
         height, width = self.geometry.input_size
-        boxes = mask_boxes(logits).to(torch.float32)
-        areas = ((boxes[:, 2:] - boxes[:, :2]) * MASK_STRIDE).prod(dim=-1)
+        boxes = boxes_inside(logits, self.geometry)
+        areas = (boxes[:, 2:] - boxes[:, :2]).prod(dim=-1)
         return (areas > 0) & (areas < share * height * width)
 
 

@@ -20,6 +20,7 @@ from glesam.fewshot.search import find, learned, to_masks
 from glesam.images.shrink import shrink
 from glesam.predict.answers import MaskAssembly
 from glesam.predict.decoding import decode_as_judged
+from glesam.predict.finish import check_found
 from glesam.prompts.prompts import Prompts
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Examples:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._references: tuple[Reference, ...] = ()
-        self._chosen: References | None = None
+        self._chosen: tuple[tuple[str, str], References] | None = None
         self._features: FeatureCache | None = None
 
     def __len__(self) -> int:
@@ -72,22 +73,23 @@ class Examples:
         self._references, self._chosen = (), None
 
     def chosen(self) -> References:
-        """The examples with a threshold; choosing it looks at the example images.
+        """The examples with a threshold; choosing it looks at the example images, anew for another enhance or quality.
 
         Raises:
             PromptError: nothing was remembered.
         """
-        if self._chosen is None:
+        mode = (self._session.embedder.enhance, self._session.embedder.quality)
+        if self._chosen is None or self._chosen[0] != mode:
             if not self._references:
                 raise PromptError("expected an example to look for, got none; call remember(mask) on its image first")
             wanted = [item for item in self._references if not item.is_negative]
             with torch.inference_mode():  # the images of examples were restored when they were added
                 encoded = [self._session.embedder.encode_part(item.image) for item in wanted]
             asks = [self._ask(each, item.image) for each, item in zip(encoded, wanted, strict=True)]
-            self._chosen = learned(asks, self.features.backbone, References(self._references))
-        return self._chosen
+            self._chosen = mode, learned(asks, self.features.backbone, References(self._references))
+        return self._chosen[1]
 
-    def find(self, threshold: float | None) -> Masks:
+    def find(self, threshold: float | None, most: int | None = None) -> Masks:
         """Find what looks like the examples; see `Predictor.find_like`."""
         session, cache = self._session, self.features
         encoded, image = session.encoded, session.pixels
@@ -97,7 +99,9 @@ class Examples:
         least = references.threshold if threshold is None else threshold
         small = shrink(image, SIDE)
         matches = find(self._ask(encoded, small), cache.backbone, small, cache.of(image), references)
-        found, enhanced = self._finished(encoded, [match for match in matches if match.score >= least], small)
+        alike = [match for match in matches if match.score >= least]
+        check_found(len(alike), most, "raise the threshold, or look in a smaller image")
+        found, enhanced = self._finished(encoded, alike, small)
         facts = {"references": len(references), "threshold": round(float(least), 4)}
         return to_masks(found, image.shape[:2], session.current.name, session.info(enhanced) | {"find_like": facts})
 
@@ -130,7 +134,8 @@ class Examples:
             asked = Prompts(boxes=box[None]) if is_box else Prompts(box[None, None, :2])
             answer = self._session.answer(encoded, asked, not is_box)
             masks = answer.masks if answer.candidates is None else answer.candidates[:, match.choice]
-            finished.append(replace(match, mask=masks[0]))
+            # A copy: a view would hold all three candidates in memory.
+            finished.append(replace(match, mask=masks[0].copy()))
             enhanced = enhanced or bool(answer.info["enhanced"])
         return finished, enhanced
 

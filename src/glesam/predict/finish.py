@@ -40,6 +40,16 @@ def refiner_for(encoded: Encoded, prompts: Prompts, enhanced: bool, obey: bool) 
     )
 
 
+def check_found(count: int, most: int | None, cure: str) -> None:
+    """Check that masks of all that was found may be made: they are large, and nobody knew how many there would be.
+
+    Raises:
+        PromptError: there are more than `most`.
+    """
+    if most is not None and count > most:
+        raise PromptError(f"expected at most {most} objects in an image of this size, found {count}; {cure}")
+
+
 def cell_of(geometry: ImageGeometry, cells: int) -> float:
     """Pixels of the image to a cell of logits whose square has so many a side."""
     return geometry.image_size / cells * geometry.original_size[0] / geometry.input_size[0]

@@ -179,9 +179,15 @@ class Predictor(PromptPredictor):
         warn_of_absent(masks, masks.name)
         return masks
 
-    def find_words(self, words: str | Sequence[str], source: WordSource | None = None) -> Masks:
-        """`predict_text` without its warning: warnings do not reach programs with threads reliably."""
-        return self.words.find(words, source)
+    def find_words(
+        self, words: str | Sequence[str], source: WordSource | None = None, most: int | None = None
+    ) -> Masks:
+        """`predict_text` without its warning: warnings do not reach programs with threads reliably.
+
+        Raises:
+            PromptError: more than `most` objects were found, before their masks are made.
+        """
+        return self.words.find(words, source, most)
 
     def label(self, masks: Masks, labeler: str | Labeler = "offline") -> Masks:
         """Name masks of the current image, such as `generate` gives.
@@ -244,12 +250,13 @@ class Predictor(PromptPredictor):
         """Forget all examples."""
         self.examples.clear()
 
-    def find_like(self, threshold: float | None = None) -> Masks:
+    def find_like(self, threshold: float | None = None, most: int | None = None) -> Masks:
         """Find in the current image what looks like the remembered examples; nothing is trained.
 
         Args:
             threshold: likeness from which on something counts as found, 0 to 1; without it chosen by leaving out one
                 example image at a time, or a default where there is only one. See `glesam.fewshot`.
+            most: matches for which masks at the image's size may be made; None takes as many as there are.
 
         Returns:
             Masks at the image's size, most alike first; perhaps none. `scores` are the likeness, and `info` has the
@@ -257,9 +264,9 @@ class Predictor(PromptPredictor):
 
         Raises:
             ImageError: no image is set.
-            PromptError: nothing was remembered.
+            PromptError: nothing was remembered, or more than `most` was found.
         """
-        return self.examples.find(threshold)
+        return self.examples.find(threshold, most)
 
     def keep_features(self, folder: str | Path | None) -> None:
         """Keep the features that `find_like` needs in a folder, so that a second search needs no second look."""

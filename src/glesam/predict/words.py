@@ -12,7 +12,7 @@ import torch
 from glesam.masks.masks import Masks
 from glesam.models.base import MaskOutput
 from glesam.predict.answers import MaskAssembly
-from glesam.predict.finish import refiner_for
+from glesam.predict.finish import check_found, refiner_for
 from glesam.prompts.prompts import Prompts
 from glesam.text.base import parse_words
 from glesam.text.find import ObjectFinder
@@ -50,8 +50,8 @@ class Words:
             self.default = bundled()
         return self.default
 
-    def find(self, words: str | Sequence[str], source: WordSource | None = None) -> Masks:
-        """Find the objects of words; see `Predictor.predict_text`."""
+    def find(self, words: str | Sequence[str], source: WordSource | None = None, most: int | None = None) -> Masks:
+        """Find the objects of words, `most` at most; see `Predictor.predict_text`."""
         session, wanted, source = self._session, parse_words(words), source or self.source
         source.check(wanted)
         pixels = session.pixels
@@ -66,6 +66,7 @@ class Words:
             finish=lambda prompts: finer.decode(prompts, True),
         )
         found = finder.find(maps)
+        check_found(len(found), most, "ask for fewer words")
         certainty = {each.word: round(each.presence, 4) for each in maps}
         info = session.info(view.enhanced) | {"words": certainty, "word_source": source.name}
         return _assembled(found, view.geometry, _refiner(session, len(found), view), session.current.name, info)

@@ -70,6 +70,8 @@ def read_corrections_file(path: str | os.PathLike[str]) -> Mapping[int, Correcti
     for name, objects in frames.items():
         if not (name.isascii() and name.isdigit()):
             raise PromptError(f"expected numbers of frames as keys of {shown(path)}, got {name[:40]!r}; count from 0")
+        if int(name) in found:
+            raise PromptError(f"expected each frame once in {shown(path)}, got frame {int(name)} twice; join the two")
         prompts = joined(objects, f"{path}: frame {name}")
         found[int(name)] = Correction(tuple(each.object - 1 for each in objects), prompts)
     return found

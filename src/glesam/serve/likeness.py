@@ -90,7 +90,7 @@ def find_like(
     predictor.require_pixels()
     predictor.refine = refine
     predictor.learn(f"{predictor.enhance} {examples.key}", examples.read)
-    masks = predictor.find_like(threshold)
+    masks = predictor.find_like(threshold, predictor.most_masks(examples.settings.max_mask_pixels))
     (height, width), facts = masks.size, masks.info
     answer = {"width": width, "height": height, "enhanced": bool(facts["enhanced"])}
     return answer | {"threshold": facts["find_like"]["threshold"], "objects": answer_objects(masks, form)}

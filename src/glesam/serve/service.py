@@ -14,6 +14,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from glesam.errors import ConfigError, PromptError
+from glesam.fewshot.search import MOST_LOOKS
 from glesam.serve.budget import READ_BYTES, Budget, degrade_bytes, pixel_count
 from glesam.serve.encoding import (
     answer_everything,
@@ -29,6 +30,7 @@ from glesam.serve.queues import Lane
 from glesam.serve.refusals import overloaded
 from glesam.serve.stored_images import AbsentEmbeddingError, EmbeddingCache, ImageStore, KeyedPredictor, StoredImage
 from glesam.text.base import parse_words
+from glesam.text.find import FindOptions
 
 if TYPE_CHECKING:
     from glesam.images.pixels import RGB
@@ -54,6 +56,9 @@ QUICK_MASK_PIXELS = 2**26
 
 _LONG_SHARE, _LONG_ENTRIES = 4, 2
 """The part of the queue that long work may fill; images it keeps embedded."""
+
+_WORD_OBJECTS = FindOptions().most
+"""Objects of a word at most."""
 
 _MASK_BYTES, _SEARCH_BYTES = 2, 8
 """Bytes for each pixel of a mask, from its refining to its encoding; of an image whose every object is sought."""
@@ -165,8 +170,11 @@ class Service:
     async def text(self, request: TextRequest) -> dict[str, Any]:
         """Find what words name; see `TextAnswer`."""
         start, words = time.perf_counter(), parse_words(request.text)
-        job = partial(_text, words=words, form=request.format, refine=self._refine(request))
-        answer = await self._answer(request, self._alone, request.enhance, job)
+        job = partial(
+            _text, words=words, form=request.format, refine=self._refine(request), limit=self.settings.max_mask_pixels
+        )
+        choose = partial(self._alone, objects=_WORD_OBJECTS * len(words))
+        answer = await self._answer(request, choose, request.enhance, job)
         return {**answer, "milliseconds": _since(start)}
 
     async def like(self, request: LikeRequest) -> dict[str, Any]:
@@ -180,7 +188,8 @@ class Service:
             form=request.format,
             refine=self._refine(request),
         )
-        answer = await self._answer(request, partial(self._alone, besides=besides), request.enhance, job)
+        choose = partial(self._alone, besides=besides, objects=MOST_LOOKS)
+        answer = await self._answer(request, choose, request.enhance, job)
         return {**answer, "milliseconds": _since(start)}
 
     async def degrade(self, request: DegradeRequest) -> tuple[str, bytes]:
@@ -282,9 +291,11 @@ class Service:
             return Reservation(self._quick)  # one at a time, and few: they need not wait for memory
         return Reservation(self._long, pixels * _MASK_BYTES)
 
-    def _alone(self, size: tuple[int, int], besides: int = 0) -> Reservation:
-        """Where an image is searched for all there is, with memory besides for other images."""
-        return Reservation(self._long, _SEARCH_BYTES * size[0] * size[1] + besides)
+    def _alone(self, size: tuple[int, int], besides: int = 0, objects: int = 0) -> Reservation:
+        """Where an image is searched for all there is, with memory besides for other images and for whole masks."""
+        pixels = size[0] * size[1]
+        masks = min(objects * pixels, max(pixels, self.settings.max_mask_pixels))
+        return Reservation(self._long, _SEARCH_BYTES * pixels + _MASK_BYTES * masks + besides)
 
     @contextmanager
     def _accepted(self) -> Iterator[float]:
@@ -343,11 +354,11 @@ def _everything(predictor: Predictor, points_per_side: int | None, form: str, re
     return {"width": width, "height": height, "enhanced": enhanced, "objects": answer_everything(masks, form)}
 
 
-def _text(predictor: KeyedPredictor, words: Sequence[str], form: str, refine: str) -> dict[str, Any]:
+def _text(predictor: KeyedPredictor, words: Sequence[str], form: str, refine: str, limit: int) -> dict[str, Any]:
     """Find objects by words, and encode at once; which words were found is in the answer."""
     predictor.require_pixels()
     predictor.refine = refine
-    masks = predictor.find_words(words)
+    masks = predictor.find_words(words, most=predictor.most_masks(limit))
     objects = [each | {"class_name": n} for each, n in zip(answer_objects(masks, form), masks.class_names, strict=True)]
     (height, width), facts = masks.size, masks.info
     sizes = {"width": width, "height": height}

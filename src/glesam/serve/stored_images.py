@@ -101,8 +101,10 @@ class KeyedPredictor(Predictor):
 
     @property
     def degraded(self) -> bool | None:
-        """The gate's verdict on the current image, or None if it was not asked."""
-        verdict = self.session.encoded.verdict
+        """The gate's verdict on the current image, or None where the mode does not ask it and it never was asked."""
+        encoded = self.session.encoded
+        self.session.embedder.enhances(encoded, True)  # asks it, if nobody did: an image may be known by another mode
+        verdict = encoded.verdict
         return None if verdict is None else verdict.enhanced
 
     def has(self, key: str) -> bool:
@@ -130,6 +132,11 @@ class KeyedPredictor(Predictor):
         for image, masks in read():
             self.remember_file(image, masks)
         self._learned = key
+
+    def most_masks(self, pixels: int) -> int:
+        """Masks of the current image that so many pixels are enough for; always one."""
+        height, width = self.session.encoded.geometry.original_size
+        return max(1, pixels // (height * width))
 
     def require_pixels(self) -> None:
         """Check that the current image has its pixels.

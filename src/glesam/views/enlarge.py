@@ -176,3 +176,14 @@ def mask_boxes(logits: Tensor) -> Tensor:
     for index, side in enumerate((x0, y0, x1, y1)):
         boxes[found, index] = side[found]
     return boxes
+
+
+def boxes_inside(logits: Tensor, geometry: ImageGeometry) -> Tensor:
+    """Boxes `(M, 4)` float32 `(x0, y0, x1, y1)`, in pixels of the square, of `(M, h, w)` logits above 0; zeros if none.
+
+    Only what lies in the image counts: the compact model repeats its last row or column through the padding.
+    """
+    rows, columns = geometry.cells((logits.shape[1], logits.shape[2]))
+    boxes = mask_boxes(logits[:, :rows, :columns]).to(torch.float32) * (geometry.image_size / logits.shape[2])
+    height, width = geometry.input_size
+    return boxes.minimum(boxes.new_tensor([width, height, width, height]))

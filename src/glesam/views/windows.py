@@ -12,7 +12,6 @@ from glesam.masks.obey import Clicks, clicks_of
 from glesam.masks.refine import DEGRADED, POLICY
 from glesam.masks.runs import Box, RunMask
 from glesam.masks.sparse import SparseMasks
-from glesam.models.base import ImageGeometry
 from glesam.prompts.prompts import Prompts
 from glesam.views.crops import is_cut
 from glesam.views.enlarge import MARGIN, Enlarger, mask_boxes
@@ -103,7 +102,7 @@ class WindowPredictor:
         x0, y0, x1, y1 = mask_boxes(logits[None])[0].tolist()
         if clicks is not None:
             # A click may ask for what is not in the mask yet.
-            x0, y0, (y1, x1) = 0, 0, _cells(view.geometry, logits)
+            x0, y0, (y1, x1) = 0, 0, view.geometry.cells((logits.shape[0], logits.shape[1]))
         if x1 == 0:
             return _empty(self._size)
         left, above = max(0, x0 - MARGIN), max(0, y0 - MARGIN)
@@ -149,15 +148,6 @@ def _shifted(prompt: Prompts, window: Box) -> Prompts:
     points = None if prompt.points is None else prompt.points - offset
     boxes = None if prompt.boxes is None else prompt.boxes - np.tile(offset, 2)
     return Prompts(points, prompt.labels, boxes)
-
-
-def _cells(geometry: ImageGeometry, logits: torch.Tensor) -> tuple[int, int]:
-    """Rows and columns of `(h, w)` logits that hold a part of the image and not padding only."""
-    rows, columns = (
-        -(-inside * cells // geometry.image_size)
-        for inside, cells in zip(geometry.input_size, logits.shape, strict=True)
-    )
-    return rows, columns
 
 
 def _empty(size: tuple[int, int]) -> RunMask:
