@@ -1,4 +1,4 @@
-"""Everything mode on a folder of photos with known objects: average recall, masks and seconds for each photo.
+"""Everything mode on a folder of photos with known objects: recall, masks and seconds for each photo.
 
 Run: `python benchmarks/everything.py DATA [--photos 20] [--threads 2] [--model compact] [--points-per-side 16 24]`.
 DATA holds `images/` and `masks/` (ids). Prints a Markdown table, a row for each grid. An object counts as recalled if
@@ -67,7 +67,7 @@ def main() -> None:
     print(
         f"{options.model}, {options.threads} threads, {len(chosen)} photos of {data.name}, enhance {options.enhance}\n"
     )
-    print("| points a side | objects | average recall at IoU 0.5 | masks a photo | median s a photo | slowest s |")
+    print("| points a side | objects | recall at IoU 0.5 | masks a photo | median s a photo | slowest s |")
     print("|---|---|---|---|---|---|")
     for points in options.points_per_side:
         rows = [measure(predictor, data[i], points) for i in chosen]

@@ -3,10 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from test_train_base import config, draw_set
+from typer.testing import CliRunner
 
+from glesam.cli.train import app
 from glesam.models.base import PADDING_LABEL
 from glesam.models.compact.model import CompactModel
+from glesam.train.averaging import average_models
 from glesam.train.config import Phase
 from glesam.train.feed.pack import pack
 from glesam.train.loop import Trainer
@@ -58,6 +62,46 @@ def test_kept_prompts_do_not_move_and_survive_a_fork(data, tmp_path):
     assert kept
     assert all(torch.equal(start[key], fork[key]) for key in kept)
     assert all(torch.equal(value, fork[key]) for key, value in trainer.ema.state_dict().items())
+
+
+def test_a_run_that_was_stopped_is_averaged_and_bundled_as_its_moving_average(data, tmp_path):
+    torch.manual_seed(5)
+    build_model(config(data, pretrained=False, coarse=True, fine=True)).save_pretrained(tmp_path / "start", half=True)
+    options = {**ROUNDS, "init": str(tmp_path / "start"), "keep_prompts": True, "pretrained": False}
+    options["phases"] = (Phase(image_size=64, batch_size=4, steps=9, scale=(0.15, 0.2)),)
+
+    def stop(step, name, values):
+        if step == 2:
+            raise KeyboardInterrupt
+
+    trainer = Trainer(
+        BaseStage(config(data, **options), [pack(data, tmp_path / "cache")]), tmp_path / "run", on_step=stop
+    )
+    with pytest.raises(KeyboardInterrupt):
+        trainer.run()
+    assert not (tmp_path / "run" / "model").exists()
+    means = trainer.ema.state_dict()
+    average_models([tmp_path / "start", tmp_path / "run"], tmp_path / "mean")
+    start, found = (load_file(tmp_path / name / "model.safetensors") for name in ("start", "mean"))
+    for key, value in found.items():
+        torch.testing.assert_close(
+            value.float(), (start[key].float() + means[key].half().float()) / 2, atol=1e-3, rtol=2e-3
+        )
+    bundle = [
+        "bundle",
+        "--model",
+        str(tmp_path / "start"),
+        "--fork",
+        str(tmp_path / "run"),
+        "--out",
+        str(tmp_path / "b"),
+    ]
+    result = CliRunner().invoke(app, bundle)
+    assert result.exit_code == 0, result.output
+    decoder = load_file(tmp_path / "b" / "decoder" / "model.safetensors")
+    assert decoder
+    changed = {key.split(".", 1)[-1]: value for key, value in means.items()}
+    assert all(any(torch.equal(value, mean) for mean in changed.values()) for value in list(decoder.values())[:5])
 
 
 def test_pull_is_the_weighted_distance_to_the_clear_twin():

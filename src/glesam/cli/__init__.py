@@ -21,7 +21,10 @@ class Verb(NamedTuple):
 
 
 VERBS: dict[str, Verb] = {
-    "segment": Verb("glesam.cli.segment.command:segment", "Segment images from points, boxes or a prompts file."),
+    "segment": Verb(
+        "glesam.cli.segment.command:segment",
+        "Segment images: by points, boxes or words, the main thing, everything.",
+    ),
     "words": Verb("glesam.cli.words:words", "List the words that can be found without a text model."),
     "models": Verb("glesam.cli.models:app", "List the models that can be used by name."),
     "degrade": Verb("glesam.cli.degrade:degrade", "Degrade images as the LQSeg and RobustSeg benchmarks do."),

@@ -37,7 +37,7 @@ class EvaluateOptions(VerbOptions):
         str,
         typer.Option(
             help="Names, folders or hub ids; NAME+FOLDER gives one an enhancer, @enhance=on|off|auto a mode, "
-            "@restore=NAME[:ARGUMENT] a restorer."
+            "@refine=off, @quality=high and @head=NAME as in segment, @restore=NAME[:ARGUMENT] a restorer."
         ),
     ] = "compact"
     prompts: Annotated[

@@ -250,9 +250,11 @@ class BundleOptions(VerbOptions):
     ] = None
     fork: Annotated[
         str | None,
-        typer.Option(help="Whole model that was trained on from --model on degraded images: its encoder and decoder."),
+        typer.Option(
+            help="Model, or stopped run, that went on from --model on degraded images: its encoder and decoder."
+        ),
     ] = None
-    gate: Annotated[Path | None, typer.Option(help="Folder that `train gate` saved.")] = None
+    gate: Annotated[Path | None, typer.Option(help="Folder that `train gate` or `train gain` saved.")] = None
     skips: Annotated[Path | None, typer.Option(help="Folder of a skip adapter that `train decoder` saved.")] = None
     rules: Annotated[
         Path | None,
@@ -345,8 +347,14 @@ def _forked(base: Any, fork: str, decoder: Path | None, encoder: Path | None, fo
     from glesam.errors import ConfigError
     from glesam.models.registry import load_model
     from glesam.models.tuned import save_fork
+    from glesam.train.loop import CHECKPOINT
 
     if decoder is not None or encoder is not None:
         raise ConfigError("expected --fork or --decoder and --encoder, got both; a fork brings its own of each")
-    save_fork(base, load_model(fork), folder)
+    if (Path(fork) / CHECKPOINT).is_file():
+        from glesam.train.stages.base import trained_so_far
+
+        save_fork(base, trained_so_far(fork), folder)
+    else:
+        save_fork(base, load_model(fork), folder)
     return folder / "decoder", folder / "encoder"

@@ -6,6 +6,7 @@ weights costs nothing at inference.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from torch import Tensor
 from glesam.errors import ConfigError
 from glesam.models.base import Part, PromptableModel
 from glesam.models.tuned import tunable_state, with_tuned
+from glesam.train.loop import CHECKPOINT
+from glesam.train.stages.base import trained_so_far
 from glesam.train.stages.trainable import TUNABLE, saved_part
 from glesam.weights.folders import DIGEST_KEY, WEIGHTS_FILE, check_keys, read_config, read_weights, save_tensors, seal
 
@@ -23,15 +26,15 @@ WHOLE = ("enhancer", "skips")
 
 
 def are_models(runs: Sequence[str | Path]) -> bool:
-    """Whether folders hold whole models, as runs of the base stage save them, and not parts."""
-    return all((Path(run) / WEIGHTS_FILE).is_file() for run in runs)
+    """Whether folders hold whole models, as runs of the base stage save them, or such runs that were stopped."""
+    return all((Path(run) / WEIGHTS_FILE).is_file() or (Path(run) / CHECKPOINT).is_file() for run in runs)
 
 
 def average_models(models: Sequence[str | Path], out: str | Path) -> Path:
     """Write the mean of the weights of models that were trained on from one another.
 
     Args:
-        models: folders of at least two saved models of one configuration.
+        models: folders of at least two saved models of one configuration; of a run that was stopped its moving average.
         out: folder of the mean, made if it is not there.
 
     Returns:
@@ -43,13 +46,23 @@ def average_models(models: Sequence[str | Path], out: str | Path) -> Path:
     """
     if len(models) < 2:
         raise ConfigError(f"expected at least 2 models to average, got {len(models)}; name the folder of each")
-    configs = [{k: v for k, v in read_config(folder).items() if k != DIGEST_KEY} for folder in models]
-    for config, folder in zip(configs[1:], models[1:], strict=True):
-        if config != configs[0]:
-            raise ConfigError(f"expected models of one configuration, got {configs[0]} and, in {folder}, {config}")
-    save_tensors(Path(out), _mean_whole([Path(folder) for folder in models]), configs[0])
+    with tempfile.TemporaryDirectory() as drafts:
+        folders = [_saved(Path(each), Path(drafts) / str(index)) for index, each in enumerate(models)]
+        configs = [{k: v for k, v in read_config(folder).items() if k != DIGEST_KEY} for folder in folders]
+        for config, folder in zip(configs[1:], models[1:], strict=True):
+            if config != configs[0]:
+                raise ConfigError(f"expected models of one configuration, got {configs[0]} and, in {folder}, {config}")
+        save_tensors(Path(out), _mean_whole(folders), configs[0])
     seal(out)
     return Path(out)
+
+
+def _saved(model: Path, draft: Path) -> Path:
+    """The folder of a model; what a stopped run of the base stage had learned is saved in `draft`."""
+    if not (model / CHECKPOINT).is_file():
+        return model
+    trained_so_far(model).save_pretrained(draft, half=True)
+    return draft
 
 
 def average_parts(runs: Sequence[str | Path], out: str | Path, model: PromptableModel) -> Path:

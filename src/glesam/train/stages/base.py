@@ -155,7 +155,7 @@ def build_model(config: BaseConfig) -> CompactModel:
     torch.manual_seed(config.seed)
     model = CompactModel(CompactConfig(config.backbone, drop_path=config.drop_path, prompt_maps=True))
     if config.init is not None:
-        model = _initial(config.init)
+        model = trained_so_far(config.init)
     elif config.pretrained:
         from glesam.train.stages.imagenet import pretrained_state
 
@@ -188,7 +188,7 @@ def _keep_prompts(model: CompactModel) -> None:
         model.prompt_maps.requires_grad_(False)
 
 
-def _initial(init: str) -> CompactModel:
+def trained_so_far(init: str | Path) -> CompactModel:
     """The saved model in a folder, or the moving average of a run that was stopped.
 
     Raises:
@@ -198,7 +198,7 @@ def _initial(init: str) -> CompactModel:
     """
     checkpoint = Path(init) / CHECKPOINT
     if not checkpoint.is_file():
-        model = load_model(init)
+        model = load_model(str(init))
         if not isinstance(model, CompactModel):
             raise ConfigError(f"expected a compact model to start from, got {init} of family {model.family}")
         return model.with_prompt_maps()
