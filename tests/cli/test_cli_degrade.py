@@ -54,7 +54,7 @@ def test_all_levels_of_a_folder(photos: Path, tmp_path: Path) -> None:
     result = run(photos, "-o", out, "--seed", 3, "--workers", 1, "-r")
     assert result.exit_code == 0, result.output
     assert "9 images written, 0 sources failed" in result.stderr
-    assert set(tree(out)) == {f"lq{i}/{n}.png" for i in (1, 2, 3) for n in ("a", "b", "sub/c")} | {"degrade.json"}
+    assert set(tree(out)) == {f"lq{i}/{n}.png" for i in (1, 2, 3) for n in ("a", "b", "sub/c")} | {batch.RUN_FILE}
     for level in (1, 2, 3):
         expected = lqseg.degrade(
             pixels(photos / "sub/c.png"), level, degradation_seed("sub/c", f"lq{level}", 3), "test"
@@ -73,7 +73,7 @@ def test_one_variant_goes_into_the_folder_itself(photos: Path, tmp_path: Path) -
     out = tmp_path / "out"
     result = run(photos / "a.png", "-o", out, "--recipe", "robustseg", "--kind", "elastic", "--severity", 5)
     assert result.exit_code == 0, result.output
-    assert set(tree(out)) == {"a.png", "degrade.json"}
+    assert set(tree(out)) == {"a.png", batch.RUN_FILE}
     assert "masks of the clean images will not fit" in result.stderr
 
 
@@ -135,7 +135,7 @@ def test_a_broken_source_is_named_and_the_others_done(photos: Path, tmp_path: Pa
     result = run(photos, "-o", tmp_path / "out", "--level", 1, "--workers", 1)
     assert "broken.jpg" in one_error(result, 1)
     assert "2 images written, 1 sources failed" in result.stderr
-    assert set(tree(tmp_path / "out")) == {"a.png", "b.png", "degrade.json"}
+    assert set(tree(tmp_path / "out")) == {"a.png", "b.png", batch.RUN_FILE}
 
 
 def test_an_image_too_small_for_a_kind_is_named(tmp_path: Path) -> None:
@@ -205,6 +205,32 @@ def test_sources_are_never_overwritten(photos: Path) -> None:
     assert "choose another" in one_error(run(photos, "-o", photos, "--level", 1, "--overwrite"), 2)
     assert "outside of" in one_error(run(photos, "-r", "-o", photos / "sub" / "deg"), 2)
     assert tree(photos) == before
+
+
+def test_results_do_not_become_sources_of_the_next_run(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A JPEG's result has another name, so that no source is overwritten."""
+    for path in photos.rglob("*.png"):
+        cv2.imwrite(str(path.with_suffix(".jpg")), pixels(path))
+        path.unlink()
+    before = tree(photos)
+    monkeypatch.chdir(photos)
+    for output in (photos, ".", photos / "sub" / ".."):
+        assert "choose another" in one_error(run(photos, "-o", output, "--level", 1), 2)
+    assert tree(photos) == before
+    for _ in range(2):  # a folder for each level, in which the next run does not look
+        assert run(photos, "-o", photos, "--workers", 1).exit_code == 0
+    results = {f"lq{level}/{name}.png" for level in (1, 2, 3) for name in ("a", "b")}
+    assert set(tree(photos)) == set(before) | results | {batch.RUN_FILE}
+
+
+def test_a_record_of_an_image_of_any_name_is_not_the_note_of_the_run(photos: Path, tmp_path: Path) -> None:
+    (photos / "a.png").rename(photos / "degrade.png")
+    (photos / "b.png").rename(photos / f"{batch.RUN_FILE}.png")
+    words = (photos, "-o", tmp_path / "out", "--level", 1, "--record", "--workers", 1)
+    assert run(*words).exit_code == 0
+    assert "2 kept" in run(*words).stderr
+    record = json.loads((tmp_path / "out/degrade.json").read_text())
+    assert (lqseg.replay(pixels(photos / "degrade.png"), record) == pixels(tmp_path / "out/degrade.png")).all()
 
 
 def test_webp_is_lossless(photos: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 from typer.testing import CliRunner, Result
 
@@ -58,9 +59,9 @@ def test_several_examples_and_what_is_not_wanted_are_remembered_as_such(
 ) -> None:
     remember, seen = Predictor.remember_file, []
 
-    def recorded(self: Predictor, image: str, mask: np.ndarray, negative: bool = False) -> None:
-        seen.append((Path(image).name, len(mask), negative))
-        remember(self, image, mask, negative)
+    def recorded(self: Predictor, image: np.ndarray, mask: np.ndarray, negative: bool, name: str) -> None:
+        seen.append((name, len(mask), negative))
+        remember(self, image, mask, negative, name)
 
     monkeypatch.setattr(Predictor, "remember_file", recorded)
     names = ("ref.jpg", "second.jpg", "rust.jpg")
@@ -70,6 +71,37 @@ def test_several_examples_and_what_is_not_wanted_are_remembered_as_such(
     done = call(photo("in/0.jpg"), "--like", first, "--like", second, "--unlike", rust, "-o", tmp_path / "out.png")
     assert done.exit_code == 0, done.output
     assert seen == [("ref.jpg", 2, False), ("second.jpg", 2, False), ("rust.jpg", 2, True)]
+
+
+def test_no_image_is_searched_with_a_part_of_the_examples(call: Call, photo: Make, marks: Path, tmp_path: Path) -> None:
+    """As where the second of two examples was removed: its marks are there, the image is not."""
+    reference = photo("ref.jpg")
+    shutil.copy(marks, tmp_path / "gone.mask.png")
+    for index in range(3):
+        photo(f"in/{index}.jpg", seed=index + 1)
+    failed = call(tmp_path / "in", "--like", reference, "--like", tmp_path / "gone.jpg", "-o", tmp_path / "out")
+    assert failed.exit_code == 1
+    assert "3 failed" in failed.output
+    assert not list((tmp_path / "out").glob("*.mask.png"))
+
+
+def test_range_and_bands_hold_for_the_examples_too(
+    call: Call, marks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remember, seen = Predictor.remember_file, []
+
+    def recorded(self: Predictor, image: np.ndarray, *rest: object) -> None:
+        seen.append(image.copy())
+        remember(self, image, *rest)
+
+    monkeypatch.setattr(Predictor, "remember_file", recorded)
+    bands = np.random.default_rng(0).integers(0, 3001, (40, 60, 5)).astype(np.uint16)
+    for name in ("ref.tif", "searched.tif"):
+        tifffile.imwrite(tmp_path / name, bands, photometric="minisblack", planarconfig="contig")
+    words = ("--like", tmp_path / "ref.tif", "--range", "0,3000", "--bands", "5,3,1")
+    done = call(tmp_path / "searched.tif", *words, "-o", tmp_path / "out.png")
+    assert done.exit_code == 0, done.output
+    np.testing.assert_array_equal(seen[0], np.floor(bands[..., [4, 2, 0]] / 3000 * 255 + 0.5))
 
 
 def test_a_painted_mask_is_corrected_colour_by_colour(call: Call, photo: Make, marks: Path, tmp_path: Path) -> None:

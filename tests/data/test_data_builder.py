@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 from data_layouts import blob, pairs, photo, write
+from PIL import Image
 
 import glesam
 from glesam.common import pool as processes
@@ -140,6 +141,57 @@ def test_building_a_finished_set_again_repairs_it_only(source: Path, tmp_path: P
     report = build(FolderDataset(source), tmp_path / "out", workers=1)
     assert (report.built, report.kept) == (1, 4)
     assert content(tmp_path / "out") == before
+
+
+def test_keep_void_makes_a_built_set_outdated(source: Path, tmp_path: Path) -> None:
+    voc = Image.fromarray(np.pad(np.full((14, 20), 255, np.uint8), 5), mode="P")
+    voc.paste(1, (10, 10, 20, 15))
+    voc.putpalette([0, 0, 0, 128, 0, 0, *range(254)])
+    for name in NAMES:
+        voc.crop((0, 0, 32, 24)).save(source / "masks" / f"{name}.png")
+        write(source / "images" / f"{name}.jpg", photo(1))
+    out, options = tmp_path / "out", BuildConfig(levels=(1,))
+    assert build(FolderDataset(source), out, options, workers=1).built == 5
+    assert build(FolderDataset(source), out, options, workers=1).kept == 5
+    assert build(FolderDataset(source, keep_void=True), out, options, workers=1).built == 5
+    assert set(np.unique(BuiltDataset(out, split="clear")[0].mask)) == {0, 1, 255}
+    build(FolderDataset(source, keep_void=True), tmp_path / "fresh", options, workers=1)
+    assert content(out) == content(tmp_path / "fresh")
+    assert build(FolderDataset(source), out, options, workers=1).built == 5
+
+
+def spoil(source: Path) -> None:
+    """Take the object of one image, and break another."""
+    write(source / "masks" / "c.png", blob(0))
+    (source / "images" / "b.jpg").write_bytes(b"no image")
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_files_of_what_is_no_longer_in_a_set_are_deleted(source: Path, tmp_path: Path, stopped: bool) -> None:
+    build(FolderDataset(source), tmp_path / "out", workers=1)
+    spoil(source)
+    write(source / "images" / "d.jpg", photo(9))
+
+    def stop(_: SampleOutcome) -> None:
+        raise KeyboardInterrupt
+
+    if stopped:
+        with pytest.raises(KeyboardInterrupt):
+            build(FolderDataset(source), tmp_path / "out", workers=1, advance=stop)
+    report = build(FolderDataset(source), tmp_path / "out", workers=1)
+    assert (report.built, report.kept, report.without_object, list(report.failed)) == (1, 2, ["c"], ["b"])
+    build(FolderDataset(source), tmp_path / "fresh", workers=1)
+    assert content(tmp_path / "out") == content(tmp_path / "fresh")
+
+
+def test_a_manifest_that_names_files_elsewhere_deletes_none_of_them(source: Path, tmp_path: Path) -> None:
+    path = build(FolderDataset(source), tmp_path / "out", workers=1).manifest
+    path.write_text(path.read_text().replace('"clear/c.png"', '"../dear.png"').replace('"lq1/c.png"', '"clear/a.png"'))
+    (tmp_path / "dear.png").write_bytes(b"dear")
+    spoil(source)
+    build(FolderDataset(source), tmp_path / "out", workers=1)
+    assert (tmp_path / "dear.png").read_bytes() == b"dear"
+    assert (tmp_path / "out/clear/a.png").is_file()
 
 
 def test_a_limit_can_be_raised_but_not_lowered(source: Path, tmp_path: Path) -> None:

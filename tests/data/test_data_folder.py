@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
+from glesam.common.fingerprints import Digests
 from glesam.data.base import SegmentationDataset
 from glesam.data.check.check import check_folder
 from glesam.data.readers.folder import FolderDataset, files_by_stem, read_image, read_mask
@@ -89,6 +91,14 @@ def test_masks_named_as_segment_names_them_are_found(tmp_path: Path) -> None:
     report = check_folder(tmp_path)
     assert report.problems == []
     assert report.samples == 4
+
+
+def test_what_is_read_otherwise_has_another_fingerprint(tmp_path: Path) -> None:
+    pairs(tmp_path, "images", "masks", ["a"])
+    files = [hashlib.sha256((tmp_path / part).read_bytes()).hexdigest() for part in ("images/a.jpg", "masks/a.png")]
+    plain, void = (FolderDataset(tmp_path, keep_void=keep).fingerprint(0, Digests()) for keep in (False, True))
+    assert plain == hashlib.sha256("".join(files).encode()).hexdigest()  # as packs of a time before know it
+    assert void != plain
 
 
 @pytest.mark.parametrize("part", ["images", "masks"])

@@ -24,6 +24,7 @@ def test_the_setting_of_the_run_holds_where_a_model_says_nothing() -> None:
         ("compact@enhnce=on", "expected a model NAME"),
         ("compact@enhance=of", "did you mean 'off"),
         ("compact@enhance", "expected enhance on, off or auto"),
+        ("compact@head=", "expected a head"),
     ],
 )
 def test_malformed_models_are_refused(text: str, message: str) -> None:
@@ -77,3 +78,12 @@ def test_fingerprint_follows_the_content(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"2")
     assert fingerprint(spec) != first
     assert fingerprint(parse_model("someone/model")).startswith("someone/model, glesam")
+
+
+def test_a_head_in_the_own_file_of_a_model_needs_no_other(tmp_path: Path) -> None:
+    file = tmp_path / "sam_hq_vit_l.pth"
+    file.write_bytes(b"a model with its head")
+    first = fingerprint(parse_model(f"{file}@head=hq", "off"))
+    assert first != fingerprint(parse_model(f"{file}", "off"))
+    file.write_bytes(b"another")
+    assert fingerprint(parse_model(f"{file}@head=hq", "off")) != first

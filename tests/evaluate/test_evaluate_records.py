@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glesam.errors import ConfigError, DataError
+from glesam.evaluate.measure import records
 from glesam.evaluate.measure.records import COLUMNS, PartStore, Row, from_csv, to_csv
 
 STAMP = {"seed": 0, "prompts": ["points:3"], "model": "a"}
@@ -91,3 +92,17 @@ def test_corrected_files_alone_make_a_part_out_of_date_and_nothing_else_is_refus
     assert not store.is_done("m", "s", "clear", {"seed": 0, "files": "two"})
     with pytest.raises(ConfigError, match="seed=1"):
         store.is_done("m", "s", "clear", {"seed": 1, "files": "two"})
+
+
+def test_a_stop_between_rows_and_stamp_leaves_no_stamp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = _finished(tmp_path)
+    write = records.write_text
+
+    def stopped(path: Path, text: str) -> None:
+        write(path, text)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(records, "write_text", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        store.write("m/x", "ecssd", "robustseg:fog:3", {**STAMP, "seed": 1}, [], {})
+    assert not PartStore(tmp_path).is_done("m/x", "ecssd", "robustseg:fog:3", STAMP)

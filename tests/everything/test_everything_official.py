@@ -12,6 +12,7 @@ from models_tiny import sam_tiny
 from scipy import ndimage
 
 from glesam.errors import ConfigError
+from glesam.everything.clicks import MemoryWarning
 from glesam.everything.official import without_small_regions
 from glesam.everything.options import Options
 from glesam.models.base import Embedding, MaskOutput, PromptTensors
@@ -177,3 +178,30 @@ def test_largest_island_stays() -> None:
     assert changed
     assert inside.sum() == 2
     assert inside[5, 5]
+
+
+def test_batches_are_whole_chunks_and_halved_when_memory_runs_out(
+    model: SamPromptable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predictor = Predictor(model)
+    predictor.set_image(IMAGE)
+    settings = {"points_per_side": 5, "like": "segment-anything", **THRESHOLDS}
+    expected = predictor.generate(**settings).encode(".json")
+    decode, sizes = Blobs.decode, []
+
+    def limited(self: Blobs, embedding: Embedding, prompts: PromptTensors, multimask: bool = False) -> MaskOutput:
+        count = prompts.shape[1]
+        if most is not None and count > most:
+            raise MemoryError
+        sizes.append(count)
+        return decode(self, embedding, prompts, multimask)
+
+    monkeypatch.setattr(Blobs, "decode", limited)
+    most = None
+    assert predictor.generate(points_per_batch=10, **settings).encode(".json") == expected
+    assert set(sizes) == {8}
+    most = 3
+    sizes.clear()
+    with pytest.warns(MemoryWarning, match="memory ran out"):
+        assert len(predictor.generate(**settings)) > 5
+    assert max(sizes) <= 3

@@ -29,6 +29,15 @@ pytest.importorskip("onnx")
 PACKAGES = {"onnx": "onnxruntime", "openvino": "openvino"}
 
 
+class Inverted:
+    """A restorer that changes every image."""
+
+    name, key = "inverted", "1"
+
+    def restore(self, image, name=None):
+        return 255 - image
+
+
 @pytest.fixture(scope="module")
 def restored(small_models) -> Predictor:
     """A torch predictor with every kind of part: enhancer, gate, skips, tuned encoder and decoder, a second size."""
@@ -239,6 +248,63 @@ def test_the_command_exports_checks_and_segment_runs_it(small_models, tmp_path):
     )
     assert result.exit_code == 0, result.output
     assert (tmp_path / "mask.png").stat().st_size > 0
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda config: config.pop("files"),
+        lambda config: config.pop("graphs"),
+        lambda config: config.pop("image_size"),
+        lambda config: config.update(inputs="x"),
+        lambda config: config.update(files=3),
+    ],
+)
+def test_a_spoiled_configuration_is_one_line(exported, tmp_path, spoil):
+    _, path, _ = exported
+    config = json.loads((path / "config.json").read_text())
+    for name in config["files"]:
+        (tmp_path / name).symlink_to(path / name)
+    spoil(config)
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError, match=r"config\.json") as caught:
+        load_model(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_restorer_and_a_type_of_the_predictor_are_none_of_the_exports(small_models, tmp_path):
+    pytest.importorskip("onnxruntime")
+    model = small_models[False]
+    for options in ({"restorer": Inverted()}, {"dtype": "bfloat16"}):
+        place = tmp_path / next(iter(options))
+        comparison = folder.export(Predictor(model, **options), place, "onnx", [skimage.data.coffee()])
+        assert comparison.lowest >= 0.995
+
+
+def test_images_are_read_one_by_one(small_models, tmp_path, monkeypatch):
+    pytest.importorskip("onnxruntime")
+    given, compared = [], []
+    monkeypatch.setattr(check, "_compare_parts", lambda *_: compared.append(len(given)))
+
+    def images():
+        for image in (skimage.data.coffee()[:64, :64], skimage.data.cat()[:64, :64]):
+            given.append(1)
+            yield image
+
+    folder.export(Predictor(small_models[False]), tmp_path / "new", "onnx", images())
+    assert compared == [1, 2]
+
+
+def test_a_refused_enhancer_leaves_the_one_that_was_there(tmp_path):
+    pytest.importorskip("onnxruntime")
+    enhancer = ResidualEnhancer(256, 8, 1).eval()
+    (tmp_path / "e.onnx").write_bytes(b"before")
+    with pytest.raises(ModelError, match="equal to torch's"):
+        folder.export_enhancer(enhancer, tmp_path / "e.onnx", (4, 4), tolerance=-1)
+    assert [path.name for path in tmp_path.iterdir()] == ["e.onnx"]
+    assert (tmp_path / "e.onnx").read_bytes() == b"before"
+    folder.export_enhancer(enhancer, tmp_path / "e.onnx", (4, 4))
+    assert (tmp_path / "e.onnx").stat().st_size > 1000
 
 
 def test_without_photos_drawn_images_serve():

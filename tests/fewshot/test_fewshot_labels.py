@@ -42,6 +42,7 @@ def test_examples_are_read_from_a_folder_of_classes(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         Image.fromarray(draw(MARKED)).save(tmp_path / name / "a.png")
         Image.fromarray(mask_of(square)).save(tmp_path / name / "a.mask.png")
+        (tmp_path / name / "a.json").write_text("{}")  # as LabelMe writes beside an image
     labeler = load_labeler(f"examples:{tmp_path}")
     masks = Masks(np.stack([mask_of(square) for square in SCENE[:2]]), np.ones(2, np.float32))
     assert [ranking[0][0] for ranking in labeler(draw(SCENE), masks)] == ["red", "blue"]

@@ -64,6 +64,15 @@ def test_a_range_that_is_given_is_used(wish, brightest):
         assert read_with(_png(values), ReadOptions.parse(wish)).pixels.max() == brightest
 
 
+@pytest.mark.parametrize("most", [65535, 4095])
+def test_the_full_range_of_a_pgm_is_that_of_its_greatest_value(most):
+    values = np.round(RAMP * most).astype(np.uint16)
+    content = f"P5 {len(values)} 1 {most}\n".encode() + values.astype(">u2").tobytes()
+    found = read_with(content, ReadOptions(values="full"))
+    np.testing.assert_allclose(found.pixels[0, :, 0], values / most * 255, atol=0.51)
+    assert found.facts == {"range": [0.0, 65535.0]}
+
+
 @pytest.mark.parametrize("text", ["", "half", "1", "5,5", "9,3", "nan,3", "0,inf", "1,2,3"])
 def test_malformed_ranges_are_refused(text):
     with pytest.raises(ConfigError, match="expected a range"):

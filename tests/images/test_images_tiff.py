@@ -124,6 +124,49 @@ def test_signed_bytes_do_not_wrap():
     np.testing.assert_array_equal(rgb[..., 0].ravel(), np.arange(256))
 
 
+@pytest.mark.parametrize("dtype", ["u4", "i4", "i2", "u8", "i8"])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_one_band_is_scaled_by_the_whole_range_of_the_type_in_the_file(dtype, order):
+    limits = np.iinfo(dtype)
+    values = np.linspace(limits.min, limits.max, 99).clip(limits.min, float(limits.max) * (1 - 2**-52)).astype(dtype)
+    content = _written(values.reshape(9, 11), photometric="minisblack", byteorder=order)
+    share = (values.astype(float) - limits.min) / (float(limits.max) - limits.min)
+    expected = np.floor(share * 255 + 0.5).reshape(9, 11)
+    found = read_with(content, ReadOptions(values="full"))
+    np.testing.assert_array_equal(found.pixels[..., 1], expected)
+    assert found.facts == {"range": [float(limits.min), float(limits.max)]}
+    if dtype[1] in "24" and not (dtype == "u4" and order == ">"):  # what Pillow opens too
+        with Image.open(io.BytesIO(content)) as image:
+            np.testing.assert_array_equal(read_with(image, ReadOptions(values="full")).pixels, found.pixels)
+
+
+def test_unsigned_samples_of_32_bits_are_stretched_without_wrapping():
+    values = np.array([[0, 2**30, 2**31, 2**32 - 1]], np.uint32)
+    for kind, expected in (("minisblack", [0, 64, 128, 255]), ("miniswhite", [255, 191, 127, 0])):
+        with pytest.warns(ImageWarning, match="uint32 values from 0 to 4.29497e"):
+            rgb = read(_written(values, photometric=kind))
+        assert rgb[0, :, 0].tolist() == expected
+
+
+def test_a_range_leaves_samples_of_8_bits_as_they_are():
+    values = np.full((20, 30, 5), 200, np.uint8)
+    content = _written(values, photometric="minisblack", planarconfig="contig")
+    found = read_with(content, ReadOptions(values=(0, 3000), bands=(1, 2, 3)))
+    assert found.pixels.min() == found.pixels.max() == 200
+    three = read_with(_written(values[..., :3], photometric="rgb"), ReadOptions(values=(0, 3000)))
+    np.testing.assert_array_equal(three.pixels, found.pixels)
+
+
+@pytest.mark.parametrize("big", [False, True])
+def test_further_pages_of_wide_colour_are_told(big):
+    pages = RNG.integers(60000, 65536, (2, 20, 30, 3)).astype(np.uint16)
+    with pytest.warns(ImageWarning, match="TIFF with several frames or pages"):
+        rgb = read(_written(pages, photometric="rgb", bigtiff=big))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        np.testing.assert_array_equal(read(_written(pages[0], photometric="rgb", bigtiff=big)), rgb)
+
+
 def test_of_many_bands_three_are_used_and_said_or_chosen():
     values = _samples("u1", 8)
     content = _written(values, photometric="minisblack", planarconfig="contig")

@@ -60,6 +60,14 @@ def test_non_local_means_take_noise_away_and_leave_a_clean_plane(photo: RGB) -> 
     assert np.array_equal(restore("nlm", plane), plane)
 
 
+@pytest.mark.parametrize("strength", [0.5, 1.9])
+def test_a_strength_of_non_local_means_that_is_given_holds_below_the_floor_too(photo: RGB, strength: float) -> None:
+    bgr = np.ascontiguousarray(photo[..., ::-1])
+    expected = cv2.fastNlMeansDenoisingColored(bgr, None, strength, strength, 7, 21)[..., ::-1]
+    assert not np.array_equal(expected, photo)
+    assert np.array_equal(restore(f"nlm:{strength}", photo), expected)
+
+
 def test_non_local_means_keep_channels_apart() -> None:
     """Red and blue swapped on the way in and not on the way out would show at once."""
     plane = noisy(np.full((60, 60, 3), (200, 60, 20), np.uint8), 5)

@@ -158,6 +158,22 @@ def test_swin2sr_gives_what_transformers_gives(swin: Path) -> None:
     assert np.abs(restore(f"swin2sr:{swin}", given) - expected).max() <= 0.5 + 1e-3
 
 
+def test_swin2sr_folders_of_other_weights_have_other_keys_whatever_their_files(swin: Path, tmp_path: Path) -> None:
+    keys = {}
+    model = Swin2SRForImageSuperResolution.from_pretrained(swin)
+    for name in ("same", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text((swin / "config.json").read_text())
+        torch.save(model.state_dict(), tmp_path / name / "pytorch_model.bin")
+        restorer = load_restorer(f"swin2sr:{tmp_path / name}")
+        assert restorer is not None
+        keys[name] = restorer.key
+        next(model.parameters()).data.add_(1)
+    plain = load_restorer(f"swin2sr:{swin}")
+    assert plain is not None
+    assert keys["same"] == plain.key != keys["other"]
+
+
 def test_swin2sr_without_a_key_or_of_another_model_is_refused(swin: Path, tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 

@@ -1,13 +1,48 @@
-"""The page's server and browser, and the page opened in it."""
+"""The page's server and browser, the page opened in it, and its modules run by Node."""
 
 from __future__ import annotations
 
+import json
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from page_driver import Person, running_server
+from page_driver import ROOT, Person, running_server
+
+PAGE = ROOT / "src" / "glesam" / "serve" / "page"
+
+BROWSER = """
+globalThis.navigator = {};
+globalThis.addEventListener = () => {};
+globalThis.sessionStorage = { getItem: () => null, setItem: () => {} };
+globalThis.requestAnimationFrame = (done) => setTimeout(done, 0);
+"""
+"""What modules ask of a browser when they are loaded."""
+
+
+def run(code: str, given: Any = None) -> Any:
+    """What a script gives as JSON; `given` is what it is given."""
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("no node in PATH to run the page's modules with")
+    script = f"const given = {json.dumps(given)};\n{code}"
+    done = subprocess.run(
+        [node, "--input-type=module", "-"],
+        input=script,
+        capture_output=True,
+        text=True,
+        cwd=PAGE,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def module(name: str) -> str:
+    return (PAGE / name).as_uri()
 
 
 def chromium() -> str:

@@ -2,48 +2,18 @@
 
 from __future__ import annotations
 
-import colorsys
 import io
-import json
-import shutil
-import subprocess
 import zipfile
-from typing import Any
 
 import numpy as np
-import pytest
-from page_driver import ROOT
+from page_fixtures import BROWSER, module, run
+from PIL import Image
 from pycocotools import mask as coco_mask
 
+from glesam.draw.colours import colour
 from glesam.masks.cutout import _RADIUS_SHARE
 from glesam.masks.refine import guided_filter
-from glesam.models.base import ImageGeometry
-from glesam.prompts.start import mask_logits
-
-PAGE = ROOT / "src" / "glesam" / "serve" / "page"
-
-
-def run(code: str, given: Any = None) -> Any:
-    """What a script gives as JSON; `given` is what it is given."""
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("no node in PATH to run the page's modules with")
-    script = f"const given = {json.dumps(given)};\n{code}"
-    done = subprocess.run(
-        [node, "--input-type=module", "-"],
-        input=script,
-        capture_output=True,
-        text=True,
-        cwd=PAGE,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
-def module(name: str) -> str:
-    return (PAGE / name).as_uri()
+from glesam.prompts.prompts import Prompts
 
 
 def masks() -> list[np.ndarray]:
@@ -80,10 +50,8 @@ def test_colours_are_those_of_the_contact_sheet() -> None:
         f"import {{ manyColours }} from '{module('colours.js')}';"
         "console.log(JSON.stringify(Array.from({ length: 200 }, (_, index) => manyColours(index))))"
     )
-    for index, text in enumerate(found):
-        expected = [255 * part for part in colorsys.hsv_to_rgb(index * 0.6180339887498949 % 1, 0.9, 1.0)]
-        given = [int(text[at : at + 2], 16) for at in (1, 3, 5)]
-        np.testing.assert_allclose(given, expected, atol=0.51)
+    given = [tuple(int(text[at : at + 2], 16) for at in (1, 3, 5)) for text in found]
+    assert given == [colour(index) for index in range(200)]
 
 
 def test_a_zip_is_read_by_others() -> None:
@@ -116,33 +84,6 @@ def test_soft_edges_are_the_guided_filters() -> None:
     edge = (found > 0) & (found < 1)
     assert edge.sum() > 50
     np.testing.assert_allclose(found[edge], expected[edge], atol=2e-3)
-
-
-@pytest.mark.parametrize("size", [(40, 60), (128, 128), (300, 200), (5, 400)])
-def test_logits_of_a_mask_are_the_librarys(size: tuple[int, int]) -> None:
-    height, width = size
-    y, x = np.mgrid[:height, :width]
-    mask = ((x - width / 2) / (width / 3)) ** 2 + ((y - height / 2) / (height / 3)) ** 2 < 1
-    scale = 128 / max(size)
-    geometry = ImageGeometry(size, (max(1, round(height * scale)), max(1, round(width * scale))), 128)
-    found = run(
-        f"import {{ logitsOf }} from '{module('start.js')}';"
-        "console.log(JSON.stringify([...logitsOf(Uint8Array.from(given[0]), given[1], given[2], 32)]))",
-        [mask.astype(int).ravel().tolist(), width, height],
-    )
-    expected = mask_logits(mask[None], geometry)[0]
-    found = np.reshape(found, (32, 32))
-    assert ((found > 0) != (expected > 0)).mean() < 0.05
-    assert np.abs(found - expected).mean() < 0.6  # small images are enlarged in another way
-
-
-BROWSER = """
-globalThis.navigator = {};
-globalThis.addEventListener = () => {};
-globalThis.sessionStorage = { getItem: () => null, setItem: () => {} };
-globalThis.requestAnimationFrame = (done) => setTimeout(done, 0);
-"""
-"""What modules ask of a browser when they are loaded."""
 
 
 def test_examples_fit_the_limits_of_the_server_and_the_last_ones_stay() -> None:
@@ -207,3 +148,63 @@ def test_answers_that_objects_rest_on_are_never_let_go() -> None:
         found = run(code, clicks)
         assert found.pop("asked") <= 2 * clicks
         assert found == {"again": 0, "fresh": True, "first": 3}
+
+
+def test_points_at_the_far_edges_stay_inside_and_boxes_reach_them() -> None:
+    width, height = 640, 427
+    rng = np.random.default_rng(4)
+    given = [[1e9, 1e9], [width, 0], [-3, height], *(rng.random((50, 2)) * (width, height)).tolist()]
+    code = f"""
+    {BROWSER}
+    const {{ Viewport }} = await import('{module("viewport.js")}');
+    const prompts = await import('{module("prompts.js")}');
+    const {{ activeObject }} = await import('{module("state.js")}');
+    const view = new Viewport();
+    view.resize({{ width: 900, height: 700 }}, {{ width: {width}, height: {height} }});
+    const seen = prompts.withPoint(view.clamp([1e9, 1e9]), 1).points;
+    for (const place of given) prompts.addPoint(view.clamp(place), 1);
+    prompts.setBox([...view.clamp([-9, -9]), ...view.clamp([1e9, 1e9])]);
+    console.log(JSON.stringify({{ ...activeObject(), seen }}));
+    process.exit(0);
+    """
+    found = run(code, given)
+    asked = Prompts(points=[found["points"] + found["seen"]], boxes=[found["box"]])
+    assert asked.check((height, width)) is asked  # nothing refused, nothing cut
+    assert found["box"] == [0, 0, width, height]
+    moved = np.clip(given, 0, (width, height)) - found["points"]
+    assert -1e-9 < moved.min() <= moved.max() <= 0.1 + 1e-9
+
+
+def test_what_the_training_set_keeps_of_an_image_is_not_its_pixels() -> None:
+    code = f"""
+    {BROWSER}
+    const {{ setFlagsFromString }} = await import('node:v8');
+    const {{ runInNewContext }} = await import('node:vm');
+    setFlagsFromString('--expose-gc');
+    const {{ remember, trainingSet }} = await import('{module("dataset.js")}');
+    const {{ ofBits }} = await import('{module("rle.js")}');
+    const {{ set }} = await import('{module("state.js")}');
+    const blob = new Blob(['bytes of a file'], {{ type: 'image/png' }});
+    const mask = ofBits(Uint8Array.from([0, 1, 1, 0, 0, 1]), 3, 2);
+    function work() {{
+      const bitmap = {{ pixels: new Uint8Array(1e6) }};
+      const image = {{ id: 'a', blob, bitmap, width: 3, height: 2, degraded: null, refused: null }};
+      const objects = [{{ id: 1, name: 'cup', points: [], labels: [], box: null, choice: null, before: null,
+        fixed: {{ where: 'a|off', mask, score: 1 }} }}];
+      set({{ file: {{ blob, name: 'a.png' }}, name: 'a', original: image, image, objects }});
+      remember();
+      set({{ file: null, original: null, image: null, objects: [] }});
+      return new WeakRef(bitmap);
+    }}
+    const kept = work();
+    await new Promise((done) => setTimeout(done, 20));
+    runInNewContext('gc')();
+    const bytes = [...new Uint8Array(await (await trainingSet()).arrayBuffer())];
+    console.log(JSON.stringify({{ gone: kept.deref() === undefined, bytes }}));
+    process.exit(0);
+    """
+    found = run(code)
+    with zipfile.ZipFile(io.BytesIO(bytes(found["bytes"]))) as archive:
+        assert archive.read("images/a.png") == b"bytes of a file"
+        np.testing.assert_array_equal(np.asarray(Image.open(archive.open("masks/a.png"))), [[0, 1, 1], [0, 0, 1]])
+    assert found["gone"]

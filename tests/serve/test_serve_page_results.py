@@ -13,6 +13,7 @@ from page_driver import CUP, CUP_BOX, SIZE, SPOON, Bits, Person, assert_drawn, b
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from glesam.masks.masks import Masks
 from glesam.masks.rle import decode
 
 
@@ -46,13 +47,16 @@ def test_download_of_coco_and_of_polygons(person: Person) -> None:
     name, content = person.download("coco")
     document = json.loads(content)
     assert name == "example.mask.json"
-    assert document["images"] == [{"id": 1, "file_name": "example", "width": 600, "height": 400}]
+    assert document["images"] == [{"id": 1, "file_name": "example.jpg", "width": 600, "height": 400}]
     for mask, row in zip(masks, document["annotations"], strict=True):
         np.testing.assert_array_equal(coco_mask.decode(row["segmentation"]).astype(bool), mask)
         assert row["area"] == mask.sum()
         np.testing.assert_array_equal(row["bbox"], coco_mask.toBbox(row["segmentation"]))
     name, content = person.download("polygons")
-    rows = json.loads(content)["features"]
+    expected = json.loads(Masks.from_coco(document).encode(".geojson"))
+    expected["info"] = json.loads(content)["info"]
+    assert json.loads(content) == expected
+    rows = expected["features"]
     assert name == "example.mask.geojson"
     for mask, row in zip(masks, rows, strict=True):
         drawn = filled(row["geometry"]["coordinates"])

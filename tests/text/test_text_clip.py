@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ def test_maps_have_the_grid_of_the_patches_and_do_not_depend_on_other_words(save
     family, _, folder = saved
     source = load_text_model(folder)
     dog, cup = source.maps(image(), ["dog", "cup"])
-    assert dog.values.shape == ((32, 32) if family == "clipseg" else (4, 4))
+    assert dog.values.shape == ((352, 352) if family == "clipseg" else (4, 4))
     assert (dog.values.min(), dog.values.max()) == (0, 1)
     assert 0 <= dog.presence <= 1
     cup_first, *_, dog_last = source.maps(image(), ["cup", "red", "dog"])
@@ -111,3 +112,37 @@ def test_large_images_are_averaged_as_they_shrink(tmp_path: Path) -> None:
     source = load_text_model(tmp_path)
     grey = (source._pixels(stripes) * source._deviation + source._mean)[..., 4:-4]
     assert (grey - 0.5).abs().max() < 0.05
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize(
+    ("size", "side"), [({"height": 48, "width": 48}, 48), ({"shortest_edge": 40}, 40), (64, 64), (None, 352)]
+)
+def test_clipseg_sees_images_at_the_size_of_its_own_preprocessing(tmp_path: Path, size: Any, side: int) -> None:
+    """Released folders name 224 in `config.json`, the size of the CLIP inside, and are run at 352."""
+    model = tiny("clipseg")
+    model.save_pretrained(tmp_path)
+    save_tokenizer(tmp_path)
+    if size is not None:
+        (tmp_path / "preprocessor_config.json").write_text(json.dumps({"size": size}))
+    square, mean, deviation = {"height": side, "width": side}, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+    processor = getattr(transformers, "ViTImageProcessorPil", transformers.ViTImageProcessor)(
+        size=square, resample=3, image_mean=mean, image_std=deviation
+    )
+    given = np.random.default_rng(1).integers(0, 255, (60, 80, 3), np.uint8)
+    pixels = processor(given, return_tensors="pt")["pixel_values"]
+    source = load_text_model(tmp_path)
+    np.testing.assert_allclose(source._pixels(given), pixels, atol=1e-4)
+    logits = model(pixel_values=pixels, **source._tokens(PROMPT.format("dog"))).logits
+    found = source.maps(given, ["dog"])[0]
+    assert found.values.shape == (side, side)
+    assert found.presence == pytest.approx(float(torch.sigmoid(logits).max()), abs=1e-5)
+
+
+@pytest.mark.parametrize("size", [{"height": 352, "width": 224}, 0, "352", [352], 10**6, {"longest_edge": 352}, True])
+def test_sizes_of_clipseg_that_are_no_square_are_refused(tmp_path: Path, size: Any) -> None:
+    tiny("clipseg").save_pretrained(tmp_path)
+    save_tokenizer(tmp_path)
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps({"size": size}))
+    with pytest.raises(ModelError, match="expected one side of 1 to 2048 pixels as size"):
+        load_text_model(tmp_path)

@@ -185,6 +185,21 @@ def test_a_run_as_start_brings_the_frozen_layers_that_it_started_from(data, tmp_
     assert all(torch.equal(value, expected[key]) for key, value in again.state_dict().items())
 
 
+@pytest.mark.parametrize("froze", [{"pretrained": True}, {"keep_prompts": True}, {"lora": 2}])
+def test_what_a_run_froze_learns_again_where_the_next_one_does_not_freeze_it(data, tmp_path, froze):
+    build_model(config(data, pretrained=False)).save_pretrained(tmp_path / "start")
+    options = {"pretrained": False, "init": str(tmp_path / "start"), **froze}
+    trainer = Trainer(BaseStage(config(data, **options), [pack(data, tmp_path)]), tmp_path / "a")
+    trainer.save()
+    assert trainer.frozen
+    again = build_model(config(data, init=str(tmp_path / "a"), pretrained=False))
+    assert [name for name, parameter in again.named_parameters() if not parameter.requires_grad] == []
+    kept = build_model(config(data, init=str(tmp_path / "a"), keep_prompts=True))
+    assert not kept.encoder.backbone.stem.weight.requires_grad
+    assert not kept.prompt_encoder.point_embed.weight.requires_grad
+    assert kept.mask_decoder.mask_tokens.weight.requires_grad
+
+
 def test_validate_measures_a_perfect_and_an_empty_answer(data):
     class Fake(CompactModel):
         """Answers every prompt with one constant."""

@@ -1,6 +1,8 @@
 """The gate by gain: versions and measurements against computing them apart, the fit on gains that are known."""
 
+import hashlib
 import json
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -23,6 +25,7 @@ from glesam.train.feed.pack import pack
 from glesam.train.gains.fit import MARGINS, as_table, fit, margins_for
 from glesam.train.gains.measure import Measured, measure, measure_version
 from glesam.train.gains.quality import regrets, reliability
+from glesam.train.gains.run import train_gain_gate
 from glesam.train.gains.versions import Versions, condition_group, mosaic
 
 
@@ -61,6 +64,39 @@ def test_versions_depend_on_seed_and_number_and_name_their_condition(place):
             assert (each.sample.mask == one).sum() >= max(16, 0.003 * height * width)
     sizes = {max(m.sample.mask.shape) for m in made}
     assert min(sizes) < 112 < max(sizes)
+
+
+def fold(name, folds):
+    """The rule, written out."""
+    return (int(hashlib.sha256(f"fold\0{name}".encode()).hexdigest()[:16], 16) >> 1) % folds
+
+
+def test_images_of_a_mosaic_are_of_one_fold(place, monkeypatch):
+    """An image beside one of another fold would be judged by a gate that was fitted on it."""
+    root, packed, _ = place
+    seen = []
+    monkeypatch.setattr(
+        "glesam.train.gains.versions.mosaic", lambda samples, *grid: seen.append(samples) or mosaic(samples, *grid)
+    )
+    options = config(root, mosaic=1.0, levels={"clear": 1.0})
+    stream = Versions([packed], [1.0], options)
+    made = [stream.version(index, options) for index in range(20)]
+    sets = [{sample.name for sample in samples} for samples in seen]
+    assert all(len({fold(name, options.folds) for name in names}) == 1 for names in sets)
+    assert max(map(len, sets)) > 1
+    assert {fold(name, options.folds) for names in sets for name in names} == {0, 1}
+    for version, samples in zip(made, seen, strict=True):
+        assert version.sample.name == samples[0].name
+        table = as_table([Measured(0, version.sample.name, "clear", 0.0, [0.5, 0.5], [0.5, 0.5], [0.0])] * 8, 1)
+        assert len(table.fold) == 8
+
+
+def test_an_empty_fold_is_found_before_anything_is_measured(place, tmp_path, monkeypatch):
+    root, packed, _ = place
+    monkeypatch.setattr("glesam.train.gains.run.measure", lambda *_: pytest.fail("measured"))
+    count = len({fold(f"photos/{name}", 50) for name in packed.names})
+    with pytest.raises(DataError, match=rf"each of 50 folds, got 6 that fall into {count} .* or fewer --folds"):
+        train_gain_gate(config(root, folds=50), [packed], tmp_path)
 
 
 def test_a_mosaic_holds_each_image_and_all_objects():
@@ -109,6 +145,8 @@ def test_a_stopped_run_goes_on_with_what_it_measured(place, tmp_path):
     assert again[1:] == whole[1:]
     measure(predictor, stream, options.model_copy(update={"seed": 4, "versions": 20}), tmp_path)
     assert len(list(tmp_path.glob("gains-*.jsonl"))) == 2
+    measure(predictor, stream, options.model_copy(update={"folds": 3}), tmp_path)  # mosaics are other ones
+    assert len(list(tmp_path.glob("gains-*.jsonl"))) == 3
 
 
 def known_gains(count=400, seed=0):
@@ -203,8 +241,12 @@ def test_the_command_leaves_a_gate_and_its_numbers(place, tmp_path):
 
 def test_what_cannot_be_measured_is_refused(place, tmp_path):
     root, packed, base = place
-    with pytest.raises(DataError, match="several images"):
+    with pytest.raises(DataError, match=r"at least 12 versions with objects that count, got 0 of 0; take more"):
         as_table([], 3)
+    _, measured = known_gains(30)
+    alike = [replace(one, name="image 0") for one in measured]
+    with pytest.raises(DataError, match=r"in each of 3 folds, got them in 1; take more --versions"):
+        as_table(alike, 3)
     plain = Predictor(base)
     with pytest.raises(ConfigError, match="expected an enhancer"):
         measure(plain, Versions([packed], [1.0], config(root)), config(root), tmp_path)

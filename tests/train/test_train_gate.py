@@ -13,7 +13,7 @@ from glesam.train.feed.latents import pair_latents
 from glesam.train.feed.pack import pack
 from glesam.train.loop import Trainer
 from glesam.train.stages.frozen import state_digest
-from glesam.train.stages.gate import GateStage, gate_quality, ordinal_targets
+from glesam.train.stages.gate import GateStage, clear_threshold, gate_quality, ordinal_targets
 
 HAZE = {"real:haze:5": 1.0}  # as bad as LQ-3, and even enough for a head on a random encoder to tell
 
@@ -83,6 +83,27 @@ def test_the_threshold_rises_until_clean_photos_pass(parts):
     assert float((values >= calibrated.threshold - 0.11).float().mean()) >= 0.25
     gate.levels = lambda latent: torch.zeros(1)
     assert made._calibrated(gate).threshold == 0.5
+
+
+@pytest.mark.parametrize("count", [1, 7, 50, 256])
+@pytest.mark.parametrize("allowed", [0.0, 0.02, 0.25, 0.9])
+def test_the_threshold_is_the_lowest_under_which_few_enough_clear_photos_count(count, allowed):
+    """By brute force, with levels that many photos share: as low as a level and a little, and no lower."""
+    rng = np.random.default_rng(count)
+    for _ in range(20):
+        values = rng.integers(0, int(rng.integers(2, 200)), count) / 100
+        found = clear_threshold(torch.tensor(values, dtype=torch.float32), 0.3, allowed)
+        candidates = sorted({0.3, *(values + 1e-3)})
+        fits = [t for t in candidates if t >= 0.3 and np.mean(values >= t) <= allowed]
+        assert found == pytest.approx(fits[0], abs=1e-6)
+        assert np.mean(values >= found) <= allowed
+        assert np.mean(values.astype(np.float32) >= np.float32(found)) <= allowed
+
+
+def test_the_default_bound_holds_for_the_default_number_of_photos():
+    levels = torch.cat([torch.full((246,), 0.1), torch.linspace(0.6, 2, 10)])
+    threshold = clear_threshold(levels, 0.5, 0.02)
+    assert int((levels >= threshold).sum()) == 5  # of 256: 1.95 %; six would be 2.34
 
 
 def test_quality_counts_by_hand(data, parts):

@@ -18,6 +18,7 @@ from glesam.models.sam.sam2 import Sam2Promptable
 from glesam.train.config import HeadConfig
 from glesam.train.feed.large_scale import large_scale_view, noisy_mask
 from glesam.train.feed.pack import pack
+from glesam.train.feed.pairs import PairBatches
 from glesam.train.loop import Trainer
 from glesam.train.points import point_losses, uncertain_points, values_at
 from glesam.train.stages.head import HeadObjective, HeadStage, robust_losses
@@ -160,6 +161,15 @@ def test_each_step_has_one_kind_of_prompt_and_all_come(photos, models):
         for b, p in np.ndindex(*masks.shape[:2]):
             assert all(masks[b, p, y, x] == 1 for x, y in points[b, p].tolist())
     assert kinds == {"point_coords", "boxes", "mask_input"}
+
+
+def test_degraded_views_are_mixed_where_that_is_asked_for(photos, models, monkeypatch):
+    monkeypatch.setattr(PairBatches, "_mixed", lambda self, sample, degraded, rng: np.full_like(degraded, 9))
+    for mixing in (0.0, 1.0):
+        batch = stage(photos, models, "robust", mixing=mixing).batches(0)[0]
+        inside = (batch["pixels"] != 127).any(dim=-1)  # beside the image a view is grey
+        assert bool((batch["pixels"][inside] == 9).all()) == bool(mixing)
+        assert not (batch["clean"][inside] == 9).all()
 
 
 def test_prompts_are_in_the_frame_of_the_model(photos, models):

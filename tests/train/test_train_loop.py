@@ -153,10 +153,11 @@ def spoiled(state, part):
         state["optimizer"]["state"][0]["exp_avg"] = torch.zeros(3)
         return state
     values = {"step": -1, "model": {"weight": 5}, "ema": {}, "optimizer": {"state": {}, "param_groups": []}}
+    values |= {"frozen": 5, "packs": {}}
     return state | {part: values[part]}
 
 
-@pytest.mark.parametrize("part", ["step", "model", "ema", "optimizer", "moments", "cut", "empty"])
+@pytest.mark.parametrize("part", ["step", "model", "ema", "optimizer", "frozen", "packs", "moments", "cut", "empty"])
 def test_a_damaged_checkpoint_is_one_line(tmp_path, part):
     Trainer(_Stage(99), tmp_path).run()
     path = tmp_path / "last.pt"
@@ -233,3 +234,68 @@ def test_what_is_wrong_with_the_data_is_one_line_from_a_worker_too(tmp_path, wor
     with pytest.raises(DataError) as caught:
         Trainer(stage, tmp_path / "run").run()
     assert str(caught.value) == "expected views, got none; take larger objects"
+
+
+class _Frozen(torch.nn.Module):
+    """A line that learns, behind a frozen layer, beside a frozen part."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.model = torch.nn.Sequential(torch.nn.Linear(1, 1), torch.nn.Linear(1, 1))
+        self.model[0].requires_grad_(False)
+        self.part = torch.nn.Linear(1, 1).requires_grad_(False)
+
+    def forward(self, batch):
+        return {"loss": self.part(self.model(batch["x"])).square().mean()}
+
+
+class _Pack:
+    def __init__(self, key):
+        self.key = key
+
+
+class _Started(_Stage):
+    """A stage on frozen weights, with packs and the start of an average."""
+
+    def __init__(self):
+        super().__init__(99)
+        self.objective = _Frozen()
+        self.packs = [_Pack("cups-0a1b"), _Pack("my-cats-2c3d")]
+        self.start = {"weight": torch.ones(2)}
+
+    def parameter_groups(self):
+        return [{"params": [p for p in self.objective.parameters() if p.requires_grad], "lr": self.config.lr}]
+
+
+@torch.no_grad()
+def change(stage, what):
+    objective, start = stage.objective, stage.start["weight"]
+    tensors = {"layer": objective.model[0].weight, "part": objective.part.bias, "start": start}
+    if what in tensors:
+        tensors[what].view(-1)[0] += 1e-6
+    elif what == "packs":
+        stage.packs[1] = _Pack("my-cats-4e5f")
+    elif what == "learning":
+        objective.model[1].weight += 1.0  # comes from the checkpoint
+
+
+@pytest.mark.parametrize("what", ["layer", "part", "start", "packs", "learning", "nothing"])
+def test_a_run_is_resumed_on_what_it_was_started_with_only(tmp_path, what):
+    Trainer(_Started(), tmp_path).run()
+    state = torch.load(tmp_path / "last.pt", weights_only=True)
+    torch.save(state | {"step": 4}, tmp_path / "last.pt")
+    stage = _Started()
+    change(stage, what)
+    words = {"packs": "images and masks that the run in .* got others in my-cats; bring them back"}
+    words |= dict.fromkeys(("layer", "part", "start"), "frozen weights that the run in .* got others; bring back")
+    if what not in words:
+        Trainer(stage, tmp_path, resume=True).run()
+        return
+    with pytest.raises(ConfigError, match=words[what]) as caught:
+        Trainer(stage, tmp_path, resume=True)
+    assert "\n" not in str(caught.value)
+    older = {key: value for key, value in state.items() if key not in ("frozen", "packs")} | {"step": 4}
+    torch.save(older, tmp_path / "last.pt")  # of a time before these entries
+    Trainer(stage, tmp_path, resume=True).run()
+    assert torch.load(tmp_path / "last.pt", weights_only=True)["step"] == 6

@@ -167,6 +167,8 @@ def test_kinds_that_need_no_restoring_count_as_clear(packs):
         ({"real:rolling_motion:3": 1.0}, "moved"),
         ({"lq7": 1.0}, "lq7"),
         ({"lq1": 0.0}, "positive sum"),
+        ({"lq1": float("nan"), "lq2": 1.0}, "positive sum"),
+        ({"lq1": float("inf")}, "positive sum"),
         ({"lq1": 1.0, "lq2": -0.5}, "at least 0"),
         ({}, "positive sum"),
     ],

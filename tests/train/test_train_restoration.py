@@ -8,7 +8,7 @@ from glesam.enhance.bundle import Parts, load_bundle, write_bundle
 from glesam.enhance.gate import DegradationGate
 from glesam.enhance.residual import ResidualEnhancer
 from glesam.enhance.skips import SkipAdapter
-from glesam.errors import ConfigError
+from glesam.errors import ConfigError, ModelError
 from glesam.models.compact.model import CompactModel
 from glesam.train.config import DecoderConfig, EnhancerConfig
 from glesam.train.feed.pack import pack
@@ -85,6 +85,13 @@ def test_levels_choose_the_timestep_in_training(parts, tmp_path):
             torch.testing.assert_close(got[index, None], model.at(timestep)(latents[index, None]))
     losses = losses_of(stage, tmp_path / "run")
     assert sum(losses[-5:]) < 0.9 * sum(losses[:5])
+
+
+@pytest.mark.parametrize("wrong", [-1, 1000])
+def test_timesteps_that_are_not_on_the_schedule_are_refused(parts, tmp_path, wrong):
+    with pytest.raises(ModelError, match=rf"timestep index in 0\.\.999, got {wrong}"):
+        enhancer_stage(parts, tmp_path, level_timesteps=(1, 100, wrong, 999))
+    enhancer_stage(parts, tmp_path, level_timesteps=(0, 100, 300, 999))
 
 
 def test_a_plain_network_has_no_timesteps(parts, tmp_path):

@@ -53,6 +53,14 @@ def test_a_batch_is_a_function_of_seed_step_and_process(packs):
     assert (first != NativePairs(packs, [1.0], config, rank=1)[3]["pixels"]).any()
 
 
+def test_degraded_photos_are_mixed_where_that_is_asked_for(packs, monkeypatch):
+    monkeypatch.setattr(NativePairs, "_mixed", lambda self, sample, degraded, rng: np.full_like(degraded, 9))
+    plain, mixed = (NativePairs(packs, [1.0], RestorerConfig(**SMALL, mixing=share))[0] for share in (0.0, 1.0))
+    assert (mixed["pixels"] == 9).all()
+    assert not (mixed["clean"] == 9).all()
+    assert not (plain["pixels"] == 9).all()
+
+
 def test_photos_smaller_than_a_crop_are_mirrored_on(packs):
     batch = NativePairs(packs, [1.0], RestorerConfig(**{**SMALL, "image_size": 160}))[0]
     assert batch["clean"].shape == (16, 160, 160, 3)

@@ -11,7 +11,7 @@ from torch import Tensor
 from glesam.data.base import Sample
 from glesam.train.config import SubjectConfig
 from glesam.train.loop import Trainer
-from glesam.train.stages.subject import KeptFeatures, SubjectStage
+from glesam.train.stages.subject import KeptFeatures, SubjectObjective, SubjectStage
 
 
 class Drawn:
@@ -92,3 +92,31 @@ def test_the_head_learns_the_drawn_subject(tmp_path) -> None:  # type: ignore[no
     assert after > 0.6
     assert after > before + 0.2
     assert (tmp_path / "run" / "model" / "model.safetensors").is_file()
+
+
+class _Answers(torch.nn.Module):
+    """Gives maps that are known."""
+
+    def __init__(self, logits: Tensor) -> None:
+        super().__init__()
+        self.logits = logits
+
+    def forward(self, fine: Tensor, coarse: Tensor) -> Tensor:
+        return self.logits
+
+
+def test_dice_is_the_mean_of_each_images_own() -> None:
+    """One large and one small thing: pooled over the batch, the small one would hardly count."""
+    rng = np.random.default_rng(0)
+    logits, mask, valid = rng.normal(size=(2, 8, 8)), np.zeros((2, 8, 8)), np.ones((2, 8, 8))
+    mask[0, :7, :6], mask[1, 1, 1] = 1, 1
+    valid[1, 6:] = 0
+    batch = {"fine": np.zeros(1), "coarse": np.zeros(1), "mask": mask, "valid": valid}
+    found = SubjectObjective(_Answers(torch.from_numpy(logits)))({k: torch.from_numpy(v) for k, v in batch.items()})  # type: ignore[arg-type]
+    expected = []
+    for one, truth, inside in zip(logits, mask, valid, strict=True):
+        p = np.where(inside > 0, 1 / (1 + np.exp(-one)), 0)
+        expected.append(1 - (2 * (p * truth).sum() + 1) / (p.sum() + truth.sum() + 1))
+    np.testing.assert_allclose(found["dice"].item(), np.mean(expected), rtol=1e-6)
+    entropy = np.logaddexp(0, logits) - logits * mask
+    np.testing.assert_allclose(found["bce"].item(), (entropy * valid).sum() / valid.sum(), rtol=1e-6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from pycocotools import mask as coco_mask
 from video_tiny import ColourOracle
@@ -141,6 +143,21 @@ def test_an_object_that_comes_back_at_another_size_is_found(factor: float) -> No
     frame, truth = ringed((220, 80), 22 * factor)
     assert iou(carrier.step(frame).masks[0], truth) > 0.9
     assert iou(carrier.step(ringed((224, 82), 22 * factor)[0]).masks[0], ringed((224, 82), 22 * factor)[1]) > 0.9
+
+
+@pytest.mark.parametrize("padded", [True, False])
+@pytest.mark.parametrize("place", [(70, 100), (90, 80)])
+def test_the_moved_mask_prompt_lies_on_the_object_in_frames_of_any_aspect(padded: bool, place: tuple[int, int]) -> None:
+    oracle = ColourOracle(padded)
+    carrier = MaskPropagation(oracle)  # type: ignore[arg-type]
+    frames = [ringed(each, 22) for each in ((70, 80), place)]
+    first, second = (np.ascontiguousarray(frame[:160]) for frame, _ in frames)  # twice as wide as high
+    carrier.start(first, Prompts(boxes=[[48, 58, 92, 102]]))
+    carrier.step(second)
+    given = oracle.asked[-1].mask_input
+    assert given is not None
+    restored = oracle.session.encoded.geometry.restore(torch.tensor(given)[:, None])[0, 0].numpy() > 0
+    assert iou(restored, frames[1][1][:160]) > 0.8
 
 
 def test_another_object_of_other_colours_is_not_taken_for_it() -> None:
@@ -350,6 +367,27 @@ def test_an_unfinished_run_of_other_prompts_is_not_gone_on_with(clip: Path, prom
     with pytest.raises(ConfigError, match="--overwrite"):
         segment_video(other, tracker(), places)
     assert segment_video(other, tracker(), places, overwrite=True).frames == 3
+
+
+@pytest.mark.parametrize("killed_at", [None, 30])
+def test_a_shorter_run_leaves_no_masks_of_a_longer_one(
+    clip: Path, prompts: Prompts, tmp_path: Path, killed_at: int | None
+) -> None:
+    def kill(index: int) -> None:
+        if index == killed_at:
+            raise Killed
+
+    places = outputs(tmp_path)
+    assert places.masks is not None
+    with contextlib.suppress(Killed):
+        segment_video(ClipTask(open_video(clip), prompts, max_frames=32), tracker(), places, on_frame=kill)
+    for name in ("0000001.png", "notes.png", "12.png"):  # no names of this program
+        (places.masks / name).write_bytes(b"mine")
+    again = ClipTask(open_video(clip), prompts, max_frames=5 if killed_at is None else 26)
+    report = segment_video(again, tracker(), places, overwrite=killed_at is None)
+    numbered = {f"{index:06}.png" for index in range(report.frames)}
+    assert {path.name for path in places.masks.iterdir()} == numbered | {"0000001.png", "notes.png", "12.png"}
+    assert [frame for frame, _, _ in read_frames(places.journal)] == list(range(report.frames))
 
 
 class Camera:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -10,6 +11,7 @@ import torch
 from transformers import Sam2VideoConfig, Sam2VideoModel
 
 from glesam.masks.masks import Masks
+from glesam.models.base import ImageGeometry
 from glesam.prompts.prompts import Prompts
 
 WIDTH, SIDE = 128, 64
@@ -71,13 +73,26 @@ def tiny_video_model(seed: int = 0) -> Sam2VideoModel:
 
 
 class ColourOracle:
-    """Stands in for a predictor: an object is what has the colour of a prompt's point, inside its grown box."""
+    """Stands in for a predictor: an object is what has the colour of a prompt's point, inside its grown box.
+
+    Args:
+        padded: frames keep their aspect in the square of logits, as with SAM and compact; else they are squashed.
+    """
 
     name, low = "oracle", 32
 
-    def __init__(self) -> None:
-        self.calls = 0
+    def __init__(self, padded: bool = False) -> None:
+        self.calls, self.padded = 0, padded
+        self.asked: list[Prompts] = []
         self._frame = np.zeros((1, 1, 3), np.uint8)
+
+    @property
+    def session(self) -> Any:
+        """Where the current frame lies in the square, of a pixel for each cell of the logits."""
+        size = self.image_size
+        inside = tuple(round(side * self.low / max(size)) for side in size) if self.padded else (self.low, self.low)
+        geometry = ImageGeometry(size, inside, self.low, direct=not self.padded)
+        return SimpleNamespace(encoded=SimpleNamespace(geometry=geometry))
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -91,9 +106,14 @@ class ColourOracle:
         boxes = prompts.check(self.image_size).boxes
         assert boxes is not None
         masks = np.stack([self._one(box) for box in boxes])
-        small = [cv2.resize(m.astype(np.float32), (self.low, self.low), interpolation=cv2.INTER_AREA) for m in masks]
+        self.asked.append(prompts)
+        rows, columns = self.session.encoded.geometry.input_size
+        small = np.zeros((len(masks), self.low, self.low), np.float32)
+        for cells, mask in zip(small, masks, strict=True):
+            shrunk = cv2.resize(mask.astype(np.float32), (columns, rows), interpolation=cv2.INTER_AREA)
+            cells[:rows, :columns] = shrunk
         scores = np.array([0.9 if m.any() else 0.0 for m in masks], np.float32)
-        return Masks(masks, scores, np.stack(small) * 20 - 10)
+        return Masks(masks, scores, small * 20 - 10)
 
     def _one(self, box: Any) -> Any:
         x0, y0, x1, y1 = (int(v) for v in box)

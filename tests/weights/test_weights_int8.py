@@ -35,6 +35,7 @@ def test_what_is_small_or_no_matrix_stays_as_it_is() -> None:
         "bias": torch.randn(9000),
         "depthwise": torch.randn(900, 1, 3, 3),
         "small": torch.randn(8, 64),
+        "text": torch.randn(1, 77, 64),  # of one row: one scale would serve for all 77 tokens
         "ids": torch.arange(10000).reshape(100, 100),
     }
     packed = pack(kept)

@@ -66,8 +66,7 @@ class DegradeOptions(VerbOptions):
             from glesam.draw.sheet import check_suffix
 
             check_suffix(self.contact_sheet)
-        if self.recursive:
-            _check_apart(self.inputs, self.output)
+        _check_apart(self.inputs, self.output, self.recursive, len(variants))
         tasks = plan(iterate(self.inputs, self.recursive), variants, self.output, options)
         if moving := [variant.kind for variant in variants if variant.moves_pixels]:
             names = ", ".join(dict.fromkeys(moving))
@@ -109,18 +108,25 @@ def _run(tasks: Sequence[Task], output: Path) -> set[str]:
     return set(report.failed)
 
 
-def _check_apart(inputs: Sequence[str], output: Path) -> None:
-    """Refuse an output folder whose images the next recursive run would take for sources.
+def _check_apart(inputs: Sequence[str], output: Path, recursive: bool, variants: int) -> None:
+    """Refuse an output folder whose images the next run would take for sources.
 
     Raises:
-        ConfigError: the output lies in an input folder.
+        ConfigError: the output lies in an input folder that is searched to its depth, or is one that images go into.
     """
     from glesam.errors import ConfigError
 
     for item in inputs:
         folder = Path(item).expanduser()
-        if folder.is_dir() and output.resolve().is_relative_to(folder.resolve()):
+        if not folder.is_dir():
+            continue
+        if recursive and output.resolve().is_relative_to(folder.resolve()):
             raise ConfigError(f"expected an output folder outside of {item} with --recursive, got {output}; move it")
+        if variants == 1 and output.resolve() == folder.resolve():
+            raise ConfigError(
+                f"expected an output folder apart from {item}, got the same, whose results the next run would degrade; "
+                "choose another -o"
+            )
 
 
 def _write_sheet(path: Path, tasks: Sequence[Task], failed: set[str]) -> None:

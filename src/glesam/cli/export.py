@@ -65,7 +65,7 @@ def export(options: ExportOptions) -> None:
     from glesam.images.sources import iterate
     from glesam.predict.predictor import Predictor
 
-    images = [source.read() for source in iterate(options.image)] if options.image else []
+    images = (source.read() for source in iterate(options.image)) if options.image else iter(())
     predictor = Predictor.from_pretrained(
         options.model, enhancer=options.enhancer, head=options.head, head_mode=options.head_mode
     )

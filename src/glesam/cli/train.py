@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -34,18 +34,6 @@ Data = Annotated[
     list[str] | None,
     typer.Option(help="Data-set folder (images/ + masks/, or a known layout), FOLDER or FOLDER:SHARE. Repeatable."),
 ]
-NO_BATCHES = (
-    "image_size",
-    "batch_size",
-    "steps",
-    "scale",
-    "paste",
-    "prompts",
-    "slots",
-    "inference_size",
-    "cached_pairs",
-)
-"""Fields of pairs that say nothing where whole images are measured."""
 COMMON = ("val", "model", "cached_pairs", "seed", "lr", "steps", "workers")
 """Fields that the help of each stage lists first."""
 
@@ -55,9 +43,7 @@ def main() -> None:
     """Train a model on your own data."""
 
 
-def stage(
-    kind: type[StageOptions], without: Collection[str] = ()
-) -> Callable[[Callable[[StageOptions, Run], None]], Callable[..., None]]:
+def stage(kind: type[StageOptions]) -> Callable[[Callable[[StageOptions, Run], None]], Callable[..., None]]:
     """Make a command of a function that trains a stage: flags for the fields of its configuration, and for the run."""
 
     def decorate(function: Callable[[StageOptions, Run], None]) -> Callable[..., None]:
@@ -66,7 +52,7 @@ def stage(
             function(options, run)
 
         command.__name__, command.__doc__ = function.__name__, function.__doc__
-        flags = [*parameters(Run, unset=True), *field_flags(kind, COMMON, without)]
+        flags = [*parameters(Run, unset=True), *field_flags(kind, COMMON, kind.unused)]
         app.command(function.__name__)(handle_errors(with_flags(flags)(command)))
         return command
 
@@ -127,7 +113,7 @@ def enhancer(options: EnhancerConfig, run: Run) -> None:
     train_stage(made, run)
 
 
-@stage(DecoderConfig, without=("cached_pairs",))
+@stage(DecoderConfig)
 def decoder(options: DecoderConfig, run: Run) -> None:
     """Stage 2: train the mask decoder on enhanced latents; or, as baselines, on raw ones, or the encoder."""
     from glesam.train.stages.decoder import DecoderStage
@@ -135,7 +121,7 @@ def decoder(options: DecoderConfig, run: Run) -> None:
     train_stage(DecoderStage(options, *open_data(options, run)), run)
 
 
-@stage(HeadConfig, without=("cached_pairs",))
+@stage(HeadConfig)
 def head(options: HeadConfig, run: Run) -> None:
     """Train a mask head on a frozen model of any family; use it with --head OUT/model."""
     from glesam.train.stages.head import HeadStage
@@ -154,10 +140,7 @@ def gate(options: GateConfig, run: Run) -> None:
     train_stage(made, run)
 
 
-@stage(
-    GainConfig,
-    without=NO_BATCHES,
-)
+@stage(GainConfig)
 def gain(options: GainConfig, run: Run) -> None:
     """Train the gate that judges by gain: where the bundle of --enhancer is worth it, for clicks and boxes apart.
 
@@ -178,7 +161,7 @@ def gain(options: GainConfig, run: Run) -> None:
     warn(f"gate in {run.out / 'model'}: " + ", ".join(f"{k} {v:.4f}" for k, v in found.items()))
 
 
-@stage(RestorerConfig, without=("model", "prompts", "slots", "inference_size", "cached_pairs"))
+@stage(RestorerConfig)
 def restorer(options: RestorerConfig, run: Run) -> None:
     """Train a small U-Net that restores degraded images before any model sees them, for --restore unet:OUT/model.
 
@@ -189,7 +172,7 @@ def restorer(options: RestorerConfig, run: Run) -> None:
     train_stage(RestorerStage(options, *open_data(options, run)), run)
 
 
-@stage(SubjectConfig, without=("val",))
+@stage(SubjectConfig)
 def subject(options: SubjectConfig, run: Run) -> None:
     """Train the head that finds the main thing of an image, for `segment --subject`: minutes on a CPU."""
     from glesam.fewshot.backbone import bundled_backbone
@@ -199,7 +182,7 @@ def subject(options: SubjectConfig, run: Run) -> None:
         train_stage(SubjectStage(options, open_sets(options), bundled_backbone(), show), run)
 
 
-@stage(TextConfig, without=("val",))
+@stage(TextConfig)
 def text(options: TextConfig, run: Run) -> None:
     """Train an ESC-Net, which makes masks of a text model's maps, on sets with labels.json; use it as --text-model."""
     from glesam.models.registry import load_model

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -86,12 +86,34 @@ def open_data(options: StageConfig, run: Run) -> tuple[list[Any], Any]:
     unknown = next((name for name in options.offsets if name not in names), None)
     if unknown is not None:
         raise ConfigError(f"expected offsets of data sets that are trained on, got {unknown!r}; {hint(unknown, names)}")
+    parted = _kept_aside(options.kept_aside, names)
     for dataset in datasets:
         warn(f"{dataset.name}: {len(dataset)} images")
         whole = pack(dataset, run.cache, offset=options.offsets.get(dataset.name, (0.0, 0.0)))
-        aside = dataset.name in options.kept_aside
-        packs.append(PartOfPack(whole, lambda name: not is_kept_aside(name)) if aside else whole)
+        packs.append(PartOfPack(whole, lambda name: not is_kept_aside(name)) if dataset.name in parted else whole)
     return packs, open_dataset(options.val) if options.val else None
+
+
+def _kept_aside(given: Sequence[str], names: Sequence[str]) -> set[str]:
+    """The data sets of which a fifth is kept aside.
+
+    Args:
+        given: their names, or their folders; those that are not trained on are told, as a configuration may list more.
+        names: of the data sets that are trained on.
+
+    Raises:
+        ConfigError: none of them is trained on, so that nothing at all would be kept aside.
+    """
+    from glesam.common.messages import hint
+    from glesam.errors import ConfigError
+
+    absent = [name for name in given if Path(name).name not in names]
+    if absent and len(absent) == len(given):
+        cure = hint(Path(absent[0]).name, names)
+        raise ConfigError(f"expected data sets that are trained on in kept_aside, got {', '.join(given)}; {cure}")
+    if absent:
+        warn(f"glesam: warning: kept_aside names sets that are not trained on: {', '.join(absent)}")
+    return {Path(name).name for name in given}
 
 
 def train_stage(made: Any, run: Run) -> None:

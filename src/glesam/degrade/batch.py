@@ -24,7 +24,8 @@ from glesam.errors import ConfigError, DataError, GlesamError
 from glesam.images.lossless import ENCODERS, encode_lossless
 from glesam.images.sources import ImageSource
 
-RUN_FILE = "degrade.json"
+RUN_FILE = "degrade.options"
+"""JSON of a batch's options in its folder; the name ends as none of an image or of a record does."""
 
 
 @dataclass(frozen=True)

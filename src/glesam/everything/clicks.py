@@ -8,8 +8,9 @@ held before they are filtered, and nothing else.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,8 @@ from glesam.masks.runs import Box
 from glesam.models.base import PromptTensors
 from glesam.views.enlarge import MARGIN, mask_boxes
 from glesam.views.view import View
+
+T = TypeVar("T")
 
 
 class MemoryWarning(UserWarning):
@@ -73,11 +76,19 @@ class PointDecoder:
         Raises:
             MemoryError: there is too little memory for a single click; or torch's own error that says so.
         """
-        found: list[ClickMask] = []
+        return self.in_batches(points, lambda batch: self._filtered(view, batch))
+
+    def in_batches(self, points: Float, work: Callable[[Float], list[T]]) -> list[T]:
+        """What `work` makes of `(n, 2)` clicks, whole chunks at a time; fewer at a time where memory runs out.
+
+        Raises:
+            MemoryError: as `candidates`.
+        """
+        found: list[T] = []
         start = 0
         while start < len(points):
             try:
-                found += self._filtered(view, points[start : start + self._batch])
+                found += work(points[start : start + self._batch])
             except (MemoryError, RuntimeError) as error:
                 if not _is_out_of_memory(error) or self._batch == 1:
                     raise

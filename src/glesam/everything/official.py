@@ -61,10 +61,7 @@ class OfficialGenerator:
         self.enhanced = self.enhanced or view.enhanced
         side = int(options.points_per_side / options.crop_n_points_downscale_factor**layer)
         points = point_grid(side, view.geometry.original_size)
-        found: list[Found] = []
-        for start in range(0, len(points), options.points_per_batch):
-            batch = points[start : start + options.points_per_batch]
-            found += self._batch(view, batch, box, layer)
+        found = self.decoder.in_batches(points, lambda batch: list(self._batch(view, batch, box, layer)))
         return _suppressed(found, np.array([f.iou for f in found]), options.box_nms_thresh)
 
     @torch.inference_mode()
@@ -74,7 +71,8 @@ class OfficialGenerator:
         clicks = np.repeat(points, ious.shape[1], axis=0)
         logits, ious = logits.flatten(0, 1), ious.flatten()
         likely = _passing(ious, self.options.pred_iou_thresh, strict=True)
-        step = max(1, ENLARGED_FLOATS // (view.geometry.original_size[0] * view.geometry.original_size[1]))
+        height, width = view.geometry.original_size
+        step = max(1, ENLARGED_FLOATS // (height * width + view.geometry.image_size**2))  # by way of the square
         for start in range(0, len(likely), step):
             part = likely[start : start + step]
             whole = view.geometry.restore(logits[part, None])[:, 0]

@@ -14,6 +14,7 @@ from glesam.fewshot.backbone import bundled_backbone
 from glesam.fewshot.features import Backbone, image_features
 from glesam.fewshot.references import Reference, looks_of
 from glesam.images.pixels import RGB
+from glesam.images.sources import SUFFIXES
 from glesam.masks.masks import Masks
 
 MARKS = ".mask.png"
@@ -78,7 +79,8 @@ class ExampleLabeler:
 def _image_of(marks: Path) -> Path:
     """The image beside its marks."""
     stem = marks.name.removesuffix(MARKS)
-    found = [path for path in sorted(marks.parent.glob("*")) if path.stem == stem and path != marks]
+    beside = (path for path in sorted(marks.parent.glob("*")) if path.suffix.lower() in SUFFIXES)
+    found = [path for path in beside if path.stem == stem and path != marks]
     if not found:
         raise ConfigError(f"expected an image {stem}.* beside {marks}, found none; the marks belong to one")
     return found[0]

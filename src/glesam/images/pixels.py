@@ -25,7 +25,7 @@ RGB = npt.NDArray[np.uint8]
 
 _WIDE_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N", "F")
 _EXIF_ORIENTATION = 0x0112
-_TIFF_BITS_PER_SAMPLE, _TIFF_PHOTOMETRIC = 258, 262
+_TIFF_BITS_PER_SAMPLE, _TIFF_PHOTOMETRIC, _TIFF_SAMPLE_FORMAT = 258, 262, 339
 _STRIP_PIXELS = 1 << 20
 """Pixels converted at once, so that what a conversion needs beside source and result stays at some megabytes."""
 
@@ -74,12 +74,32 @@ def from_pillow_scaled(image: Image.Image, name: str, wish: Range = "auto") -> t
         return upright(_from_bytes(image, name), code), None
     tags = getattr(image, "tag_v2", {})
     white = 4095.0 if tags.get(_TIFF_BITS_PER_SAMPLE) == (12,) else None
-    scale = scale_of((np.asarray(strip) for _, strip in strips(image)), wish, name, white)
+    scale = scale_of((values for _, values in _wide_strips(image)), wish, name, white)
     rgb = np.empty((image.height, image.width, 3), np.uint8)
-    for top, strip in strips(image):
-        grey = to_bytes(np.asarray(strip), scale, inverted=tags.get(_TIFF_PHOTOMETRIC) == 0)
-        rgb[top : top + strip.height] = grey[..., None]
+    for top, values in _wide_strips(image):
+        grey = to_bytes(values, scale, inverted=tags.get(_TIFF_PHOTOMETRIC) == 0)
+        rgb[top : top + len(values)] = grey[..., None]
     return upright(rgb, code), scale
+
+
+def _wide_strips(image: Image.Image) -> Iterator[tuple[int, npt.NDArray[Any]]]:
+    """Samples of a wide mode from top to bottom, `(h, W)` in the file's own type, each part with its first row.
+
+    Pillow holds many types as int32: 16 bits of PGM, which it scales to 0 to 65535; signed 16 bits; and unsigned 32
+    bits, which wrap round, and come back where they are converted.
+    """
+    dtype: type[np.generic] | None = None
+    if image.mode == "I":
+        tags = getattr(image, "tag_v2", {})
+        stored = tags.get(_TIFF_SAMPLE_FORMAT, (1,)), tags.get(_TIFF_BITS_PER_SAMPLE)
+        dtype = np.uint16 if image.format == "PPM" else _HELD_AS_INT32.get(stored)
+    for top, strip in strips(image):
+        values = np.asarray(strip)
+        yield top, values if dtype is None else values.astype(dtype)
+
+
+_HELD_AS_INT32: dict[Any, type[np.generic]] = {((1,), (32,)): np.uint32, ((2,), (16,)): np.int16}
+"""Types by TIFF's sample format and bits."""
 
 
 def from_samples(

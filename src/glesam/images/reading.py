@@ -187,9 +187,14 @@ def _decode(stream: IO[bytes], name: str, options: ReadOptions) -> ReadImage:
             return _load(identified(whole, name), name, options)
         # Phones append previews and gain maps to images (MPO); nobody would call such an image animated.
         if image.format != "MPO" and has_frames(image):
-            text = f"{name}: {image.format} with several frames or pages, only the first is used"
-            warnings.warn(text, ImageWarning, stacklevel=5)
+            _tell_of_frames(name, image.format)
     return _chosen(found, options, name)
+
+
+def _tell_of_frames(name: str, kind: str | None) -> None:
+    """Warn that a file holds more than what is read."""
+    text = f"{name}: {kind} with several frames or pages, only the first is used"
+    warnings.warn(text, ImageWarning, stacklevel=6)
 
 
 def _chosen(found: ReadImage, options: ReadOptions, name: str) -> ReadImage:
@@ -224,8 +229,12 @@ def _decode_tiff(stream: IO[bytes], layout: tiff.TiffLayout, name: str, options:
     held = layout.bands if not layout.planar else len(chosen)
     _check_samples(layout.width * layout.height * held * (max(layout.bits) // 8 or 1), _SAMPLE_BYTES, options, name)
     values = tiff.read_bands(stream, layout, chosen, name)
-    pixels, scale = from_samples(values, name, options.values, alpha, inverted=layout.photometric == 0)
-    facts = _told(scale) if values.dtype != np.uint8 else {}
+    wide = values.dtype != np.uint8
+    wish = options.values if wide else "full"
+    pixels, scale = from_samples(values, name, wish, alpha, inverted=layout.photometric == 0)
+    if layout.more:
+        _tell_of_frames(name, "TIFF")
+    facts = _told(scale) if wide else {}
     if layout.bands > 4 or options.bands is not None:
         facts["bands"] = [band + 1 for band in chosen[:3]]
     return ReadImage(upright(pixels, _tiff_orientation(layout)), facts)

@@ -1,4 +1,4 @@
-"""TIFF layouts that Pillow reads wrongly or not at all: planes apart, more than four bands, wide or signed colour.
+"""TIFF layouts that Pillow reads wrongly or not at all: planes apart, more than four bands, wide colour, wide grey.
 
 Such a file gets another directory in memory, which calls its bytes grey pixels: each plane by itself, or interleaved
 bands as one wide row. So Pillow's decoder (libtiff) undoes any compression that does not look at what samples mean, and
@@ -45,6 +45,7 @@ class TiffLayout:
         alpha: "straight", "associated" (colours multiplied already) or None: what the last band is.
         directory: all entries, by tag.
         prefix: the file's header, which tells byte order and kind of TIFF.
+        more: whether another page follows.
     """
 
     width: int
@@ -57,6 +58,7 @@ class TiffLayout:
     alpha: str | None
     directory: dict[int, Any]
     prefix: bytes
+    more: bool = False
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -72,11 +74,14 @@ class TiffLayout:
 
     @property
     def is_plain(self) -> bool:
-        """Whether Pillow reads it as it should: 8 bits unsigned of at most four bands, or one band."""
+        """Whether Pillow reads it as it should: 8 bits unsigned of at most four bands; or one, to 16 bits or floating.
+
+        Other bands Pillow holds as int32, where unsigned ones of 32 bits wrap round, and types are forgotten.
+        """
         if self.photometric not in (*_GREY, *_RGB):
             return not (self.planar and max(self.bits) > 8)
         if self.bands == 1:
-            return max(self.bits) < 8 or self.kind != "i" or self.bits[0] > 8
+            return max(self.bits) < 8 or self.kind in "f?" or (self.kind == "u" and max(self.bits) <= 16)
         return self.kind == "u" and max(self.bits) <= 8 and self.bands <= 4
 
 
@@ -89,9 +94,10 @@ def layout_of(stream: IO[bytes]) -> TiffLayout | None:
         return None
     try:
         entries = TiffImagePlugin.ImageFileDirectory_v2(prefix)
-        stream.seek(entries.next)
-        entries.load(stream)
-        return _layout(dict(entries), prefix)
+        first = entries.next
+        stream.seek(first)
+        entries.load(stream)  # leaves `next` as it is where the file ends before it
+        return _layout(dict(entries), prefix, entries.next not in (0, first))
     except Exception:  # Pillow's reader raises whatever broken bytes lead it to; it will say so again when it decodes
         return None
 
@@ -133,7 +139,7 @@ def _fill(out: npt.NDArray[Any], source: TiffSource, layout: TiffLayout, chosen:
             out[top : top + len(values)] = values[..., list(chosen)]
 
 
-def _layout(entries: dict[int, Any], prefix: bytes) -> TiffLayout:
+def _layout(entries: dict[int, Any], prefix: bytes, more: bool) -> TiffLayout:
     bits = tuple(int(b) for b in entries.get(_BITS, (1,)))
     bands = int(entries.get(_SAMPLES, len(bits)))
     formats = set(entries.get(_SAMPLE_FORMAT, (1,)))
@@ -144,7 +150,7 @@ def _layout(entries: dict[int, Any], prefix: bytes) -> TiffLayout:
         int(entries.get(_PHOTOMETRIC, 1)),
         int(entries.get(_PLANAR, 1)) == 2 and bands > 1,
         _ALPHA.get(int(extra[-1])) if extra else None,
-        entries, prefix,
+        entries, prefix, more,
     )  # fmt: skip
 
 

@@ -234,8 +234,14 @@ class Predictor(PromptPredictor):
         """
         self.examples.add(self.session.pixels, mask, negative)
 
-    def remember_file(self, image: ImageInput, mask: Any, negative: bool = False) -> None:
+    def remember_file(self, image: ImageInput, mask: Any, negative: bool = False, name: str | None = None) -> None:
         """As `remember`, for objects of another image, which does not become the current one.
+
+        Args:
+            image: as `set_image` takes it.
+            mask: see `remember`.
+            negative: see `remember`.
+            name: what a restorer knows the image by; the file's name when not given.
 
         Raises:
             ImageError: the image cannot be read.
@@ -244,7 +250,8 @@ class Predictor(PromptPredictor):
         from glesam.predict.embeddings import file_name
         from glesam.predict.session import read_own
 
-        self.examples.add(self.session.embedder.restored(read_own(image), file_name(image)), mask, negative)
+        called = file_name(image) if name is None else name
+        self.examples.add(self.session.embedder.restored(read_own(image), called), mask, negative)
 
     def forget(self) -> None:
         """Forget all examples."""

@@ -104,9 +104,10 @@ def non_local_means(image: RGB, strength: float | None) -> RGB:
         strength: OpenCV's `h`, in grey values; None takes the noise's standard deviation, and leaves an image without
             noise as it is.
     """
-    strength = noise_level(image) if strength is None else strength
-    if strength < NOISE_FLOOR:
-        return image
+    if strength is None:
+        strength = noise_level(image)
+        if strength < NOISE_FLOOR:
+            return image
     bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)  # the function turns BGR into Lab itself
     clean = cv2.fastNlMeansDenoisingColored(bgr, None, strength, strength, 7, 21)
     return np.asarray(cv2.cvtColor(clean, cv2.COLOR_BGR2RGB), np.uint8)

@@ -23,7 +23,7 @@ from glesam.images.pixels import RGB
 from glesam.restore.base import Restorer, Setting
 from glesam.restore.tiles import Tiling, run_tiled
 from glesam.restore.unet import RestorationUnet
-from glesam.weights.folders import WEIGHTS_FILE, brief, check_loaded, read_config
+from glesam.weights.folders import WEIGHTS_FILE, brief, check_loaded, read_config, state_digest
 
 UNKNOWN = Tiling(tile=512, overlap=96, margin=24, multiple=64)
 """For a file that says nothing of itself: sides that nearly all networks take."""
@@ -102,7 +102,8 @@ def open_swin2sr(folder: str, device: str = "cpu") -> Restorer:
     window = int(model.config.window_size)
     # Attention reaches far; tiles only have to agree where they fade into each other.
     tiling = replace(UNKNOWN, tile=-(-256 // window) * window, overlap=64, margin=16, multiple=window)
-    settings: dict[str, Setting] = {"weights": _digest(Path(folder) / WEIGHTS_FILE)}
+    # Of what was loaded: transformers takes files of several names.
+    settings: dict[str, Setting] = {"weights": state_digest(model)[:16]}
     return NetworkRestorer("swin2sr", lambda tile: network(tile).reconstruction, tiling, settings, device)
 
 
@@ -196,4 +197,4 @@ def _same_size(result: Any, tile: Tensor, name: str) -> Tensor:
 
 def _digest(path: Path) -> str:
     """Start of the digest of a weight file."""
-    return sha256(path)[:16] if path.is_file() else "none"
+    return sha256(path)[:16]

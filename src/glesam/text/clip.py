@@ -30,12 +30,20 @@ NOTHING = ("a photo.", "a photo of something.", "a blurry background.")
 CLASSES = {"clip": "CLIPModel", "siglip": "SiglipModel", "clipseg": "CLIPSegForImageSegmentation"}
 """`model_type` of `config.json` to transformers' class."""
 
+_PREPROCESSING = "preprocessor_config.json"
+
 _NORMAL = {
     "clip": ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
     "siglip": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
     "clipseg": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
 }
 """Mean and standard deviation of pixels 0 to 1, where `preprocessor_config.json` does not say."""
+
+_CLIPSEG_SIDE, _MOST_SIDE = 352, 2048
+"""Side of CLIPSeg's input where `preprocessor_config.json` does not say, and the largest that is taken.
+
+It was trained at 352 on top of a CLIP of 224, which is what its `config.json` names.
+"""
 
 
 def load_text_model(folder: str | Path) -> TextModel:
@@ -71,7 +79,10 @@ def load_text_model(folder: str | Path) -> TextModel:
             f"expected weights and tokenizer of a {family} model in {folder}, got {brief(error)}; get all its files"
         ) from error
     check_loaded(info, f"a {family} model", folder)
-    return TextModel(model.eval(), tokenizer, family, _normal(folder, family), str(folder))
+    said = _preprocessing(folder)
+    # CLIP and SigLIP have positions for one size alone; CLIPSeg interpolates its own.
+    side = _side(folder, said) if family == "clipseg" else int(model.config.vision_config.image_size)
+    return TextModel(model.eval(), tokenizer, family, _normal(folder, family, said), side, str(folder))
 
 
 class TextModel:
@@ -82,11 +93,12 @@ class TextModel:
         tokenizer: its tokenizer.
         family: key of `CLASSES`.
         normal: mean and standard deviation of the pixels that it was trained on.
+        side: of the square that it takes, in pixels.
         name: what results call it.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, family: str, normal: tuple[Any, Any], name: str) -> None:
-        self.name, self._model, self._tokenizer, self._family = name, model, tokenizer, family
+    def __init__(self, model: Any, tokenizer: Any, family: str, normal: tuple[Any, Any], side: int, name: str) -> None:
+        self.name, self._model, self._tokenizer, self._family, self._side = name, model, tokenizer, family, side
         mean, deviation = normal
         self._mean, self._deviation = (torch.tensor(v).reshape(1, 3, 1, 1) for v in (mean, deviation))
 
@@ -189,9 +201,8 @@ class TextModel:
 
     def _pixels(self, image: RGB) -> Tensor:
         """An image as the model takes it: its square, bicubic."""
-        side = int(self._model.config.vision_config.image_size)
         # As the models' own preprocessing: Pillow averages where it shrinks, OpenCV's cubic skips pixels.
-        squeezed = Image.fromarray(image).resize((side, side), Image.Resampling.BICUBIC)
+        squeezed = Image.fromarray(image).resize((self._side, self._side), Image.Resampling.BICUBIC)
         resized = np.asarray(squeezed, np.float32) / 255
         return (torch.from_numpy(resized).permute(2, 0, 1)[None] - self._mean) / self._deviation
 
@@ -202,13 +213,38 @@ def _vectors(output: Any) -> Tensor:
     return found
 
 
-def _normal(folder: Path, family: str) -> tuple[Any, Any]:
+def _preprocessing(folder: Path) -> dict[str, Any]:
+    """What the folder says of how images are prepared; nothing where it has no such file."""
+    path = folder / _PREPROCESSING
+    return expect_object(read_json(path, ModelError), str(path), ModelError) if path.is_file() else {}
+
+
+def _normal(folder: Path, family: str, said: dict[str, Any]) -> tuple[Any, Any]:
     """Mean and standard deviation that the folder names, or the family's."""
-    path = folder / "preprocessor_config.json"
-    said = expect_object(read_json(path, ModelError), str(path), ModelError) if path.is_file() else {}
     mean, deviation = _NORMAL[family]
     found = said.get("image_mean", mean), said.get("image_std", deviation)
     for values in found:
         if not isinstance(values, (list, tuple)) or len(values) != 3 or not all(isinstance(v, float) for v in values):
-            raise ModelError(f"expected three numbers as image_mean and image_std in {path}, got {brief_value(values)}")
+            raise ModelError(
+                f"expected three numbers as image_mean and image_std in {folder / _PREPROCESSING}, got "
+                f"{brief_value(values)}"
+            )
     return found
+
+
+def _side(folder: Path, said: dict[str, Any]) -> int:
+    """Side in pixels of CLIPSeg's square input, that the folder names or the usual one.
+
+    `size` is a number, or an object of `height` and `width`, or of `shortest_edge`.
+    """
+    size = said.get("size", _CLIPSEG_SIDE)
+    first, *others = size.values() if isinstance(size, dict) and set(size) in _SIZES else [size]
+    if type(first) is not int or not 1 <= first <= _MOST_SIDE or any(other != first for other in others):
+        raise ModelError(
+            f"expected one side of 1 to {_MOST_SIDE} pixels as size in {folder / _PREPROCESSING}, got "
+            f"{brief_value(size)}; get that file again"
+        )
+    return first
+
+
+_SIZES: tuple[set[str], ...] = ({"height", "width"}, {"shortest_edge"})

@@ -26,6 +26,7 @@ from glesam.common.messages import one_line
 from glesam.errors import ConfigError, DataError
 from glesam.train.config import StageConfig, write_config
 from glesam.train.feed.batch import Batch
+from glesam.train.origins import check_origins, origins
 from glesam.weights.folders import write_torch
 
 
@@ -88,8 +89,8 @@ class Trainer:
         on_validate: called before each validation.
 
     Raises:
-        ConfigError: the folder holds a run and `resume` is not set, its configuration differs, or another process
-            trains in it.
+        ConfigError: the folder holds a run and `resume` is not set; its configuration, frozen weights or data differ;
+            or another process trains in it.
     """
 
     def __init__(
@@ -116,6 +117,7 @@ class Trainer:
         model: nn.Module = stage.objective.model  # type: ignore[assignment]
         frozen = {name: p for name, p in model.named_parameters() if not p.requires_grad}
         self.frozen = frozenset(frozen)
+        self.origins = origins(stage, stage.objective, self.frozen)
         # The average shares what never changes: a full-size prior is held once, and checkpoints leave it out.
         self.ema = copy.deepcopy(model, {id(p): p for p in frozen.values()}).eval().requires_grad_(False)
         self._between_steps = True
@@ -158,6 +160,7 @@ class Trainer:
                 "resume with the run's config.json or choose another --out"
             )
         state = read_state(checkpoint)
+        check_origins(state, self.origins, self.out)
         fill(self.stage.objective.model, state["model"], self.frozen, self.out)  # type: ignore[arg-type]
         fill(self.ema, state["ema"], self.frozen, self.out)
         try:
@@ -284,6 +287,7 @@ class Trainer:
             "model": {k: v for k, v in model.state_dict().items() if k not in self.frozen},
             "ema": {k: v for k, v in self.ema.state_dict().items() if k not in self.frozen},
             "optimizer": self.optimizer.state_dict(),
+            **self.origins,
         }
         write_torch(self.out / CHECKPOINT, state)
 
@@ -334,9 +338,11 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
     try:
         state = torch.load(checkpoint, map_location="cpu", weights_only=True)
         kinds = {"step": int, "model": dict, "ema": dict, "optimizer": dict}
+        younger = {"frozen": str, "packs": list}  # not in checkpoints of a time before them
         if (
             isinstance(state, dict)
             and all(isinstance(state[part], kind) for part, kind in kinds.items())
+            and all(isinstance(state.get(part, kind()), kind) for part, kind in younger.items())
             and state["step"] >= 0
             and all(isinstance(value, Tensor) for part in ("model", "ema") for value in state[part].values())
         ):

@@ -23,6 +23,7 @@ from glesam.common.boxes import pixel_box
 from glesam.errors import PromptError
 from glesam.images.pixels import RGB
 from glesam.masks.masks import Masks
+from glesam.models.base import ImageGeometry
 from glesam.predict.predictor import Predictor
 from glesam.prompts.prompts import Prompts
 from glesam.video import appearance
@@ -168,7 +169,7 @@ class MaskPropagation(Tracker):
         still = match < self.settings.least_match
         corner = np.maximum(np.floor(box[:2]), 0)
         shift = (0.0, 0.0) if still else ((x - float(corner[0])) / scale, (y - float(corner[1])) / scale)
-        return _moved(target, shift)
+        return _moved(target, shift, self.predictor.session.encoded.geometry)
 
     def _search_view(self, target: Target, small: RGB, scale: float) -> _Guess | None:
         """Where in the whole frame the last full view of a lost object fits, at the best of several sizes."""
@@ -295,11 +296,12 @@ def _is_near_one(factor: float) -> bool:
 _NEAR = 0.79
 
 
-def _moved(target: Target, shift: tuple[float, float]) -> _Guess:
-    """The last mask, moved by pixels of the frame."""
+def _moved(target: Target, shift: tuple[float, float], geometry: ImageGeometry) -> _Guess:
+    """The last mask, moved by pixels of the frame; its logits lie over the model's square, of padding in part."""
     x, y = _deepest(target)
-    (height, width), (h, w) = target.mask.shape, target.logits.shape
-    low = np.array([[1, 0, shift[0] * w / width], [0, 1, shift[1] * h / height]], np.float32)
+    h, w = target.logits.shape
+    dx, dy = (geometry.to_input(torch.tensor(shift)) / geometry.image_size).tolist()
+    low = np.array([[1, 0, dx * w], [0, 1, dy * h]], np.float32)
     far = float(target.logits.min())
     logits = cv2.warpAffine(target.logits, low, (w, h), borderMode=cv2.BORDER_CONSTANT, borderValue=far)
     box = target.box + np.array([*shift, *shift], np.float32)

@@ -22,7 +22,7 @@ from glesam.prompts.prompts import Prompts
 from glesam.video.frames import VideoSource
 from glesam.video.journal import CHECKPOINT_FRAMES, Checkpoint, ClipJournal, read_frames, to_masks
 from glesam.video.tracker import Tracker
-from glesam.video.writers import OverlayVideo, overlay_video, write_coco, write_mask
+from glesam.video.writers import OverlayVideo, overlay_video, remove_masks, write_coco, write_mask
 
 
 @dataclass(frozen=True)
@@ -188,6 +188,9 @@ class _Run:
         if checkpoint is not None:
             self._check_limit(checkpoint.frame - prompted)
             self._tracker.restore(checkpoint.state)
+        if self._outputs.masks is not None:
+            # What is not in the journal is of a run that went farther, or began elsewhere.
+            remove_masks(self._outputs.masks, 0 if checkpoint is None else checkpoint.frame)
         with ExitStack() as stack:
             path = self._outputs.overlay
             overlay = None if path is None else stack.enter_context(overlay_video(path, source))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -90,6 +91,16 @@ def _frames_in(path: Path) -> int:
 def write_mask(folder: str | Path, frame: int, masks: Masks) -> None:
     """Write a frame's ids as `folder/000123.png`, in one step."""
     write_bytes(Path(folder) / f"{frame:06}.png", masks.encode(".png"))
+
+
+def remove_masks(folder: str | Path, first: int) -> None:
+    """Remove what `write_mask` wrote of the frames from `first` on; other files stay."""
+    for path in Path(folder).glob("*.png"):
+        if _MASK_NAME.fullmatch(path.name) and int(path.stem) >= first:
+            path.unlink()
+
+
+_MASK_NAME = re.compile(r"([0-9]{6}|[1-9][0-9]{6,})\.png")
 
 
 def write_coco(path: str | Path, journal: str | Path, source: VideoSource, info: dict[str, Any]) -> None:

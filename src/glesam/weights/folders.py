@@ -258,13 +258,18 @@ def seal(folder: str | Path) -> str:
 
 def state_digest(module: nn.Module) -> str:
     """SHA-256 of names, shapes, types and bytes of a module's weights: equal if and only if the weights are."""
+    return tensors_digest(module.state_dict())
+
+
+def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of names, shapes, types and bytes of tensors, whatever their order."""
     import torch
 
     digest = hashlib.sha256()
-    for name, value in sorted(module.state_dict().items()):
+    for name, value in sorted(tensors.items()):
         plain = value.detach().cpu().contiguous()
         digest.update(f"{name}:{tuple(plain.shape)}:{plain.dtype}".encode())
-        digest.update(plain.flatten().view(torch.uint8).numpy())
+        digest.update(plain.flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

@@ -23,7 +23,8 @@ def pack(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
     Args:
         tensors: by name; a tensor counts as large from 4,096 elements and 32 a row, so that the scales cost little.
-            Depthwise kernels, biases and norms, which are small and sensitive, are left alone.
+            Depthwise kernels, biases and norms, which are small and sensitive, are left alone; so are tensors of a
+            single row, such as embeddings `(1, N, C)`, in which one scale would serve for all.
 
     Returns:
         int8 tensors under their own names, and under name + `SCALE` their `(rows,)` scales. What comes back from
@@ -57,4 +58,4 @@ def unpack(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _large(tensor: Tensor) -> bool:
-    return tensor.numel() >= _MIN_SIZE and tensor[0].numel() >= _MIN_ROW
+    return tensor.shape[0] > 1 and tensor.numel() >= _MIN_SIZE and tensor[0].numel() >= _MIN_ROW

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from glesam.images.reading import ReadOptions
     from glesam.images.sources import ImageSource
     from glesam.masks.masks import Masks
     from glesam.predict.predictor import Predictor
@@ -79,10 +80,16 @@ class DerivedWish:
     likeness: float | None = None
     cache: Path | None = None
 
-    def ask(self, predictor: Predictor, source: ImageSource) -> Masks:
+    def ask(self, predictor: Predictor, source: ImageSource, reading: ReadOptions | None = None) -> Masks:
         """Ask a predictor that has the image.
 
+        Args:
+            predictor: has the image.
+            source: the image.
+            reading: how it was read, in which the examples are read too; None for the usual way.
+
         Raises:
+            ImageError: an example cannot be read.
             PromptError: no start mask or heat map for the image, or one that does not fit.
             DataError: a mask file cannot be read.
         """
@@ -92,18 +99,25 @@ class DerivedWish:
             return _corrected(predictor, _beside(self.start, source, _MASK_ENDINGS))
         if self.heat is not None:
             return predictor.predict_heat_map(_read_heat(_beside(self.heat, source, (".npy", ".png", ".jpg"))))
-        self._remember(predictor)
+        self._remember(predictor, reading)
         return predictor.find_like(self.likeness)
 
-    def _remember(self, predictor: Predictor) -> None:
-        """Give the examples to a predictor once; the current image stays what it is."""
+    def _remember(self, predictor: Predictor, reading: ReadOptions | None) -> None:
+        """Give the examples to a predictor once, all or none; the current image stays what it is."""
+        from glesam.images.reading import ReadOptions, read_with
+
         if predictor.has_examples:
             return
         if self.cache is not None:
             predictor.keep_features(self.cache)
-        for pairs, negative in ((self.like, False), (self.unlike, True)):
-            for image, mask in pairs:
-                predictor.remember_file(image, _read_marks(mask), negative)
+        try:
+            for pairs, negative in ((self.like, False), (self.unlike, True)):
+                for image, mask in pairs:
+                    pixels = read_with(image, reading or ReadOptions()).pixels
+                    predictor.remember_file(pixels, _read_marks(mask), negative, Path(image).name)
+        except BaseException:
+            predictor.forget()  # some of them would answer for all in the images that follow
+            raise
 
 
 def derived_wish(

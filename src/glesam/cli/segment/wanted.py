@@ -103,8 +103,8 @@ class Wanted:
             settings = self.everything
             return lambda predictor: predictor.generate(**settings)
         if self.derived is not None:
-            derived = self.derived
-            return lambda predictor: derived.ask(predictor, source)
+            derived, reading = self.derived, self.reading
+            return lambda predictor: derived.ask(predictor, source, reading)
         prompts = self.of(source)
 
         def ask(predictor: Predictor) -> Masks:

@@ -24,6 +24,7 @@ from glesam.data.build.manifest import FILE_NAME as MANIFEST
 from glesam.data.build.manifest import Head, Manifest, SampleRecord, differences
 from glesam.data.build.options import BuildConfig
 from glesam.data.build.sample import SampleBuilder, SampleOutcome, is_intact, is_there
+from glesam.data.build.verify import KINDS
 from glesam.errors import DataError
 
 
@@ -55,8 +56,9 @@ def build(
 ) -> BuildReport:
     """Build an LQSeg set of `source` in the folder `out`, or resume one that was stopped.
 
-    Writes `clear/`, `lq1/` ..., `masks/` and `manifest.json`; images that fail are named in the report. With more than
-    one worker, call this under `if __name__ == "__main__":`, as processes are started afresh.
+    Writes `clear/`, `lq1/` ..., `masks/` and `manifest.json`; images that fail are named in the report, and files that
+    an earlier build made of images that are left out now are deleted. With more than one worker, call this under
+    `if __name__ == "__main__":`, as processes are started afresh.
 
     Args:
         source: data set to take images and masks from.
@@ -72,16 +74,16 @@ def build(
     config, out = config or BuildConfig(), Path(out)
     head, names = make_head(source, config), source.names[: config.limit]
     with writing(out), sole(out):
-        kept = _unchanged(source, _resume(out, head, names))
-        report = BuildReport(out / MANIFEST, kept=len(kept))
-        records = dict(kept)
+        earlier = _resume(out, head, names)
+        kept = _unchanged(source, {n: record for n, record in earlier.items() if is_intact(out, record)})
+        report, records = BuildReport(out / MANIFEST, kept=len(kept)), dict(kept)
         with BuildJournal(out, head, kept) as journal:
             wanted = [index for index, name in enumerate(names) if name not in kept]
             for outcome in outcomes(SampleBuilder(source, out, config), wanted, workers or cores()):
                 _account(outcome, report, records, journal)
                 if advance is not None:
                     advance(outcome)
-        _leave_out_removed(out, records, report)
+        _leave_out_removed(out, records, report, earlier)
         Manifest(head, records, report.without_object, list(report.failed)).save(out)
         journal.remove()
     return report
@@ -109,15 +111,29 @@ def _account(
         report.without_object.append(outcome.name)
 
 
-def _leave_out_removed(out: Path, records: dict[str, SampleRecord], report: BuildReport) -> None:
-    """Call images failed whose files somebody removed during the build."""
+def _leave_out_removed(
+    out: Path, records: dict[str, SampleRecord], report: BuildReport, earlier: dict[str, SampleRecord]
+) -> None:
+    """Call images failed whose files somebody removed during the build; then delete what is outdated.
+
+    To be called before the manifest is written, which knows of outdated files no more.
+    """
     for name in [name for name, record in records.items() if not is_there(out, record)]:
         report.failed[name] = f"expected its files in {out}, they were removed; run it again"
         del records[name]
+    _delete_outdated(out, earlier, records)
+
+
+def _delete_outdated(out: Path, earlier: dict[str, SampleRecord], records: dict[str, SampleRecord]) -> None:
+    """Delete the files of images that were in the set and are not now: who reads the folders would take them for it."""
+    for name in earlier.keys() - records.keys():
+        for kind in earlier[name].files.keys() & set(KINDS):
+            # By its last part alone: a manifest is a file of the user's, and must not name what lies elsewhere.
+            (out / kind / Path(earlier[name].files[kind].path).name).unlink(missing_ok=True)
 
 
 def _resume(out: Path, head: Head, names: list[str]) -> dict[str, SampleRecord]:
-    """What an earlier build left in `out` and is still whole; leftovers of writes that were cut are removed.
+    """What an earlier build left in `out`, whole or not; leftovers of writes that were cut are removed.
 
     Raises:
         DataError: `out` holds something else, a set of other options, or images that are not asked for.
@@ -144,7 +160,7 @@ def _resume(out: Path, head: Head, names: list[str]) -> dict[str, SampleRecord]:
             f"(smaller limit, or taken from the source?); build into another folder, or delete this one"
         )
     _remove_leftovers(out)
-    return {name: record for name, record in records.items() if is_intact(out, record)}
+    return records
 
 
 def _unchanged(source: SegmentationDataset, records: dict[str, SampleRecord]) -> dict[str, SampleRecord]:
@@ -166,5 +182,5 @@ def _earlier(out: Path) -> list[tuple[Head, dict[str, SampleRecord]]]:
 
 def _remove_leftovers(out: Path) -> None:
     """Delete the temporary files of writes that a kill cut off."""
-    for kind in ("clear", "lq1", "lq2", "lq3", "masks"):
+    for kind in KINDS:
         sweep(out / kind)

@@ -6,6 +6,7 @@ import os
 from functools import partial
 from pathlib import Path
 
+from glesam.common.fingerprints import Digests
 from glesam.data.files import read_image, read_mask
 from glesam.data.readers.pairs import PairDataset
 from glesam.errors import DataError
@@ -51,6 +52,13 @@ class FolderDataset(PairDataset):
                 f"{lacking[0]}.png; add them or take the images away"
             )
         super().__init__(name or self.root.name, images, masks, partial(read_mask, keep_void=keep_void))
+        self._keep_void = keep_void
+
+    def fingerprint(self, index: int, digests: Digests) -> str:
+        """Digest of a sample's two files, and whether 255 is an object in them; see `FileBacked`."""
+        files = super().fingerprint(index, digests)
+        # Only where it is kept, so that what was packed or built without stays valid.
+        return f"{files} keep_void" if self._keep_void else files
 
 
 def files_by_stem(folder: Path, suffixes: frozenset[str]) -> dict[str, Path]:

@@ -130,8 +130,7 @@ def run_benchmark(
         DataError: a set has no object that is large enough, or none of its images can be read.
         ModelError: a model cannot be loaded.
     """
-    store = PartStore(out, overwrite)
-    chosen = {source.name: choose(source.names, config.limit, config.seed) for source in sources}
+    store, chosen = PartStore(out, overwrite), {s.name: choose(s.names, config.limit, config.seed) for s in sources}
     todo: dict[ModelSpec, list[tuple[Condition, dict[str, Any]]]] = {}
     for model in config.models:
         digest = fingerprint(model)
@@ -146,6 +145,7 @@ def run_benchmark(
         for part, stamp in parts:
             rows, failed = _measure_part(config, part, chosen[part.source.name], predictor, progress)
             store.write(str(model), part.source.name, str(part.level), stamp, rows, failed)
+        del predictor  # before the next is loaded
     return collect(config, sources, store)
 
 

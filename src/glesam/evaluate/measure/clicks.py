@@ -9,7 +9,7 @@ From the second click on the model gets its own logits of the last answer as mas
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import cv2
@@ -78,8 +78,8 @@ class Round(NamedTuple):
     seconds: float
 
 
-def rounds(predictor: PredictorLike, truths: Sequence[Bool], count: int) -> list[Round]:
-    """Click on N objects of the current image, `count` times each.
+def rounds(predictor: PredictorLike, truths: Sequence[Bool], count: int) -> Iterator[Round]:
+    """Click on N objects of the current image, `count` times each; each round as soon as it is done, and not kept.
 
     An object whose every pixel is right keeps its mask for the rest.
 
@@ -91,7 +91,6 @@ def rounds(predictor: PredictorLike, truths: Sequence[Bool], count: int) -> list
     made: list[list[Click]] = [[] for _ in truths]
     masks = np.zeros((len(truths), *truths[0].shape), bool)
     scores, logits = np.zeros(len(truths), np.float32), None
-    done: list[Round] = []
     for _ in range(count):
         added = [next_click(masks[i], truth, made[i]) for i, truth in enumerate(truths)]
         busy = [i for i, click in enumerate(added) if click is not None]
@@ -103,8 +102,7 @@ def rounds(predictor: PredictorLike, truths: Sequence[Bool], count: int) -> list
             masks, scores = masks.copy(), scores.copy()
             logits = np.zeros((len(truths), *answer.logits.shape[1:]), np.float32) if logits is None else logits
             masks[busy], scores[busy], logits[busy] = answer.masks, answer.scores, answer.logits
-        done.append(Round(masks, scores, added, time.perf_counter() - begin))
-    return done
+        yield Round(masks, scores, added, time.perf_counter() - begin)
 
 
 def _arguments(clicks: list[list[Click]], logits: npt.NDArray[np.float32] | None) -> dict[str, Any]:

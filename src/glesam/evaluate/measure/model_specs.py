@@ -107,12 +107,9 @@ def parse_model(text: str, enhance: str = "auto") -> ModelSpec:
     name, *parts = re.split("@(?=(?:enhance|restore|refine|head|quality)?$|[a-z]+=)", text.strip())
     options = dict(part.partition("=")[::2] for part in parts)
     if not name or not options.keys() <= {*_OPTIONS, "restore", "head"} or len(options) < len(parts):
-        raise ConfigError(
-            f"expected a model NAME, NAME@enhance=on|off|auto or NAME@restore=RESTORER, got {text!r}; such as "
-            "compact@enhance=off"
-        )
-    modes = {"enhance": options.get("enhance", enhance), "refine": options.get("refine", "auto")}
-    modes["quality"] = options.get("quality", "standard")
+        raise ConfigError(f"expected a model NAME or NAME@SETTING=VALUE, got {text!r}; such as compact@enhance=off")
+    modes = {"enhance": enhance, "refine": "auto", "quality": "standard"}
+    modes = {key: options.get(key, usual) for key, usual in modes.items()}
     for key, value in modes.items():
         if value not in _OPTIONS[key]:
             *most, last = _OPTIONS[key]
@@ -120,7 +117,9 @@ def parse_model(text: str, enhance: str = "auto") -> ModelSpec:
                 f"expected {key} {', '.join(most)} or {last}, got {value!r} for the model {name}; "
                 f"{hint(value, _OPTIONS[key])}"
             )
-    restore, head = options.get("restore"), options.get("head") or None
+    restore, head = options.get("restore"), options.get("head")
+    if head == "":
+        raise ConfigError(f"expected a head in {text!r}, got none; name a kind or a file, or leave @head out")
     if restore is not None:
         check_restorer(restore)
     if Path(name).exists() or "+" not in name:
@@ -182,8 +181,10 @@ def _head_key(spec: ModelSpec) -> str:
     """What distinguishes versions of a head; nothing for none, so that earlier results keep their key."""
     if spec.head is None:
         return ""
-    from glesam.heads.registry import find_head
+    from glesam.heads.registry import KINDS, find_head
 
+    if spec.head in KINDS and Path(spec.name).exists():
+        return f" head {spec.head}"  # the one that the model's own files hold, whose digest is the model's
     return f" head {_fingerprint(str(find_head(spec.head, spec.name)))}"
 
 

@@ -150,6 +150,7 @@ class PartStore:
     ) -> None:
         """Keep a finished part: its rows, and the images that failed with the reason of each."""
         path = self._path(model, set_name, level, "json")
+        path.unlink(missing_ok=True)  # an old stamp must never stand beside new rows
         write_text(path.with_suffix(".csv"), to_csv(rows))
         write_text(path, to_json({"stamp": stamp, "failed": failed}, indent=1) + "\n")
 

@@ -31,7 +31,7 @@ from glesam.models.base import (
 )
 from glesam.models.exported.inputs import KINDS
 from glesam.models.exported.sessions import RUNTIMES, GraphSession, open_session
-from glesam.weights.folders import CONFIG_FILE, read_config
+from glesam.weights.folders import CONFIG_FILE, building, read_config
 
 FAMILY = "exported"
 SUFFIXES = {"onnx": ".onnx", "openvino": ".xml"}
@@ -60,10 +60,19 @@ class ExportedFolder:
         self.folder, self.runtime = folder, runtime
         self.config: dict[str, Any] = read_config(folder)
         self._sessions: dict[str, GraphSession] = {}
+        with building("the exported model", folder / CONFIG_FILE):
+            self._check()
+
+    def _check(self) -> None:
+        """Compare the files with their digests; what the configuration lacks is found now."""
+        self.config["graphs"], SUFFIXES[self.config["format"]], int(self.config["image_size"])
+        KINDS[self.config.get("inputs", "compact")]
         for name, digest in self.config["files"].items():
-            found = sha256(folder / name) if (folder / name).is_file() else "no such file"
+            found = sha256(self.folder / name) if (self.folder / name).is_file() else "no such file"
             if found != digest:
-                raise ModelError(f"expected {folder / name} with SHA-256 {digest}, got {found}; export the model again")
+                raise ModelError(
+                    f"expected {self.folder / name} with SHA-256 {digest}, got {found}; export the model again"
+                )
 
     def __contains__(self, name: str) -> bool:
         """Whether there is a graph of this name."""

@@ -96,6 +96,8 @@ export function softCutOut({ bitmap, width, height }, masks) {
   const [w, h] = [box[2] - box[0], box[3] - box[1]];
   const canvas = new OffscreenCanvas(w, h);
   const context = canvas.getContext('2d');
+  context.fillStyle = '#ffffff'; // what is transparent lies on white, as the server reads it
+  context.fillRect(0, 0, w, h);
   context.drawImage(bitmap, -box[0], -box[1]);
   const pixels = context.getImageData(0, 0, w, h);
   const { data } = pixels;

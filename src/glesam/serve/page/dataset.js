@@ -15,7 +15,8 @@ export function remember() {
   const { file, image } = state;
   if (!image || !file) return;
   const objects = finished().map(({ object, mask, score }) => ({ name: object.name, mask, score }));
-  if (objects.length) done.set(file.blob, { ...image, name: state.name, objects });
+  const { blob, width, height } = image; // not the bitmap: decoded, 12 megapixels take 48 MB
+  if (objects.length) done.set(file.blob, { blob, width, height, name: state.name, objects });
   else done.delete(file.blob);
 }
 

@@ -8,6 +8,8 @@ import { greyPng } from './png.js';
 import { finished, sides } from './session.js';
 import { during, state } from './state.js';
 
+const NAMELESS = 'object';
+
 const info = () => {
   const [side] = sides();
   return {
@@ -25,14 +27,21 @@ async function maskPng() {
 
 const asJson = (content, type) => new Blob([`${JSON.stringify(content)}\n`], { type });
 
+/** Names of the finished objects' classes; null where none has one, and the name of nameless things where others have. */
+function classNames() {
+  const names = finished().map(({ object }) => object.name);
+  return names.some(Boolean) ? names.map((name) => name || NAMELESS) : null;
+}
+
 /** A whole COCO document, as `glesam segment --json` writes it. */
 async function coco() {
   const { width, height } = state.image;
-  const names = [...new Set(finished().map(({ object }) => object.name || 'object'))];
-  const annotations = finished().map(({ object, mask, score }, index) => ({
+  const named = classNames();
+  const names = [...new Set(named ?? [NAMELESS])];
+  const annotations = finished().map(({ mask, score }, index) => ({
     id: index + 1,
     image_id: 1,
-    category_id: names.indexOf(object.name || 'object') + 1,
+    category_id: named ? names.indexOf(named[index]) + 1 : 1,
     iscrowd: 0,
     segmentation: mask.rle,
     bbox: [mask.x, mask.y, mask.w, mask.h],
@@ -40,21 +49,22 @@ async function coco() {
     score,
     predicted_iou: score,
   }));
-  const images = [{ id: 1, file_name: state.name, width, height }];
-  const categories = (names.length ? names : ['object']).map((name, index) => ({ id: index + 1, name }));
+  const images = [{ id: 1, file_name: state.file.name, width, height }];
+  const categories = names.map((name, index) => ({ id: index + 1, name }));
   return asJson({ info: info(), images, categories, annotations }, 'application/json');
 }
 
 /** GeoJSON in pixels of the image, as `glesam segment --polygons` writes it; rings closed by their first point. */
 async function geojson() {
   const { width, height } = state.image;
-  const features = finished().map(({ object, mask, score }, index) => ({
+  const named = classNames();
+  const features = finished().map(({ mask, score }, index) => ({
     type: 'Feature',
     id: index + 1,
-    properties: { id: index + 1, score, area: mask.area, ...(object.name ? { class_name: object.name } : {}) },
+    properties: { id: index + 1, score, area: mask.area, ...(named ? { class: named[index] } : {}) },
     geometry: { type: 'MultiPolygon', coordinates: polygons(mask).map((rings) => rings.map((ring) => [...ring, ring[0]])) },
   }));
-  const members = { name: state.name, info: info(), image_size: { width, height } };
+  const members = { name: state.file.name, info: info(), image_size: { width, height } };
   return asJson({ type: 'FeatureCollection', ...members, features }, 'application/geo+json');
 }
 

@@ -90,14 +90,18 @@ export async function findByWords(text) {
   }
 }
 
-const logitsSide = () => Math.round((state.server?.models?.[0]?.image_size ?? 512) / 4);
+/** How a model lays images into its square: SAM 2 squashes them. */
+function frameOf() {
+  const { image_size: size = 512, family } = state.server?.models?.[0] ?? {};
+  return { side: Math.floor(size / 4), squashed: family === 'sam2' };
+}
 
 /** Begin with the masks of a file: its ids, or its bright part, become objects to correct. */
 export async function startFrom(file) {
   const [side] = sides();
   if (!side) return report(new Error('expected an image before its masks, got none; open the image first'));
   try {
-    const objects = await during('Reading the masks', masksOf(file, side.image, logitsSide()));
+    const objects = await during('Reading the masks', masksOf(file, side.image, frameOf()));
     take(objects, placeOf(side));
     say(`${objects.length} ${objects.length === 1 ? 'object' : 'objects'} from ${file.name}: click to correct.`);
   } catch (error) {

@@ -13,6 +13,7 @@ let attempts = 0;
 let opening = new AbortController();
 let worsening = new AbortController();
 let leaving = new AbortController();
+const unreadable = new WeakSet(); // files that this browser could not show: said once, and then passed over
 
 /** Ends when another image is opened, or this one is made worse: for work on what is on the stage. */
 export const onStage = () => leaving.signal;
@@ -29,6 +30,7 @@ async function decoded(blob) {
     const bitmap = await createImageBitmap(blob);
     return { id: null, blob, bitmap, width: bitmap.width, height: bitmap.height, degraded: null, refused: null };
   } catch {
+    unreadable.add(blob);
     const got = blob.name ? `${blob.name}` : blob.type || 'something else';
     throw new Error(`expected an image that this browser can show, got ${got}; use JPEG, PNG or WebP`);
   }
@@ -78,12 +80,15 @@ async function sent(made, label, signal) {
   return Object.assign(made, { id: answer.id, degraded: answer.degraded ?? null, refused: null });
 }
 
-/** Open an image: show it at once, with the objects it had, and embed it. Clicks are taken from the start. */
+/**
+ * Open an image: show it at once, with the objects it had, and embed it. Clicks are taken from the start.
+ * Says whether it is on the stage and the server has it.
+ */
 export async function open(blob, name = blob.name ?? 'image') {
   const mine = ++attempts;
   try {
     const made = await during('Reading the image', decoded(blob));
-    if (mine !== attempts) return;
+    if (mine !== attempts) return false;
     // Only now: a file that is no image leaves the one that is open as it was.
     opening.abort();
     opening = new AbortController();
@@ -100,8 +105,12 @@ export async function open(blob, name = blob.name ?? 'image') {
     const back = bringBack(() => mine === attempts).then((found) => found && say('The objects of this image are as you left them.'));
     await embedded(made, 'Looking at the image', signal);
     await back;
+    return mine === attempts;
   } catch (error) {
+    if (mine !== attempts) return false; // something else is being opened
+    set({ at: state.images.indexOf(state.file?.blob) }); // what is still shown; -1: none of these
     report(error);
+    return false;
   }
 }
 
@@ -114,10 +123,17 @@ export function openAll(files) {
   return open(images[0]);
 }
 
-/** Go on to the next image of several, or back by -1; done when the server has it. */
-export function step(by) {
-  const at = state.at + by;
-  if (!(at in state.images)) return;
+/** Place of the next image of several that can be shown, or of the one before by -1; null where there is none. */
+export function placeBy(by) {
+  let at = state.at + by;
+  while (unreadable.has(state.images[at])) at += by;
+  return at in state.images ? at : null;
+}
+
+/** Go on to the next image of several, or back by -1; done when the server has it, and says whether it is shown. */
+export async function step(by) {
+  const at = placeBy(by);
+  if (at === null) return false;
   set({ at });
   return open(state.images[at]);
 }

@@ -2,7 +2,7 @@
 
 import { ApiError, embed, findLike } from './api.js';
 import { ask, found } from './finding.js';
-import { step } from './images.js';
+import { placeBy, step } from './images.js';
 import { take } from './prompts.js';
 import { iou } from './rle.js';
 import { finished, report, sides } from './session.js';
@@ -13,7 +13,7 @@ const MOST_IMAGES = 3; // with objects of one name; the last ones, as they are t
 const remembered = new WeakMap(); // images that are worked through together → Map of name → [{id, blob, objects}]
 
 /** Whether there is something to look for, and an image to look in. */
-export const canFindNext = () => state.at < state.images.length - 1 && sides()[0]?.image.id != null && finished().length > 0;
+export const canFindNext = () => placeBy(1) !== null && sides()[0]?.image.id != null && finished().length > 0;
 
 /**
  * As many examples as the server takes, the last ones: [{id, blob, objects, pixels}]. An earlier image comes whole or
@@ -66,8 +66,8 @@ async function search(body, examples, signal) {
 export async function findInNext() {
   if (!canFindNext()) return report(new Error('expected objects and an image after this one, got none; mark one, and open several'));
   const kinds = remember();
-  const wanted = state.at + 1;
-  await step(1);
+  const wanted = placeBy(1);
+  if (!(await step(1))) return; // the image of before is still shown, and the message says why
   try {
     const proposals = [];
     let where = null;

@@ -2,21 +2,35 @@
 // Everything here is a help: where storage is forbidden or full, the page goes on without it.
 
 const NAME = 'glesam';
+const VERSION = 2; // from 2 on the stores have an index of times
 const STORES = ['images', 'tabs'];
 const MOST = 400; // of two entries an image, see keepImage; of tabs fewer, as they hold the file itself
 const MOST_TABS = 8;
+const FEWER = 0.9; // share of the entries that stay where the storage is full
 const TAB_KEY = 'glesam-tab';
 
 let opened = null;
 
 function database() {
   opened ??= new Promise((done, fail) => {
-    const request = indexedDB.open(NAME, 1);
-    request.onupgradeneeded = () => STORES.forEach((name) => request.result.createObjectStore(name));
-    request.onsuccess = () => done(request.result);
+    const request = indexedDB.open(NAME, VERSION);
+    request.onupgradeneeded = () => STORES.forEach((name) => storeOf(request, name).createIndex('time', 'time'));
+    // A tab with an older page may hold the old version for long: until it goes, this page does without.
+    request.onblocked = () => fail(new Error('held by an older page'));
+    request.onsuccess = () => {
+      const found = request.result;
+      found.onversionchange = () => found.close(); // and does not hold up a newer page
+      opened = Promise.resolve(found);
+      done(found);
+    };
     request.onerror = () => fail(request.error);
   });
   return opened;
+}
+
+/** A store of the database that is upgraded, made where there is none. */
+function storeOf({ result, transaction }, name) {
+  return result.objectStoreNames.contains(name) ? transaction.objectStore(name) : result.createObjectStore(name);
 }
 
 const finished = (request) =>
@@ -35,13 +49,35 @@ async function read(store, key) {
 
 async function write(store, key, value, most) {
   try {
-    const inside = (await database()).transaction(store, 'readwrite').objectStore(store);
-    await finished(inside.put({ ...value, time: Date.now() }, key));
-    const [keys, values] = [await finished(inside.getAllKeys()), await finished(inside.getAll())];
-    const oldest = keys.map((each, index) => [values[index].time, each]).sort((a, b) => a[0] - b[0]);
-    for (const [, each] of oldest.slice(0, Math.max(0, keys.length - most))) inside.delete(each);
+    const fault = await put(store, key, value).then(() => null, (error) => error);
+    const isFull = fault?.name === 'QuotaExceededError';
+    await trim(store, (count) => (isFull ? Math.max(1, Math.min(most, Math.floor(FEWER * count))) : most));
+    if (isFull) await put(store, key, value); // what is new counts more than what is old
   } catch {
     // Forbidden or full.
+  }
+}
+
+/** Done when it is on the disk: only then is it known whether there was room. */
+async function put(store, key, value) {
+  const transaction = (await database()).transaction(store, 'readwrite');
+  transaction.objectStore(store).put({ ...value, time: Date.now() }, key);
+  return new Promise((done, fail) => {
+    transaction.oncomplete = () => done();
+    transaction.onabort = () => fail(transaction.error);
+  });
+}
+
+/** Let the oldest entries go. Only keys are read: an entry holds decoded masks, and hundreds of them would be loaded. */
+async function trim(store, mostOf) {
+  const inside = (await database()).transaction(store, 'readwrite').objectStore(store);
+  const count = await finished(inside.count());
+  const over = count - mostOf(count);
+  const request = over > 0 ? inside.index('time').openKeyCursor() : null;
+  for (let gone = 0; gone < over; gone++) {
+    const cursor = await finished(request);
+    inside.delete(cursor.primaryKey);
+    cursor.continue();
   }
 }
 

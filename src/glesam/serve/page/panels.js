@@ -4,6 +4,7 @@ import { setSize } from './dataset.js';
 import { FORMATS } from './downloads.js';
 import { followsClean, isComparing, thumbnail } from './draw.js';
 import { element, isNew, percent } from './elements.js';
+import { placeBy } from './images.js';
 import { canFindNext } from './likeness.js';
 import { drawObjects } from './objects.js';
 import { canRedo, canUndo, choose } from './prompts.js';
@@ -37,8 +38,8 @@ function drawHeader() {
   const { images, at } = state;
   $('several').hidden = images.length < 2;
   $('several-at').textContent = `${at + 1} of ${images.length}`;
-  $('image-before').disabled = at === 0;
-  $('image-after').disabled = at >= images.length - 1;
+  $('image-before').disabled = placeBy(-1) === null;
+  $('image-after').disabled = placeBy(1) === null;
 }
 
 /** The part of the image that holds all candidates, with some surroundings. */

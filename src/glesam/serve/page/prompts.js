@@ -50,7 +50,11 @@ function prompted(object, change) {
   return { ...object, choice: null, fixed: null, before, ...change };
 }
 
-const pointed = (object, point, label) => ({ points: [...object.points, rounded(point)], labels: [...object.labels, label] });
+/** Points are rounded down: the far edges themselves lie outside of the image, and the server refuses them. */
+const pointed = (object, point, label) => {
+  const place = point.map((value) => Math.floor(value * 10) / 10);
+  return { points: [...object.points, place], labels: [...object.labels, label] };
+};
 
 /** What the active object, or the next one, would be with another point. */
 export function withPoint(point, label) {
@@ -75,7 +79,7 @@ export function addPoint(point, label) {
   prompt((object) => pointed(object, point, label));
 }
 
-/** Give the object its box, in place of an earlier one. */
+/** Give the object its box, in place of an earlier one; it may reach the image's far edges. */
 export function setBox([x0, y0, x1, y1]) {
   const box = rounded([Math.min(x0, x1), Math.min(y0, y1), Math.max(x0, x1), Math.max(y0, y1)]);
   prompt(() => ({ box }));

@@ -2,14 +2,20 @@
 
 import { ofBits } from './rle.js';
 
-const SIDE = 128; // of the logits where the server does not say: a quarter of the model's frame
+const MASK_STRIDE = 4; // pixels of the model's square to a cell of the logits
+const SIDE = 128; // of the logits where the server does not say
 const SLOPE = 2;
 const MOST = 8;
 const LARGEST = 100; // objects of one file
+const [GREYS, RARER] = [6, 2]; // of soft edges: so many values at least, each so much rarer than white
+const ABOUT = 1e-6; // shares that differ by less are the same
 const FAR = 1e9;
 
-/** Objects of a mask file for an image: [{mask, score, point, logits, name}]. */
-export async function masksOf(file, image, side = SIDE) {
+/**
+ * Objects of a mask file for an image: [{mask, score, point, logits, name}].
+ * @param frame {side, squashed}: side of the logits, and whether the model squashes images to a square.
+ */
+export async function masksOf(file, image, frame = {}) {
   const { width, height } = image;
   const ids = await idsOf(file, width, height);
   const kinds = [...new Set(ids)].filter((id) => id > 0);
@@ -20,11 +26,11 @@ export async function masksOf(file, image, side = SIDE) {
   return kinds.map((id) => {
     const bits = Uint8Array.from(ids, (each) => (each === id ? 1 : 0));
     const mask = ofBits(bits, width, height);
-    return { mask, score: 1, point: deepest(mask), logits: asText(logitsOf(bits, width, height, side)), name: '' };
+    return { mask, score: 1, point: deepest(mask), logits: asText(logitsOf(bits, width, height, frame)), name: '' };
   });
 }
 
-/** Ids of pixels: of a grey file its values, of a black and white one 0 and 1, of a coloured one its colours. */
+/** Ids of a file's pixels. */
 async function idsOf(file, width, height) {
   let bitmap;
   try {
@@ -37,13 +43,29 @@ async function idsOf(file, width, height) {
   }
   const context = new OffscreenCanvas(width, height).getContext('2d', { willReadFrequently: true });
   context.drawImage(bitmap, 0, 0);
-  const { data } = context.getImageData(0, 0, width, height);
-  const ids = new Uint32Array(width * height);
+  return idsOfPixels(context.getImageData(0, 0, width, height).data);
+}
+
+/** Ids of RGBA: of a grey file its values, of a black and white one, soft or not, one of its bright part, else its colours. */
+export function idsOfPixels(data) {
+  const ids = new Uint32Array(data.length / 4);
   for (let at = 0; at < ids.length; at++) {
     const place = 4 * at;
     if (data[place + 3] >= 128) ids[at] = data[place] + 256 * data[place + 1] + 65536 * data[place + 2];
   }
-  return ids;
+  return isSoft(ids) ? ids.map((id) => ((id & 255) >= 128 ? 1 : 0)) : ids;
+}
+
+/** Whether greys between black and white are soft edges, not ids, by the rule of `glesam.masks.painted`. */
+function isSoft(ids) {
+  const counts = new Uint32Array(256);
+  for (const id of ids) {
+    if (id % 0x010101) return false; // a colour
+    counts[id & 255]++;
+  }
+  const between = [...counts.keys()].filter((grey) => grey > 0 && grey < 255 && counts[grey]);
+  if (between.length < GREYS || between[0] >= 128 || between.at(-1) < 128) return false;
+  return counts[255] >= RARER * Math.max(...between.map((grey) => counts[grey]));
 }
 
 /** Squared distances along rows, then columns, to the nearest cell that is 0 (Felzenszwalb and Huttenlocher, 2012). */
@@ -84,21 +106,46 @@ function deepest({ x, y, w, h, data }) {
   return [x + (best % (w + 2)) - 0.5, y + Math.floor(best / (w + 2)) - 0.5];
 }
 
-/** Signed distance from the outline in cells, sloped and cut; the longer side of the image fills the square. */
-export function logitsOf(bits, width, height, side) {
-  const scale = side / Math.max(width, height);
-  const [sum, count] = [new Float64Array(side * side), new Float64Array(side * side)];
+/** Sums of a line over `count` cells of `size` values each, which begin and end within values; beyond the line is 0. */
+function cellSums(line, size, count) {
+  const sums = new Float64Array(line.length + 1);
+  for (let at = 0; at < line.length; at++) sums[at + 1] = sums[at] + line[at];
+  const upTo = (place) => {
+    const at = Math.min(Math.floor(place), line.length);
+    return sums[at] + (place - at) * (line[at] ?? 0);
+  };
+  return Float64Array.from({ length: count }, (_, cell) => upTo((cell + 1) * size) - upTo(cell * size));
+}
+
+/** Nearest whole number, of two the even one. */
+function nearest(value) {
+  const up = Math.round(value);
+  return up - value === 0.5 && up % 2 ? up - 1 : up;
+}
+
+/** Share of each cell that a mask fills: the longer side of the image fills the square, or both do where it is squashed. */
+function sharesOf(bits, width, height, side, squashed) {
+  const frame = MASK_STRIDE * side;
+  const pixels = (size) => (squashed ? frame : Math.max(1, nearest((size * frame) / Math.max(width, height))));
+  const [across, down] = [(MASK_STRIDE * width) / pixels(width), (MASK_STRIDE * height) / pixels(height)];
+  const columns = Array.from({ length: side }, () => new Float64Array(height));
   for (let y = 0; y < height; y++) {
-    const row = Math.min(side - 1, Math.floor((y + 0.5) * scale)) * side;
-    for (let x = 0; x < width; x++) {
-      const cell = row + Math.min(side - 1, Math.floor((x + 0.5) * scale));
-      sum[cell] += bits[y * width + x];
-      count[cell] += 1;
-    }
+    cellSums(bits.subarray(y * width, (y + 1) * width), across, side).forEach((sum, cell) => (columns[cell][y] = sum));
   }
-  const share = sum.map((each, cell) => (count[cell] ? each / count[cell] : 0));
-  const largest = share.reduce((a, b) => Math.max(a, b), 0);
-  const cells = Uint8Array.from(share, (each) => (each > Math.min(0.5, largest * 0.999) ? 1 : 0));
+  const shares = new Float64Array(side * side);
+  columns.forEach((column, x) => {
+    cellSums(column, down, side).forEach((sum, y) => (shares[y * side + x] = sum / (across * down)));
+  });
+  return shares;
+}
+
+/** Signed distance from the outline in cells, sloped and cut; see sharesOf for how the image lies in the square. */
+export function logitsOf(bits, width, height, { side = SIDE, squashed = false } = {}) {
+  const shares = sharesOf(bits, width, height, side, squashed);
+  const largest = shares.reduce((a, b) => Math.max(a, b), 0);
+  // A mask smaller than half a cell is the cell that it fills most.
+  const least = largest > 0.5 + ABOUT ? 0.5 + ABOUT : largest * (1 - ABOUT);
+  const cells = Uint8Array.from(shares, (each) => (each > least ? 1 : 0));
   const wide = depths(padded(cells, side, side), side + 2, side + 2);
   const outside = cells.every(Boolean) ? new Float64Array(side * side) : depths(cells.map((each) => 1 - each), side, side);
   return Float32Array.from(cells, (_, cell) => {

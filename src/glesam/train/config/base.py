@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
@@ -11,8 +12,9 @@ class StageConfig(BaseModel):
     """What every stage needs: data, length, optimiser, saving.
 
     Attributes:
-        data: data-set folders to train on, each with its share of the samples (shares are normalised).
-        kept_aside: names of data sets of which a fifth is kept for measuring; see `data.base.is_kept_aside`.
+        data: data-set folders to train on, each with its share of the samples, above 0 (shares are normalised).
+        kept_aside: names, or folders, of data sets of which a fifth is kept for measuring; see
+            `data.base.is_kept_aside`.
         offsets: pixels by which the masks of a data set, by its name, lie right of and below their images, as
             `glesam data offset` measures them; its images are moved under them.
         val: data-set folder for validation during training, or None.
@@ -34,6 +36,9 @@ class StageConfig(BaseModel):
     """Whether the stage packs its images, and so heeds `offsets`; if not, it measures on images kept aside of its own
     data, without `val`."""
 
+    unused: ClassVar[tuple[str, ...]] = ()
+    """Fields that the stage shares with others and has no use for: they have no flag, and no value but the default."""
+
     data: dict[str, float] = Field(default_factory=dict)
     kept_aside: tuple[str, ...] = ()
     offsets: dict[str, tuple[FiniteFloat, FiniteFloat]] = Field(default_factory=dict)
@@ -49,6 +54,27 @@ class StageConfig(BaseModel):
     val_minutes: float = 15.0
     val_images: int = Field(default=60, ge=1)
     workers: int = Field(default=1, ge=0)
+
+    @model_validator(mode="after")
+    def _all_are_used(self) -> StageConfig:
+        """Nothing is asked for in vain."""
+        fields = type(self).model_fields
+        defaults = {name: fields[name].get_default(call_default_factory=True) for name in self.unused}
+        wrong = next((name for name, default in defaults.items() if getattr(self, name) != default), None)
+        if wrong is not None:
+            raise ValueError(f"{wrong} is {getattr(self, wrong)}, and this stage has no use for it; leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _shares_count(self) -> StageConfig:
+        """Every data set has a part in the training."""
+        wrong = next((name for name, share in self.data.items() if not 0 < share < math.inf), None)
+        if wrong is not None:
+            raise ValueError(
+                f"the share of {wrong} is {self.data[wrong]:g}, and shares are finite and above 0; give another, or "
+                "leave the set out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _offsets_count(self) -> StageConfig:
@@ -125,7 +151,8 @@ class BaseConfig(StageConfig):
         rounds: the most rounds; at least one, drawn at each step.
         unclicked: chance that a round gives a prompt its mask back without a click, so that the model improves its own
             answer.
-        zoom: chance that a view is laid close around an object, so that it fills half to nine tenths of it.
+        zoom: chance that a clear view is laid close around an object, so that it fills half to nine tenths of it;
+            degraded views and twins are never.
         twins: how many views of a batch come a second time, degraded; taken out of the batch's size.
         degraded: how many views of a batch are degraded without a clear twin; taken out of the batch's size.
         levels: share of each level of degradation of these and of the twins; see `PairConfig.levels`.

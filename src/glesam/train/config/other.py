@@ -78,6 +78,7 @@ class SubjectConfig(StageConfig):
     """
 
     packs_images: ClassVar[bool] = False
+    unused: ClassVar[tuple[str, ...]] = ("val",)
 
     photos: int = Field(default=2000, gt=0)
     side: int = Field(default=288, multiple_of=32, gt=0)
@@ -110,6 +111,7 @@ class TextConfig(StageConfig):
     """
 
     packs_images: ClassVar[bool] = False
+    unused: ClassVar[tuple[str, ...]] = ("val",)
 
     text_model: str = ""
     sam: str = "compact"

@@ -138,6 +138,8 @@ class DecoderConfig(PairConfig):
         refine: chance that a step ends with a corrective click on the mask of its first answer.
     """
 
+    unused: ClassVar[tuple[str, ...]] = ("cached_pairs",)
+
     train: tuple[TrainedPart, ...] = Field(default=("decoder",), min_length=1)
     enhancer: str | None = None
     init: str | None = None
@@ -159,7 +161,7 @@ class GateConfig(PairConfig):
         hidden: width of the hidden layer.
         threshold: lowest level from which on an image counts as degraded.
         max_false_positive: share of clear training images that may count as degraded; the threshold rises until it
-            holds.
+            holds, to 2.5 at most.
         fit_batches: batches whose latents give the features' scale.
         clear_photos: whole training images that give the threshold.
     """
@@ -189,15 +191,27 @@ class GainConfig(PairConfig):
         versions: how many versions of images are measured.
         objects: objects measured in each, at most.
         least_share: share of the image below which an object is left out.
-        mosaic: chance that a version is made of two or four images: more pixels and smaller objects than one has.
+        mosaic: chance that a version is made of two or four images of one fold: more pixels and smaller objects than
+            one has.
         hidden: width of the gate's hidden layer.
-        folds: parts of the versions; each is judged by a gate that was fitted on the others.
+        folds: parts of the images, by their names; versions of each are judged by a gate that was fitted on the others.
         clear_loss: the most that clear images may lose on average, in IoU.
         fit_steps: the most steps of a fit; how many are taken is decided on the parts.
         workers: versions measured at once, each on its share of torch's threads.
     """
 
     takes_moved: ClassVar[bool] = True  # masks move along, and nothing is compared pixel by pixel
+    unused: ClassVar[tuple[str, ...]] = (
+        "image_size",
+        "batch_size",
+        "steps",
+        "scale",
+        "paste",
+        "prompts",
+        "slots",
+        "inference_size",
+        "cached_pairs",
+    )
 
     enhancer: str = ""
     versions: int = Field(default=1500, ge=20)
@@ -239,6 +253,8 @@ class HeadConfig(PairConfig):
         scale: range of an image's long side relative to the view's (large-scale jitter).
     """
 
+    unused: ClassVar[tuple[str, ...]] = ("as_clear", "slots", "inference_size", "cached_pairs")
+
     kind: Literal["hq", "robust"] = "hq"
     prompt_kinds: tuple[PromptKind, ...] = Field(default=("points", "box", "mask"), min_length=1)
     points: int = Field(default=10, gt=0)
@@ -255,7 +271,7 @@ class HeadConfig(PairConfig):
 
 
 class RestorerConfig(PairConfig):
-    """The restorer; what `PairConfig` says of models, prompts and cached latents has no part in it.
+    """The restorer; what `PairConfig` says of models, prompts, views and cached latents has no part in it.
 
     Attributes:
         image_size: side of the crops in pixels, at the images' own pixels.
@@ -264,6 +280,16 @@ class RestorerConfig(PairConfig):
         depth: residual blocks at its coarsest stride.
         edge_weight: weight of the absolute error of differences between neighbouring pixels, against blur.
     """
+
+    unused: ClassVar[tuple[str, ...]] = (
+        "model",
+        "scale",
+        "as_clear",
+        "prompts",
+        "slots",
+        "inference_size",
+        "cached_pairs",
+    )
 
     image_size: int = Field(default=128, multiple_of=32, gt=0)
     batch_size: int = Field(default=16, gt=0)

@@ -9,8 +9,6 @@ import numpy.typing as npt
 import torch
 
 from glesam.common.arrays import Ids
-from glesam.data.base import Sample
-from glesam.degrade.levels import apply
 from glesam.prompts.drawn import tight_box
 from glesam.train.config import HeadConfig
 from glesam.train.feed.batch import Batch
@@ -47,8 +45,7 @@ class HeadBatches(PairBatches):
         """Draw one pair with its prompts; None where its view shows no object."""
         config = self.head
         clean, mask = self._scene(rng)
-        level = self.levels[int(rng.choice(len(self.levels), p=self.level_shares))]
-        degraded = apply(Sample("pair", clean, mask), level, int(rng.integers(2**62)), config.recipe).image
+        degraded, _ = self._degraded(clean, mask, rng)
         seed = int(rng.integers(2**62))  # the same generator twice: both versions are cut alike
         views = [
             large_scale_view(image, mask, config.image_size, config.scale, np.random.default_rng(seed))

@@ -9,8 +9,7 @@ import cv2
 import numpy as np
 import torch
 
-from glesam.data.base import Sample
-from glesam.degrade.levels import apply
+from glesam.common.arrays import Ids
 from glesam.images.pixels import RGB
 from glesam.train.feed.batch import Batch
 from glesam.train.feed.pairs import PairBatches
@@ -31,23 +30,21 @@ class NativePairs(PairBatches):
         low: list[RGB] = []
         clean: list[RGB] = []
         while len(low) < self.pairs.batch_size:
-            image, degraded = self._degraded(rng)
+            image, mask = self._large_scene(rng)
+            degraded, _ = self._degraded(image, mask, rng)
             for _ in range(min(self.crops, self.pairs.batch_size - len(low))):
                 first, second = _same_crop(degraded, image, self.pairs.image_size, rng)
                 low.append(first)
                 clean.append(second)
         return {"pixels": torch.from_numpy(np.stack(low)), "clean": torch.from_numpy(np.stack(clean))}
 
-    def _degraded(self, rng: np.random.Generator) -> tuple[RGB, RGB]:
-        """Draw an image, no smaller than a crop, and degrade it to a level."""
+    def _large_scene(self, rng: np.random.Generator) -> tuple[RGB, Ids]:
+        """Draw an image that is no smaller than a crop."""
         size = self.pairs.image_size
         image, mask = self._scene(rng)
         bottom, right = (max(0, size - n) for n in mask.shape)
         image = np.asarray(cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_REFLECT), np.uint8)
-        mask = np.pad(mask, ((0, bottom), (0, right)))
-        level = self.levels[int(rng.choice(len(self.levels), p=self.level_shares))]
-        seed = int(rng.integers(2**62))
-        return image, apply(Sample("pair", image, mask), level, seed, self.pairs.recipe).image
+        return image, np.pad(mask, ((0, bottom), (0, right)))
 
 
 def _same_crop(first: RGB, second: RGB, size: int, rng: np.random.Generator) -> tuple[RGB, RGB]:

@@ -67,11 +67,7 @@ class PairBatches(TrainingBatches):
         """Draw one pair; None where prompts are wanted and its view shows no object."""
         config = self.pairs
         image, mask = self._scene(rng)
-        level = self.levels[int(rng.choice(len(self.levels), p=self.level_shares))]
-        sample = Sample("pair", image, mask)
-        degraded = apply(sample, level, int(rng.integers(2**62)), config.recipe).image
-        if config.mixing > 0 and not level.moves_pixels and rng.random() < config.mixing:
-            degraded = self._mixed(sample, degraded, rng)
+        degraded, level = self._degraded(image, mask, rng)
         # The same generator twice: both versions are cut by the same warp.
         view, seed = ViewConfig(scale=config.scale), int(rng.integers(2**62))
         clean, ids = random_view(image, mask, config.image_size, view, np.random.default_rng(seed))
@@ -82,6 +78,15 @@ class PairBatches(TrainingBatches):
         if not config.prompts:
             return item
         return {**item, **self._prompts(ids, objects, rng)} if len(objects) else None
+
+    def _degraded(self, image: RGB, mask: Ids, rng: np.random.Generator) -> tuple[RGB, Level]:
+        """Degrade an image to a level drawn by the shares, mixed where that is drawn too; and the level."""
+        level = self.levels[int(rng.choice(len(self.levels), p=self.level_shares))]
+        sample = Sample("pair", image, mask)
+        degraded = apply(sample, level, int(rng.integers(2**62)), self.pairs.recipe).image
+        if self.pairs.mixing > 0 and not level.moves_pixels and rng.random() < self.pairs.mixing:
+            degraded = self._mixed(sample, degraded, rng)
+        return degraded, level
 
     def _mixed(self, sample: Sample, degraded: RGB, rng: np.random.Generator) -> RGB:
         """Give a degraded image another one's statistics, or average it with further versions of the same image."""
@@ -144,7 +149,7 @@ def level_table(
             )
         levels += found
         weights += [share / len(found) for _ in found]
-    if not levels or min(weights) < 0 or sum(weights) <= 0:
+    if not levels or min(weights) < 0 or not 0 < sum(weights) < float("inf"):
         raise ConfigError(f"expected levels with shares of at least 0 and a positive sum, got {shares}; such as lq1: 1")
     return levels, np.asarray(weights, np.float64) / sum(weights)
 

@@ -12,11 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from glesam.common.arrays import Float64
-from glesam.common.seeds import stable_seed
 from glesam.enhance.gains import GainGate
 from glesam.errors import DataError
 from glesam.train.config import GainConfig
+from glesam.train.feed.pack import ImagePack
 from glesam.train.gains.measure import Measured
+from glesam.train.gains.versions import fold_of, full_name
 from glesam.train.stages.gate import ordinal_targets
 
 _CLIP = 0.5
@@ -35,7 +36,7 @@ class Table:
         features: `(N, D)` float32.
         levels: `(N,)` float32.
         off, on: `(N, 2)` float32 IoU with clicks and with a box, NaN where no object counts.
-        fold: `(N,)` int64 part of each version; versions of one image are in one part.
+        fold: `(N,)` int64 part of each version; all versions that show an image are in one part.
         conditions: of each version.
     """
 
@@ -60,6 +61,21 @@ class Table:
         return Table(features, levels, off, on, fold, kept)
 
 
+def check_folds(packs: Sequence[ImagePack], folds: int) -> None:
+    """See before hours of measuring that there are images for each part.
+
+    Raises:
+        DataError: a part has none.
+    """
+    found = {fold_of(full_name(pack, place), folds) for pack in packs for place in range(len(pack.names))}
+    if len(found) < folds:
+        count = sum(len(pack.names) for pack in packs)
+        raise DataError(
+            f"expected images in each of {folds} folds, got {count} that fall into {len(found)} by their names; "
+            "take more images, or fewer --folds"
+        )
+
+
 def as_table(measured: Sequence[Measured], folds: int) -> Table:
     """Lay measurements out; versions without any object that counts are left out.
 
@@ -67,9 +83,17 @@ def as_table(measured: Sequence[Measured], folds: int) -> Table:
         DataError: too few versions are left, or a part is empty.
     """
     kept = [one for one in measured if one.off[0] is not None]
-    fold = torch.tensor([stable_seed("fold", one.name) % folds for one in kept])
-    if len(kept) < 4 * folds or len(set(fold.tolist())) < folds:
-        raise DataError(f"expected at least {4 * folds} versions of several images with objects, got {len(kept)}")
+    fold = torch.tensor([fold_of(one.name, folds) for one in kept])
+    if len(kept) < 4 * folds:
+        raise DataError(
+            f"expected at least {4 * folds} versions with objects that count, got {len(kept)} of {len(measured)}; take "
+            "more --versions, or images with larger objects"
+        )
+    if (filled := len(set(fold.tolist()))) < folds:
+        raise DataError(
+            f"expected versions with objects that count in each of {folds} folds, got them in {filled}; take more "
+            "--versions or images, or fewer --folds"
+        )
 
     def pairs(values: Sequence[list[float | None]]) -> Tensor:
         return torch.tensor([[float("nan") if v is None else v for v in each] for each in values])

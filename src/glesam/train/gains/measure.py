@@ -41,6 +41,7 @@ _SHAPING = (
     "objects",
     "least_share",
     "mosaic",
+    "folds",
 )
 _DIGITS = 5
 

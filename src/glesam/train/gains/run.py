@@ -12,7 +12,7 @@ from glesam.errors import ConfigError
 from glesam.predict.predictor import Predictor
 from glesam.train.config import GainConfig, write_config
 from glesam.train.feed.pack import ImagePack
-from glesam.train.gains.fit import as_table, fit
+from glesam.train.gains.fit import as_table, check_folds, fit
 from glesam.train.gains.measure import measure
 from glesam.train.gains.quality import write_quality
 from glesam.train.gains.versions import Versions
@@ -36,10 +36,11 @@ def train_gain_gate(
     Raises:
         ConfigError: no enhancer, or levels that cannot be made.
         ModelError: model or enhancer cannot be loaded or do not fit.
-        DataError: too few versions show objects.
+        DataError: too few images for the folds, or too few versions show objects.
     """
     if not config.enhancer:
         raise ConfigError("expected an enhancer whose gain is to be measured, got none; pass --enhancer FOLDER")
+    check_folds(packs, config.folds)
     predictor = Predictor.from_pretrained(config.model, enhance="off", enhancer=config.enhancer)
     versions = Versions(packs, list(config.data.values()), config)
     out.mkdir(parents=True, exist_ok=True)

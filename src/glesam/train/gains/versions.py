@@ -12,13 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from glesam.common.arrays import Ids
-from glesam.common.seeds import generator
+from glesam.common.seeds import generator, stable_seed
 from glesam.data.base import Sample
 from glesam.degrade.levels import apply
 from glesam.images.pixels import RGB
 from glesam.images.shrink import resize_ids
 from glesam.train.config import GainConfig
 from glesam.train.feed.augment import ids_and_areas
+from glesam.train.feed.pack import ImagePack
 from glesam.train.feed.pairs import PairBatches, severity
 
 GRIDS = ((1, 2), (2, 1), (2, 2))
@@ -63,21 +64,45 @@ class Versions(PairBatches):
         return Version(index, made, condition, severity(level, config.as_clear), tuple(sorted(map(int, chosen))))
 
     def _clear(self, rng: np.random.Generator, config: GainConfig) -> Sample:
-        """A clear image: one of the packs', perhaps shrunk, or several side by side."""
-        first = self._draw(rng)
+        """A clear image: one of the packs', perhaps shrunk, or several of one fold side by side."""
+        pack, place = self._draw(rng)
+        first = _named(pack, place)
         if rng.random() < config.mosaic:
             rows, columns = GRIDS[int(rng.integers(len(GRIDS)))]
-            others = [self._draw(rng) for _ in range(rows * columns - 1)]
+            others = [self._partner(first.name, config.folds, rng) for _ in range(rows * columns - 1)]
             return mosaic([first, *others], rows, columns)
         factor = float(np.exp(rng.uniform(*np.log(config.native)))) if rng.random() < 0.5 else 1.0
         size = [max(min(_LEAST_SIDE, side), round(side * factor)) for side in first.mask.shape]
         image, mask = _resized(first.image, first.mask, (size[0], size[1]))
         return Sample(first.name, image, mask)
 
-    def _draw(self, rng: np.random.Generator) -> Sample:
+    def _draw(self, rng: np.random.Generator) -> tuple[ImagePack, int]:
+        """A pack by its share, and the place of any of its images."""
         pack = self.packs[int(rng.choice(len(self.packs), p=self.shares))]
-        sample = pack[int(rng.integers(len(pack)))]
-        return Sample(f"{pack.name}/{sample.name}", sample.image, sample.mask)
+        return pack, int(rng.integers(len(pack)))
+
+    def _partner(self, name: str, folds: int, rng: np.random.Generator) -> Sample:
+        """Draw until an image is of the fold of another, which itself may come: so each draw ends."""
+        while True:
+            pack, place = self._draw(rng)
+            if fold_of(full_name(pack, place), folds) == fold_of(name, folds):
+                return _named(pack, place)
+
+
+def full_name(pack: ImagePack, place: int) -> str:
+    """Name of an image of a pack, with the set's before it."""
+    return f"{pack.name}/{pack.names[place]}"
+
+
+def fold_of(name: str, folds: int) -> int:
+    """The fold, 0 to `folds - 1`, of an image by its full name; no gate is judged on images that it was fitted on."""
+    return stable_seed("fold", name) % folds
+
+
+def _named(pack: ImagePack, place: int) -> Sample:
+    """An image of a pack under its full name."""
+    sample = pack[place]
+    return Sample(full_name(pack, place), sample.image, sample.mask)
 
 
 def mosaic(samples: list[Sample], rows: int, columns: int) -> Sample:

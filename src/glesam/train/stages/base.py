@@ -160,7 +160,8 @@ def build_model(config: BaseConfig) -> CompactModel:
         from glesam.train.stages.imagenet import pretrained_state
 
         model.encoder.backbone.load_state_dict(pretrained_state(config.backbone))
-    model = model.grown(config.coarse, config.fine)
+    # A run as the start brings the layers that it froze itself: what is frozen here is this configuration's matter.
+    model = model.grown(config.coarse, config.fine).requires_grad_(True)
     model.encoder.neck.set_drop_path(config.drop_path)
     if config.keep_prompts:
         _keep_prompts(model)

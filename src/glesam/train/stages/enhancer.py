@@ -147,7 +147,7 @@ def build_enhancer(config: EnhancerConfig, channels: int, scale: float) -> nn.Mo
         scale: alignment scale.
 
     Raises:
-        ModelError: the prior is missing or does not fit.
+        ModelError: the prior is missing or does not fit, or a timestep is not on its schedule.
         ConfigError: timesteps by level for a network without any.
     """
     if config.kind == "residual-cnn" and config.level_timesteps is not None:
@@ -156,6 +156,8 @@ def build_enhancer(config: EnhancerConfig, channels: int, scale: float) -> nn.Mo
         torch.manual_seed(config.seed)
         return ResidualEnhancer(channels, config.width, config.blocks)
     enhancer = _from_prior(config, channels, scale)
+    for timestep in config.level_timesteps or ():
+        enhancer.schedule.alpha_bar(timestep)  # refuses what is not on the schedule, where -1 would mean its end
     unet = enhancer.unet.requires_grad_(config.adapt == "full")
     ends = [unet.conv_in, unet.conv_out] if config.head == "new" else []
     if ends:

@@ -133,10 +133,12 @@ def clear_threshold(levels: Tensor, least: float, allowed: float) -> float:
     Args:
         levels: `(n,)` levels that a gate gives clear images.
         least: lowest threshold.
-        allowed: share of the clear images that may count as degraded.
+        allowed: share of the clear images that may count as degraded, below 1. It holds, but for levels from 2.5 on:
+            the threshold goes no higher.
     """
-    reached = float(torch.quantile(levels.double(), 1 - allowed))
-    # A little above that image's own level, which would otherwise count as degraded.
+    most = int(allowed * len(levels))
+    reached = float(levels.sort(descending=True).values[most])  # no more than `most` images are above it
+    # A little above that image's own level, which would otherwise count as degraded, and above any rounding of it.
     return min(max(least, reached + 1e-3), _HIGHEST_THRESHOLD)
 
 

@@ -102,7 +102,7 @@ def _squared(features: Tensor, side: int) -> Tensor:
 
 
 class SubjectObjective(nn.Module):
-    """Cross-entropy and Dice of the head's map."""
+    """Cross-entropy of the head's maps over all cells, and the mean over images of each one's Dice loss."""
 
     def __init__(self, model: SubjectHead) -> None:
         super().__init__()
@@ -115,7 +115,7 @@ class SubjectObjective(nn.Module):
         each = F.binary_cross_entropy_with_logits(logits, mask, reduction="none")
         bce = (each * valid).sum() / valid.sum()
         logits = logits.masked_fill(valid == 0, -20.0)
-        dice = dice_loss(logits.flatten(1), mask.flatten(1)).mean()
+        dice = dice_loss(logits, mask).mean()
         cut, truth = (logits > 0) & (valid > 0), mask > 0.5
         iou = ((cut & truth).sum(dim=(1, 2)) / (cut | truth).sum(dim=(1, 2)).clamp(min=1)).float().mean()
         return {"loss": bce + dice, "bce": bce.detach(), "dice": dice.detach(), "iou": iou.detach()}
