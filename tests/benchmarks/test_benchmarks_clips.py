@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -14,6 +15,7 @@ from scipy.ndimage import distance_transform_edt
 
 import clips
 from glesam import Masks, Prompts
+from glesam.models.base import ImageGeometry
 from glesam.video.propagate import Settings
 from moved_clip import HEIGHT, LARGEST, MOVES, WIDTH, Move, MovedClip, cutouts
 
@@ -26,6 +28,8 @@ class Oracle:
     def set_image(self, image: np.ndarray) -> None:
         self.red = image[..., 0] > 150
         self.image_size = image.shape[:2]
+        geometry = ImageGeometry(image.shape[:2], (128, 128), 128)
+        self.session = SimpleNamespace(encoded=SimpleNamespace(geometry=geometry))
 
     def predict(self, prompts: Prompts, multimask: bool = False, obey: bool = True) -> Masks:
         (x0, y0, x1, y1), inside = np.array(prompts.boxes, int)[0], np.zeros_like(self.red)

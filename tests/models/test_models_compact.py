@@ -134,7 +134,7 @@ def test_masks_of_boxes_end_five_percent_outside_them(model, embedding):
     with torch.inference_mode():
         free = model.decode_all(embedding, PromptTensors(boxes=box), masks=slice(0, 1))[0]
         held = model.decode(embedding, PromptTensors(boxes=box)).low_res_logits
-    centres = torch.arange(128) * 4 + 1.5
+    centres = torch.arange(128) * 4 + 2.0
     inside_x, inside_y = (centres >= 90) & (centres <= 310), (centres >= 196) & (centres <= 284)
     inside = (inside_y[:, None] & inside_x[None]).expand_as(free)
     assert torch.equal(held[inside], free[inside])
