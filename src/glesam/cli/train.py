@@ -330,14 +330,10 @@ def _forked(base: Any, fork: str, decoder: Path | None, encoder: Path | None, fo
     from glesam.errors import ConfigError
     from glesam.models.registry import load_model
     from glesam.models.tuned import save_fork
-    from glesam.train.loop import CHECKPOINT
+    from glesam.train.loop import is_run
+    from glesam.train.stages.base import trained_so_far
 
     if decoder is not None or encoder is not None:
         raise ConfigError("expected --fork or --decoder and --encoder, got both; a fork brings its own of each")
-    if (Path(fork) / CHECKPOINT).is_file():
-        from glesam.train.stages.base import trained_so_far
-
-        save_fork(base, trained_so_far(fork), folder)
-    else:
-        save_fork(base, load_model(fork), folder)
+    save_fork(base, trained_so_far(fork) if is_run(fork) else load_model(fork), folder)
     return folder / "decoder", folder / "encoder"

@@ -16,7 +16,7 @@ from torch import Tensor
 from glesam.errors import ConfigError
 from glesam.models.base import Part, PromptableModel
 from glesam.models.tuned import tunable_state, with_tuned
-from glesam.train.loop import CHECKPOINT
+from glesam.train.loop import is_run
 from glesam.train.stages.base import trained_so_far
 from glesam.train.stages.trainable import TUNABLE, saved_part
 from glesam.weights.folders import DIGEST_KEY, WEIGHTS_FILE, check_keys, read_config, read_weights, save_tensors, seal
@@ -27,7 +27,7 @@ WHOLE = ("enhancer", "skips")
 
 def are_models(runs: Sequence[str | Path]) -> bool:
     """Whether folders hold whole models, as runs of the base stage save them, or such runs that were stopped."""
-    return all((Path(run) / WEIGHTS_FILE).is_file() or (Path(run) / CHECKPOINT).is_file() for run in runs)
+    return all((Path(run) / WEIGHTS_FILE).is_file() or is_run(run) for run in runs)
 
 
 def average_models(models: Sequence[str | Path], out: str | Path) -> Path:
@@ -59,7 +59,7 @@ def average_models(models: Sequence[str | Path], out: str | Path) -> Path:
 
 def _saved(model: Path, draft: Path) -> Path:
     """The folder of a model; what a stopped run of the base stage had learned is saved in `draft`."""
-    if not (model / CHECKPOINT).is_file():
+    if not is_run(model):
         return model
     trained_so_far(model).save_pretrained(draft, half=True)
     return draft

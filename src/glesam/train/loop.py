@@ -329,6 +329,11 @@ def _cut_log(log: Path, step: int, total: int) -> None:
                 stream.write(json.dumps(record).encode() + b"\n")
 
 
+def is_run(folder: str | Path) -> bool:
+    """Whether a folder holds a run, stopped or ended, and not a saved model."""
+    return (Path(folder) / CHECKPOINT).is_file()
+
+
 def read_state(checkpoint: Path) -> dict[str, Any]:
     """Read a checkpoint.
 

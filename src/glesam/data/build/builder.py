@@ -56,9 +56,8 @@ def build(
 ) -> BuildReport:
     """Build an LQSeg set of `source` in the folder `out`, or resume one that was stopped.
 
-    Writes `clear/`, `lq1/` ..., `masks/` and `manifest.json`; images that fail are named in the report, and files that
-    an earlier build made of images that are left out now are deleted. With more than one worker, call this under
-    `if __name__ == "__main__":`, as processes are started afresh.
+    Writes `clear/`, `lq1/` ..., `masks/` and `manifest.json`; failed images are in the report, and an earlier build's
+    files of images left out now are deleted. More than one worker needs a call under `if __name__ == "__main__":`.
 
     Args:
         source: data set to take images and masks from.
@@ -83,7 +82,8 @@ def build(
                 _account(outcome, report, records, journal)
                 if advance is not None:
                     advance(outcome)
-        _leave_out_removed(out, records, report, earlier)
+        _leave_out_removed(out, records, report)
+        _delete_outdated(out, earlier, records)  # before the manifest is written, which knows of them no more
         Manifest(head, records, report.without_object, list(report.failed)).save(out)
         journal.remove()
     return report
@@ -111,17 +111,11 @@ def _account(
         report.without_object.append(outcome.name)
 
 
-def _leave_out_removed(
-    out: Path, records: dict[str, SampleRecord], report: BuildReport, earlier: dict[str, SampleRecord]
-) -> None:
-    """Call images failed whose files somebody removed during the build; then delete what is outdated.
-
-    To be called before the manifest is written, which knows of outdated files no more.
-    """
+def _leave_out_removed(out: Path, records: dict[str, SampleRecord], report: BuildReport) -> None:
+    """Call images failed whose files somebody removed during the build."""
     for name in [name for name, record in records.items() if not is_there(out, record)]:
         report.failed[name] = f"expected its files in {out}, they were removed; run it again"
         del records[name]
-    _delete_outdated(out, earlier, records)
 
 
 def _delete_outdated(out: Path, earlier: dict[str, SampleRecord], records: dict[str, SampleRecord]) -> None:

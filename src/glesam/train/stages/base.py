@@ -24,7 +24,7 @@ from glesam.train.feed.clicks import random_points
 from glesam.train.feed.pack import ImagePack
 from glesam.train.feed.twins import TwinBatches
 from glesam.train.feed.views import TrainingBatches
-from glesam.train.loop import CHECKPOINT, fill, read_state
+from glesam.train.loop import CHECKPOINT, fill, is_run, read_state
 from glesam.train.losses import hard_iou, mask_losses
 from glesam.train.lowrank import attach, merged
 from glesam.train.stages.rounds import RoundsObjective, encoded
@@ -197,8 +197,7 @@ def trained_so_far(init: str | Path) -> CompactModel:
         ConfigError: a model of another family; or the run's configuration is missing or cannot be read, or its weights
             are not those of its model.
     """
-    checkpoint = Path(init) / CHECKPOINT
-    if not checkpoint.is_file():
+    if not is_run(init):
         model = load_model(str(init))
         if not isinstance(model, CompactModel):
             raise ConfigError(f"expected a compact model to start from, got {init} of family {model.family}")
@@ -206,7 +205,7 @@ def trained_so_far(init: str | Path) -> CompactModel:
     # Checkpoints leave frozen layers out: they are those of what the run itself started from.
     model = build_model(read_config(BaseConfig, Path(init) / "config.json", {}))
     frozen = {name for name, weight in model.named_parameters() if not weight.requires_grad}
-    fill(model, read_state(checkpoint)["ema"], frozen, Path(init))
+    fill(model, read_state(Path(init) / CHECKPOINT)["ema"], frozen, Path(init))
     return merged(model)
 
 
