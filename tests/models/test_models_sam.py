@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import skimage.data
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from models_tiny import sam_tiny
 from transformers import SamConfig, SamModel
@@ -70,13 +70,14 @@ def test_preprocess_keeps_one_pixel_of_a_hair_thin_image(model: SamPromptable) -
 
 @settings(max_examples=50, deadline=None)
 @given(height=st.integers(1, 300), width=st.integers(1, 300), x=st.floats(0, 1), y=st.floats(0, 1))
+@example(height=169, width=249, x=0.0, y=1.0)
 def test_coordinates_round_trip(model: SamPromptable, height: int, width: int, x: float, y: float) -> None:
     image = np.zeros((height, width, 3), np.uint8)
     geometry = model.preprocess(image)[1]
     point = torch.tensor([[x * width, y * height]], dtype=torch.float64)
     inside = geometry.to_input(point)
     assert torch.allclose(geometry.to_original(inside), point, atol=1e-9 * max(height, width))
-    assert (inside <= torch.tensor(geometry.input_size[::-1]) + 1e-9).all()
+    assert (inside <= torch.tensor(geometry.input_size[::-1], dtype=torch.float64) + 1e-9).all()
 
 
 @pytest.mark.parametrize(
