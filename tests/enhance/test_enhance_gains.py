@@ -163,3 +163,11 @@ def test_objects_of_both_kinds_in_one_call_get_what_each_gets_alone(place, tmp_p
     both = predictor.predict(Prompts(points=[[[20, 20]], []], boxes=[None, [5, 5, 40, 40]]))
     for index, alone in enumerate(apart):
         assert np.array_equal(both.masks[index], alone.masks[0])
+
+
+def test_pixels_go_to_the_device_of_the_maps():
+    """The predictor keeps pixels on the CPU; torch's meta device, which mixes with no other, stands for a GPU."""
+    maps, pixels = embedding(), torch.rand(1, 3, 64, 48)
+    gate = GainGate.of(maps)
+    found = gate.to("meta").features(maps.map(lambda m: m.to("meta")), pixels)
+    assert (found.device.type, found.shape) == ("meta", gate_features(maps, pixels).shape)

@@ -327,3 +327,35 @@ def test_an_export_leaves_the_predictor_as_it_was(restored, tmp_path):
     folder.export(restored, tmp_path / "onnx", "onnx")
     assert restored.session.current is current
     assert restored.enhance == mode == "auto"
+
+
+def test_copies_share_the_sessions_and_answer_alike(exported):
+    _, path, _ = exported
+    predictor = Predictor.from_pretrained(path)
+    model, restoration = copy.deepcopy((predictor.model, predictor.enhancer))
+    assert model is not predictor.model
+    assert model.files.session("decoder") is predictor.model.files.session("decoder")
+    assert restoration.gate.session is predictor.enhancer.gate.session
+    answers = []
+    for each in (predictor, Predictor(model, "auto", restoration)):
+        each.set_image(skimage.data.cat())
+        answers.append(each.predict(points=[[100, 100]]))
+    assert np.array_equal(answers[0].logits, answers[1].logits)
+
+
+def test_the_command_runs_a_folder_on_a_machine_with_a_gpu(exported, tmp_path, monkeypatch):
+    _, path, _ = exported
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    photo = Path(__file__).parents[2] / "examples" / "photos" / "chelsea.jpg"
+    arguments = ["segment", str(photo), "--point", "200,150", "--model", str(path), "-o", str(tmp_path / "mask.png")]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "mask.png").stat().st_size > 0
+
+
+def test_a_presets_name_comes_before_an_exported_folder_of_that_name(exported, tmp_path, monkeypatch):
+    _, path, _ = exported
+    (tmp_path / "compact").symlink_to(path)
+    monkeypatch.chdir(tmp_path)
+    families = [Predictor.from_pretrained(name).model.family for name in ("compact", "./compact")]
+    assert families == ["compact", "exported"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 
 import numpy as np
@@ -12,6 +13,7 @@ from heads_tiny import MODELS, PROMPTS, embed, tiny
 from typer.testing import CliRunner
 
 from glesam.cli import app
+from glesam.enhance.bundle import Parts, write_bundle
 from glesam.enhance.pipeline import Restoration
 from glesam.errors import ConfigError, ModelError
 from glesam.evaluate.measure.model_specs import fingerprint, parse_model
@@ -19,6 +21,7 @@ from glesam.heads.headed import HeadedModel
 from glesam.heads.hq import HQHead
 from glesam.heads.registry import KINDS, ORIGINAL_FILES, attach, find_head, load_head, new_head
 from glesam.models.registry import load_model, presets
+from glesam.models.tuned import mask_decoder, save_tuned
 from glesam.predict.predictor import Predictor
 from glesam.prompts import Prompts
 from glesam.weights.folders import state_digest
@@ -174,3 +177,41 @@ def test_a_head_leaves_how_often_the_model_answers() -> None:
     for name in MODELS:
         base = tiny(name)
         assert HeadedModel(base, new_head("hq", base)).answers_again == base.answers_again == (name == "compact")
+
+
+@pytest.mark.parametrize("name", ["headed", "hq.pth"])
+def test_a_model_that_carries_its_head_takes_an_enhancer_as_one_with_a_head_beside_it(folder, tmp_path, name):
+    head = folder / ("head" if name == "headed" else name)
+    base = load_model(folder / "model") if name == "headed" else load_model(head).base
+    headed = attach(head, base, "mine")
+    headed.save_pretrained(tmp_path / "headed")
+    tuned = copy.deepcopy(base)
+    keys = [key for key in mask_decoder(tuned).state_dict() if key.startswith("output_hypernetworks_mlps")]
+    for key, value in mask_decoder(tuned).named_parameters():
+        value.data.mul_(1.5 if key in keys else 1.0)
+    save_tuned(tuned, "decoder", tmp_path / "decoder", keys)
+    write_bundle(tmp_path / "bundle", base, Parts(decoder=tmp_path / "decoder"))
+    base.save_pretrained(tmp_path / "base")
+    options = {"enhancer": tmp_path / "bundle", "refine": "off"}
+    carried = tmp_path / name if name == "headed" else folder / name
+    for enhance in ("on", "off"):
+        own = answer(Predictor.from_pretrained(carried, enhance=enhance, **options))
+        beside = answer(Predictor.from_pretrained(tmp_path / "base", enhance=enhance, head=head, **options))
+        assert np.array_equal(own.logits, beside.logits)
+        assert own.info["enhanced"] == (enhance == "on")
+    plain = answer(Predictor.from_pretrained(tmp_path / "base", enhance="on", **options))
+    assert not np.array_equal(plain.logits, answer(Predictor.from_pretrained(carried, enhance="on", **options)).logits)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_headed_model_in_half_precision_is_saved_and_loaded_in_float32(tmp_path, name):
+    base = tiny(name)
+    headed = HeadedModel(base, new_head("hq", base)).place("cpu", torch.bfloat16)
+    weights = {key: value.float() for key, value in headed.state_dict().items()}
+    headed.save_pretrained(tmp_path / "both")
+    again = load_model(tmp_path / "both")
+    assert again.dtype is torch.float32
+    assert again.state_dict().keys() == weights.keys()
+    assert all(torch.equal(value, weights[key]) for key, value in again.state_dict().items())
+    with pytest.raises(ModelError, match=rf"expected the {name} model in float32 .* got it in bfloat16; load it"):
+        load_head(tmp_path / "both" / "head", headed.base)

@@ -12,7 +12,7 @@ import torch
 from heads_original import HQDecoder, original_hq, original_robust
 from models_original import OriginalSam, OriginalSam2
 from models_tiny import randomise, sam_tiny, sam_tiny_config
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from test_models_mobile import OriginalMobileSam
 from test_models_original import hiera_config
 from torch import Tensor
@@ -191,3 +191,19 @@ def test_safetensors_beside_its_config_is_its_folder(tmp_path: Path) -> None:
 
     SamPromptable(sam_tiny()).save_pretrained(tmp_path)
     assert isinstance(load_model(tmp_path / "model.safetensors"), SamPromptable)
+
+
+def test_weights_of_a_saved_folder_are_judged_with_their_config(tmp_path: Path) -> None:
+    from glesam.models.registry import COMPACT_FOLDER
+    from glesam.models.sam.sam import SamPromptable
+
+    SamPromptable(sam_tiny()).save_pretrained(tmp_path)
+    for folder, family in ((COMPACT_FOLDER, "compact"), (tmp_path, "sam")):
+        file = folder / "model.safetensors"
+        found = check_file(file)
+        assert (found.readable, found.variant) == (True, f"{family}, in a saved folder"), found.problem
+        assert found.tensors == len(load_file(file))
+    (tmp_path / "config.json").write_text('{"model_type": "edgetam"}')
+    assert "that is EdgeTAM" in check_file(tmp_path / "model.safetensors").problem
+    (tmp_path / "config.json").unlink()
+    assert "give the folder that holds it" in check_file(tmp_path / "model.safetensors").problem

@@ -18,7 +18,7 @@ from glesam.errors import ModelError
 from glesam.models import registry
 from glesam.models.base import PromptableModel
 from glesam.models.compact.model import CompactModel
-from glesam.models.registry import load_model, model_info, presets
+from glesam.models.registry import load_model, local_weights, model_info, presets
 from glesam.models.sam.sam import SamPromptable
 from glesam.models.sam.sam2 import Sam2Promptable
 from glesam.weights.folders import seal
@@ -230,3 +230,18 @@ def test_the_table_is_light() -> None:
     code = "import sys, glesam.models.registry as r; r.presets(); print('torch' in sys.modules or 'PIL' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "False"
+
+
+def test_a_name_comes_before_a_folder_that_bears_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("compact", "sam-vit-b", "mine"):
+        SamPromptable(sam_tiny()).save_pretrained(name)
+    assert local_weights("compact") == registry.COMPACT_FOLDER
+    assert local_weights("sam-vit-b") is None  # would be downloaded
+    assert isinstance(load_model("compact"), CompactModel)
+    with pytest.raises(ModelError, match="sam_vit_b_01ec64"):
+        load_model("sam-vit-b")
+    for name in ("./compact", "./sam-vit-b", "mine", tmp_path / "compact"):
+        assert local_weights(name) == Path(name)
+        assert isinstance(load_model(name), SamPromptable)
+    assert local_weights("owner/name") is None

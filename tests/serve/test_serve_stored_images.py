@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from serve_helpers import encoded
+from fastapi.testclient import TestClient
+from serve_helpers import encoded, text_of
 from torch import Tensor
 
 from glesam.enhance.pipeline import Restoration
@@ -132,3 +135,22 @@ def test_two_threads_on_two_caches_do_not_mix_images(tiny: Predictor) -> None:
         thread.join()
     assert found == [[True] * 6] * 2
     assert not np.allclose(*expected, atol=1e-3)
+
+
+def test_an_exported_folder_is_served(make_client: Callable[..., TestClient], tmp_path: Path) -> None:
+    """Its sessions cannot be copied, as other modules are for each lane."""
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    from heads_tiny import tiny as tiny_of
+
+    from glesam.export.folder import export
+
+    export(Predictor(tiny_of("compact"), refine="off"), tmp_path / "onnx", "onnx", [read(encoded(2))])
+    predictor = Predictor.from_pretrained(tmp_path / "onnx", refine="off")
+    client = make_client(predictor=predictor)
+    request = {"image": text_of(encoded(1)), "objects": [{"points": [[20, 20]]}]}
+    answer = client.post("/v1/segment", json=request)
+    assert answer.status_code == 200, answer.text
+    predictor.set_image(read(encoded(1)))
+    score = float(predictor.predict(points=[[20, 20]]).scores[0])
+    assert answer.json()["objects"][0]["score"] == pytest.approx(score, abs=1e-4)

@@ -125,3 +125,19 @@ def test_wrong_use(model: object, tmp_path: Path) -> None:
         tracker.start(FRAMES[0], Prompts([[500, 3]]))
     with pytest.raises(ModelError, match="memory"):
         load_tracker("compact", kind="memory")
+
+
+def test_a_presets_name_comes_before_a_folder_of_that_name(
+    model: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def download(source: str, **_: object) -> str:
+        raise ConnectionError(source)
+
+    monkeypatch.setenv("GLESAM_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: None)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    monkeypatch.chdir(tmp_path)
+    model.save_pretrained("sam2.1-hiera-tiny")  # type: ignore[attr-defined]
+    with pytest.raises(ModelError, match=r"facebook/sam2\.1-hiera-tiny"):
+        load_tracker("sam2.1-hiera-tiny")
+    assert isinstance(load_tracker("./sam2.1-hiera-tiny"), MemoryTracker)

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from heads_original import HQDecoder
 from torch import Tensor
 from transformers import Sam2Config, Sam2VideoConfig, Sam2VideoModel
 from video_tiny import SIDE
 
 from glesam.errors import ModelError
+from glesam.heads.headed import HeadedModel
 from glesam.models.sam import original
 from glesam.models.sam import original_names as tables
 from glesam.models.sam.original_names import SAM2_MARK
 from glesam.prompts.prompts import Prompts
 from glesam.video.load import load_tracker
-from glesam.video.memory import MemoryTracker, load_memory_model
+from glesam.video.memory import MemoryTracker, has_memory, load_memory_model
+from glesam.video.propagate import MaskPropagation
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
 from models_original import OriginalSam2
@@ -195,3 +199,20 @@ def test_a_file_under_a_releases_name_must_be_that_file(tmp_path: Path) -> None:
     torch.save({"model": {SAM2_MARK: torch.zeros(1), "memory_encoder.x": torch.zeros(1)}}, file)
     with pytest.raises(ModelError, match="with SHA-256 7402e0d8"):
         load_tracker(file)
+
+
+def test_a_file_with_a_head_is_followed_by_the_previous_mask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """HQ-SAM 2's file holds SAM 2's memory too; what answers is the head, frame by frame."""
+    config = Sam2Config(vision_config={**sam2_tiny_config().vision_config.to_dict(), "fpn_hidden_size": 256})
+    model = OriginalSam2(config)
+    model.sam_mask_decoder = HQDecoder(256, 2048, 256, True, 1e-5, None)
+    head = {k: v for k, v in randomise(model, std=0.1).state_dict().items() if re.search(r"\.hf_|maskfeature", k)}
+    torch.save(whole_file(), tmp_path / "plain.pt")
+    torch.save(whole_file() | head, tmp_path / "headed.pt")
+    assert [has_memory(tmp_path / f"{name}.pt") for name in ("plain", "headed")] == [True, False]
+    monkeypatch.setitem(tables.SAM2_SIZES, (8, 5), hiera_tiny())
+    tracker = load_tracker(tmp_path / "headed.pt")
+    assert isinstance(tracker, MaskPropagation)
+    assert isinstance(tracker.predictor.model, HeadedModel)
+    with pytest.raises(ModelError, match="with memory"):
+        load_tracker(tmp_path / "headed.pt", kind="memory")

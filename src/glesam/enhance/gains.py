@@ -94,7 +94,8 @@ class GainGate(nn.Module):
                 f"expected maps of {self.channels} and {self.early} early channels for the gate, got {found[0]} and "
                 f"{found[1]}; use a gate that was made for this model"
             )
-        return gate_features(embedding, pixels).to(self.centre)
+        # Models move pixels to their device themselves; those that come here lie where the image was read.
+        return gate_features(embedding, pixels.to(embedding.latent.device)).to(self.centre)
 
     def answers(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """`(B, 3)` log-odds of the levels, as `DegradationGate.odds`, and `(B, 2)` gains, of `(B, D)` features."""

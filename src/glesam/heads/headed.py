@@ -140,7 +140,9 @@ class HeadedModel(PromptableModel):
     def save_pretrained(self, folder: str | Path) -> None:
         """Save the base model into `base` and the head into `head` of a folder, whose `config.json` says so."""
         self.base.save_pretrained(Path(folder) / "base")
-        self.head.save_pretrained(Path(folder) / "head", self.base)
+        # The head names the base by its weights as `from_pretrained` loads them, in float32.
+        exact = self.base.dtype is torch.float32
+        self.head.save_pretrained(Path(folder) / "head", self.base if exact else load_model(Path(folder) / "base"))
         write_text(Path(folder) / CONFIG_FILE, json.dumps({"family": self.family}) + "\n")
 
     @classmethod

@@ -6,6 +6,8 @@ import importlib
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from glesam.errors import ModelError
 from glesam.heads.base import FAMILY_PREFIX, MaskHead, saved_kind
 from glesam.models.base import PromptableModel
@@ -63,6 +65,11 @@ def load_head(folder: str | Path, base: PromptableModel) -> MaskHead:
     kind = saved_kind(folder)
     made_for = dict(read_config(folder).get("base", {}))
     if made_for.get("family") != base.family or made_for.get("sha256") != state_digest(base):
+        if made_for.get("family") == base.family and base.dtype is not torch.float32:
+            raise ModelError(
+                f"expected the {base.family} model in float32 for the head in {folder}, got it in "
+                f"{str(base.dtype)[6:]}; load it in float32, hang the head on it, and place both afterwards"
+            )
         raise ModelError(
             f"expected a head for this {base.family} model in {folder}, got one for another "
             f"{made_for.get('family')} model; use the model that it was trained on"

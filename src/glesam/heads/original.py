@@ -7,7 +7,7 @@ loader reads.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,6 +90,11 @@ def split_head(state: Mapping[str, Tensor], source: str | Path) -> Split | None:
             if prefix + mark in state:
                 return _split(state, prefix, rules, str(source))
     return None
+
+
+def holds_head(keys: Container[str]) -> bool:
+    """Whether an original state dict of these keys holds a head."""
+    return any(prefix + mark in keys for prefix in _DECODERS for mark in _MARKS)
 
 
 def head_for(path: str | Path, base: PromptableModel) -> MaskHead:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from glesam.common.files import sha256
 from glesam.errors import ModelError
-from glesam.models.registry import load_model, presets
+from glesam.models.registry import in_saved_folder, load_model, presets
 from glesam.models.sam.layouts import advice, recognise
 from glesam.models.sam.reading import read_checkpoint
 
@@ -17,7 +17,8 @@ class Checked:
     """What was found out about a file.
 
     Attributes:
-        variant: name of the layout, or "unknown" with the first keys, by which a reader may know it.
+        variant: name of the layout, the family of a saved folder's model, or "unknown" with the first keys, by which a
+            reader may know it.
         tensors: number of tensors.
         parameters: number of values in them.
         released: name of the preset whose file this is, byte for byte; None for another.
@@ -50,24 +51,30 @@ class Checked:
 def check_file(path: str | Path) -> Checked:
     """Look at a checkpoint; one that glesam reads is loaded to see that every key fits.
 
+    The weights of a saved folder are judged as `load_model` takes them: with the `config.json` beside them.
+
     Raises:
         ModelError: there is no such file, or it holds no weights.
     """
     if Path(path).is_dir():
         raise ModelError(f"expected a checkpoint, got the folder {path}; give a file in it, or the folder as the model")
-    if not Path(path).is_file():
+    file = Path(path)
+    if not file.is_file():
         raise ModelError(f"expected a checkpoint at {path}, got no such file; check the path")
     state = read_checkpoint(path)
     layout = recognise(state)
-    problem = advice(layout) if layout is None or layout.instead else ""
+    variant = layout.name if layout else f"unknown ({', '.join(list(state)[:3])}{', ...' if len(state) > 3 else ''})"
+    problem = advice(layout) if not in_saved_folder(file) and (layout is None or layout.instead) else ""
     if not problem:
         try:
-            load_model(path)
+            model = load_model(file)
         except ModelError as error:
             problem = str(error)
-    digest = sha256(Path(path))
+        else:
+            variant = f"{model.family}, in a saved folder" if in_saved_folder(file) else variant
+    digest = sha256(file)
     return Checked(
-        layout.name if layout else f"unknown ({', '.join(list(state)[:3])}{', ...' if len(state) > 3 else ''})",
+        variant,
         len(state),
         sum(tensor.numel() for tensor in state.values()),
         next((preset.name for preset in presets() if preset.sha256 == digest), None),

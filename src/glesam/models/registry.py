@@ -89,6 +89,18 @@ def model_info(name: str) -> ModelInfo:
     return ModelInfo(preset, location, file.stat().st_size)
 
 
+def local_weights(name_or_path: str | os.PathLike[str]) -> Path | None:
+    """Folder or file on this machine that a model's name or path stands for; None for what is not here, or nothing.
+
+    A preset's name comes before a folder of that name, here as in `load_model`: `./NAME` is the folder.
+    """
+    name = os.fspath(name_or_path)
+    preset = _find(name)
+    if preset is not None:
+        return _locate(preset)
+    return Path(name) if Path(name).exists() else None
+
+
 def bundled_enhancer(name: str | os.PathLike[str]) -> Path | None:
     """Folder of the enhancer that a preset uses by default; None for every model without one."""
     return named_enhancer(name) if str(name) == "compact" else None
@@ -132,6 +144,7 @@ def load_model(
 
     Args:
         name_or_path: preset name, folder of a saved model, hub id (`owner/name`), or an original `.pth` or `.pt` file.
+            A folder that bears a preset's name is `./NAME`.
         device: `cpu`, `cuda`, `cuda:1`, `mps` or a torch device.
         dtype: `float32`, `bfloat16`, `float16` or a torch type.
         local_files_only: never use the network.
@@ -195,12 +208,17 @@ def _load_file(path: Path, device: torch.device, dtype: torch.dtype) -> Promptab
     """Load an authors' file."""
     if path.suffix not in _CHECKPOINTS:
         raise ModelError(f"expected a folder or a file of {', '.join(_CHECKPOINTS)}, got {path}; give one of these")
-    if path.name == WEIGHTS_FILE and (path.parent / CONFIG_FILE).is_file():
+    if in_saved_folder(path):
         return _load_folder(path.parent, device, dtype)
     verify_original(path)
     module, name = _ORIGINAL
     model: PromptableModel = getattr(importlib.import_module(module), name)(path, device, dtype)
     return model
+
+
+def in_saved_folder(path: Path) -> bool:
+    """Whether a file is the weights of a saved folder, which `load_model` then loads in its place."""
+    return path.name == WEIGHTS_FILE and (path.parent / CONFIG_FILE).is_file()
 
 
 def verify_original(path: Path) -> None:

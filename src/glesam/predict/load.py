@@ -45,14 +45,15 @@ def load_parts(
     head_mode: str | None = None,
 ) -> PredictorParts:
     """Load them. Arguments and errors are those of `Predictor.from_pretrained`."""
+    from glesam.heads.headed import HeadedModel
     from glesam.models.exported.model import RuntimeModel, runtime_of
-    from glesam.models.registry import load_model
+    from glesam.models.registry import load_model, local_weights
     from glesam.restore.registry import load_restorer
 
     # The restorer comes first: a wrong name costs no loading of a model.
     restorer = restore if isinstance(restore, Restorer) else load_restorer(restore, pick_device(device), restore_cache)
     with_head = (head or head_mode) is not None
-    if runtime is not None or runtime_of(name) is not None:
+    if runtime is not None or runtime_of(local_weights(name)) is not None:
         if with_head:
             raise ConfigError("expected no head for an exported model, which has its own decoder; leave the head out")
         if enhancer is not None:
@@ -61,12 +62,13 @@ def load_parts(
         exported.place("cpu" if device == "auto" else device, check_dtype(dtype))
         return PredictorParts(exported, exported.restoration(), restorer, "float32")
     model = load_model(os.fspath(name), device=pick_device(device))
-    bundle = _bundle(name, enhancer, model)
+    bundle = _bundle(name, enhancer, model.base if isinstance(model, HeadedModel) else model)
     if with_head:
         from glesam.heads.registry import attach
 
-        headed = attach(head, model, os.fspath(name), head_mode)
-        model, bundle = headed, None if bundle is None else bundle.under(headed.over)
+        model = attach(head, model, os.fspath(name), head_mode)
+    if isinstance(model, HeadedModel) and bundle is not None:
+        bundle = bundle.under(model.over)
     return PredictorParts(model, bundle, restorer, dtype)
 
 

@@ -80,18 +80,16 @@ def _with_memory(model: str | os.PathLike[str], device: str, refine: str) -> Tra
 
 def _folder(model: str | os.PathLike[str]) -> Path | None:
     """Folder or file of a model's weights on this machine; a hub repository is fetched. None for what has no memory."""
-    from glesam.models.registry import model_info, presets
+    from glesam.models.registry import local_weights, presets
     from glesam.models.sam.reading import SUFFIXES
     from glesam.weights.folders import fetch_folder
 
-    path = Path(model)
-    if path.exists() or path.suffix in SUFFIXES:
-        return path if path.exists() else None
-    preset = next((p for p in presets() if p.name == str(model)), None)
-    if preset is None or preset.family != "sam2":
-        # What is no SAM 2 by name has no memory, or is a hub id, which the predictor's own loader judges.
-        return fetch_folder(path.as_posix()) if preset is None and str(model).count("/") == 1 else None
-    location = model_info(preset.name).location
-    if location is None:
+    path, preset = Path(model), next((p for p in presets() if p.name == str(model)), None)
+    if preset is not None and preset.family != "sam2":
+        return None
+    if (here := local_weights(model)) is not None:
+        return here
+    if preset is not None:
         return fetch_folder(preset.source)
-    return location
+    # What is no file is a hub id, which the predictor's own loader judges.
+    return fetch_folder(path.as_posix()) if path.suffix not in SUFFIXES and str(model).count("/") == 1 else None

@@ -202,9 +202,13 @@ def pixel_values(frame: RGB, side: int) -> Tensor:
 
 
 def has_memory(source: str | Path) -> bool:
-    """Whether weights hold SAM 2's memory; of a saved folder only their names are read, of an authors' file all."""
+    """Whether weights hold SAM 2's memory; of a saved folder only their names are read, of an authors' file all.
+
+    A file that holds a head counts as one without: the memory answers by SAM 2's own decoder, not by the head.
+    """
     from safetensors import SafetensorError, safe_open
 
+    from glesam.heads.original import holds_head
     from glesam.models.sam.original_names import SAM2_MARK
     from glesam.models.sam.reading import read_checkpoint
     from glesam.weights.folders import WEIGHTS_FILE
@@ -212,7 +216,7 @@ def has_memory(source: str | Path) -> bool:
     folder = Path(source)
     if folder.is_file():
         keys = read_checkpoint(folder)
-        return SAM2_MARK in keys and any(key.startswith(MEMORY_MARK) for key in keys)
+        return SAM2_MARK in keys and not holds_head(keys) and any(key.startswith(MEMORY_MARK) for key in keys)
     try:
         with safe_open(Path(folder) / WEIGHTS_FILE, framework="pt") as weights:
             return any(key.startswith(MEMORY_MARK) for key in weights.keys())  # noqa: SIM118

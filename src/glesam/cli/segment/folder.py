@@ -107,12 +107,24 @@ def book_of(jobs: Sequence[Job], output: str | None, outright: bool, place: Plac
     return Book(folder, jobs, place) if folder.is_dir() else None
 
 
-def device_of(device: str, place: Place) -> str:
-    """Each of several jobs on a machine has its own GPU."""
+def device_of(device: str, place: Place, model: str) -> str:
+    """Each of several jobs on a machine has its own GPU, but with an exported model, which runs on the CPU.
+
+    Args:
+        device: as the user gave it; one job's "auto" stays, since only the loader knows what the model can use.
+        place: which of the jobs this is.
+        model: as `Predictor.from_pretrained` takes it.
+    """
+    from glesam.models.exported.model import runtime_of
+    from glesam.models.registry import local_weights
     from glesam.predict.modes import pick_device
 
+    if place.world == 1:
+        return device
+    if device == "auto" and runtime_of(local_weights(model)) is not None:
+        return "cpu"
     found = pick_device(device)
-    return f"cuda:{place.local_rank}" if found == "cuda" and place.world > 1 else found
+    return f"cuda:{place.local_rank}" if found == "cuda" else found
 
 
 def _key(job: Job, names: Counter[str]) -> str:

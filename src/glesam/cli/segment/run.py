@@ -143,7 +143,7 @@ def _worker(
     from glesam.cli.segment.folder import device_of
     from glesam.predict.predictor import Predictor
 
-    device = device_of(model.device, place)
+    device = device_of(model.device, place, model.name)
     with spoken_warnings():
         predictor = Predictor.from_pretrained(model.name, device, model.enhance, **model.further)
     return functools.partial(_segment_one, predictor=predictor, wanted=wanted, multimask=multimask, book=book)

@@ -41,11 +41,11 @@ _EXTRAS = {"early": FINE, "fused": "fused"}
 """Name of a map in the graphs, and among an embedding's extras."""
 
 
-def runtime_of(name: str | os.PathLike[str]) -> str | None:
-    """Runtime that an exported folder was made for; None for anything else, such as a preset's name."""
-    if not (Path(name) / CONFIG_FILE).is_file():
+def runtime_of(folder: str | os.PathLike[str] | None) -> str | None:
+    """Runtime that an exported folder was made for; None for anything else. Of names see `registry.local_weights`."""
+    if folder is None or not (Path(folder) / CONFIG_FILE).is_file():
         return None
-    config = read_config(Path(name))
+    config = read_config(Path(folder))
     return str(config.get("format")) if config.get("family") == FAMILY else None
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -64,6 +64,10 @@ class GraphSession:
     def __call__(self, **inputs: Tensor) -> list[Tensor]:
         """Run the graph."""
         raise NotImplementedError
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """The session itself: it remembers nothing of an image, and no runtime lets its part be copied."""
+        return self
 
 
 class OnnxSession(GraphSession):
