@@ -225,7 +225,7 @@ class Searches:
         if self.kept is None:
             counts.seconds.append(time.process_time() - start)
         elif len(truths) and self.kept.seen is not None:
-            best = [best_iou((each.mask for each in part), truths) for part in self.kept.seen]
+            best = [best_iou([each.mask for each in part], truths) for part in self.kept.seen]
             counts.masks.append((int((best[0] >= HIT).sum()), int((best[1] >= HIT).sum())))
         taken = found.scores >= self.predictor.examples.chosen().threshold
         counts.add(name, found.scores, hits(found.masks, truths), taken, len(truths))
@@ -276,7 +276,16 @@ class Searches:
 
 
 def best_iou(masks: Any, truths: Any) -> Any:
-    """The largest IoU of any mask with each object, `(n,)`."""
+    """The largest IoU of any mask with each object, `(n,)`.
+
+    Args:
+        masks: `(h, w)` bool each, of one size: that of the image, or of the smaller copy that large ones become.
+        truths: `(n, H, W)` bool; compared at the masks' size.
+    """
+    from glesam.images.shrink import resize_ids
+
+    size = masks[0].shape if len(masks) else truths.shape[1:]
+    truths = np.array([resize_ids(truth, size) for truth in truths], bool).reshape(-1, *size)
     best, areas = np.zeros(len(truths)), truths.sum(axis=(1, 2))
     for mask in masks:
         shared = np.array([np.count_nonzero(truth[mask]) for truth in truths])

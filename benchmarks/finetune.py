@@ -5,7 +5,8 @@
 
 Trains on images that are not kept aside (by the hash of their names), drawn by seed; measures on those kept aside, and
 on a set of another kind. Prints mean IoU over images before and after, the difference with its 95 % interval, and the p
-value of the paired bootstrap. A finished training or evaluation in `--out` is not done again.
+value of the paired bootstrap. What is there in `--out` of the same trial (images, base weights, options) is not done
+again.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from glesam.common.messages import slug
 from glesam.common.seeds import stable_seed
 from glesam.data.base import is_kept_aside
 from glesam.data.readers.registry import open_dataset
+from glesam.evaluate.measure.model_specs import fingerprint, parse_model
 from glesam.evaluate.measure.records import from_csv
 from glesam.evaluate.report.statistics import compare
 from glesam.evaluate.report.summary import by_cell, image_means
@@ -44,9 +46,7 @@ def main() -> None:
         "--train", action="append", default=[], help="further flag of the training, as --train=--lora=8"
     )
     options = parser.parse_args()
-    # A folder for each trial: what one of them left is not another one's.
-    trial = [options.data.name, str(options.images), str(options.steps), str(options.seed), *options.train]
-    options.out /= slug("-".join(trial))
+    options.out /= trial(options.data, options.images, options.steps, options.seed, options.train)
     chosen = choose(options.data, options.images, options.seed, options.out / options.data.name)
     tuned = options.out / "run" / "model"
     if not tuned.is_dir():
@@ -59,6 +59,12 @@ def main() -> None:
     measure(options.data, tuned, options.out / "gain", options.limit, "--kept-aside")
     if options.lost is not None:
         measure(options.lost, tuned, options.out / "lost", options.limit)
+
+
+def trial(data: Path, images: int, steps: int, seed: int, flags: list[str]) -> str:
+    """Name of a trial's folder: what one of them left is not another one's. Base weights and the set's path count."""
+    start = stable_seed(fingerprint(parse_model(BASE)), str(data.resolve()))
+    return slug("-".join([data.name, str(images), str(steps), str(seed), *flags, f"{start:016x}"]))
 
 
 def choose(data: Path, count: int, seed: int, folder: Path) -> Path:
@@ -77,11 +83,10 @@ def choose(data: Path, count: int, seed: int, folder: Path) -> Path:
 
 
 def measure(data: Path, tuned: Path, out: Path, limit: int, *words: str) -> None:
-    """Evaluate the base and the tuned model, and print a row for each kind of prompt."""
+    """Evaluate the base and the tuned model where it is not done, and print a row for each kind of prompt."""
     after = f"{tuned}@enhance=off"
-    if not (out / "report.md").is_file():
-        models = ["--models", f"{BASE},{after}", "--prompts", "points:3,box", "--levels", "clear"]
-        glesam("evaluate", "--data", data, *words, *models, "--limit", limit, "--out", out)
+    models = ["--models", f"{BASE},{after}", "--prompts", "points:3,box", "--levels", "clear", "--no-figures"]
+    glesam("evaluate", "--data", data, *words, *models, "--limit", limit, "--overwrite", "--out", out)
     rows = from_csv(out / "per_object.csv")
     cells = [by_cell(row for row in rows if row.model == name) for name in (BASE, after)]
     ours, theirs = ({(cell.set, cell.prompt): image_means(members) for cell, members in each.items()} for each in cells)

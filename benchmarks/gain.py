@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from glesam.common.seeds import stable_seed
@@ -45,6 +45,13 @@ def gap_closed(base: Means, model: Means, clear: Means) -> float | None:
         return None
     before, after, top = (sum(values[name] for name in shared) / len(shared) for values in (base, model, clear))
     return (after - before) / (top - before) if top > before else None
+
+
+def shared_means(grouped: Mapping[str, Measured], cell: Cell) -> dict[str, Means]:
+    """Means of those models that were measured in a cell, on the photos that all of them have."""
+    measured = {key: image_means(found[cell]) for key, found in grouped.items() if found.get(cell)}
+    shared = set.intersection(*map(set, measured.values())) if measured else set()
+    return {key: {name: means[name] for name in sorted(shared)} for key, means in measured.items()}
 
 
 def mean(values: Means) -> float:

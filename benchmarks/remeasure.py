@@ -2,8 +2,9 @@
 
 Run: `python benchmarks/remeasure.py DATA --out DIR [--only tight clicks] [--model compact] [--jobs 2]`.
 DATA holds `val/` and `train/` with the sets that the model cards name. Each step is a `glesam evaluate` into a folder
-of its own; finished ones are skipped, stopped ones go on. At the end one Markdown table says what came out: IoU and
-boundary IoU, averaged as reported, of each set, prompt, model and level. Steps run `--jobs` at a time, one thread each.
+of its own, which measures what is missing there and refuses parts of other data or options; such a step fails, and is
+not in the table. At the end one Markdown table says what came out: IoU and boundary IoU, averaged as reported, of each
+set, prompt, model and level. Steps run `--jobs` at a time, one thread each.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from glesam.evaluate.measure.model_specs import fingerprint, parse_model
 
@@ -63,16 +64,37 @@ def claim(note: Path, weights: str) -> None:
         sys.exit(f"expected measurements of {weights} in {note.parent}, got those of {known}; choose another --out")
 
 
-def measure(name: str, arguments: list[str], out: Path) -> str:
-    """Run a step unless it is done; its output goes into a log beside its folder."""
-    if (out / name / "summary.json").is_file():
-        return f"{name}: done before"
+class Outcome(NamedTuple):
+    """What became of a step.
+
+    Attributes:
+        step: its folder.
+        text: in words.
+        reported: whether the report there is of this call.
+    """
+
+    step: Path
+    text: str
+    reported: bool
+
+
+def measure(name: str, arguments: list[str], out: Path) -> Outcome:
+    """Run a step, which does what is missing of it; its output goes into a log beside its folder."""
+    before, summary = _written(out / name / "parts"), out / name / "summary.json"
+    reported = summary.stat().st_mtime_ns if summary.is_file() else None
     command = [sys.executable, "-m", "glesam", "evaluate", *arguments, "--no-figures", "--out", str(out / name)]
     with (out / f"{name}.log").open("w", encoding="utf-8") as log:
         code = subprocess.run(
             command, stdout=log, stderr=log, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"}
         ).returncode
-    return f"{name}: done" if code == 0 else f"{name}: failed with {code}, see {out / name}.log"
+    text = f"{name}: done before" if before == _written(out / name / "parts") else f"{name}: done"
+    anew = summary.is_file() and summary.stat().st_mtime_ns != reported
+    return Outcome(out / name, text if code == 0 else f"{name}: failed with {code}, see {out / name}.log", anew)
+
+
+def _written(parts: Path) -> dict[Path, int]:
+    """When each finished part of a step was written, in nanoseconds."""
+    return {path: path.stat().st_mtime_ns for path in parts.rglob("*.json")}
 
 
 def rows(step: Path) -> list[str]:
@@ -116,8 +138,8 @@ def main(arguments: list[str] | None = None) -> int:
     with ThreadPoolExecutor(options.jobs) as pool:
         running = [pool.submit(measure, name, step, options.out) for name, step in chosen.items()]
         for done in as_completed(running):
-            print(done.result(), file=sys.stderr, flush=True)
-    finished = [options.out / name for name in chosen if (options.out / name / "summary.json").is_file()]
+            print(done.result().text, file=sys.stderr, flush=True)
+    finished = [outcome.step for outcome in (done.result() for done in running) if outcome.reported]
     print("| step | set | prompt | model | IoU / boundary IoU |", "| :-- | :-- | :-- | :-- | :-- |", sep="\n")
     print(*itertools.chain.from_iterable(map(rows, finished)), sep="\n")
     return int(len(finished) < len(chosen))

@@ -19,7 +19,7 @@ from glesam.evaluate.measure.benchmark import BenchmarkConfig, run_benchmark
 from glesam.evaluate.measure.model_specs import parse_models, predictor_loader
 from glesam.evaluate.measure.protocol import parse_prompts
 from glesam.evaluate.measure.records import Row
-from glesam.evaluate.measure.sources import open_sources
+from glesam.evaluate.measure.sources import open_sources, stored_levels
 from glesam.evaluate.report.markdown import markdown_table
 from glesam.evaluate.report.report import make_report, write_report
 from glesam.evaluate.report.statistics import compare
@@ -73,8 +73,9 @@ def main() -> None:
     models = parse_models([columns(options.model, options.restore)])
     levels, prompts = parse_levels([options.levels]), parse_prompts([options.prompts])
     config = BenchmarkConfig(models, levels, prompts, limit=options.limit)
-    results = run_benchmark(config, open_sources(options.data), options.out, predictor_loader("cpu"))
-    write_report(make_report(config, results), options.out)
+    sources = open_sources(options.data)
+    results = run_benchmark(config, sources, options.out, predictor_loader("cpu"))
+    write_report(make_report(config, results, stored=stored_levels(sources)), options.out)
     print(table(results.rows))
 
 

@@ -8,7 +8,8 @@ python benchmarks/study.py --quick --run d      # a smoke test: two steps of eac
 ```
 
 Gap closed: `(variant - base on LQ) / (base on clear - base on LQ)`, on the same photos. Differences are tested by
-paired bootstrap over photos.
+paired bootstrap over photos; all numbers of a column are of the photos that all of its variants have. Another set-up of
+the trainings (flags, base model) wants another `--out`; evaluations take what they have of theirs, and do the rest.
 """
 
 from __future__ import annotations
@@ -18,14 +19,15 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 
-from gain import CLEAR, Measured, cells, gap_closed, mean
+from gain import CLEAR, Measured, cells, gap_closed, mean, shared_means
 from glesam.common.files import write_text
 from glesam.common.seeds import stable_seed
+from glesam.evaluate.measure.model_specs import fingerprint, parse_model
 from glesam.evaluate.measure.records import from_csv
 from glesam.evaluate.report.statistics import compare
-from glesam.evaluate.report.summary import image_means
 from study_figure import draw
 from study_plan import VARIANTS, Plan, Task, Variant
 
@@ -46,13 +48,16 @@ def table(grouped: dict[str, Measured], titles: dict[str, str], seed: int = 0) -
     for name, prompt in dict.fromkeys((name, prompt) for name, prompt, _ in base):
         head = ["variant", "", *levels, "gap closed"]
         lines = [f"## {name}, {prompt}", "", f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
-        bases = {level: image_means(base.get((name, prompt, level), [])) for level in levels}
-        for key, found in grouped.items():
-            mine = {level: image_means(found.get((name, prompt, level), [])) for level in levels}
+        means = {level: shared_means(grouped, (name, prompt, level)) for level in levels}
+        bases, *_ = each = [{level: means[level].get(key, {}) for level in levels} for key in grouped]
+        for key, mine in zip(grouped, each, strict=True):
             texts = [_cell(bases[level], mine[level], seed) for level in levels]
             lines.append(f"| {key} | {titles[key]} | {' | '.join(texts)} | {_gaps(bases, mine, levels)} |")
         parts.append("\n".join(lines))
-    note = "IoU, mean over photos (difference from the base, with the 95 % interval of the paired bootstrap)."
+    note = (
+        "IoU, mean over the photos that all variants of a column have (difference from the base, with the 95 % "
+        "interval of the paired bootstrap)."
+    )
     return f"# Study\n\n{note} Gap closed: by level, in the order of the columns.\n\n" + "\n\n".join(parts) + "\n"
 
 
@@ -74,9 +79,20 @@ def _gaps(base: dict[str, dict[str, float]], mine: dict[str, dict[str, float]], 
     return ", ".join("–" if gap is None else f"{100 * gap:.0f} %" for gap in gaps)
 
 
-def is_done(task: Task) -> bool:
-    """Whether a task's result is there."""
-    return task.done.is_file()
+@lru_cache
+def base_digest(model: str) -> str:
+    """Digest of the base model's weights."""
+    return fingerprint(parse_model(model, "off"))
+
+
+def stamp(plan: Plan, task: Task) -> str:
+    """What a finished task notes: digest of the base model, and the command, a line each."""
+    return f"{base_digest(plan.model)}\n{shlex.join(task.command)}\n"
+
+
+def is_done(plan: Plan, task: Task) -> bool:
+    """Whether a task's result is there, made by this command from this base model."""
+    return task.done.is_file() and task.done.read_text(encoding="utf-8") == stamp(plan, task)
 
 
 def prepare(plan: Plan, variant: Variant) -> None:
@@ -86,16 +102,23 @@ def prepare(plan: Plan, variant: Variant) -> None:
 
 
 def run(plan: Plan, chosen: Iterable[Variant]) -> None:
-    """Do what is missing, in order; a command that fails ends the run, which a second call takes up again."""
+    """Do what is missing, in order; a command that fails ends the run, which a second call takes up again.
+
+    Evaluations are always called: they know what they have, down to the digests of models and images.
+    """
     for variant in chosen:
         prepare(plan, variant)
         for task in plan.tasks(variant):
-            if is_done(task):
+            if not task.is_evaluation and is_done(plan, task):
                 continue
+            if task.is_training and task.done.is_file():
+                sys.exit(
+                    f"expected {task.done} of the command {shlex.join(task.command)!r} and the base model "
+                    f"{base_digest(plan.model)}, got that of another; choose another --out"
+                )
             print(f"== {task.name}\n{shlex.join(task.arguments)}", flush=True)
             subprocess.run(task.arguments, check=True)
-            if not task.done.is_file():
-                task.done.touch()  # trainings leave folders of several kinds; this says that all was saved
+            write_text(task.done, stamp(plan, task))
 
 
 def report(plan: Plan, chosen: Iterable[Variant]) -> None:
@@ -103,7 +126,7 @@ def report(plan: Plan, chosen: Iterable[Variant]) -> None:
     seen: set[str] = set()
     for variant in chosen:
         tasks = list(plan.tasks(variant))
-        missing = [task for task in tasks if not is_done(task)]
+        missing = [task for task in tasks if not is_done(plan, task)]
         print(f"{variant.key}: {'measured' if not missing else f'{len(missing)} of {len(tasks)} steps missing'}")
         for task in missing:
             if task.name not in seen:
@@ -112,10 +135,14 @@ def report(plan: Plan, chosen: Iterable[Variant]) -> None:
 
 
 def write_table(plan: Plan, chosen: Iterable[Variant]) -> Path | None:
-    """Write `table.md` and `table.png` from the variants that have been measured; the base must be among them."""
+    """Write `table.md` and `table.png` from the variants that have been measured; the base must be among them.
+
+    Left out are those that another base model was measured with.
+    """
     done = [variant for variant in chosen if plan.rows(variant).is_file()]
     if not done or done[0] != VARIANTS[0]:
         return None
+    done = [variant for variant in done if _noted_base(plan, variant) == _noted_base(plan, done[0])]
     grouped = {v.key: cells(from_csv(plan.rows(v))) for v in done}
     titles = {v.key: v.title for v in done}
     write_text(plan.out / "table.md", table(grouped, titles))
@@ -123,6 +150,12 @@ def write_table(plan: Plan, chosen: Iterable[Variant]) -> Path | None:
     if len(done) > 1 and any(level == worst for _, _, level in grouped[done[0].key]):
         draw(grouped, titles, worst, plan.out / "table.png")
     return plan.out / "table.md"
+
+
+def _noted_base(plan: Plan, variant: Variant) -> str:
+    """Digest of the base model that a variant was measured with; empty where that was not noted."""
+    note = plan.evaluation(variant).done
+    return note.read_text(encoding="utf-8").split("\n")[0] if note.is_file() else ""
 
 
 def parse(arguments: list[str] | None = None) -> tuple[argparse.Namespace, Plan, list[Variant]]:

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from gain import Measured
+from gain import Measured, shared_means
 from glesam.common.seeds import stable_seed
 from glesam.evaluate.report.statistics import compare
-from glesam.evaluate.report.summary import image_means
 
 COLOURS = ("#4a6fa5", "#c1666b", "#48a9a6", "#d4b483", "#7d5a8c", "#5b8e55")
 
 
 def draw(grouped: Mapping[str, Measured], titles: Mapping[str, str], level: str, out: Path, seed: int = 0) -> None:
     """Difference of IoU from the base at one level, 95 % intervals, a panel for each set and prompt.
+
+    All variants of a panel are compared on the photos that each has; one that was not measured there has no mark.
 
     Args:
         grouped: measurements by variant; the first is the base.
@@ -33,9 +34,11 @@ def draw(grouped: Mapping[str, Measured], titles: Mapping[str, str], level: str,
     axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
     letters = sorted({key[0] for key in others})
     for axis, (name, prompt) in zip(axes, panels, strict=True):
-        bottom = image_means(grouped[base][name, prompt, level])
+        means = shared_means(grouped, (name, prompt, level))
         for row, key in enumerate(others):
-            found = compare(bottom, image_means(grouped[key][name, prompt, level]), stable_seed("study", seed))
+            if not means.get(key):
+                continue
+            found = compare(means[base], means[key], stable_seed("study", seed))
             colour = COLOURS[letters.index(key[0]) % len(COLOURS)]
             axis.plot([found.low, found.high], [row, row], color=colour, linewidth=2)
             axis.plot(found.difference, row, "o", color=colour, markersize=5)

@@ -21,12 +21,22 @@ class Task:
     Attributes:
         name: what it makes, such as `enhancer/default`.
         command: arguments after `glesam`.
-        done: file that is there when it has ended.
+        done: file that says with what it was done, when it has ended.
     """
 
     name: str
     command: tuple[str, ...]
     done: Path
+
+    @property
+    def is_evaluation(self) -> bool:
+        """Whether it measures."""
+        return self.command[0] == "evaluate"
+
+    @property
+    def is_training(self) -> bool:
+        """Whether it learns: neither measures nor puts a bundle together."""
+        return not self.is_evaluation and self.command[1] != "bundle"
 
     @property
     def arguments(self) -> list[str]:
@@ -200,7 +210,7 @@ class Plan:
             yield self._train("restorer", "restorer", (), model=False)
         if variant.bundled:
             yield self._bundle(variant)
-        yield self._evaluate(variant)
+        yield self.evaluation(variant)
 
     def spec(self, variant: Variant) -> str:
         """The variant as `glesam evaluate` takes it."""
@@ -278,12 +288,13 @@ class Plan:
             flags += ["--gate", str(self._gate)]
         if variant.rules:
             flags += ["--rules", str(self.out / "rules" / f"{variant.key}.json")]
-        return Task(f"bundles/{variant.key}", tuple(flags), folder / "config.json")
+        return Task(f"bundles/{variant.key}", tuple(flags), folder.with_name(f"{folder.name}.done"))
 
-    def _evaluate(self, variant: Variant) -> Task:
+    def evaluation(self, variant: Variant) -> Task:
+        """What measures a variant."""
         out = self.rows(variant).parent
         limit = () if self.limit is None else ("--limit", str(self.limit))
         data = tuple(word for entry in self.data for word in ("--data", entry))
         command = ("evaluate", *data, "--levels", self.levels, "--prompts", "points:3,box", "--models")
         flags = ("--out", str(out), "--no-figures", "--overwrite", *limit)
-        return Task(f"evaluation/{variant.key}", (*command, self.spec(variant), *flags), self.rows(variant))
+        return Task(f"evaluation/{variant.key}", (*command, self.spec(variant), *flags), out / "done")

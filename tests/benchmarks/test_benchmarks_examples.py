@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from examples import Counts, best_iou, hits, interval
+from glesam.images.shrink import shrunk_size
 from glesam.masks.agreement import mask_iou
+from glesam.predict.examples import SIDE
 from kept_answers import KeptAnswers
 
 
@@ -40,6 +42,15 @@ def test_the_best_iou_of_each_object_is_that_of_all_pairs() -> None:
     masks, truths = rng.random((5, 6, 7)) < 0.4, rng.random((3, 6, 7)) < 0.5
     expected = [max(mask_iou(mask, truth) for mask in masks) for truth in truths]
     assert best_iou(masks, truths) == pytest.approx(expected)
+
+
+def test_objects_of_large_images_are_held_against_masks_of_the_smaller_copy() -> None:
+    truths = np.zeros((2, 1500, 2048), bool)
+    truths[0, 300:700, 400:900], truths[1, 900:1400, 1000:2000] = True, True
+    small = truths[:, ::2, ::2]  # rectangles at even places: exact at half the size
+    assert small.shape[1:] == shrunk_size((1500, 2048), SIDE)
+    assert best_iou(list(small[:1]), truths).tolist() == [1.0, 0.0]
+    assert best_iou([], truths).tolist() == [0.0, 0.0]
 
 
 def test_an_interval_is_the_share_when_all_images_are_alike_and_wide_when_they_are_not() -> None:

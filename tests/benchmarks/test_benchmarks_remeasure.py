@@ -44,6 +44,27 @@ def test_a_step_is_measured_once_and_its_rows_are_the_reports(tmp_path, capsys):
     assert again.out == first.out
 
 
+def test_numbers_of_other_data_or_steps_are_not_printed_as_done(tmp_path, capsys, monkeypatch):
+    for data, size in (("one", 24), ("two", 12)):
+        draw(tmp_path / data / "val" / "real_smoke", ("a", "b"), size)
+        draw(tmp_path / data / "val" / "real_dusk", ("c",), size)
+    call = ["--out", str(tmp_path / "out"), "--only", "real", "--jobs", "1"]
+    assert remeasure.main([str(tmp_path / "one"), *call]) == 0
+    kept = capsys.readouterr().out
+    assert remeasure.main([str(tmp_path / "two"), *call]) == 1
+    refused = capsys.readouterr()
+    assert refused.err.startswith("real: failed with 2, see ")
+    assert "| real |" not in refused.out
+    assert "another --out" in (tmp_path / "out" / "real.log").read_text()
+    assert remeasure.main([str(tmp_path / "one"), *call]) == 0
+    assert capsys.readouterr().out == kept
+    known = remeasure.steps
+    monkeypatch.setattr(remeasure, "WHOLE", ["--prompts", "box"])
+    assert known(tmp_path, "m")["real"][-1] == "box"
+    assert remeasure.main([str(tmp_path / "one"), *call]) == 1
+    assert "| real |" not in capsys.readouterr().out
+
+
 def test_many_sets_are_one_row_of_their_means(tmp_path):
     rng = np.random.default_rng(0)
     values = rng.random((6, 2))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
 import sys
@@ -110,21 +111,70 @@ def test_each_part_comes_before_what_uses_it_and_is_made_once(study: Any, tmp_pa
             assert read_rules(tmp_path / "rules" / f"{variant.key}.json")
 
 
-def test_a_finished_task_is_not_run_again(study: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    plan = study.Plan(tmp_path, ROOT / "configs" / "study")
-    variant = next(v for v in study.VARIANTS if v.key == "e-full")
-    ran: list[list[str]] = []
+@pytest.fixture
+def ran(study: Any, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Commands that a study has run; they only make their folders."""
+    found: list[list[str]] = []
 
     def pretend(arguments: list[str], check: bool) -> None:
-        ran.append(arguments)
-        out = Path(arguments[arguments.index("--out") + 1])
-        out.mkdir(parents=True, exist_ok=True)
+        found.append(arguments[3:])
+        Path(arguments[arguments.index("--out") + 1]).mkdir(parents=True, exist_ok=True)
 
     monkeypatch.setattr(study.subprocess, "run", pretend)
+    return found
+
+
+def test_a_finished_training_is_not_run_again_and_an_evaluation_sees_for_itself(
+    study: Any, tmp_path: Path, ran: list[list[str]]
+) -> None:
+    plan = study.Plan(tmp_path, ROOT / "configs" / "study")
+    variant = next(v for v in study.VARIANTS if v.key == "e-full")
     study.run(plan, [variant])
-    assert len(ran) == len(list(plan.tasks(variant)))
+    commands = [list(task.command) for task in plan.tasks(variant)]
+    assert ran == commands
     study.run(plan, [variant])
-    assert len(ran) == len(list(plan.tasks(variant)))
+    assert ran[len(commands) :] == commands[-1:]
+    assert commands[-1][0] == "evaluate"
+    assert "--overwrite" in commands[-1]
+    study.run(dataclasses.replace(plan, limit=7), [variant])
+    assert [command[0] for command in ran[len(commands) + 1 :]] == ["evaluate"]
+    assert ran[-1][-2:] == ["--limit", "7"]
+
+
+@pytest.mark.parametrize("change", [{"quick": True}, {"prior": Path("another")}, {"model": "runs/base"}])
+def test_trainings_of_another_set_up_are_refused(
+    study: Any, tmp_path: Path, ran: list[list[str]], change: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = study.Plan(tmp_path, ROOT / "configs" / "study", prior=Path("a"))
+    variant = next(v for v in study.VARIANTS if v.key == "d")
+    study.run(plan, [variant])
+    study.report(plan, [variant])
+    assert capsys.readouterr().out.endswith("d: measured\n")
+    count, other = len(ran), dataclasses.replace(plan, **change)
+    with pytest.raises(SystemExit, match="choose another --out"):
+        study.run(other, [variant])
+    assert len(ran) == count
+    study.report(other, [variant])
+    assert "steps missing" in capsys.readouterr().out
+
+
+def test_other_weights_under_the_same_name_are_another_set_up(study: Any, tmp_path: Path, ran: list[list[str]]) -> None:
+    base = tmp_path / "base"
+    base.mkdir()
+    plan = study.Plan(tmp_path / "out", ROOT / "configs" / "study", prior=Path("a"), model=str(base))
+    for weights in (b"first", b"second"):
+        (base / "model.safetensors").write_bytes(weights)
+        study.base_digest.cache_clear()
+        if weights == b"first":
+            study.run(plan, [study.VARIANTS[0], next(v for v in study.VARIANTS if v.key == "d")])
+    with pytest.raises(SystemExit, match="choose another --out"):
+        study.run(plan, [next(v for v in study.VARIANTS if v.key == "d")])
+    measured = [v for v in study.VARIANTS if v.key in "ad"]
+    for variant in measured:
+        plan.rows(variant).write_text(to_csv(rows(variant.key, {"clear": [0.9, 0.8], "lq3": [0.7, 0.6]})))
+    assert "| d |" in study.write_table(plan, measured).read_text()
+    study.run(plan, measured[:1])  # the base anew, with the second weights
+    assert "| d |" not in study.write_table(plan, measured).read_text()
 
 
 def rows(model: str, ious: dict[str, list[float]]) -> list[Row]:
@@ -145,6 +195,37 @@ def test_table_gives_means_differences_and_the_gap_closed(study: Any) -> None:
     line = next(line for line in text.splitlines() if line.startswith("| e |"))
     assert "0.800 | 0.683 (+0.183 [+0.150, +0.200])" in line
     assert line.endswith("| 61 % |")
+
+
+def test_what_was_measured_on_other_images_and_levels_is_compared_on_those_that_are_shared(
+    study: Any, tmp_path: Path
+) -> None:
+    """A base of three images and two levels, a variant of two images, one of another level alone."""
+    plan = study.Plan(tmp_path, ROOT / "configs" / "study", levels="clear,lq3")
+    base, second, third = study.VARIANTS[:3]
+    measured = {
+        base: {"clear": [0.9, 0.8, 0.1], "lq3": [0.7, 0.6, 0.2]},
+        second: {"clear": [0.8, 0.8], "lq3": [0.5, 0.5], "lq2": [0.4]},
+        third: {"lq2": [0.3, 0.3]},
+    }
+    for variant, values in measured.items():
+        plan.rows(variant).parent.mkdir(parents=True)
+        plan.rows(variant).write_text(to_csv(rows(variant.key, values)))
+    text = study.write_table(plan, list(measured)).read_text()
+    assert f"| {base.key} | {base.title} | 0.850 | 0.650 | 0 % |" in text  # without the third image
+    line = next(line for line in text.splitlines() if line.startswith(f"| {second.key} |"))
+    assert "| 0.800 (-0.050 [-0.100, +0.000]) | 0.500 (-0.150 [-0.200, -0.100]) | -75 % |" in line
+    assert f"| {third.key} | {third.title} | – | – | – |" in text
+    assert (tmp_path / "table.png").is_file()
+    plan.rows(second).write_text(to_csv([*rows(second.key, {"clear": [0.4, 0.3]}), *others(second.key)]))
+    text = study.write_table(plan, [base, second]).read_text()
+    line = next(line for line in text.splitlines() if line.startswith(f"| {second.key} |"))
+    assert line.endswith("| 0.350 (-0.500 [-0.500, -0.500]) | – | – |")  # no image at lq3 is shared
+    assert (tmp_path / "table.png").is_file()
+
+
+def others(model: str) -> list[Row]:
+    return [dataclasses.replace(row, image=f"other-{row.image}") for row in rows(model, {"lq3": [0.5, 0.5]})]
 
 
 def test_table_is_written_from_what_is_there(study: Any, tmp_path: Path) -> None:

@@ -11,10 +11,10 @@ from skimage.metrics import peak_signal_noise_ratio
 
 from glesam.data.base import object_ids
 from glesam.degrade.levels import parse_levels
-from glesam.errors import ConfigError, DataError, ModelError
+from glesam.errors import ConfigError, DataError, ImageError, ModelError
 from glesam.evaluate import metrics
 from glesam.evaluate.measure.benchmark import BenchmarkConfig, Results, ask, probes, run_benchmark, sharpness
-from glesam.evaluate.measure.model_specs import parse_models
+from glesam.evaluate.measure.model_specs import ModelSpec, parse_models
 from glesam.evaluate.measure.protocol import parse_prompt, parse_prompts
 from glesam.evaluate.measure.sources import Source, open_source
 
@@ -80,7 +80,7 @@ def test_rows_of_a_restorer_are_those_of_restored_images(tmp_path: Path, source:
     row = next(row for row in rows if row.image == "p01")
     assert row.psnr == peak_signal_noise_ratio(clear, cv2.medianBlur(low, 5))
     assert row.sharpness == sharpness(cv2.medianBlur(low, 5))
-    assert asked == [f"lq3/{name}" for name in source.names]
+    assert asked == [f"toy/lq3/{name}" for name in source.names]
 
 
 def test_rows_equal_asking_by_hand(tmp_path: Path, source: Source) -> None:
@@ -169,6 +169,28 @@ def test_broken_images_are_named_and_the_others_measured(tmp_path: Path, source:
         path.write_bytes(b"no image")
     with pytest.raises(DataError, match="expected readable images in toy"):
         run_benchmark(_config(seed=3), [source], tmp_path / "none", FakeLoader())
+
+
+def test_an_image_that_one_model_cannot_take_is_left_out_for_all(tmp_path: Path, source: Source) -> None:
+    class Lacking(FakePredictor):
+        def set_image(self, image: np.ndarray, name: str | None = None) -> None:
+            if name == "toy/clear/p01":
+                raise ImageError("expected the restored toy/clear/p01 in x, found none; restore it too")
+            super().set_image(image)
+
+    def load(spec: ModelSpec) -> FakePredictor:
+        return Lacking() if spec.name == "m10" else FakePredictor()
+
+    config = _config(models="m60,m10", levels="clear,lq1", prompts="points:3")
+    results = run_benchmark(config, [source], tmp_path / "out", load)
+    assert list(results.failed) == ["toy/p01 at clear"]
+    assert results.failed["toy/p01 at clear"].startswith("m10: expected the restored toy/clear/p01")
+    seen = {(model, level): [] for model in ("m60", "m10") for level in ("clear", "lq1")}
+    for row in results.rows:
+        seen[row.model, row.level].append(row.image)
+    for (_, level), images in seen.items():
+        assert images == [name for name in source.names if (name, level) != ("p01", "clear") for _ in range(2)]
+    assert run_benchmark(config, [source], tmp_path / "out", load) == results
 
 
 def test_objects_are_asked_for_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch, source: Source) -> None:

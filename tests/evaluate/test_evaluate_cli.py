@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -106,6 +107,34 @@ def test_options_win_over_the_preset(tmp_path: Path, data: Path, loader: FakeLoa
     )
     assert result.exit_code == 0, result.output
     assert "Levels: clear;" in (tmp_path / "o" / "report.md").read_text()
+
+
+def test_a_built_set_keeps_its_recipe_and_says_so(tmp_path: Path, data: Path, loader: FakeLoader) -> None:
+    built = tmp_path / "built"
+    command = ["data", "build", str(data), "-o", str(built), "--recipe", "train", "--seed", "4", "--workers", "1"]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    words = ("--data", built, "--levels", "lq1", "--no-figures", "-o", tmp_path / "out")
+    _error(_run(*words, "--recipe", "test"), 2, "the recipe train that built was built with", "leave --recipe out")
+    for given in ([], ["--recipe", "train", "--overwrite"]):
+        assert _run(*words, *given).exit_code == 0
+        assert "* Levels: lq1; LQ levels of built as built, recipe train, seed 4\n" in (
+            (tmp_path / "out" / "report.md").read_text()
+        )
+    content = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert content["config"]["stored_levels"] == {"built": {"recipe": "train", "seed": 4}}
+
+
+def test_a_report_is_there_when_drawing_fails(
+    tmp_path: Path, data: Path, loader: FakeLoader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object) -> list[Path]:
+        raise MemoryError
+
+    monkeypatch.setattr("glesam.evaluate.report.gallery.draw_gallery", fail)
+    assert _run("--data", data, "-o", tmp_path / "out").exit_code != 0
+    assert "## All metrics" in (tmp_path / "out" / "report.md").read_text()
+    assert (tmp_path / "out" / "summary.json").is_file()
 
 
 def test_preset_without_numbers_says_so(tmp_path: Path, data: Path, loader: FakeLoader) -> None:

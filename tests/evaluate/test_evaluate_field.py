@@ -12,7 +12,7 @@ from evaluate_helpers import make_folder, make_row
 from glesam.data.base import is_kept_aside
 from glesam.degrade.levels import CLEAR
 from glesam.errors import ConfigError, DataError
-from glesam.evaluate.measure.benchmark import BenchmarkConfig, run_benchmark
+from glesam.evaluate.measure.benchmark import BenchmarkConfig, Results, run_benchmark
 from glesam.evaluate.measure.model_specs import parse_model, parse_models
 from glesam.evaluate.measure.protocol import parse_prompt, parse_prompts
 from glesam.evaluate.measure.sources import open_source
@@ -75,9 +75,27 @@ def test_domains_have_a_line_each_and_their_mean() -> None:
         make_row(set=name, iou=value, boundary_iou=value / 2)
         for name, value in zip("abc", (0.3, 0.6, 0.9), strict=True)
     ]
-    last = domain_section(summarise(rows, 0)).splitlines()[-1]
+    last = domain_section(summarise(rows, 0), "images").splitlines()[-1]
     assert last == "| **mean over sets** | 3 | 0.600 / 0.300 |"
-    assert not domain_section(summarise(rows[:2], 0))
+    assert not domain_section(summarise(rows[:2], 0), "images")
+
+
+@pytest.mark.parametrize("average", ["images", "objects"])
+def test_domains_are_averaged_as_the_report_is(average: str) -> None:
+    drawn = np.random.default_rng(0).random((3, 4))
+    rows = [  # the second image of each set has three objects, the first one
+        make_row(set=name, image="p" if i == 0 else "q", object_id=i, iou=value, boundary_iou=value / 2)
+        for name, values in zip("abc", drawn, strict=True)
+        for i, value in enumerate(values.tolist())
+    ]
+    means = {"images": (drawn[:, 0] + drawn[:, 1:].mean(axis=1)) / 2, "objects": drawn.mean(axis=1)}[average]
+    config = BenchmarkConfig(parse_models(["a"]), (CLEAR,), parse_prompts(["points:3"]), average=average)
+    text = to_markdown(make_report(config, Results(rows, {})), [])
+    section = text.split(f"## By set, IoU / boundary IoU, mean over {average}\n\n")[1].split("\n\n")[0].splitlines()
+    assert section[2:] == [
+        *(f"| {name} | 4 | {mean:.3f} / {mean / 2:.3f} |" for name, mean in zip("abc", means, strict=True)),
+        f"| **mean over sets** | 12 | {means.mean():.3f} / {means.mean() / 2:.3f} |",
+    ]
 
 
 def test_one_image_in_five_is_kept_aside_by_its_plain_name(tmp_path: Path) -> None:

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 from evaluate_helpers import FakeLoader, make_folder, make_row, random_rows
 
+from glesam.data.base import object_ids
 from glesam.degrade.levels import parse_levels
 from glesam.draw import figures as drawing
 from glesam.errors import ConfigError
-from glesam.evaluate.measure.benchmark import BenchmarkConfig, run_benchmark
+from glesam.evaluate.measure.benchmark import BenchmarkConfig, Probe, probes, run_benchmark
 from glesam.evaluate.measure.model_specs import parse_models
 from glesam.evaluate.measure.protocol import parse_prompts
 from glesam.evaluate.measure.records import Row
 from glesam.evaluate.measure.sources import open_source
-from glesam.evaluate.report import figures
-from glesam.evaluate.report.gallery import Case, choose_cases, draw_gallery, overlay
+from glesam.evaluate.report import figures, gallery
+from glesam.evaluate.report.gallery import Case, choose_cases, draw_gallery, overlay, prepare
 from glesam.evaluate.report.summary import summarise
 
 
@@ -140,6 +142,25 @@ def test_gallery_of_a_run(tmp_path: Path) -> None:
     assert [p.name for p in paths] == ["gallery_best.png", "gallery_worst.png"]
     for path in paths:
         assert _shape(path)[1] == pytest.approx(30 * 2.8 * 4, abs=1)
+
+
+def test_a_case_is_prepared_alone_and_as_it_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = open_source(str(make_folder(tmp_path / "toy")))
+    config = BenchmarkConfig(parse_models(["m60"]), parse_levels(["lq1"]), parse_prompts(["noisy-box:0.2"]))
+    sample = source.load("p01", config.levels[0], 0, "test")
+    every = probes(sample, config.prompts[0], object_ids(sample.mask), 0)  # as the benchmark asks
+    made: list[int] = []
+
+    def counted(*arguments: Any) -> list[Probe]:
+        made.extend(arguments[2])
+        return probes(*arguments)
+
+    monkeypatch.setattr(gallery, "probes", counted)
+    for probe in every:
+        drawn = prepare(config, [source], Case("toy", "lq1", "noisy-box:0.2", "p01", probe.object_id))
+        assert np.array_equal(drawn.probe.truth, probe.truth)
+        assert np.array_equal(drawn.probe.prompt.box, probe.prompt.box)
+    assert made == [probe.object_id for probe in every]  # one mask for each case
 
 
 def test_overlay_tints_inside_and_dims_outside() -> None:

@@ -80,6 +80,60 @@ def test_fingerprint_follows_the_content(tmp_path: Path) -> None:
     assert fingerprint(parse_model("someone/model")).startswith("someone/model, glesam")
 
 
+def test_no_restorer_in_words_is_no_restorer() -> None:
+    text = "compact@restore=none@enhance=off"
+    assert parse_model(text) == ModelSpec("compact", "off", text)
+    with pytest.raises(ConfigError, match="twice in other words"):
+        parse_models(["compact,compact@restore=none"])
+
+
+def test_a_folder_that_bears_a_presets_name_is_not_the_preset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = fingerprint(parse_model("compact", "off"))
+    for part in ("model.safetensors", "config.json"):
+        (tmp_path / "compact").mkdir(exist_ok=True)
+        (tmp_path / "compact" / part).write_text("another model")
+    monkeypatch.chdir(tmp_path)
+    assert fingerprint(parse_model("compact", "off")) == here  # what `load_model` loads
+    assert fingerprint(parse_model("./compact", "off")) != here
+    (tmp_path / "hq").mkdir()
+    (tmp_path / "hq" / "model.safetensors").write_text("a head")
+    first = fingerprint(parse_model("compact@head=hq", "off"))
+    (tmp_path / "hq" / "model.safetensors").write_text("another head")
+    assert fingerprint(parse_model("compact@head=hq", "off")) != first
+
+
+def test_the_key_of_a_preset_is_the_same_before_and_after_its_download(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that fetched its model is taken up again: the stamps hold what they will be held against."""
+    hub = tmp_path / "hub"
+
+    def download(source: str, **options: object) -> str:
+        hub.mkdir()
+        (hub / "model.safetensors").write_bytes(b"weights")
+        (hub / "config.json").write_text("{}")
+        return str(hub)
+
+    def cached(source: str, file: str) -> str | None:
+        return str(hub / file) if (hub / file).is_file() else None
+
+    monkeypatch.setenv("GLESAM_HOME", str(tmp_path / "user"))
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", cached)
+    before = fingerprint(parse_model("sam-vit-b", "off"))
+    assert before == fingerprint(parse_model("sam-vit-b", "off")) == fingerprint(parse_model(str(hub), "off"))
+
+
+def test_a_hub_out_of_reach_is_left_to_loading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(source: str, **options: object) -> str:
+        raise OSError("no network")
+
+    monkeypatch.setenv("GLESAM_HOME", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fail)
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda source, file: None)
+    assert fingerprint(parse_model("sam-vit-b", "off")).startswith("sam-vit-b, glesam")
+
+
 def test_a_head_in_the_own_file_of_a_model_needs_no_other(tmp_path: Path) -> None:
     file = tmp_path / "sam_hq_vit_l.pth"
     file.write_bytes(b"a model with its head")

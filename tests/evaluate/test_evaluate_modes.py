@@ -55,14 +55,14 @@ def test_wins_and_losses_are_the_largest_changes_one_an_image():
     assert [case.image for case in losses] == ["b"]
 
 
-def acdc(root, conditions=("fog", "night")):
+def acdc(root, conditions=("fog", "night"), split="val"):
     rng = np.random.default_rng(0)
     for condition in conditions:
         image, labels = rng.integers(0, 255, (64, 96, 3), dtype=np.uint8), np.full((64, 96), 255, np.uint8)
         labels[10:40, 8:30], labels[30:60, 50:90], labels[0:3, 0:5] = 13, 0, 11
         labels[10:40, 60:80] = 13
         for top, name, pixels in (("rgb_anon", "f1_rgb_anon", image), ("gt", "f1_gt_labelTrainIds", labels)):
-            folder = root / top / condition / "val" / "GOPR1"
+            folder = root / top / condition / split / "GOPR1"
             folder.mkdir(parents=True)
             cv2.imwrite(str(folder / f"{name}.png"), pixels)
     return root
@@ -84,6 +84,25 @@ def test_patches_of_a_class_are_objects_and_seams_and_ignored_ones_are_not(tmp_p
     (tmp_path / "b" / "gt").mkdir()
     with pytest.raises(DataError, match="expected fog, night, rain, snow"):
         open_dataset(tmp_path / "b")
+
+
+def test_conditions_of_a_split_are_measured_apart_too(tmp_path):
+    from glesam.evaluate.measure.sources import open_sources
+
+    root = acdc(acdc(tmp_path / "a"), ("night",), "train")
+    for path in root.glob("*/night/train/GOPR1/f1_*"):
+        path.rename(path.with_name(path.name.replace("f1", "t1")))
+    named = {
+        word: [(s.name, s.names) for s in open_sources([f"{root}{word}"])] for word in ("", "@val", "@night/train")
+    }
+    assert named[""] == named["@val"] == [("acdc-fog", ["fog__f1"]), ("acdc-night", ["night__f1"])]
+    assert named["@night/train"] == [("acdc-night", ["night__t1"])]
+    (night,) = open_sources([f"{root}@night"])
+    (learned,) = open_sources([f"dark={root}@night/train"])
+    assert (night.names, learned.name) == (["night__f1"], "dark-night")
+    assert night.origin != learned.origin
+    with pytest.raises(DataError, match="dusk"):
+        open_sources([f"{root}@dusk"])
 
 
 def test_bdd_semantic_labels_are_read(tmp_path):

@@ -15,6 +15,7 @@ from glesam.evaluate.measure.benchmark import BenchmarkConfig, Results
 from glesam.evaluate.measure.model_specs import parse_models
 from glesam.evaluate.measure.protocol import parse_prompts
 from glesam.evaluate.measure.records import METRICS, Row
+from glesam.evaluate.measure.sources import StoredLevels
 from glesam.evaluate.report.markdown import markdown_table, with_interval
 from glesam.evaluate.report.report import Report, make_report, screen_table, to_markdown, write_report
 from glesam.evaluate.report.summary import Cell, compare_models, flat, level_means, summarise
@@ -66,6 +67,39 @@ def test_every_further_model_is_compared_with_the_first() -> None:
     one = next(c for c in found if (c.second, c.level, c.prompt) == ("b", "lq1", "points:1"))
     means = {m: np.mean([r.iou for r in rows if (r.model, r.level, r.prompt) == (m, "lq1", "points:1")]) for m in "ab"}
     assert one.result.difference == pytest.approx(means["b"] - means["a"])
+
+
+def test_a_report_over_objects_does_not_contradict_itself() -> None:
+    rng = np.random.default_rng(0)
+    rows = [  # images of one to five objects: the two means differ
+        make_row(model=m, set=s, level=level, image=f"p{i}", object_id=o, iou=float(rng.random()), dice=0.5)
+        for m in "ab"
+        for s in "xy"
+        for level in ("clear", "lq1")
+        for i in range(5)
+        for o in range(i + 1)
+    ]
+    report = _report(rows, average="objects")
+    text = to_markdown(report, [])
+    assert "## Differences between models, mean over objects" in text
+    assert "## Means over sets and levels, of means over objects" in text
+    means = {s.cell: s.iou.mean_objects for s in report.summaries}
+    for found in report.comparisons:
+        cell = Cell("b", found.set, found.level, found.prompt)
+        assert found.result.difference == pytest.approx(means[cell] - means[cell._replace(model="a")])
+    for model in "ab":
+        clear, low = (np.mean([means[Cell(model, s, level, "points:3")] for s in "xy"]) for level in ("clear", "lq1"))
+        assert f"| {model} | points:3 | {low:.4f} / 0.5000 | {clear:.4f} / 0.5000 |" in text
+    assert "## Differences between models, mean over images" in to_markdown(_report(rows), [])
+
+
+def test_how_stored_levels_were_made_is_the_manifests_not_the_runs() -> None:
+    rows = random_rows(models=("a",), sets=("built", "flying"))
+    report = _report(rows)._replace(stored={"built": StoredLevels("train", 4)})
+    line = next(line for line in to_markdown(report, []).splitlines() if line.startswith("* Levels"))
+    assert line == "* Levels: clear, lq1; LQSeg recipe test; LQ levels of built as built, recipe train, seed 4"
+    alone = _report([row for row in rows if row.set == "built"])._replace(stored={"built": StoredLevels(None, None)})
+    assert "* Levels: clear, lq1; LQ levels of built as built, recipe unknown, seed unknown\n" in to_markdown(alone, [])
 
 
 def test_level_means_weigh_cells_equally() -> None:

@@ -6,15 +6,25 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from data_layouts import pairs
 from evaluate_helpers import make_folder
 from PIL import Image
 
+from glesam.data.build.builder import make_head
+from glesam.data.build.manifest import Manifest
 from glesam.data.build.options import BuildConfig
 from glesam.data.build.sample import SampleBuilder
 from glesam.data.readers.folder import FolderDataset
 from glesam.degrade.levels import CLEAR, parse_level
 from glesam.errors import ConfigError, DataError
-from glesam.evaluate.measure.sources import LqsegSource, choose, open_source, open_sources
+from glesam.evaluate.measure.sources import (
+    LqsegSource,
+    check_recipe,
+    choose,
+    open_source,
+    open_sources,
+    stored_levels,
+)
 
 
 def _built(root: Path) -> Path:
@@ -85,6 +95,25 @@ def test_built_sets_of_other_content_have_another_origin(tmp_path: Path) -> None
     assert open_source(str(first)).origin != open_source(str(second)).origin
 
 
+def test_how_stored_levels_were_made_is_in_the_manifest(tmp_path: Path) -> None:
+    built, plain = _built(tmp_path / "built"), make_folder(tmp_path / "plain")
+    head = make_head(FolderDataset(plain), BuildConfig(recipe="train", seed=4))
+    Manifest(head, {}).save(built)
+    sources = open_sources([str(built), str(plain)])
+    assert stored_levels(sources) == {"built": ("train", 4)}
+    for recipe, level in (("train", "lq1"), ("test", "clear"), ("test", "robustseg:fog:3")):
+        check_recipe(recipe, [parse_level(level)], sources)
+    check_recipe("test", [parse_level("lq1")], sources[1:])
+    with pytest.raises(ConfigError, match=r"expected the recipe train that built .* got test; leave --recipe out"):
+        check_recipe("test", [CLEAR, parse_level("lq1")], sources)
+
+
+def test_a_manifest_that_says_nothing_of_recipe_and_seed_is_no_error(tmp_path: Path) -> None:
+    sources = open_sources([str(_built(tmp_path / "s"))])
+    assert stored_levels(sources) == {"s": (None, None)}
+    check_recipe("train", [parse_level("lq1")], sources)
+
+
 def test_a_missing_level_and_a_missing_image_are_named(tmp_path: Path) -> None:
     root = _built(tmp_path / "s")
     (root / "lq2" / "a.png").unlink()
@@ -143,3 +172,15 @@ def test_a_set_beside_a_foreign_manifest_is_read(tmp_path: Path) -> None:
     make_folder(tmp_path / "data" / "toy", count=2)
     (tmp_path / "data" / "manifest.json").write_text("{}")
     assert len(open_source(str(tmp_path / "data" / "toy")).names) == 2
+
+
+def test_a_split_is_named_behind_the_folder(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        pairs(tmp_path / "bdd", f"images/10k/{split}", f"labels/ins_seg/bitmasks/{split}", [split])
+    sources = open_sources([f"{tmp_path}/bdd@train", f"street={tmp_path}/bdd@val"])
+    assert [(source.name, source.names) for source in sources] == [("bdd100k-train", ["train"]), ("street", ["val"])]
+    assert sources[0].origin != sources[1].origin
+    with pytest.raises(DataError, match="comes in one piece, got 'val'"):
+        open_source(f"{make_folder(tmp_path / 'toy')}@val")
+    with pytest.raises(ConfigError, match=r"got its part .*@lq2; give --data .* --levels lq2 instead"):
+        open_source(f"{_built(tmp_path / 's')}@lq2")

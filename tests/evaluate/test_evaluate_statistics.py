@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -115,6 +117,32 @@ def test_equal_models_have_p_one_and_clear_gaps_the_smallest() -> None:
     assert compare(names, dict(names), 0, 1000).p_value == 1.0
     better = {name: value + 0.2 + 0.0001 * i for i, (name, value) in enumerate(names.items())}
     assert compare(names, better, 0, 999).p_value == pytest.approx(1 / 1000)
+
+
+def test_a_difference_over_objects_is_that_of_ratios_with_images_drawn_whole() -> None:
+    rng = np.random.default_rng(4)
+    counts = {f"p{i:02d}": int(n) for i, n in enumerate(rng.integers(1, 9, 14))}
+    first, second = ({name: float(rng.random()) for name in counts} for _ in range(2))
+    found = compare(first, second, 3, 800, objects=counts)
+    weight = np.array(list(counts.values()), float)
+    one, two = (np.array([each[name] for name in counts]) for each in (first, second))
+    observed = (two @ weight - one @ weight) / weight.sum()
+    assert found.difference == pytest.approx(observed)
+
+    def difference(w: np.ndarray, a: np.ndarray, b: np.ndarray, axis: int) -> np.ndarray:
+        return ((w * b).sum(axis) - (w * a).sum(axis)) / w.sum(axis)
+
+    def drawn(*data: np.ndarray) -> Any:
+        options = {"paired": True, "vectorized": True, "n_resamples": 800, "batch": 200, "method": "percentile"}
+        return stats.bootstrap(data, difference, random_state=np.random.default_rng(3), **options)
+
+    ends = drawn(weight, one, two).confidence_interval
+    assert (found.low, found.high) == pytest.approx((ends.low, ends.high))
+    draws = drawn(weight, one, two - observed).bootstrap_distribution
+    reached = np.count_nonzero(np.abs(draws) >= abs(observed) - 1e-12)
+    assert found.p_value == pytest.approx((1 + reached) / 801)
+    alike = compare(first, second, 3, 800, objects=dict.fromkeys(counts, 3))
+    assert dataclasses.astuple(alike) == pytest.approx(dataclasses.astuple(compare(first, second, 3, 800)))
 
 
 def test_only_shared_images_are_compared() -> None:

@@ -32,6 +32,16 @@ def test_names_find_their_file_whatever_the_suffix(folder: Path, name: str, valu
     assert (FolderRestorer(folder).restore(GIVEN, name) == value).all()
 
 
+@pytest.mark.parametrize("depth", range(4))
+def test_the_longest_end_of_a_name_that_is_there_is_taken(tmp_path: Path, depth: int) -> None:
+    ends = ["ecssd/lq3/a/x", "lq3/a/x", "a/x", "x"]
+    for value, end in list(enumerate(ends))[depth:]:
+        write(tmp_path / f"{end}.png", value)
+    write(tmp_path / "lq3" / "x.png", 90)
+    write(tmp_path / "coco" / "lq3" / "a" / "x.png", 91)
+    assert (FolderRestorer(tmp_path).restore(GIVEN, "ecssd/lq3/a/x") == depth).all()
+
+
 def test_what_is_missing_or_of_another_size_is_told(folder: Path) -> None:
     restorer = FolderRestorer(folder)
     with pytest.raises(ImageError, match=r"dog\.jpg.*found none"):

@@ -27,7 +27,9 @@ class EvaluateOptions(VerbOptions):
 
     data: Annotated[
         list[str] | None,
-        typer.Option("--data", help="Data set: DIR, or NAME=DIR to name it as a table does; may be repeated."),
+        typer.Option(
+            "--data", help="Data set: DIR, DIR@SPLIT for a part of it, NAME=DIR to name it as a table does. Repeatable."
+        ),
     ] = None
     levels: Annotated[
         str | None,
@@ -63,12 +65,17 @@ class EvaluateOptions(VerbOptions):
         list[str] | None,
         typer.Option(help="Smallest object as a share of the image, 0.005, or SET=0.005; may be repeated. Default: 0."),
     ] = None
-    average: Annotated[str, typer.Option(help="What the first table counts alike: images or objects.")] = "images"
+    average: Annotated[
+        str, typer.Option(help="What tables, and differences between models, count alike: images or objects.")
+    ] = "images"
     kept_aside: Annotated[
         bool,
         typer.Option("--kept-aside", help="Of each set only the images that training leaves out (one in five)."),
     ] = False
-    recipe: Annotated[str, typer.Option(help="LQSeg recipe for lq1 to lq3: test or train.")] = "test"
+    recipe: Annotated[
+        str | None,
+        typer.Option(help="LQSeg recipe for lq1 to lq3: test (the default) or train. Built sets keep their own."),
+    ] = None
     device: Annotated[str, typer.Option(help="cpu, cuda, mps, or auto.")] = "auto"
     enhance: Annotated[str, typer.Option(help="on, off or auto, for models that do not say it themselves.")] = "auto"
     figures: Annotated[bool, typer.Option("--figures/--no-figures", help="Draw figures and a gallery.")] = True
@@ -96,7 +103,7 @@ class EvaluateOptions(VerbOptions):
             levels,
             prompts,
             self.seed,
-            self.recipe,
+            _or(self.recipe, "test"),
             _shares(self.min_share or []),
             self.limit,
             self.average,
@@ -107,7 +114,7 @@ class EvaluateOptions(VerbOptions):
         from glesam.degrade.levels import RECIPES
         from glesam.errors import ConfigError
 
-        if self.recipe not in RECIPES:
+        if self.recipe is not None and self.recipe not in RECIPES:
             raise ConfigError(f"expected --recipe test or train, got {self.recipe!r}; {hint(self.recipe, RECIPES)}")
         if self.average not in ("images", "objects"):
             raise ConfigError(f"expected --average images or objects, got {self.average!r}; images is the paper's")
@@ -123,6 +130,7 @@ def evaluate(options: EvaluateOptions) -> None:
     from glesam.common.locks import sole
     from glesam.draw.figures import require_matplotlib
     from glesam.evaluate.measure.model_specs import predictor_loader
+    from glesam.evaluate.measure.sources import check_recipe, stored_levels
     from glesam.evaluate.report.report import make_report
 
     if options.figures:
@@ -131,12 +139,15 @@ def evaluate(options: EvaluateOptions) -> None:
     config = options.benchmark(chosen)
     sources = _sources(options.data or [], chosen, options.partial, options.kept_aside)
     _check_share_names(config, sources)
+    if options.recipe is not None:
+        check_recipe(options.recipe, config.levels, sources)
     _check_writable(out)
     load = predictor_loader(options.device)
     with sole(out):
         results = _run(config, sources, out, load, options.overwrite)
         notes = [f"Set-up of {chosen.name}: {chosen.title}. {chosen.note}".strip()] if chosen else []
-        _finish(make_report(config, results, notes), sources, out, load if options.figures else None)
+        report = make_report(config, results, notes, stored_levels(sources))
+        _finish(report, sources, out, load if options.figures else None)
     if results.failed:
         raise typer.Exit(FAILED)
 
@@ -234,18 +245,18 @@ def _run(
 
 
 def _finish(report: Report, sources: Sequence[Source], out: Path, load: LoadPredictor | None) -> None:
-    """Draw the figures (without a loader: none), write the report, show the table and what was left out."""
+    """Write the report, draw the figures (without a loader: none), show the table and what was left out."""
     from glesam.evaluate.report.figures import draw_figures
     from glesam.evaluate.report.gallery import draw_gallery
     from glesam.evaluate.report.report import screen_table, write_report
     from glesam.evaluate.report.wins import draw_wins
 
-    drawn: list[Path] = []
+    write_report(report, out)  # drawing asks the models again, and may end early
     if load is not None:
         drawn = draw_figures(report.results.rows, report.summaries, out)
         drawn += draw_gallery(report.config, sources, report.results.rows, out, load)
         drawn += draw_wins(report.config, sources, report.results.rows, out, load)
-    write_report(report, out, drawn)
+        write_report(report, out, drawn)
     for note in report.notes:
         console.print(note, markup=False, highlight=False, soft_wrap=True)
     console.print(screen_table(report))

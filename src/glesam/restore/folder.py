@@ -13,7 +13,8 @@ from glesam.restore.base import Restorer
 class FolderRestorer(Restorer):
     """Looks the restored image up by the name of the image, whatever its suffix.
 
-    `a/x.jpg` is looked for as `a/x.*` and as `x.*`. `glesam evaluate` asks for `LEVEL/x` first, such as `lq3/x`.
+    `a/x.jpg` is looked for as `a/x.*` and then as `x.*`. `glesam evaluate` asks for `SET/LEVEL/NAME`, such as
+    `ecssd/lq3/a/x`, which may be there as `lq3/a/x.*`, `a/x.*` or `x.*` too; the longest that is there is taken.
 
     Args:
         folder: with the restored images, sub-folders included.
@@ -25,7 +26,8 @@ class FolderRestorer(Restorer):
         sources = images.iterate([str(folder)], recursive=True)
         files = {str(PurePosixPath(s.name).with_suffix("")): s.path for s in sources if s.path is not None}
         stamps = [f"{name}:{path.stat().st_size}:{path.stat().st_mtime_ns}" for name, path in sorted(files.items())]
-        super().__init__("folder", {"folder": str(folder), "files": " ".join(stamps)})
+        # "names" tells from results of a time when the set's name and the folders under the level were not looked at.
+        super().__init__("folder", {"folder": str(folder), "files": " ".join(stamps), "names": "longest first"})
         self._folder, self._files = folder, files
 
     def apply(self, image: RGB, name: str | None) -> RGB:
@@ -36,8 +38,9 @@ class FolderRestorer(Restorer):
         """
         if name is None:
             raise ImageError("expected an image with a name for a folder of restored images, got none; give its file")
-        path = PurePosixPath(name)
-        keys = [str(path), str(path.with_suffix("")), path.name, path.stem]
+        parts = PurePosixPath(name).parts
+        ends = [PurePosixPath(*parts[start:]) for start in range(len(parts))]
+        keys = [str(key) for end in ends for key in (end, end.with_suffix(""))]
         found = next((self._files[key] for key in keys if key in self._files), None)
         if found is None:
             raise ImageError(f"expected the restored {name} in {self._folder}, found none; restore it too")

@@ -48,7 +48,7 @@ class BenchmarkConfig:
         recipe: LQSeg recipe for levels that are made on the fly, `test` or `train`.
         min_share: smallest object, as a share of the image's area, by name of the set; `""` holds for all others.
         limit: number of images per set, chosen by hash; None for all.
-        average: what the report's first table counts alike, `images` or `objects`; changes no row.
+        average: what the report's tables and comparisons count alike, `images` or `objects`; changes no row.
     """
 
     models: tuple[ModelSpec, ...]
@@ -150,14 +150,19 @@ def run_benchmark(
 
 
 def collect(config: BenchmarkConfig, sources: Sequence[Source], store: PartStore) -> Results:
-    """Rows of all finished parts of a run, in the order models, sets, levels."""
+    """Rows of all finished parts of a run, in the order models, sets, levels.
+
+    An image at a level that one model could not be measured on is left out for all, so that all means are of the same.
+    """
     rows: list[Row] = []
     failed: dict[str, str] = {}
+    lacking: set[tuple[str, str, str]] = set()
     for part in (Condition(m, s, level) for m in config.models for s in sources for level in config.levels):
         more, problems = store.read(str(part.model), part.source.name, str(part.level))
         rows += more
         failed.update({f"{part.source.name}/{name} at {part.level}": text for name, text in problems.items()})
-    return Results(rows, failed)
+        lacking |= {(part.source.name, str(part.level), name) for name in problems}
+    return Results([row for row in rows if (row.set, row.level, row.image) not in lacking], failed)
 
 
 def sharpness(image: npt.NDArray[np.uint8]) -> float:
@@ -213,7 +218,7 @@ def _measure_part(
     predictor: PredictorLike,
     progress: Callable[[str, int], None],
 ) -> tuple[list[Row], dict[str, str]]:
-    """Rows of one part, and its images that cannot be read or degraded.
+    """Rows of one part, and its images that cannot be read or degraded, or that the model cannot take.
 
     Raises:
         DataError: no row came out.
@@ -226,7 +231,10 @@ def _measure_part(
         except (DataError, ImageError) as error:
             failed[name] = str(error)
         else:
-            rows += _measure_image(config, part, found, predictor)
+            try:
+                rows += _measure_image(config, part, found, predictor)
+            except ImageError as error:  # such as no restored file for it
+                failed[name] = f"{part.model}: {error}"
         progress(str(part), 1)
     if not rows and failed:
         first = next(iter(failed))
@@ -247,7 +255,7 @@ def _measure_image(config: BenchmarkConfig, part: Condition, loaded: Loaded, pre
     if not object_ids(sample.mask, share):
         return []
     begin = time.perf_counter()
-    predictor.set_image(sample.image, f"{part.level}/{sample.name}")
+    predictor.set_image(sample.image, f"{part.source.name}/{part.level}/{sample.name}")
     encode_seconds = time.perf_counter() - begin
     seen = getattr(predictor, "seen_image", sample.image)  # foreign predictors restore nothing
     sharp, nearness = sharpness(seen), None if clear is None else psnr(seen, clear)

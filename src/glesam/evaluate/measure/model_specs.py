@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,9 +17,10 @@ from glesam.common.files import sha256
 from glesam.common.messages import hint
 from glesam.errors import ConfigError, ModelError
 from glesam.masks.refine import REFINE_MODES
-from glesam.models.registry import bundled_enhancer, enhancer_folder
+from glesam.models.registry import Preset, bundled_enhancer, enhancer_folder, local_weights, presets
 from glesam.predict.quality import QUALITIES
-from glesam.restore.registry import check_restorer, load_restorer
+from glesam.restore.registry import NONE, check_restorer, load_restorer
+from glesam.weights.folders import fetch_folder
 
 ENHANCE = ("on", "off", "auto")
 _OPTIONS = {"enhance": ENHANCE, "refine": REFINE_MODES, "quality": QUALITIES}
@@ -48,7 +50,7 @@ class PredictorLike(Protocol):
     """What the benchmark asks of a model: see `glesam.predict.predictor.Predictor`."""
 
     def set_image(self, image: Any, name: str | None = None) -> object:
-        """Encode an `(H, W, 3)` uint8 RGB image; the name is that of the level and the image, `lq3/cat`."""
+        """Encode an `(H, W, 3)` uint8 RGB image; the name is of set, level and image, `ecssd/lq3/cat`."""
         ...
 
     def predict(
@@ -120,6 +122,8 @@ def parse_model(text: str, enhance: str = "auto") -> ModelSpec:
     restore, head = options.get("restore"), options.get("head")
     if head == "":
         raise ConfigError(f"expected a head in {text!r}, got none; name a kind or a file, or leave @head out")
+    if restore == NONE:
+        restore = None
     if restore is not None:
         check_restorer(restore)
     if Path(name).exists() or "+" not in name:
@@ -164,11 +168,11 @@ def predictor_loader(device: str | None = None) -> LoadPredictor:
 
 def fingerprint(spec: ModelSpec) -> str:
     """What distinguishes versions of a model and its enhancer: a digest of their files on this machine, else a name."""
-    own = _fingerprint(spec.name) + _restorer_key(spec.restore) + _head_key(spec)
+    own = _model_key(spec.name) + _restorer_key(spec.restore) + _head_key(spec)
     enhancer = enhancer_folder(spec.enhancer) if spec.enhancer else bundled_enhancer(spec.name)
     if enhancer is None or spec.enhance == "off":
         return own
-    return hashlib.sha256(f"{own} {_fingerprint(str(enhancer))}".encode()).hexdigest()[:16]
+    return hashlib.sha256(f"{own} {_digest(enhancer)}".encode()).hexdigest()[:16]
 
 
 def _restorer_key(restore: str | None) -> str:
@@ -183,30 +187,34 @@ def _head_key(spec: ModelSpec) -> str:
         return ""
     from glesam.heads.registry import KINDS, find_head
 
-    if spec.head in KINDS and Path(spec.name).exists():
+    if spec.head in KINDS and _preset(spec.name) is None and Path(spec.name).exists():
         return f" head {spec.head}"  # the one that the model's own files hold, whose digest is the model's
-    return f" head {_fingerprint(str(find_head(spec.head, spec.name)))}"
+    return f" head {_digest(find_head(spec.head, spec.name))}"
 
 
-def _fingerprint(name: str) -> str:
-    """Digest of what a name stands for."""
-    location = _location(name)
-    if location is None:
+def _model_key(name: str) -> str:
+    """What distinguishes versions of a model: the digest of its files, or its name where they are not on this machine.
+
+    The weights of a preset that the hub has are fetched first, for the key must not change when they are loaded.
+    """
+    preset, location = _preset(name), local_weights(name)
+    if location is None and preset is not None and preset.source not in ("", "package"):
+        with suppress(ModelError):  # `load_model` says what to do about a hub that is out of reach
+            location = fetch_folder(preset.source)
+    if location is None:  # a hub id, or what `load_model` will refuse
         from glesam import __version__
 
         return f"{name}, glesam {__version__}"
+    return _digest(location)
+
+
+def _preset(name: str) -> Preset | None:
+    """The preset of that name, which comes before a folder of that name as in `load_model`."""
+    return next((preset for preset in presets() if preset.name == name), None)
+
+
+def _digest(location: Path) -> str:
+    """Digest of a file, or of the weights in a folder; of nothing for what is not there, which loading will refuse."""
     files = [location] if location.is_file() else sorted(p for p in location.rglob("*") if p.suffix in _WEIGHTS)
     text = "\n".join(f"{path.name} {sha256(path)}" for path in files)
     return hashlib.sha256(text.encode("utf-8")).hexdigest()[:16]
-
-
-def _location(name: str) -> Path | None:
-    """File or folder of a model on this machine; None for what would come from the hub."""
-    from glesam.models.registry import model_info
-
-    if Path(name).exists():
-        return Path(name)
-    try:
-        return model_info(name).location
-    except ModelError:  # no preset: a hub id, which `load_model` will check
-        return None

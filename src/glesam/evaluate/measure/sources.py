@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
+from glesam.common.documents import expect_object, read_json
 from glesam.common.files import sha256
 from glesam.common.fingerprints import Digests
 from glesam.common.seeds import stable_seed
@@ -16,6 +17,18 @@ from glesam.errors import ConfigError, DataError
 
 LAYOUT = "images/NAME.jpg + masks/NAME.png of the same size, object ids 1..N (or 0/255 for one object), 0 = background"
 """The plainest layout of a data set, for messages."""
+
+
+class StoredLevels(NamedTuple):
+    """How LQ levels that are read from disk were made; None for what the manifest does not say."""
+
+    recipe: str | None
+    seed: int | None
+
+    def __str__(self) -> str:
+        """Return both in words."""
+        recipe, seed = ("unknown" if each is None else each for each in self)
+        return f"recipe {recipe}, seed {seed}"
 
 
 class Source(Protocol):
@@ -93,7 +106,10 @@ class LqsegSource:
         name: name of the set in tables; the folder's when not given.
 
     Raises:
-        DataError: `clear` or `masks` is missing or empty, or an image has no mask.
+        DataError: `clear` or `masks` is missing or empty, an image has no mask, or the manifest cannot be read.
+
+    Attributes:
+        made: how the LQ levels were made.
     """
 
     def __init__(self, root: Path, name: str | None = None) -> None:
@@ -102,6 +118,7 @@ class LqsegSource:
         self.root = root
         self.name = name or root.resolve().name
         self.origin = f"built set {sha256(root / FILE_NAME)[:16]}"
+        self.made = _made(root / FILE_NAME)
         self._levels: dict[str, DegradedSource] = {}
         self._clear = self._level("clear")
 
@@ -134,7 +151,7 @@ class LqsegSource:
 
 
 def open_source(text: str, kept_aside: bool = False) -> Source:
-    """Open a data set given as `DIR` or `NAME=DIR`; of a training set perhaps only what is kept aside.
+    """Open a data set given as `DIR` or `NAME=DIR`, or `DIR@SPLIT`; of a training set perhaps only what is kept aside.
 
     Raises:
         DataError: the folder does not exist or has no layout that a reader knows.
@@ -142,12 +159,17 @@ def open_source(text: str, kept_aside: bool = False) -> Source:
     """
     from glesam.data.build.manifest import FILE_NAME
     from glesam.data.readers.built import is_level
-    from glesam.data.readers.registry import open_dataset
+    from glesam.data.readers.registry import open_dataset, place
 
-    name, path = _split_name(text)
+    name, whole = _split_name(text)
+    path, split = place(whole)
     if not path.exists():
         raise DataError(f"expected a folder of data, found none at {path}; lay it out as {LAYOUT}")
     if (path / FILE_NAME).is_file() and (path / "clear").is_dir():
+        if split is not None:
+            raise ConfigError(
+                f"expected a built set's folder, got its part {whole}; give --data {path} --levels {split} instead"
+            )
         if kept_aside:
             raise ConfigError(f"expected training sets for kept-aside images, got the built set {path}; leave it out")
         return LqsegSource(path, name)
@@ -156,7 +178,8 @@ def open_source(text: str, kept_aside: bool = False) -> Source:
         raise ConfigError(
             f"expected a set's folder, got its part {path}; give --data {parent} --levels {level} instead"
         )
-    source = DegradedSource(open_dataset(path, name=name), name, str(path.resolve()), kept_aside)
+    origin = str(path.resolve()) + (f"@{split}" if split else "")
+    source = DegradedSource(open_dataset(path, name=name, split=split), name, origin, kept_aside)
     if not source.names:
         raise DataError(f"expected images kept aside in {path}, found none; leave the set out")
     return source
@@ -181,17 +204,43 @@ def open_sources(texts: Iterable[str], kept_aside: bool = False) -> list[Source]
 
 def _opened(text: str, kept_aside: bool) -> list[Source]:
     """The data set of a text; one for each condition of a set that is made of such."""
-    from glesam.data.readers.registry import LAYOUTS
+    from glesam.data.readers.registry import LAYOUTS, place
 
-    name, path = _split_name(text)
+    name, whole = _split_name(text)
+    path, split = place(whole)
     layout = next((one for one in LAYOUTS.values() if one.conditions and path.is_dir() and one.matches(path)), None)
     if layout is None or layout.conditions is None:
         return [open_source(text, kept_aside)]
+    words = [] if split is None else split.split("/")
+    conditions = layout.conditions(path)
+    rest = [word for word in words if word not in conditions]
     found: list[Source] = []
-    for condition in layout.conditions(path):
-        dataset = layout.reader(path, f"{name or layout.key}-{condition}", condition)
-        found.append(DegradedSource(dataset, dataset.name, f"{path.resolve()}/{condition}", kept_aside))
+    for condition in [one for one in conditions if one in words] or conditions:
+        part = "/".join([condition, *rest])
+        dataset = layout.reader(path, f"{name or layout.key}-{condition}", part)
+        found.append(DegradedSource(dataset, dataset.name, f"{path.resolve()}/{part}", kept_aside))
     return found
+
+
+def stored_levels(sources: Iterable[Source]) -> dict[str, StoredLevels]:
+    """How the LQ levels of built sets were made, by name of the set; the run's recipe and seed do not act on them."""
+    return {source.name: source.made for source in sources if isinstance(source, LqsegSource)}
+
+
+def check_recipe(recipe: str, asked: Iterable[Level], sources: Iterable[Source]) -> None:
+    """Refuse a recipe that the user gave for LQ levels that were built with another one.
+
+    Raises:
+        ConfigError: it contradicts the manifest of a set.
+    """
+    if not any(level.family == "lq" for level in asked):
+        return
+    for name, made in stored_levels(sources).items():
+        if made.recipe not in (None, recipe):
+            raise ConfigError(
+                f"expected the recipe {made.recipe} that {name} was built with, got {recipe}; leave --recipe out, or "
+                "give the set of clear images"
+            )
 
 
 def choose(names: list[str], limit: int | None, seed: int) -> list[str]:
@@ -199,6 +248,14 @@ def choose(names: list[str], limit: int | None, seed: int) -> list[str]:
     if limit is None or limit >= len(names):
         return sorted(names)
     return sorted(sorted(names, key=lambda name: (stable_seed("limit", name, seed), name))[:limit])
+
+
+def _made(manifest: Path) -> StoredLevels:
+    """Recipe and seed that a manifest names; of a version of this program that says neither, nothing."""
+    content = expect_object(read_json(manifest, what="a manifest"), str(manifest), cure="build the set again")
+    config = content.get("config")
+    known = config if isinstance(config, dict) else {}
+    return StoredLevels(known.get("recipe"), known.get("seed"))
 
 
 def _split_name(text: str) -> tuple[str | None, Path]:

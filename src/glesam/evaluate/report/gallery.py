@@ -11,7 +11,6 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from glesam.data.base import object_ids
 from glesam.degrade.levels import Level
 from glesam.draw.figures import COLOURS, new_figure, save
 from glesam.evaluate.measure.benchmark import Answer, BenchmarkConfig, Probe, ask, probes
@@ -112,8 +111,7 @@ def prepare(config: BenchmarkConfig, sources: Sequence[Source], case: Case) -> D
     level: Level = _named(config.levels, case.level, str)
     spec: PromptSpec = _named(config.prompts, case.prompt, str)
     sample = source.load(case.image, level, config.seed, config.recipe)
-    found = probes(sample, spec, object_ids(sample.mask, config.share_of(case.set)), config.seed)
-    probe = next(p for p in found if p.object_id == case.object_id)
+    (probe,) = probes(sample, spec, [case.object_id], config.seed)
     return Drawn(case, sample.image, probe, {})
 
 
@@ -126,7 +124,7 @@ def add_masks(model: ModelSpec, load: LoadPredictor, cases: Sequence[Drawn]) -> 
     """Ask one model for all cases."""
     predictor = load(model)
     for drawn in cases:
-        predictor.set_image(drawn.image, f"{drawn.case.level}/{drawn.case.image}")
+        predictor.set_image(drawn.image, f"{drawn.case.set}/{drawn.case.level}/{drawn.case.image}")
         answer: Answer = ask(predictor, [drawn.probe])[0]
         drawn.masks[str(model)] = answer.mask
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from glesam.common.files import write_text
 from glesam.evaluate.measure.benchmark import BenchmarkConfig, Results
 from glesam.evaluate.measure.records import METRICS, Row, to_csv
+from glesam.evaluate.measure.sources import StoredLevels
 from glesam.evaluate.report.domains import domain_section
 from glesam.evaluate.report.field import published_section, size_section
 from glesam.evaluate.report.interactive import interactive_section, shown
@@ -37,8 +38,9 @@ HOW = f"""\
 Mean over images: each image's objects are averaged first, then all images count the same (the paper's mean).
 Mean over objects: all objects count the same. Brackets: 95 % interval, percentile bootstrap over images
 ({RESAMPLES} resamples). p: paired bootstrap test over images against the first model, two-sided, not corrected for
-the number of tests. Two empty masks have IoU, Dice and boundary IoU 0 and accuracy 1. Boundary width: 2 % of the
-diagonal. Prompts and degradations depend on names and seed only, never on the order of files."""
+the number of tests; of means over objects, images are drawn with all their objects. Two empty masks have IoU, Dice and
+boundary IoU 0 and accuracy 1. Boundary width: 2 % of the diagonal. Prompts and degradations depend
+on names and seed only, never on the order of files."""
 
 
 class Report(NamedTuple):
@@ -49,21 +51,29 @@ class Report(NamedTuple):
     summaries: list[CellSummary]
     comparisons: list[ModelComparison]
     notes: list[str]
+    stored: dict[str, StoredLevels]
 
 
-def make_report(config: BenchmarkConfig, results: Results, notes: list[str] | None = None) -> Report:
+def make_report(
+    config: BenchmarkConfig,
+    results: Results,
+    notes: list[str] | None = None,
+    stored: dict[str, StoredLevels] | None = None,
+) -> Report:
     """Sum up the rows of a run.
 
     Args:
         config: what was measured.
         results: its rows and failures.
         notes: further lines for the reader.
+        stored: sets whose LQ levels were read from disk, see `sources.stored_levels`.
 
     Raises:
         DataError: there is no row.
     """
     summaries = summarise(results.rows, config.seed)
-    return Report(config, results, summaries, compare_models(results.rows, config.seed), list(notes or []))
+    comparisons = compare_models(results.rows, config.seed, config.average)
+    return Report(config, results, summaries, comparisons, list(notes or []), dict(stored or {}))
 
 
 def write_report(report: Report, out: Path, figures: list[Path] | None = None) -> list[Path]:
@@ -115,10 +125,10 @@ def to_markdown(report: Report, figures: list[Path]) -> str:
         _main_table(report),
         _psnr_section(report),
         mode_section(_tabled_rows(report), report.config.models, report.config.seed),
-        _comparison_section(report.comparisons),
-        _means_section(level_means(report.summaries)),
+        _comparison_section(report.comparisons, report.config.average),
+        _means_section(level_means(report.summaries, report.config.average), report.config.average),
         interactive_section(report.results.rows),
-        domain_section(_tabled(report)),
+        domain_section(_tabled(report), report.config.average),
         size_section(_tabled_rows(report)),
         published_section(report.results.rows, {name: report.config.share_of(name) for name in _set_names(report)}),
         *paper_sections(report.summaries),
@@ -198,11 +208,17 @@ def _settings(report: Report) -> str:
         [
             f"* Models: {', '.join(f'{m} (enhance {m.enhance})' for m in config.models)}",
             f"* Data: {sets}; {limit}",
-            f"* Levels: {', '.join(map(str, config.levels))}; LQSeg recipe {config.recipe}",
+            f"* Levels: {', '.join(map(str, config.levels))}; {_recipes(report)}",
             f"* Prompts: {', '.join(map(str, config.prompts))}",
             f"* Seed {config.seed}, glesam {__version__}",
         ]
     )
+
+
+def _recipes(report: Report) -> str:
+    """How LQ levels were made: with the run's recipe and seed, but for sets that were built before."""
+    here = [f"LQSeg recipe {report.config.recipe}"] if set(_set_names(report)) - report.stored.keys() else []
+    return "; ".join([*here, *(f"LQ levels of {name} as built, {made}" for name, made in report.stored.items())])
 
 
 def _smallest(share: float) -> str:
@@ -239,7 +255,7 @@ def _psnr_text(summary: CellSummary | None) -> str:
     return "∞" if math.isinf(summary.psnr) else f"{summary.psnr:.2f}"
 
 
-def _comparison_section(comparisons: list[ModelComparison]) -> str:
+def _comparison_section(comparisons: list[ModelComparison], average: str) -> str:
     """Differences between models with p values; empty for a single model."""
     if not comparisons:
         return ""
@@ -256,10 +272,10 @@ def _comparison_section(comparisons: list[ModelComparison]) -> str:
         for c in comparisons
     ]
     header = ["set", "prompt", "level", "models", "difference of IoU", "p", "pictures"]
-    return "## Differences between models\n\n" + markdown_table(header, rows, 4)
+    return f"## Differences between models, mean over {average}\n\n" + markdown_table(header, rows, 4)
 
 
-def _means_section(means: list[LevelMeans]) -> str:
+def _means_section(means: list[LevelMeans], average: str) -> str:
     """Means over sets and levels, as table 5 of the paper has them; empty without both clear and degraded levels."""
     rows = [
         [
@@ -275,7 +291,7 @@ def _means_section(means: list[LevelMeans]) -> str:
     if not rows:
         return ""
     header = ["model", "prompt", "degraded, IoU / Dice", "clear", "average of both"]
-    return "## Means over sets and levels\n\n" + markdown_table(header, rows, 2)
+    return f"## Means over sets and levels, of means over {average}\n\n" + markdown_table(header, rows, 2)
 
 
 def _metrics_table(summaries: list[CellSummary]) -> str:
@@ -329,6 +345,7 @@ def _as_json(report: Report, records: list[dict[str, str | int | float]]) -> dic
             "min_share": config.min_share,
             "limit": config.limit,
             "average": config.average,
+            "stored_levels": {name: made._asdict() for name, made in report.stored.items()},
         },
         "notes": report.notes,
         "summary": [{key: None if value == "" else value for key, value in record.items()} for record in records],

@@ -57,7 +57,7 @@ class Comparison:
 
     Attributes:
         images: number of images that both have.
-        difference: mean over images of second minus first.
+        difference: mean over images, or over objects, of second minus first.
         low: lower end of its 95 % interval; NaN for a single image.
         high: its upper end.
         p_value: two-sided; NaN for a single image.
@@ -99,7 +99,13 @@ def estimate(values: Float64, images: Sequence[str], seed: int, resamples: int =
     ]
 
 
-def compare(first: dict[str, float], second: dict[str, float], seed: int, resamples: int = RESAMPLES) -> Comparison:
+def compare(
+    first: dict[str, float],
+    second: dict[str, float],
+    seed: int,
+    resamples: int = RESAMPLES,
+    objects: dict[str, int] | None = None,
+) -> Comparison:
     """Test by paired bootstrap whether two models differ, given each image's mean.
 
     The differences are resampled after moving their mean to 0; the p value is the share of resamples whose mean is at
@@ -110,6 +116,8 @@ def compare(first: dict[str, float], second: dict[str, float], seed: int, resamp
         second: the same of the other model; images that only one has are left out.
         seed: seed of the resampling.
         resamples: number of bootstrap resamples.
+        objects: image name to its number of objects, for the difference of the means over objects: that of the sums
+            over all objects by their number, images resampled with all that they show. None counts images alike.
 
     Raises:
         DataError: the two have no image in common.
@@ -117,10 +125,11 @@ def compare(first: dict[str, float], second: dict[str, float], seed: int, resamp
     shared = sorted(set(first) & set(second))
     if not shared:
         raise DataError("expected two models measured on the same images, got none in common; measure both again")
-    differences = np.array([second[name] - first[name] for name in shared])
-    observed = float(differences.mean())
-    low, high = _intervals(differences[:, None], np.ones((len(shared), 1)), seed, resamples)[0]
-    return Comparison(len(shared), observed, low, high, _p_value(differences, observed, seed, resamples))
+    weights = np.array([[1.0 if objects is None else objects[name]] for name in shared])
+    sums = weights * np.array([[second[name] - first[name]] for name in shared])
+    observed = float(sums.sum() / weights.sum())
+    low, high = _intervals(sums, weights, seed, resamples)[0]
+    return Comparison(len(shared), observed, low, high, _p_value(sums, weights, observed, seed, resamples))
 
 
 def _by_image(values: Float64, images: Sequence[str]) -> tuple[Float64, Float64]:
@@ -131,12 +140,11 @@ def _by_image(values: Float64, images: Sequence[str]) -> tuple[Float64, Float64]
     return sums, np.bincount(index).astype(np.float64)[:, None]
 
 
-def _p_value(differences: Float64, observed: float, seed: int, resamples: int) -> float:
-    """Two-sided p value of the hypothesis that the mean difference is 0; NaN for a single image."""
-    if len(differences) < 2:
+def _p_value(sums: Float64, weights: Float64, observed: float, seed: int, resamples: int) -> float:
+    """Two-sided p value of the hypothesis that `(n, 1)` `sum(sums) / sum(weights)` is 0; NaN for a single image."""
+    if len(sums) < 2:
         return math.nan
-    centred = (differences - observed)[:, None]
-    draws = _bootstrap(centred, np.ones_like(centred), seed, resamples).bootstrap_distribution
+    draws = _bootstrap(sums - observed * weights, weights, seed, resamples).bootstrap_distribution
     # The tolerance makes ties count as reached, though the two means are summed in different orders.
     reached = np.abs(draws) >= abs(observed) - 1e-12
     return float((1 + np.count_nonzero(reached)) / (1 + resamples))

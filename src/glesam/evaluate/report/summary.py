@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -95,28 +96,39 @@ def summarise(rows: Iterable[Row], seed: int) -> list[CellSummary]:
     return [_summarise_cell(cell, members, seed) for cell, members in cells.items()]
 
 
-def compare_models(rows: Iterable[Row], seed: int) -> list[ModelComparison]:
-    """Compare every further model with the first one, per set, level and prompt, on the mean IoU of each image."""
-    cells = {cell: image_means(members) for cell, members in by_cell(rows).items()}
+def compare_models(rows: Iterable[Row], seed: int, average: str = "images") -> list[ModelComparison]:
+    """Compare every further model with the first one, per set, level and prompt, on images that both have.
+
+    Args:
+        rows: rows of a run.
+        seed: the run's seed, for the intervals.
+        average: whether all `images` or all `objects` count alike.
+    """
+    members = by_cell(rows)
+    cells = {cell: image_means(each) for cell, each in members.items()}
     first = next(iter(cells)).model if cells else ""
     found = []
     for cell, values in cells.items():
         baseline = cells.get(cell._replace(model=first))
         if cell.model == first or baseline is None or not set(baseline) & set(values):
             continue
-        result = compare(baseline, values, _bootstrap_seed(seed))
+        objects = Counter(row.image for row in members[cell]) if average == "objects" else None
+        result = compare(baseline, values, _bootstrap_seed(seed), objects=objects)
         found.append(ModelComparison(cell.set, cell.level, cell.prompt, first, cell.model, result))
     return found
 
 
-def level_means(summaries: list[CellSummary]) -> list[LevelMeans]:
-    """Mean over sets and levels of the degraded cells, and over sets of the clear ones, per model and prompt."""
+def level_means(summaries: list[CellSummary], average: str = "images") -> list[LevelMeans]:
+    """Mean over sets and levels of the degraded cells, and over sets of the clear ones, per model and prompt.
+
+    Each cell counts by its mean over `images` (the paper's) or over `objects`.
+    """
     means = []
     for model, prompt in dict.fromkeys((s.cell.model, s.cell.prompt) for s in summaries):
         mine = [s for s in summaries if (s.cell.model, s.cell.prompt) == (model, prompt)]
         clear = [s for s in mine if s.cell.level == "clear"]
         degraded = [s for s in mine if s.cell.level != "clear"]
-        values = [_mean(group, metric) for metric in ("iou", "dice") for group in (degraded, clear)]
+        values = [_mean(group, metric, average) for metric in ("iou", "dice") for group in (degraded, clear)]
         means.append(LevelMeans(model, prompt, *values))
     return means
 
@@ -165,9 +177,9 @@ def image_means(rows: Iterable[Row], metric: str = "iou") -> dict[str, float]:
     return {name: float(np.mean(each)) for name, each in values.items()}
 
 
-def _mean(summaries: list[CellSummary], metric: str) -> float | None:
-    """Mean of the cells' means over images; None for no cell."""
-    return float(np.mean([s.metrics[metric].mean_images for s in summaries])) if summaries else None
+def _mean(summaries: list[CellSummary], metric: str, average: str) -> float | None:
+    """Mean of the cells' means over images or objects; None for no cell."""
+    return float(np.mean([s.metrics[metric].by(average)[0] for s in summaries])) if summaries else None
 
 
 def _bootstrap_seed(seed: int) -> int:
