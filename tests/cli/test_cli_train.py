@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from train_tiny import photo_set
 from typer.testing import CliRunner
 
 from glesam.cli import app as glesam
@@ -130,6 +131,43 @@ def test_the_stages_follow_each_other(root):
     assert again.exit_code == 0, again.output
     logged = [json.loads(line) for line in (root / "gate" / "log.jsonl").read_text().splitlines()]
     assert sum("loss" in line for line in logged) == 1
+
+
+def test_the_autoencoder_notes_its_data_as_they_are_and_keeps_its_own_options(tmp_path, monkeypatch):
+    seen = {}
+
+    def note(stage, run):
+        seen[stage.name] = (stage, run)
+        run.out.mkdir(parents=True, exist_ok=True)
+        (run.out / "config.json").write_text(stage.config.model_dump_json())
+
+    monkeypatch.setattr("glesam.cli.train.train_stage", note)
+    monkeypatch.setattr("glesam.train.stages.prior.PriorStage", lambda options, packs, folder: _Noted(options))
+    own = write(tmp_path / "a.json", seed=5, workers=3, kept_aside=["elsewhere"], image_size=32, channels=[8, 8, 8, 8])
+    options = write(tmp_path / "p.json", seed=7, workers=2, offsets={"data": [0.5, 0.25]}, image_size=64)
+    photo_set(tmp_path / "data")
+    words = ["prior", "--data", str(tmp_path / "data"), "--cache", str(tmp_path / "c"), "--config", options]
+    words += ["--out", str(tmp_path / "run"), "--kept-aside", "data"]
+
+    def noted(*more):
+        result = CliRunner().invoke(app, [*words, *more])
+        assert result.exit_code == 0, result.output
+        config, prior = (seen[name][0].config for name in ("autoencoder", "prior"))
+        assert (config.data, config.kept_aside, config.offsets) == (prior.data, prior.kept_aside, prior.offsets)
+        assert (config.kept_aside, config.offsets) == (("data",), {"data": (0.5, 0.25)})
+        return config.seed, config.workers
+
+    assert noted("--autoencoder-config", own) == (5, 3)
+    assert noted("--resume") == (5, 3), "the file of the autoencoder's run is its own"
+    assert noted("--autoencoder-config", own, "--seed", "9") == (9, 3)
+    assert noted() == (7, 2)
+
+
+class _Noted:
+    name = "prior"
+
+    def __init__(self, config):
+        self.config = config
 
 
 @pytest.mark.parametrize(

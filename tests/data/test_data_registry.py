@@ -3,10 +3,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from data_layouts import coco, pairs, photo, write
+from data_layouts import blob, coco, pairs, photo, write
 
-from glesam.data.readers.registry import LAYOUTS, open_dataset, recognise
-from glesam.errors import DataError
+from glesam.data.readers.registry import LAYOUTS, open_dataset, open_for_training, place, recognise
+from glesam.errors import ConfigError, DataError
 
 PAIRS = {
     "folder": ("images", "masks"),
@@ -113,3 +113,41 @@ def test_a_set_in_one_piece_has_no_split(tmp_path: Path, key: str) -> None:
     make(tmp_path, key)
     with pytest.raises(DataError, match="comes in one piece, got 'val'"):
         open_dataset(tmp_path, split="val")
+
+
+def test_folder_and_split_in_one_word(tmp_path: Path) -> None:
+    for number, split in enumerate(("train", "val")):
+        pairs(tmp_path / "bdd", f"images/10k/{split}", f"labels/ins_seg/bitmasks/{split}", [f"{split}{number}"])
+    with pytest.raises(DataError, match=r"found train, val; name one with split= \(on .* --split, or DIR@SPLIT\)"):
+        open_dataset(tmp_path / "bdd")
+    assert open_dataset(f"{tmp_path}/bdd@train").names == open_dataset(tmp_path / "bdd", split="train").names
+    assert open_dataset(f"{tmp_path}/bdd/@val").names == ["val1"]
+    with pytest.raises(DataError, match="among train, val, got 'test'"):
+        open_dataset(f"{tmp_path}/bdd@test")
+    with pytest.raises(DataError, match=r"in .*gone@val, found nothing there"):
+        open_dataset(tmp_path / "gone@val")
+
+
+def test_an_at_sign_in_a_path_is_part_of_it(tmp_path: Path) -> None:
+    make(tmp_path / "me@home", "folder")
+    (tmp_path / "me").mkdir()
+    assert place(tmp_path / "me@home") == (tmp_path / "me@home", None)
+    assert open_dataset(tmp_path / "me@home").names == ["a"]
+    assert place(f"{tmp_path}/me@home@val") == (tmp_path / "me@home", "val")
+    assert place(tmp_path / "you@home") == (tmp_path / "you@home", None)
+
+
+def test_training_names_the_split_of_a_set_that_is_measured_on(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        write(tmp_path / f"rgb_anon/night/{split}/s/{split}_rgb_anon.png", photo(1))
+        write(tmp_path / f"gt/night/{split}/s/{split}_gt_labelTrainIds.png", blob())
+    assert open_dataset(tmp_path).names == ["night__val"]
+    for given, cure in (("", "@train"), ("@night", "@night/train")):
+        with pytest.raises(ConfigError, match=rf"expected a split of ACDC to train on.*; name one: \S+{cure}$"):
+            open_for_training(f"{tmp_path}{given}")
+    assert open_for_training(f"{tmp_path}@train").names == ["night__train"]
+    assert open_for_training(f"{tmp_path}@night/val").names == ["night__val"]
+    with pytest.raises(DataError, match="got 'night/fog'"):
+        open_dataset(tmp_path, split="night/fog")
+    make(tmp_path / "plain", "folder")
+    assert open_for_training(tmp_path / "plain").names == ["a"]

@@ -124,3 +124,39 @@ def test_an_overwriting_run_that_was_stopped_leaves_no_mixture(sources: list[Ima
     assert run(tmp_path / "fresh", 1) == 2
     for path in (tmp_path / "fresh").rglob("*.png"):
         assert (tmp_path / "out" / path.relative_to(tmp_path / "fresh")).read_bytes() == path.read_bytes()
+
+
+def test_what_was_made_with_other_options_is_never_taken_for_done(sources: list[ImageSource], tmp_path: Path) -> None:
+    out, fresh = tmp_path / "out", tmp_path / "fresh"
+
+    def run(folder: Path, seed: int, chosen: int, form: str = "png", overwrite: bool = False) -> BatchReport:
+        options = BatchOptions(seed, form, overwrite, workers=1)
+        return degrade_all(plan(sources[:chosen], LEVELS, folder, options), folder)
+
+    run(out, 0, 1)
+    run(out, 0, 2)  # a second batch of the same options counts too
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    few = plan(sources, LEVELS[:2], out, BatchOptions(seed=1, overwrite=True, workers=1))
+    name = f"lq3/{sources[0].stem}.png and 1 more"
+    with pytest.raises(ConfigError, match=rf"got {name} made with .*seed 0.* would stay; delete those"):
+        degrade_all(few, out)
+    for arguments in ((1, 1, "png", True), (1, 2, "webp", True)):  # fewer sources, another format
+        with pytest.raises(ConfigError, match="would stay; delete those"):
+            run(out, *arguments)
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    shutil.rmtree(out / "lq3")
+    assert degrade_all(few, out).written == 4
+    assert run(out, 1, 2).kept == 4
+    run(fresh, 1, 2)
+    for path in fresh.rglob("*.png"):
+        assert (out / path.relative_to(fresh)).read_bytes() == path.read_bytes()
+
+
+def test_files_that_no_batch_made_are_no_results(sources: list[ImageSource], tmp_path: Path) -> None:
+    """A contact sheet, or a stranger's file, is in nobody's way, and stays."""
+    out = tmp_path / "out"
+    degrade_all(plan(sources, LEVELS[:1], out, BatchOptions(workers=1)), out)
+    (out / "sheet.png").write_bytes(b"sheet")
+    tasks = plan(sources, LEVELS[:1], out, BatchOptions(seed=1, overwrite=True, workers=1))
+    assert degrade_all(tasks, out).written == 2
+    assert (out / "sheet.png").read_bytes() == b"sheet"

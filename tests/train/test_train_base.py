@@ -6,11 +6,15 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
+from typer.testing import CliRunner
 
+from glesam.cli.train import app
 from glesam.data.readers.folder import FolderDataset
 from glesam.errors import ConfigError
 from glesam.models.base import PromptTensors
 from glesam.models.compact.model import CompactModel
+from glesam.train.averaging import average_models
 from glesam.train.config import BaseConfig, Phase
 from glesam.train.feed.pack import pack
 from glesam.train.loop import Trainer
@@ -198,6 +202,65 @@ def test_what_a_run_froze_learns_again_where_the_next_one_does_not_freeze_it(dat
     assert not kept.encoder.backbone.stem.weight.requires_grad
     assert not kept.prompt_encoder.point_embed.weight.requires_grad
     assert kept.mask_decoder.mask_tokens.weight.requires_grad
+
+
+@pytest.fixture
+def started(data, tmp_path):
+    """Runs `a` and `b` that began from a model in `start`, with frozen prompts, and save it averaged by .75."""
+    build_model(config(data, pretrained=False, fine=True)).save_pretrained(tmp_path / "start")
+    for seed, name in enumerate("ab"):
+        options = {"init": str(tmp_path / "start"), "keep_prompts": True, "average": 0.75, "seed": seed}
+        short = (Phase(image_size=96, batch_size=2, steps=1, scale=(0.19, 0.22)),)
+        one = BaseStage(config(data, phases=short, pretrained=False, **options), [pack(data, tmp_path)])
+        Trainer(one, tmp_path / name).run()
+    return tmp_path
+
+
+def test_runs_are_averaged_and_forked_as_they_would_save_themselves(started):
+    states = {}
+    for name in "ab":
+        own, start = (
+            load_file(started / name / "model/model.safetensors"),
+            load_file(started / "start/model.safetensors"),
+        )
+        ema = torch.load(started / name / "last.pt", weights_only=True)["ema"]
+        states[name] = {k: 0.25 * ema.get(k, v) + 0.75 * v for k, v in start.items()}
+        assert any(not torch.equal(ema.get(k, v), v) for k, v in start.items())
+        torch.testing.assert_close({k: v.float() for k, v in own.items()}, states[name], atol=1e-3, rtol=1e-3)
+    average_models([started / "a", started / "b"], started / "mean")
+    mean = {k: v.float() for k, v in load_file(started / "mean/model.safetensors").items()}
+    expected = {k: (states["a"][k] + states["b"][k]) / 2 for k in mean}
+    torch.testing.assert_close(mean, expected, atol=1e-3, rtol=1e-3)
+    words = ["bundle", "--model", started / "start", "--fork", started / "a", "--out", started / "bundle"]
+    made = CliRunner().invoke(app, list(map(str, words)))
+    assert made.exit_code == 0, made.output
+    decoder = load_file(started / "bundle/decoder/model.safetensors")
+    own = {name.removeprefix("mask_decoder."): value for name, value in states["a"].items()}
+    moved = {name: value.float() for name, value in decoder.items() if name in own}
+    assert moved
+    torch.testing.assert_close(moved, {name: own[name] for name in moved}, atol=1e-6, rtol=1e-6)
+
+
+def test_a_run_whose_start_was_replaced_is_no_start_of_others(data, started):
+    build_model(config(data, pretrained=False, fine=True, seed=5)).save_pretrained(started / "start")
+    for use in (
+        lambda: build_model(config(data, init=str(started / "a"))),
+        lambda: average_models([started / "a", started / "b"], started / "mean"),
+    ):
+        with pytest.raises(ConfigError, match=r"frozen weights that the run in .*a was started with, got others"):
+            use()
+    words = ["bundle", "--model", started / "start", "--fork", started / "a", "--out", started / "bundle"]
+    refused = CliRunner().invoke(app, list(map(str, words)))
+    assert refused.exit_code == 2
+    assert "frozen weights that the run in" in refused.output
+
+
+def test_checkpoints_of_a_time_before_the_digests_are_starts_as_they_are_resumed(data, started):
+    kept = torch.load(started / "a" / "last.pt", weights_only=True)
+    torch.save({k: v for k, v in kept.items() if k not in ("frozen", "packs")}, started / "a" / "last.pt")
+    build_model(config(data, pretrained=False, fine=True, seed=5)).save_pretrained(started / "start")
+    found = build_model(config(data, init=str(started / "a"))).state_dict()
+    assert all(torch.equal(found[name], value) for name, value in kept["ema"].items())
 
 
 def test_validate_measures_a_perfect_and_an_empty_answer(data):

@@ -7,18 +7,24 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from data_layouts import coco, pairs
 from pydantic import ValidationError
 from typer.testing import CliRunner
 
 from glesam.cli.train import app
-from glesam.cli.train_run import Run, open_data
-from glesam.errors import ConfigError
+from glesam.cli.train_run import Run, open_data, read_run
+from glesam.errors import ConfigError, DataError
+from glesam.train.card import card
 from glesam.train.config import (
+    AutoencoderConfig,
     BaseConfig,
     DecoderConfig,
+    EnhancerConfig,
     GainConfig,
+    GateConfig,
     HeadConfig,
     PairConfig,
+    PriorConfig,
     RestorerConfig,
     SubjectConfig,
     TextConfig,
@@ -133,6 +139,38 @@ def test_names_of_no_set_are_told_and_refused_where_none_is_one(cups, capsys):
     assert len(packed(cups)) == 20
 
 
+@pytest.mark.parametrize("given", ["{root}/DUTS", "{root}/DUTS@TR", "duts-tr"])
+def test_a_set_whose_reader_has_another_name_is_kept_aside_by_its_folder_too(tmp_path, given):
+    pairs(tmp_path / "DUTS", "DUTS-TR-Image", "DUTS-TR-Mask", [str(number) for number in range(20)])
+    pairs(tmp_path / "other" / "DUTS", "images", "masks", [str(number) for number in range(20)])
+    data = {f"{tmp_path}/DUTS@TR": 1.0, f"{tmp_path}/other/DUTS": 1.0}
+    options = BaseConfig(data=data, kept_aside=[given.format(root=tmp_path)])
+    packs = open_data(options, Run(out=tmp_path / "run", cache=tmp_path / "cache"))[0]
+    expected = [n for n in map(str, range(20)) if int(hashlib.sha256(n.encode()).hexdigest(), 16) % 5]
+    assert packs[0].names == sorted(expected)
+    assert (len(packs[1]), packs[1].name) == (20 - (given[-4:] == "DUTS") * (20 - len(expected)), "DUTS")
+
+
+def test_a_set_that_is_kept_aside_as_a_whole_is_told(tmp_path):
+    names = [n for n in map(str, range(40)) if int(hashlib.sha256(n.encode()).hexdigest(), 16) % 5 == 0]
+    pairs(tmp_path / "few", "images", "masks", names)
+    options = BaseConfig(data={str(tmp_path / "few"): 1.0}, kept_aside=["few"])
+    with pytest.raises(DataError, match=rf"images of few to train on, got {len(names)}, all of them kept aside"):
+        open_data(options, Run(out=tmp_path / "run", cache=tmp_path / "cache"))
+
+
+def test_the_split_of_a_set_is_named_with_its_share(tmp_path):
+    for split in ("train2017", "val2017"):
+        coco(tmp_path / "coco", split)
+    words = [f"{tmp_path}/coco@train2017:0.7", f"{tmp_path}/coco@val2017"]
+    given = {"out": tmp_path / "run", "cache": tmp_path / "c", "val": words[1]}
+    run, options = read_run(BaseConfig, None, given, words)
+    assert list(options.data.values()) == [0.7, 1.0]
+    packs, val = open_data(options, run)
+    assert [pack.name for pack in packs] == ["instances_train2017", val.name]
+    assert "* coco@train2017: 41% of the views\n* coco@val2017: 59% of the views" in card(options)
+
+
 @pytest.mark.parametrize("share", [0.0, -1.0, float("nan"), float("inf")])
 def test_shares_of_sets_are_finite_and_above_0(share):
     with pytest.raises(ConfigError, match=rf"the share of b/cups is {share:g}, and shares are .* leave the set out"):
@@ -148,8 +186,20 @@ UNUSED = [
     (RestorerConfig, {"model": "sam-vit-b"}),
     (DecoderConfig, {"cached_pairs": 4}),
     (GainConfig, {"batch_size": 3}),
+    (GainConfig, {"val": "set"}),
+    (GainConfig, {"ema": 0.5}),
+    (GainConfig, {"clip": 2.0}),
+    (GainConfig, {"warmup": 3}),
+    (GainConfig, {"hold": 0.5}),
     (SubjectConfig, {"val": "set"}),
+    (SubjectConfig, {"kept_aside": ["set"]}),
     (TextConfig, {"val": "set"}),
+    (TextConfig, {"kept_aside": ["set"]}),
+    (PriorConfig, {"val": "set"}),
+    (AutoencoderConfig, {"val_images": 3}),
+    # Latents are kept whatever is said of prompts, which they do not have.
+    (EnhancerConfig, {"prompts": 2}),
+    (GateConfig, {"slots": 3}),
 ]
 
 
@@ -164,7 +214,16 @@ def test_options_that_a_stage_has_no_use_for_are_refused_in_files(tmp_path, kind
 
 
 @pytest.mark.parametrize(
-    ("verb", "option"), [("head", "--inference-size"), ("restorer", "--scale"), ("decoder", "--cached-pairs")]
+    ("verb", "option"),
+    [
+        ("head", "--inference-size"),
+        ("restorer", "--scale"),
+        ("decoder", "--cached-pairs"),
+        ("gain", "--val"),
+        ("prior", "--val"),
+        ("subject", "--kept-aside"),
+        ("enhancer", "--prompts"),
+    ],
 )
 def test_options_that_a_stage_has_no_use_for_are_no_flags(tmp_path, verb, option):
     result = CliRunner().invoke(app, [verb, "--out", str(tmp_path), option, "64"])

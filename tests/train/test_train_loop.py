@@ -153,11 +153,13 @@ def spoiled(state, part):
         state["optimizer"]["state"][0]["exp_avg"] = torch.zeros(3)
         return state
     values = {"step": -1, "model": {"weight": 5}, "ema": {}, "optimizer": {"state": {}, "param_groups": []}}
-    values |= {"frozen": 5, "packs": {}}
+    values |= {"frozen": 5, "packs": {}, "images": "x", "models": []}
     return state | {part: values[part]}
 
 
-@pytest.mark.parametrize("part", ["step", "model", "ema", "optimizer", "frozen", "packs", "moments", "cut", "empty"])
+@pytest.mark.parametrize(
+    "part", ["step", "model", "ema", "optimizer", "frozen", "packs", "images", "models", "moments", "cut", "empty"]
+)
 def test_a_damaged_checkpoint_is_one_line(tmp_path, part):
     Trainer(_Stage(99), tmp_path).run()
     path = tmp_path / "last.pt"

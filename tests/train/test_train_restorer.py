@@ -90,6 +90,23 @@ def test_validation_gives_psnr_with_and_without(packs, photos):
     assert measured["plain_lq3"] == pytest.approx(np.mean(expected))
 
 
+def test_validation_takes_place_where_the_model_is(packs, photos, monkeypatch):
+    """As on a GPU; "meta" is a device that every machine has, though one that computes nothing."""
+    seen = []
+
+    class Same:
+        def restore(self, image):
+            return image
+
+    monkeypatch.setattr(
+        "glesam.train.stages.restorer.unet_restorer", lambda model, device="cpu": seen.append(device) or Same()
+    )
+    learner = stage(packs, photos, val_images=1)
+    for device in ("cpu", "meta"):
+        learner.validate(learner.objective.model.to(device))
+    assert seen == ["cpu", "meta"]
+
+
 def test_resumed_run_equals_a_whole_one(packs, tmp_path):
     resumes_exactly(lambda: stage(packs, steps=4, batch_size=4), tmp_path, stop=2)
 

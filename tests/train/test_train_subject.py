@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
+from PIL import Image
 from torch import Tensor
+from train_tiny import photo_set
 
 from glesam.data.base import Sample
+from glesam.errors import ConfigError
 from glesam.train.config import SubjectConfig
 from glesam.train.loop import Trainer
-from glesam.train.stages.subject import KeptFeatures, SubjectObjective, SubjectStage
+from glesam.train.stages.subject import KeptFeatures, SubjectObjective, SubjectStage, open_sets
 
 
 class Drawn:
@@ -81,6 +86,93 @@ def test_mirrored_views_mirror_everything_alike() -> None:
     index = int(turned.nonzero()[0])
     torch.testing.assert_close(batch["fine"][index], batch["fine"][0].flip(-1))
     torch.testing.assert_close(batch["coarse"][index], batch["coarse"][0].flip(-1))
+
+
+class _Tagged(Drawn):
+    """Images of one set are wholly covered, those of another not at all."""
+
+    def __init__(self, count: int, covered: bool) -> None:
+        super().__init__(count)
+        self.covered = covered
+
+    def __getitem__(self, index: int) -> Sample:
+        sample = super().__getitem__(index)
+        return Sample(sample.name, sample.image, np.full_like(sample.mask, self.covered))
+
+
+def _share_of_first(shares: tuple[float, float], counts: tuple[int, int] = (40, 10)) -> tuple[float, float]:
+    """Share of the first set in what 60 steps see, and its share of the images to train on."""
+    first, second = _Tagged(counts[0], True), _Tagged(counts[1], False)
+    config = _config(data={"a": shares[0], "b": shares[1]}, batch_size=32)
+    batches = SubjectStage(config, [first, second], _backbone).batches(0)
+    seen = torch.cat([batches[step]["mask"].flatten(1).amax(dim=1) for step in range(60)])
+    free = [sum(not _aside(name) for name in data.names) for data in (first, second)]
+    return float(seen.mean()), free[0] / sum(free)
+
+
+def test_sets_are_seen_by_their_shares_and_images_alike_where_these_are_equal() -> None:
+    for shares in ((0.9, 0.1), (1.0, 3.0)):
+        found, _ = _share_of_first(shares)
+        assert abs(found - shares[0] / sum(shares)) < 4 * np.sqrt(0.25 / 1920)
+    found, expected = _share_of_first((1.0, 1.0))
+    assert abs(found - expected) < 4 * np.sqrt(0.25 / 1920)
+    assert abs(expected - 0.5) > 0.2
+
+
+def test_equal_shares_draw_what_they_always_drew() -> None:
+    data = Drawn(30)
+    config = _config(data={"a": 2.0, "b": 2.0})
+    batches = SubjectStage(config, [data, Drawn(20)], _backbone).batches(0)
+    rng = np.random.default_rng([config.seed, 0, 5])
+    chosen, mirrored = rng.integers(len(batches.parts[2]), size=8), rng.random(8) < 0.5
+    expected = [
+        batches.parts[2][i].flip(-1) if m else batches.parts[2][i] for i, m in zip(chosen, mirrored, strict=True)
+    ]
+    torch.testing.assert_close(batches[5]["mask"], torch.stack(expected))
+
+
+def test_a_set_with_a_share_and_no_image_is_told() -> None:
+    empty = Drawn(1)
+    empty.names = [next(name for name in map(str, range(99)) if _aside(name))]
+    with pytest.raises(ConfigError, match="to train on in b, got none that is not kept aside; leave the set out"):
+        SubjectStage(_config(data={"a": 1.0, "b": 2.0}), [Drawn(5), empty], _backbone).batches(0)
+
+
+class _Frozen(torch.nn.Module):
+    """The backbone as a module of one weight."""
+
+    def __init__(self, weight: float) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.tensor(weight), requires_grad=False)
+
+    def forward(self, pixels: Tensor) -> list[Tensor]:
+        return _backbone(pixels * self.weight)
+
+
+@pytest.mark.parametrize("changed", ["mask", "aside", "backbone", "before"])
+def test_a_run_is_resumed_on_its_images_and_its_backbone_only(tmp_path: Path, changed: str) -> None:
+    photo_set(tmp_path / "set")
+    config = _config(data={str(tmp_path / "set"): 1.0}, steps=2)
+
+    def trainer(weight: float, resume: bool) -> Trainer:
+        return Trainer(SubjectStage(config, open_sets(config), _Frozen(weight)), tmp_path / "run", resume)
+
+    trainer(1.0, False).run()
+    masks = [tmp_path / "set/masks" / f"{i}.png" for i in range(6)]
+    mask, aside = (next(path for path in masks if _aside(path.stem) == side) for side in (False, True))
+    path = {"mask": mask, "aside": aside}.get(changed)
+    if path is not None:
+        Image.fromarray(255 - np.asarray(Image.open(path))).save(path)
+    if changed == "before":  # a checkpoint of a time that noted neither
+        state = torch.load(tmp_path / "run/last.pt", weights_only=True)
+        torch.save({k: v for k, v in state.items() if k not in ("images", "models")}, tmp_path / "run/last.pt")
+    said = {"mask": "expected the images and masks that the run .* got others in set;", "backbone": "frozen weights"}
+    weight = 1.5 if changed in ("backbone", "before") else 1.0
+    if changed in said:
+        with pytest.raises(ConfigError, match=said[changed]):
+            trainer(weight, True)
+    else:
+        assert trainer(weight, True).step == 2
 
 
 def test_the_head_learns_the_drawn_subject(tmp_path) -> None:  # type: ignore[no-untyped-def]

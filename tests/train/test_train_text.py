@@ -71,6 +71,25 @@ def test_a_run_is_saved_with_its_text_model_and_finds_words(world: Path) -> None
     np.testing.assert_allclose(again[0].values, cup.values, atol=1e-5)
 
 
+@pytest.mark.parametrize("changed", ["nothing", "labels", "model"])
+def test_a_run_is_resumed_on_its_images_and_its_text_model_only(world: Path, changed: str) -> None:
+    config = _config(world)
+    Trainer(TextStage(config, load_text_model(world / "clip")), world / "run").run()
+    model = load_text_model(world / "clip")
+    if changed == "labels":
+        text = (world / "data/labels.json").read_text()
+        (world / "data/labels.json").write_text(text.replace("cup", "mug"))
+    elif changed == "model":
+        with torch.no_grad():
+            next(model.module.parameters()).view(-1)[0] += 1e-3
+    said = {"labels": "images and masks that the run in .* got others in data;", "model": "expected the frozen weights"}
+    if changed in said:
+        with pytest.raises(ConfigError, match=said[changed]):
+            Trainer(TextStage(config, model), world / "run", resume=True)
+    else:
+        assert Trainer(TextStage(config, model), world / "run", resume=True).step == 2
+
+
 def test_losses_are_the_formulas() -> None:
     torch.manual_seed(0)
     logits, truth = torch.randn(2, 3, 4, 4), torch.zeros(2, 3, 4, 4)

@@ -47,7 +47,9 @@ class DegradeOptions(VerbOptions):
     ] = None
     record: Annotated[bool, typer.Option("--record", help="Write every random draw to a .json per image.")] = False
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Go into sub-folders too.")] = False
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there already.")] = False
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace what is there already; images of other options, all or none.")
+    ] = False
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; all cores when not given.")] = None
 
     def tasks(self) -> list[Task]:

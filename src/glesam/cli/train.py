@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,9 +11,11 @@ import typer
 
 from glesam.cli.common import handle_errors, progress, warn
 from glesam.cli.flags import field_flags, parsed, with_flags
-from glesam.cli.train_run import Run, StageOptions, encoding, open_data, read_run, train_stage
+from glesam.cli.train_run import Run, StageOptions, encoding, open_data, options_file, read_run, train_stage
 from glesam.cli.verb_options import ConfigFile, VerbOptions, parameters, read_pair, takes
+from glesam.common.settings import read_values
 from glesam.train.config import (
+    AmodalConfig,
     AutoencoderConfig,
     BaseConfig,
     DecoderConfig,
@@ -32,7 +34,10 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="Train a mode
 
 Data = Annotated[
     list[str] | None,
-    typer.Option(help="Data-set folder (images/ + masks/, or a known layout), FOLDER or FOLDER:SHARE. Repeatable."),
+    typer.Option(
+        help="Data-set folder (images/ + masks/, or a known layout): FOLDER, FOLDER:SHARE, or FOLDER@SPLIT[:SHARE] for "
+        "a part of it. Repeatable."
+    ),
 ]
 COMMON = ("val", "model", "cached_pairs", "seed", "lr", "steps", "workers")
 """Fields that the help of each stage lists first."""
@@ -73,12 +78,14 @@ def base(options: BaseConfig, run: Run) -> None:
 
 @app.command()
 @handle_errors
-@with_flags([*parameters(Run, unset=True), *field_flags(PriorConfig, COMMON)])
+@with_flags([*parameters(Run, unset=True), *field_flags(PriorConfig, COMMON, PriorConfig.unused)])
 def prior(
     given: dict[str, Any],
     data: Data = None,
     config: ConfigFile = None,
-    autoencoder_config: Annotated[Path | None, typer.Option(help="JSON file of options of the autoencoder.")] = None,
+    autoencoder_config: Annotated[
+        Path | None, typer.Option(help="JSON file of options of the autoencoder; its data are the prior's.")
+    ] = None,
     autoencoder: Annotated[
         str | None, typer.Option(help="Folder of a trained autoencoder; else one is trained.")
     ] = None,
@@ -93,9 +100,7 @@ def prior(
     run, options = read_run(PriorConfig, config, given, data)
     packs, _ = open_data(options, run)
     if autoencoder is None:
-        shared = {"data": options.data, "seed": options.seed, "workers": options.workers}
-        shared |= {**run.model_dump(), "out": run.out / "autoencoder"}
-        first, chosen = read_run(AutoencoderConfig, autoencoder_config, shared, None)
+        first, chosen = _autoencoder_run(run, options, autoencoder_config, given)
         train_stage(AutoencoderStage(chosen, packs), first)
         autoencoder = str(first.out / "model")
     train_stage(PriorStage(options, packs, autoencoder), run)
@@ -180,6 +185,15 @@ def subject(options: SubjectConfig, run: Run) -> None:
 
     with encoding() as show:
         train_stage(SubjectStage(options, open_sets(options), bundled_backbone(), show), run)
+
+
+@stage(AmodalConfig)
+def amodal(options: AmodalConfig, run: Run) -> None:
+    """Train the network that completes masks behind what hides them, for `segment --amodal`: an hour on a CPU."""
+    from glesam.fewshot.backbone import bundled_backbone
+    from glesam.train.stages.amodal import AmodalStage
+
+    train_stage(AmodalStage(options, open_data(options, run)[0], bundled_backbone()), run)
 
 
 @stage(TextConfig)
@@ -325,6 +339,24 @@ def words(given: dict[str, Any], config: ConfigFile = None) -> None:
     warn(f"vocabulary in {run.out}: {len(source.known)} words")
 
 
+def _autoencoder_run(
+    run: Run, options: PriorConfig, config: Path | None, given: Mapping[str, Any]
+) -> tuple[Run, AutoencoderConfig]:
+    """Run and options of the autoencoder of a prior, on the same images.
+
+    Args:
+        run: of the prior.
+        options: of the prior; its seed and workers hold where they are flags, or the file names none.
+        config: the file of the autoencoder's options, or None.
+        given: flags of the prior.
+    """
+    own = {**run.model_dump(), "out": run.out / "autoencoder"}
+    named = read_values(options_file(config, own), "training option")
+    shared = {name: getattr(options, name) for name in ("data", "kept_aside", "offsets")}
+    shared |= {name: getattr(options, name) for name in ("seed", "workers") if name in given or name not in named}
+    return read_run(AutoencoderConfig, config, {**own, **shared}, None)
+
+
 def _forked(base: Any, fork: str, decoder: Path | None, encoder: Path | None, folder: Path) -> tuple[Path, Path]:
     """Write decoder and encoder of a fork into a folder, as tuned parts of its base model."""
     from glesam.errors import ConfigError
@@ -335,5 +367,5 @@ def _forked(base: Any, fork: str, decoder: Path | None, encoder: Path | None, fo
 
     if decoder is not None or encoder is not None:
         raise ConfigError("expected --fork or --decoder and --encoder, got both; a fork brings its own of each")
-    save_fork(base, trained_so_far(fork) if is_run(fork) else load_model(fork), folder)
+    save_fork(base, trained_so_far(fork, averaged=True) if is_run(fork) else load_model(fork), folder)
     return folder / "decoder", folder / "encoder"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -14,6 +14,9 @@ from glesam.cli.flags import parsed
 from glesam.cli.verb_options import VerbOptions, read_pair
 from glesam.common.extras import require_training
 from glesam.train.config import FINE_TUNING, LORA_TUNING, BaseConfig, StageConfig
+
+if TYPE_CHECKING:
+    from glesam.train.feed.pack import ImagePack
 
 StageOptions = TypeVar("StageOptions", bound=StageConfig)
 
@@ -47,11 +50,22 @@ def read_run(
     flags = parsed(kind, {name: value for name, value in given.items() if name not in run})
     if data:
         flags["data"] = dict(_share(item) for item in data)
-    if config is None and run.get("resume") and "out" in run and (run["out"] / "config.json").is_file():
-        config = run["out"] / "config.json"
+    config = options_file(config, run)
     if kind is BaseConfig and config is None and "init" in flags:
         flags = {**FINE_TUNING, **(LORA_TUNING if flags.get("lora") else {}), **flags}
     return read_pair(Run, kind, config, {**run, **flags}, "training option")
+
+
+def options_file(config: Path | None, run: Mapping[str, Any]) -> Path | None:
+    """The file of `--config`, or of what a resumed run was started with; None where there is neither.
+
+    Args:
+        config: that was given.
+        run: flags of the run.
+    """
+    if config is None and run.get("resume") and "out" in run and (run["out"] / "config.json").is_file():
+        return Path(run["out"]) / "config.json"
+    return config
 
 
 @contextmanager
@@ -73,33 +87,52 @@ def _share(item: str) -> tuple[str, float]:
 def open_data(options: StageConfig, run: Run) -> tuple[list[Any], Any]:
     """Pack the training sets, less what is kept aside of some, and open the validation set."""
     from glesam.common.messages import hint
-    from glesam.data.base import is_kept_aside
-    from glesam.data.readers.registry import open_dataset
+    from glesam.data.readers.registry import open_dataset, open_for_training
     from glesam.errors import ConfigError
-    from glesam.train.feed.pack import PartOfPack, pack
+    from glesam.train.feed.pack import pack
 
     if not options.data:
         raise ConfigError("expected data to train on, got none; pass --data FOLDER or a config with 'data'")
     packs = []
-    datasets = [open_dataset(folder) for folder in options.data]
+    datasets = [open_for_training(folder) for folder in options.data]
     names = [dataset.name for dataset in datasets]
     unknown = next((name for name in options.offsets if name not in names), None)
     if unknown is not None:
         raise ConfigError(f"expected offsets of data sets that are trained on, got {unknown!r}; {hint(unknown, names)}")
-    parted = _kept_aside(options.kept_aside, names)
-    for dataset in datasets:
+    parted = _kept_aside(options.kept_aside, list(options.data), names)
+    for dataset, is_parted in zip(datasets, parted, strict=True):
         warn(f"{dataset.name}: {len(dataset)} images")
         whole = pack(dataset, run.cache, offset=options.offsets.get(dataset.name, (0.0, 0.0)))
-        packs.append(PartOfPack(whole, lambda name: not is_kept_aside(name)) if dataset.name in parted else whole)
+        packs.append(_not_kept_aside(whole) if is_parted else whole)
     return packs, open_dataset(options.val) if options.val else None
 
 
-def _kept_aside(given: Sequence[str], names: Sequence[str]) -> set[str]:
-    """The data sets of which a fifth is kept aside.
+def _not_kept_aside(whole: ImagePack) -> ImagePack:
+    """The images of a pack that are trained on where a fifth is kept aside.
+
+    Raises:
+        DataError: there is none.
+    """
+    from glesam.data.base import is_kept_aside
+    from glesam.errors import DataError
+    from glesam.train.feed.pack import PartOfPack
+
+    part = PartOfPack(whole, lambda name: not is_kept_aside(name))
+    if not part.names:
+        raise DataError(
+            f"expected images of {whole.name} to train on, got {len(whole)}, all of them kept aside by their names; "
+            "take more images, or leave the set out of kept_aside"
+        )
+    return part
+
+
+def _kept_aside(given: Sequence[str], folders: Sequence[str], names: Sequence[str]) -> list[bool]:
+    """Whether a fifth is kept aside, of each data set that is trained on.
 
     Args:
-        given: their names, or their folders; those that are not trained on are told, as a configuration may list more.
-        names: of the data sets that are trained on.
+        given: names or folders of sets; those that are not trained on are told, as a configuration may list more.
+        folders: of the data sets that are trained on.
+        names: of the same.
 
     Raises:
         ConfigError: none of them is trained on, so that nothing at all would be kept aside.
@@ -107,13 +140,22 @@ def _kept_aside(given: Sequence[str], names: Sequence[str]) -> set[str]:
     from glesam.common.messages import hint
     from glesam.errors import ConfigError
 
-    absent = [name for name in given if Path(name).name not in names]
+    meant = {one: [_is_meant(one, *each) for each in zip(folders, names, strict=True)] for one in given}
+    absent = [one for one in given if not any(meant[one])]
     if absent and len(absent) == len(given):
         cure = hint(Path(absent[0]).name, names)
         raise ConfigError(f"expected data sets that are trained on in kept_aside, got {', '.join(given)}; {cure}")
     if absent:
         warn(f"glesam: warning: kept_aside names sets that are not trained on: {', '.join(absent)}")
-    return {Path(name).name for name in given}
+    return [any(found[number] for found in meant.values()) for number in range(len(names))]
+
+
+def _is_meant(given: str, folder: str, name: str) -> bool:
+    """Whether a word of kept_aside gives a data set: by its name, or by its folder, with its split or without."""
+    from glesam.data.readers.registry import place
+
+    (path, split), (own, part) = place(given), place(folder)
+    return Path(given).name == name or (path.resolve() == own.resolve() and split in (None, part))
 
 
 def train_stage(made: Any, run: Run) -> None:

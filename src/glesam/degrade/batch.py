@@ -25,7 +25,11 @@ from glesam.images.lossless import ENCODERS, encode_lossless
 from glesam.images.sources import ImageSource
 
 RUN_FILE = "degrade.options"
-"""JSON of a batch's options in its folder; the name ends as none of an image or of a record does."""
+"""JSON of a batch's options and results in its folder; the name ends as none of an image or of a record does."""
+
+
+_RESULTS = "results"
+"""Its key for the results' paths below the folder: only files that a batch made are ever taken for another's."""
 
 
 @dataclass(frozen=True)
@@ -186,7 +190,7 @@ def _is_outdated(task: Task) -> bool:
 
 
 def _claim(out: Path, tasks: Sequence[Task]) -> None:
-    """Note the options of a batch in its folder, or see that they are those of the images that are there.
+    """Note options and results of a batch in its folder, or see that the options are those of the images there.
 
     Results of other options that are to be overwritten go first: a run that is stopped then leaves no mixture that a
     later one would take for its own.
@@ -194,35 +198,69 @@ def _claim(out: Path, tasks: Sequence[Task]) -> None:
     Raises:
         ConfigError: they are not, and a mixture of both would come out.
     """
-    task = tasks[0]
+    results = {path.relative_to(out).as_posix(): path for each in tasks for _, path in each.outputs}
+    options, path = _options(tasks[0]), out / RUN_FILE
+    noted: set[str] = set()
+    if path.is_file():
+        earlier, noted = _read_claim(path)
+        if earlier != options:
+            _check_replaced(out, tasks[0], earlier, sorted(noted - results.keys()))
+            for result in results.values():
+                result.unlink(missing_ok=True)
+            noted = set()
+        elif noted >= results.keys():
+            return
+    # Batches of the same options share a folder: what any of them made is the folder's.
+    write_text(path, json.dumps({**options, _RESULTS: sorted(noted | results.keys())}, indent=1) + "\n")
+
+
+def _options(task: Task) -> dict[str, object]:
+    """What results depend on, beside the images themselves."""
     variants = [variant for variant, _ in task.outputs]
-    options = {
+    return {
         "recipe": variants[0].recipe,
         "lqseg_recipe": variants[0].lqseg_recipe,
         "seed": task.options.seed,
         "variant": variants[0].name if len(variants) == 1 else None,
     }
-    path = out / RUN_FILE
-    if path.is_file():
-        if (earlier := _read_claim(path)) == options:
-            return
-        if not task.options.overwrite:
-            raise ConfigError(
-                f"expected {out} to hold images of the same options {_told(options)}, it was made with "
-                f"{_told(earlier)}; choose another folder, or pass --overwrite"
-            )
-        for result in (result for each in tasks for _, result in each.outputs):
-            result.unlink(missing_ok=True)
-    write_text(path, json.dumps(options, indent=1) + "\n")
 
 
-def _read_claim(path: Path) -> dict[str, object]:
-    """Options noted in a folder; nothing where the note is not ours."""
+def _check_replaced(out: Path, task: Task, earlier: dict[str, object], others: Sequence[str]) -> None:
+    """See that a batch of other options than a folder's is to replace all that is there.
+
+    Args:
+        out: the folder.
+        task: any of the batch.
+        earlier: the folder's options.
+        others: results noted in the folder that are not this batch's.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    if not task.options.overwrite:
+        raise ConfigError(
+            f"expected {out} to hold images of the same options {_told(_options(task))}, it was made with "
+            f"{_told(earlier)}; choose another folder, or pass --overwrite"
+        )
+    left = [name for name in others if (out / name).is_file()]
+    if left:
+        more = f" and {len(left) - 1} more" if len(left) > 1 else ""
+        raise ConfigError(
+            f"expected --overwrite to replace all images of other options in {out}, got {left[0]}{more} made with "
+            f"{_told(earlier)}, which would stay; delete those, or choose another folder"
+        )
+
+
+def _read_claim(path: Path) -> tuple[dict[str, object], set[str]]:
+    """Options and results noted in a folder; nothing where the note is not ours."""
     try:
         content = read_json(path)
     except DataError:
-        return {}
-    return content if isinstance(content, dict) else {}
+        return {}, set()
+    if not isinstance(content, dict):
+        return {}, set()
+    results = content.pop(_RESULTS, ())
+    return content, {name for name in results if isinstance(name, str)} if isinstance(results, list) else set()
 
 
 def _told(options: dict[str, object]) -> str:

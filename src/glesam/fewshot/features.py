@@ -108,7 +108,7 @@ def image_features(backbone: Backbone, image: RGB, side: int = SIDE) -> ImageFea
         side: pixels that the longer side is brought to.
     """
     pixels, share = _prepare(image, side)
-    maps = backbone(_values(pixels[None]))
+    maps = backbone(pixel_values(pixels[None]))
     return ImageFeatures(F.normalize(maps[2][0].float(), dim=0), F.normalize(maps[3][0].float(), dim=0), share)
 
 
@@ -129,7 +129,7 @@ def close_features(backbone: Backbone, image: RGB, masks: Sequence[Bool], side: 
     for mask in masks:
         pixels, inside = _cut_out(image, mask)
         shown, share = _prepare(pixels, side)
-        maps = backbone(_values(shown[None]))
+        maps = backbone(pixel_values(shown[None]))
         near = ImageFeatures(F.normalize(maps[2][0].float(), dim=0), F.normalize(maps[3][0].float(), dim=0), share)
         found.append(torch.cat(near.pooled(inside)))
     return torch.stack(found)
@@ -156,7 +156,7 @@ def _prepare(image: RGB, side: int) -> tuple[RGB, tuple[float, float]]:
     return padded, (rows / padded.shape[0], columns / padded.shape[1])
 
 
-def _values(images: RGB) -> Tensor:
+def pixel_values(images: RGB) -> Tensor:
     """`(B, h, w, 3)` uint8 as the backbone was trained on it."""
     values = torch.from_numpy(images).permute(0, 3, 1, 2).float().sub_(_MEAN).div_(_SCALE)
     return values.contiguous(memory_format=torch.channels_last)

@@ -102,6 +102,11 @@ class TextModel:
         mean, deviation = normal
         self._mean, self._deviation = (torch.tensor(v).reshape(1, 3, 1, 1) for v in (mean, deviation))
 
+    @property
+    def module(self) -> torch.nn.Module:
+        """Transformers' model, with all weights."""
+        return self._model  # type: ignore[no-any-return]
+
     def check(self, words: Sequence[str]) -> None:
         """Any word may be asked for."""
 

@@ -34,14 +34,14 @@ def average_models(models: Sequence[str | Path], out: str | Path) -> Path:
     """Write the mean of the weights of models that were trained on from one another.
 
     Args:
-        models: folders of at least two saved models of one configuration; of a run that was stopped its moving average.
+        models: folders of at least two saved models of one configuration; of a run what it would save as its model.
         out: folder of the mean, made if it is not there.
 
     Returns:
         The folder.
 
     Raises:
-        ConfigError: fewer than two models, or models of different configurations.
+        ConfigError: fewer than two models, models of different configurations, or a run whose start is not as it was.
         ModelError: a folder without weights, or with other tensors than the first.
     """
     if len(models) < 2:
@@ -58,10 +58,10 @@ def average_models(models: Sequence[str | Path], out: str | Path) -> Path:
 
 
 def _saved(model: Path, draft: Path) -> Path:
-    """The folder of a model; what a stopped run of the base stage had learned is saved in `draft`."""
+    """The folder of a model; what a run of the base stage would save now is saved in `draft`."""
     if not is_run(model):
         return model
-    trained_so_far(model).save_pretrained(draft, half=True)
+    trained_so_far(model, averaged=True).save_pretrained(draft, half=True)
     return draft
 
 

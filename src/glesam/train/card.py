@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from glesam.common.files import write_text
+from glesam.data.readers.registry import place
 from glesam.train.config import BaseConfig
 
 CARD = "README.md"
@@ -23,7 +24,7 @@ def write_card(folder: Path, config: BaseConfig) -> None:
 def card(config: BaseConfig) -> str:
     """The card's text: data with their shares, start, length, and how to use the model."""
     total = sum(config.data.values()) or 1.0
-    sets = "\n".join(f"* {Path(name).name}: {share / total:.0%} of the views" for name, share in config.data.items())
+    sets = "\n".join(f"* {_called(name)}: {share / total:.0%} of the views" for name, share in config.data.items())
     start = "the ImageNet weights of its backbone" if config.init is None else f"`{config.init}`"
     mean = f", averaged with that start ({config.average:g} of it)" if config.average else ""
     low = f", by low-rank adapters of rank {config.lora}" if config.lora else ""
@@ -53,3 +54,9 @@ from glesam import Predictor
 predictor = Predictor.from_pretrained("FOLDER OR HUB ID")
 ```
 """
+
+
+def _called(data: str) -> str:
+    """A data set's folder without those above it, and its split."""
+    folder, split = place(data)
+    return folder.name if split is None else f"{folder.name}@{split}"

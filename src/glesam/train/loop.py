@@ -343,7 +343,7 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
     try:
         state = torch.load(checkpoint, map_location="cpu", weights_only=True)
         kinds = {"step": int, "model": dict, "ema": dict, "optimizer": dict}
-        younger = {"frozen": str, "packs": list}  # not in checkpoints of a time before them
+        younger = {"frozen": str, "packs": list, "images": list, "models": str}  # not in all checkpoints
         if (
             isinstance(state, dict)
             and all(isinstance(state[part], kind) for part, kind in kinds.items())

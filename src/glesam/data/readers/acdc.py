@@ -64,7 +64,8 @@ def _split(split: str | None) -> tuple[str | None, str]:
     condition = next((word for word in words if word in CONDITIONS), None)
     part = next((word for word in words if word in SPLITS), "val")
     strangers = [word for word in words if word not in (*CONDITIONS, *SPLITS)]
-    if strangers or len(words) > 2:
+    alike = [word for word in words if word in CONDITIONS], [word for word in words if word in SPLITS]
+    if strangers or max(map(len, alike)) > 1:
         raise DataError(
             f"expected a split of {TITLE} such as val, night or night/val, got {split!r}; conditions are "
             f"{', '.join(CONDITIONS)}, splits {' and '.join(SPLITS)}"
@@ -72,4 +73,4 @@ def _split(split: str | None) -> tuple[str | None, str]:
     return condition, part
 
 
-LAYOUT = Layout("acdc", TITLE, STRUCTURE, HOME, ("rgb_anon", "gt"), AcdcDataset, conditions=conditions)
+LAYOUT = Layout("acdc", TITLE, STRUCTURE, HOME, ("rgb_anon", "gt"), AcdcDataset, conditions=conditions, splits=SPLITS)

@@ -89,7 +89,7 @@ def _folders_of(root: Path, key: str, subset: Subset) -> tuple[Path, Path]:
             return folder / images, folder / masks
     raise DataError(
         f"expected {folder / subset.images} and {folder / subset.masks} (subset {key} of {TITLE}), found none; get it "
-        f"from {HOME}, or name one subset that you have with split= (--split on the command line)"
+        f"from {HOME}, or name one subset that you have with split= (on the command line --split, or DIR@SPLIT)"
     )
 
 

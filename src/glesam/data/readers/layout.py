@@ -24,6 +24,7 @@ class Layout:
         reader: makes the data set: `reader(root, name, split)`.
         recognise: whether a path is of this layout; by default, whether all `parts` exist.
         conditions: splits that are measured apart, such as night and fog, where a set is made of such; else None.
+        splits: of which training must name one, the first as a rule: without any, the set is what is measured on.
     """
 
     key: str
@@ -34,6 +35,7 @@ class Layout:
     reader: Callable[[Path, str | None, str | None], SegmentationDataset]
     recognise: Callable[[Path], bool] | None = None
     conditions: Callable[[Path], Sequence[str]] | None = None
+    splits: tuple[str, ...] = ()
 
     def matches(self, root: Path) -> bool:
         """Whether `root` looks like this layout."""
@@ -63,7 +65,8 @@ def only(options: Sequence[Any], what: str, where: Path) -> Any:
     if len(options) != 1:
         found = ", ".join(str(option) for option in options) or "none"
         raise DataError(
-            f"expected one {what} in {where}, found {found}; name one with split= (--split on the command line)"
+            f"expected one {what} in {where}, found {found}; name one with split= (on the command line --split, or "
+            "DIR@SPLIT)"
         )
     return options[0]
 

@@ -55,7 +55,7 @@ def open_dataset(
 
     Args:
         path: its folder; for COCO and LVIS also the json, for ThinObject-5K a list file, for a built set a level's
-            folder.
+            folder. `DIR@SPLIT` names folder and split in one.
         layout: key of `LAYOUTS`; recognised from the content when not given.
         name: name of the set in tables; the reader's own choice when not given.
         split: part of the set, where it has parts: `val2017` (COCO), `test` (ThinObject-5K), `TE` (DUTS), `val`
@@ -66,6 +66,8 @@ def open_dataset(
         ConfigError: `keep_void` with another layout.
         DataError: nothing is there, the layout is unknown, or files of it are missing.
     """
+    if split is None:
+        path, split = place(path)
     path = Path(path)
     if not path.exists():
         raise DataError(f"expected a data set in {path}, found nothing there; check the path")
@@ -75,6 +77,34 @@ def open_dataset(
             raise ConfigError(f"expected a plain folder for keep_void, got {chosen.title}; leave it out")
         return FolderDataset(path, name, keep_void=True)
     return chosen.reader(path, name, split)
+
+
+def open_for_training(path: str | Path) -> SegmentationDataset:
+    """Open a data set to train on; `path` is as for `open_dataset`.
+
+    Raises:
+        ConfigError: the set is one that is measured on where no split is named, and none is.
+        DataError: see `open_dataset`.
+    """
+    folder, split = place(path)
+    layout = recognise(folder) if folder.exists() else None
+    if layout is not None and layout.splits and not set((split or "").split("/")) & set(layout.splits):
+        raise ConfigError(
+            f"expected a split of {layout.title} to train on, got {path}, which stands for what is measured on; name "
+            f"one: {folder}@{'/'.join(part for part in (split, layout.splits[0]) if part)}"
+        )
+    return open_dataset(folder, None if layout is None else layout.key, split=split)
+
+
+def place(path: str | Path) -> tuple[Path, str | None]:
+    """Folder or file, and split, of `DIR@SPLIT`; the split is None where none is named.
+
+    A path that exists is taken as it is, and so is one of which no part before an `@` exists.
+    """
+    folder, sign, split = str(path).rpartition("@")
+    if sign and folder and split and not Path(path).exists() and Path(folder).exists():
+        return Path(folder), split
+    return Path(path), None
 
 
 def recognise(path: Path) -> Layout:

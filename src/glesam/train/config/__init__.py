@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from glesam.train.config.base import FINE_TUNING, LORA_TUNING, BaseConfig, Phase, StageConfig
 from glesam.train.config.files import read_config, write_config
-from glesam.train.config.other import AutoencoderConfig, PriorConfig, SubjectConfig, TextConfig, WordsConfig
+from glesam.train.config.other import (
+    AmodalConfig,
+    AutoencoderConfig,
+    PriorConfig,
+    SubjectConfig,
+    TextConfig,
+    WordsConfig,
+)
 from glesam.train.config.pairs import (
     RANDOM,
     DecoderConfig,
@@ -26,6 +33,7 @@ __all__ = [
     "FINE_TUNING",
     "LORA_TUNING",
     "RANDOM",
+    "AmodalConfig",
     "AutoencoderConfig",
     "BaseConfig",
     "DecoderConfig",

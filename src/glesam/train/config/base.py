@@ -12,12 +12,13 @@ class StageConfig(BaseModel):
     """What every stage needs: data, length, optimiser, saving.
 
     Attributes:
-        data: data-set folders to train on, each with its share of the samples, above 0 (shares are normalised).
+        data: data-set folders to train on (`DIR@SPLIT` for a part of one), each with its share of the samples, above 0
+            (shares are normalised).
         kept_aside: names, or folders, of data sets of which a fifth is kept for measuring; see
             `data.base.is_kept_aside`.
         offsets: pixels by which the masks of a data set, by its name, lie right of and below their images, as
             `glesam data offset` measures them; its images are moved under them.
-        val: data-set folder for validation during training, or None.
+        val: data-set folder (or `DIR@SPLIT`) for validation during training, or None.
         seed: the only source of randomness.
         lr: peak learning rate of AdamW.
         weight_decay: decoupled weight decay; none on biases, norms and embeddings.

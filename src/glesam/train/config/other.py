@@ -8,6 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from glesam.train.config.base import StageConfig
 
+_VALIDATION = ("val", "val_minutes", "val_images")
+"""Fields that stages without a validation have no use for: their images are to be looked at."""
+
 
 class AutoencoderConfig(StageConfig):
     """The autoencoder of the prior.
@@ -21,6 +24,8 @@ class AutoencoderConfig(StageConfig):
         kl_weight: weight of the divergence from a unit Gaussian; small, it only keeps the latent from growing.
         edge_weight: weight of the absolute error of differences between neighbouring pixels, against blur.
     """
+
+    unused: ClassVar[tuple[str, ...]] = _VALIDATION
 
     image_size: int = Field(default=128, multiple_of=8, gt=0)
     batch_size: int = Field(default=16, gt=0)
@@ -51,6 +56,8 @@ class PriorConfig(StageConfig):
         sample_steps: denoising steps of an image.
     """
 
+    unused: ClassVar[tuple[str, ...]] = _VALIDATION
+
     image_size: int = Field(default=256, multiple_of=8, gt=0)
     batch_size: int = Field(default=16, gt=0)
     steps: int = Field(default=6000, gt=0)
@@ -67,9 +74,11 @@ class PriorConfig(StageConfig):
 
 
 class SubjectConfig(StageConfig):
-    """The subject head.
+    """The subject head; a fifth of every data set is kept aside, and measured on.
 
     Attributes:
+        data: data-set folders to train on (`DIR@SPLIT` for a part of one), each with its share of the samples, above 0
+            (shares are normalised). Where all shares are equal, every image counts alike, of small and of large sets.
         photos: images drawn from each data set by seed; each is looked at once and kept in memory.
         side: pixels of the longer side at which they are looked at.
         hidden: width of the head.
@@ -78,7 +87,7 @@ class SubjectConfig(StageConfig):
     """
 
     packs_images: ClassVar[bool] = False
-    unused: ClassVar[tuple[str, ...]] = ("val",)
+    unused: ClassVar[tuple[str, ...]] = ("val", "kept_aside")
 
     photos: int = Field(default=2000, gt=0)
     side: int = Field(default=288, multiple_of=32, gt=0)
@@ -94,7 +103,7 @@ class SubjectConfig(StageConfig):
 
 
 class TextConfig(StageConfig):
-    """An ESC-Net on a text model.
+    """An ESC-Net on a text model; a fifth of every data set is kept aside, and measured on.
 
     Attributes:
         text_model: folder of a CLIP or SigLIP model; it stays frozen.
@@ -111,7 +120,7 @@ class TextConfig(StageConfig):
     """
 
     packs_images: ClassVar[bool] = False
-    unused: ClassVar[tuple[str, ...]] = ("val",)
+    unused: ClassVar[tuple[str, ...]] = ("val", "kept_aside")
 
     text_model: str = ""
     sam: str = "compact"
@@ -164,3 +173,28 @@ class WordsConfig(BaseModel):
     epochs: int = Field(default=12, gt=0)
     batch: int = Field(default=1024, gt=0)
     lr: float = Field(default=2e-3, gt=0)
+
+
+class AmodalConfig(StageConfig):
+    """The completion network of amodal masks.
+
+    Attributes:
+        side: of the views in pixels.
+        hidden: width of the network.
+        alone: share of objects with nothing laid over them.
+        behind: share of objects with another slid behind them.
+        batch_size: views a step.
+        steps: optimiser steps.
+    """
+
+    unused: ClassVar[tuple[str, ...]] = ("val",)
+
+    side: int = Field(default=224, multiple_of=32, gt=0)
+    hidden: int = Field(default=64, gt=0)
+    alone: float = Field(default=0.2, ge=0, le=1)
+    behind: float = Field(default=0.15, ge=0, le=1)
+    batch_size: int = Field(default=16, gt=0)
+    steps: int = Field(default=4000, gt=0)
+    lr: float = Field(default=2e-3, gt=0, allow_inf_nan=False)
+    weight_decay: float = 0.02
+    ema: float = Field(default=0.998, ge=0, le=1)

@@ -102,6 +102,8 @@ class EnhancerConfig(PairConfig):
         blocks: blocks of the residual network.
     """
 
+    unused: ClassVar[tuple[str, ...]] = ("prompts", "slots")
+
     kind: Literal["unet", "residual-cnn"] = "unet"
     prior: str = RANDOM
     head: Literal["cre", "new"] = "cre"
@@ -167,6 +169,7 @@ class GateConfig(PairConfig):
     """
 
     takes_moved: ClassVar[bool] = True  # a level is predicted, nothing is compared pixel by pixel
+    unused: ClassVar[tuple[str, ...]] = ("prompts", "slots")
 
     hidden: int = Field(default=64, gt=0)
     threshold: float = Field(default=0.5, gt=0, lt=3)
@@ -202,6 +205,14 @@ class GainConfig(PairConfig):
 
     takes_moved: ClassVar[bool] = True  # masks move along, and nothing is compared pixel by pixel
     unused: ClassVar[tuple[str, ...]] = (
+        "val",
+        "val_minutes",
+        "val_images",
+        "save_minutes",
+        "warmup",
+        "hold",
+        "clip",
+        "ema",
         "image_size",
         "batch_size",
         "steps",

@@ -27,6 +27,7 @@ from glesam.train.feed.views import TrainingBatches
 from glesam.train.loop import CHECKPOINT, fill, is_run, read_state
 from glesam.train.losses import hard_iou, mask_losses
 from glesam.train.lowrank import attach, merged
+from glesam.train.origins import check_origins, origins
 from glesam.train.stages.rounds import RoundsObjective, encoded
 
 
@@ -189,13 +190,17 @@ def _keep_prompts(model: CompactModel) -> None:
         model.prompt_maps.requires_grad_(False)
 
 
-def trained_so_far(init: str | Path) -> CompactModel:
-    """The saved model in a folder, or the moving average of a run that was stopped.
+def trained_so_far(init: str | Path, averaged: bool = False) -> CompactModel:
+    """The saved model in a folder, or the moving average of a run.
+
+    Args:
+        init: name or folder of a model, or folder of a run.
+        averaged: of a run, what it saves as its model: averaged with its start, where its `average` asks for that.
 
     Raises:
         ModelError: neither is there.
-        ConfigError: a model of another family; or the run's configuration is missing or cannot be read, or its weights
-            are not those of its model.
+        ConfigError: a model of another family; or the run's configuration is missing or cannot be read, its weights
+            are not those of its model, or what it was started with is not as it was.
     """
     if not is_run(init):
         model = load_model(str(init))
@@ -203,10 +208,15 @@ def trained_so_far(init: str | Path) -> CompactModel:
             raise ConfigError(f"expected a compact model to start from, got {init} of family {model.family}")
         return model.with_prompt_maps()
     # Checkpoints leave frozen layers out: they are those of what the run itself started from.
-    model = build_model(read_config(BaseConfig, Path(init) / "config.json", {}))
+    stage = BaseStage(read_config(BaseConfig, Path(init) / "config.json", {}), [])
+    model = cast(CompactModel, stage.objective.model)
     frozen = {name for name, weight in model.named_parameters() if not weight.requires_grad}
-    fill(model, read_state(Path(init) / CHECKPOINT)["ema"], frozen, Path(init))
-    return merged(model)
+    state = read_state(Path(init) / CHECKPOINT)
+    # Nothing is trained on, so that the images need not be there.
+    stored = {name: value for name, value in state.items() if name != "packs"}
+    check_origins(stored, origins(stage, stage.objective, frozen), Path(init))
+    fill(model, state["ema"], frozen, Path(init))
+    return stage._averaged(model) if averaged else merged(model)
 
 
 @torch.inference_mode()

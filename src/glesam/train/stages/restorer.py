@@ -83,7 +83,7 @@ def measure(model: RestorationUnet, data: SegmentationDataset, config: RestorerC
     Returns:
         `psnr_LEVEL` of restored images and `plain_LEVEL` of what they were made from, for clear and LQ-1 to LQ-3.
     """
-    restorer = unet_restorer(model.eval())
+    restorer = unet_restorer(model.eval(), device=str(next(model.parameters()).device))
     values: dict[str, list[float]] = {}
     for index in np.linspace(0, len(data) - 1, min(config.val_images, len(data))).astype(int):
         sample = data[int(index)]

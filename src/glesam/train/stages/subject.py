@@ -13,9 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from glesam.common.arrays import Float64
 from glesam.common.seeds import stable_seed
 from glesam.data.base import Sample, SegmentationDataset, is_kept_aside
-from glesam.data.readers.registry import open_dataset
+from glesam.data.readers.registry import open_for_training
 from glesam.errors import ConfigError
 from glesam.fewshot.features import Backbone, image_features
 from glesam.subject.head import SubjectHead
@@ -23,6 +24,7 @@ from glesam.train.config import SubjectConfig
 from glesam.train.feed.batch import Batch
 from glesam.train.feed.latents import Progress
 from glesam.train.losses import dice_loss
+from glesam.train.origins import images_key
 from glesam.train.stages.frozen import decay_groups
 
 _STRIDE = 16
@@ -37,7 +39,7 @@ def open_sets(config: SubjectConfig) -> list[SegmentationDataset]:
     """
     if not config.data:
         raise ConfigError("expected data to train on, got none; pass --data FOLDER or a config with 'data'")
-    return [open_dataset(folder) for folder in config.data]
+    return [open_for_training(folder) for folder in config.data]
 
 
 class KeptFeatures(Dataset[Batch]):
@@ -49,6 +51,7 @@ class KeptFeatures(Dataset[Batch]):
         config: the configuration.
         rank: of this process; each draws other batches.
         on_progress: called with (done, total) while features are computed.
+        weights: how often each image is drawn, of sum 1; all alike when None.
     """
 
     def __init__(
@@ -58,8 +61,9 @@ class KeptFeatures(Dataset[Batch]):
         config: SubjectConfig,
         rank: int = 0,
         on_progress: Progress | None = None,
+        weights: Float64 | None = None,
     ) -> None:
-        self.config, self.rank = config, rank
+        self.config, self.rank, self.weights = config, rank, weights
         rows = []
         for done, load in enumerate(samples, 1):
             rows.append(_look(backbone, load(), config.side))
@@ -74,7 +78,9 @@ class KeptFeatures(Dataset[Batch]):
     def __getitem__(self, step: int) -> Batch:
         """The batch of a step: `fine`, `coarse`, `mask` (share of each cell at stride 8) and `valid`, float16."""
         rng = np.random.default_rng([self.config.seed, self.rank, step])
-        chosen = torch.from_numpy(rng.integers(len(self.parts[0]), size=self.config.batch_size))
+        count, size = len(self.parts[0]), self.config.batch_size
+        drawn = rng.integers(count, size=size) if self.weights is None else rng.choice(count, size, p=self.weights)
+        chosen = torch.from_numpy(drawn)
         mirrored = torch.from_numpy(rng.random(self.config.batch_size) < 0.5)
         parts = [part[chosen] for part in self.parts]
         parts = [torch.where(mirrored.view(-1, *[1] * (p.ndim - 1)), p.flip(-1), p) for p in parts]
@@ -132,7 +138,7 @@ class SubjectStage:
         on_progress: called with (done, total) while features are computed.
 
     Raises:
-        ConfigError: no image to train on.
+        ConfigError: no image to train on; or shares that differ, and a set without an image to train on.
     """
 
     name = "subject"
@@ -152,19 +158,49 @@ class SubjectStage:
 
     def batches(self, rank: int) -> KeptFeatures:
         """The stream of training batches of a process."""
-        loaders = self._loaders(False, self.config.photos)
-        if not loaders:
+        chosen = self._chosen(False, self.config.photos)
+        if not any(chosen):
             raise ConfigError("expected images to train on, got none that is not kept aside; give a larger data set")
-        return KeptFeatures(self.backbone, loaders, self.config, rank, self.on_progress)
+        return KeptFeatures(
+            self.backbone, self._loaders(chosen), self.config, rank, self.on_progress, self._weights(chosen)
+        )
 
-    def _loaders(self, aside: bool, most: int) -> list[Callable[[], Sample]]:
-        """Readers of images of one part, `most` of each set, drawn by seed and name."""
-        found: list[Callable[[], Sample]] = []
+    def _chosen(self, aside: bool, most: int) -> list[list[int]]:
+        """Places of images of one part, `most` of each set, drawn by seed and name."""
+        found = []
         for data in self.datasets:
             names = [(name, index) for index, name in enumerate(data.names) if is_kept_aside(name) == aside]
             names.sort(key=lambda pair: stable_seed(self.config.seed, pair[0]))
-            found += [lambda d=data, i=index: d[i] for _, index in names[:most]]  # type: ignore[misc]
+            found.append([index for _, index in names[:most]])
         return found
+
+    def _loaders(self, chosen: list[list[int]]) -> list[Callable[[], Sample]]:
+        """Readers of images, given their places in each set."""
+        pairs = zip(self.datasets, chosen, strict=True)
+        return [lambda d=data, i=index: d[i] for data, places in pairs for index in places]  # type: ignore[misc]
+
+    def _weights(self, chosen: list[list[int]]) -> Float64 | None:
+        """How often each image is drawn, so that each set has its share; None where shares are equal.
+
+        Raises:
+            ConfigError: a set has no image to train on.
+        """
+        shares = list(self.config.data.values())
+        if len(set(shares)) <= 1:
+            return None
+        for folder, places in zip(self.config.data, chosen, strict=True):
+            if not places:
+                raise ConfigError(
+                    f"expected images to train on in {folder}, got none that is not kept aside; leave the set out"
+                )
+        each = np.repeat([share / len(p) for share, p in zip(shares, chosen, strict=True)], [len(p) for p in chosen])
+        return np.asarray(each / each.sum(), np.float64)
+
+    def looked_at(self) -> tuple[list[str], dict[str, nn.Module]]:
+        """Keys of the images that are trained on, and the frozen backbone; see `train.origins`."""
+        chosen = self._chosen(False, self.config.photos)
+        keys = [images_key(data, places) for data, places in zip(self.datasets, chosen, strict=True)]
+        return keys, {"backbone": self.backbone} if isinstance(self.backbone, nn.Module) else {}
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """All weights of the head."""
@@ -173,7 +209,7 @@ class SubjectStage:
     @torch.no_grad()
     def validate(self, model: nn.Module) -> dict[str, float]:
         """IoU of the head's own map, cut at one half at stride 8, on images kept aside."""
-        loaders = self._loaders(True, self.config.val_images)
+        loaders = self._loaders(self._chosen(True, self.config.val_images))
         if not loaders:
             return {}
         rows = [_look(self.backbone, load(), self.config.side) for load in loaders]

@@ -28,6 +28,7 @@ from glesam.train.feed.batch import Batch
 from glesam.train.feed.latents import Progress
 from glesam.train.feed.named import LABELS_FILE, read_labels
 from glesam.train.losses import dice_loss
+from glesam.train.origins import images_key
 from glesam.train.stages.frozen import decay_groups
 
 _STEPS_UP = (64, 32)
@@ -60,15 +61,21 @@ class NamedScenes:
 
     def __init__(self, folder: str | Path) -> None:
         self.data = FolderDataset(folder)
-        self.labels = read_labels(Path(folder) / LABELS_FILE)
+        self.file = Path(folder) / LABELS_FILE
+        self.labels = read_labels(self.file)
         self.words = sorted({label for named in self.labels.values() for label in named.values()})
         if not self.words:
-            raise DataError(f"expected names of objects in {Path(folder) / LABELS_FILE}, got none")
+            raise DataError(f"expected names of objects in {self.file}, got none")
 
     def names(self, aside: bool, most: int, seed: int) -> list[str]:
         """Images of one part that have named objects, `most` drawn by seed and name."""
         found = [name for name in self.data.names if is_kept_aside(name) == aside and self.labels.get(name)]
         return sorted(found, key=lambda name: stable_seed(seed, name))[:most]
+
+    def key(self, names: Sequence[str]) -> str:
+        """Key of the content of some images, their masks and the file of labels; see `train.origins`."""
+        places = {name: index for index, name in enumerate(self.data.names)}
+        return images_key(self.data, [places[name] for name in names], self.file)
 
     def scene(self, name: str, model: TextModel) -> Scene:
         """Look at an image."""
@@ -202,11 +209,20 @@ class TextStage:
 
     def batches(self, rank: int) -> SceneBatches:
         """The stream of training batches of a process."""
-        names = [each.names(False, self.config.photos, self.config.seed) for each in self.sets]
+        names = self._names()
         for folder, found in zip(self.config.data, names, strict=True):
             if not found:
                 raise ConfigError(f"expected images to train on in {folder}, got none that is not kept aside")
         return SceneBatches(list(self._scenes(names)), self.texts, list(self.config.data.values()), self.config, rank)
+
+    def _names(self) -> list[list[str]]:
+        """Images of each set that are trained on."""
+        return [each.names(False, self.config.photos, self.config.seed) for each in self.sets]
+
+    def looked_at(self) -> tuple[list[str], dict[str, nn.Module]]:
+        """Keys of the images that are trained on, and the frozen text model; see `train.origins`."""
+        keys = [each.key(names) for each, names in zip(self.sets, self._names(), strict=True)]
+        return keys, {"text": self.text_model.module}
 
     def _scenes(self, names: list[list[str]]) -> Iterator[list[Scene]]:
         done, total = 0, sum(len(each) for each in names)
