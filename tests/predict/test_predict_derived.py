@@ -145,3 +145,27 @@ def test_a_source_of_words_is_shared(predictor: Predictor) -> None:
     own = predictor.share()
     own.word_source = source  # type: ignore[assignment]
     assert own.share().word_source is source
+
+
+def test_masks_of_any_origin_are_completed(predictor: Predictor, cup: np.ndarray) -> None:
+    predictor.set_image(PHOTOS / "coffee.jpg")
+    halved = cup.copy()
+    rows = slice(150, 230)
+    image = read(PHOTOS / "coffee.jpg").copy()
+    image[rows, :] = (40, 90, 60)  # a band laid over the cup
+    halved[rows] = False
+    predictor.set_image(image)
+    found = predictor.complete(halved)
+    assert _iou(found.whole.masks[0], cup) > _iou(halved, cup) + 0.03
+    assert (found.whole.masks[0] >= halved).all()
+    masks = predictor.predict(boxes=CUP)
+    again = predictor.complete(masks)
+    np.testing.assert_array_equal(again.masks, masks.masks)
+    np.testing.assert_array_equal(again.scores, masks.scores)
+    assert predictor.complete(np.zeros((0, *image.shape[:2]), bool)).whole.masks.shape == (0, *image.shape[:2])
+
+
+def test_masks_of_another_size_are_not_completed(predictor: Predictor) -> None:
+    predictor.set_image(PHOTOS / "coffee.jpg")
+    with pytest.raises(PromptError, match="600x400 pixels, got 5x4"):
+        predictor.complete(np.ones((4, 5), bool))

@@ -29,10 +29,12 @@ def overlay(masks: Masks, image: ImageInput, alpha: float = 0.5) -> Image.Image:
         raise DataError(f"expected alpha from 0 to 1, got {alpha}; 0 draws outlines only")
     rgb = matching(masks, image)
     shapes = [_Shape(index, *masks.crop(index)) for index in masks.paint_order.tolist()]
+    hidden = [] if masks.amodal is None else [_hidden(masks, index) for index in masks.paint_order.tolist()]
     width = max(1, round(max(masks.size) * _OUTLINE_SHARE))
     drawn = Image.new("RGB", masks.size[::-1])
     for rows in row_slices(rgb):  # not the whole: Pillow holds four bytes a pixel besides the image's three
         strip = rgb[rows].copy()
+        _hatch_rows(strip, rows.start, hidden, width)
         _draw_rows(strip, rows.start, shapes, alpha, width)
         drawn.paste(Image.fromarray(strip), (0, rows.start))
     if masks.class_names:
@@ -46,6 +48,25 @@ class _Shape(NamedTuple):
     which: int
     box: tuple[int, int, int, int]
     mask: Bool
+
+
+def _hidden(masks: Masks, index: int) -> _Shape:
+    """What of a whole object is not seen."""
+    (x0, y0, x1, y1), whole = masks.whole.crop(index)
+    return _Shape(index, (x0, y0, x1, y1), np.asarray(whole & ~masks.masks[index, y0:y1, x0:x1]))
+
+
+def _hatch_rows(strip: RGB, first: int, shapes: Sequence[_Shape], width: int) -> None:
+    """Hatch the part of objects that lies in the rows of an image from `first` on, in place."""
+    for which, (x0, y0, x1, y1), mask in shapes:
+        top, bottom = max(y0, first), min(y1, first + len(strip))
+        if top >= bottom:
+            continue
+        rows, columns = np.ogrid[top:bottom, x0:x1]
+        lines = (rows + columns) // (2 * width) % 3 == 0
+        canvas = strip[top - first : bottom - first, x0:x1]
+        canvas[lines & mask[top - y0 : bottom - y0]] = colour(which)
+        outline(canvas, mask, colour(which), max(1, width // 2), top - y0)
 
 
 def _draw_rows(strip: RGB, first: int, shapes: Sequence[_Shape], alpha: float, width: int) -> None:

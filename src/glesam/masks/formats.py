@@ -99,6 +99,8 @@ def npz(masks: Masks) -> bytes:
         arrays["class_names"] = np.array(masks.class_names)
     if masks.candidates is not None:
         arrays |= {"candidates": masks.candidates, "candidate_scores": masks.candidate_scores}
+    if masks.amodal is not None:
+        arrays["amodal"] = masks.amodal
     stream = io.BytesIO()
     np.savez_compressed(stream, **arrays)
     return stream.getvalue()
@@ -120,8 +122,19 @@ def to_coco(masks: Masks, image_id: int = 1, category_id: int = 1) -> list[dict[
             "score": score,
             "predicted_iou": score,
         }
+        | _amodal(masks, number - 1)
         for number, (mask, (x0, y0, x1, y1), area, score) in enumerate(rows, start=1)
     ]
+
+
+def _amodal(masks: Masks, index: int) -> dict[str, Any]:
+    """The whole object, if known, and the share of it that is hidden, as `occlude_rate` of COCOA (Zhu et al., 2017)."""
+    if masks.amodal is None:
+        return {}
+    whole, seen = masks.amodal[index], masks.masks[index]
+    area = int(np.count_nonzero(whole))
+    hidden = area - int(np.count_nonzero(seen & whole))
+    return {"amodal_segmentation": encode_rle(whole), "occlude_rate": round(hidden / area, 4) if area else 0.0}
 
 
 def category_ids(masks: Masks, first: int = 1) -> list[int]:
@@ -151,7 +164,9 @@ def _document(masks: Masks, annotations: list[dict[str, Any]]) -> bytes:
 
 def boxes(masks: Masks) -> bytes:
     """The COCO document without masks: boxes `[x, y, width, height]`, areas of the masks, scores and categories."""
-    return _document(masks, [{k: v for k, v in entry.items() if k != "segmentation"} for entry in masks.to_coco()])
+    return _document(
+        masks, [{k: v for k, v in entry.items() if not k.endswith("segmentation")} for entry in masks.to_coco()]
+    )
 
 
 def geojson(masks: Masks, tolerance: float = 1.0) -> bytes:
@@ -222,7 +237,19 @@ def _from_coco(content: Any, size: tuple[int, int] | None, name: str | None) -> 
         "name": name,
         "info": info,
         "class_names": tuple(map(str, names)) if known else (),
+        "amodal": _whole(entries, masks.shape),
     }
+
+
+def _whole(entries: list[dict[str, Any]], shape: tuple[int, ...]) -> Bool | None:
+    """The whole objects of annotations, where all have one."""
+    key = "amodal_segmentation"
+    if not entries or not all(key in entry for entry in entries):
+        return None
+    stack = [_mask(entry, i, key) for i, entry in enumerate(entries)]
+    if any(mask.shape != shape[1:] for mask in stack):
+        raise DataError(f"expected {key} of {shape[1:]} as the masks, got another size; complete the masks again")
+    return np.stack(stack)
 
 
 def _chosen_image(document: dict[str, Any], name: str | None) -> dict[str, Any]:
@@ -246,10 +273,10 @@ def _entries(values: Any) -> list[dict[str, Any]]:
     return values
 
 
-def _mask(entry: dict[str, Any], index: int) -> Bool:
+def _mask(entry: dict[str, Any], index: int, key: str = "segmentation") -> Bool:
     """Decode one annotation; an error names it."""
     try:
-        return decode(entry.get("segmentation"))
+        return decode(entry.get(key))
     except DataError as error:
         raise DataError(f"annotation {index}: {error}") from None
 

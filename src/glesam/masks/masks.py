@@ -49,6 +49,8 @@ class Masks:
         info: what made the masks (model id, hash of weights, seed, ...); plain JSON values, written to every output.
         class_names: N names of the objects' classes, written to every output; empty where nobody named them.
         candidate_logits: `(N, C, h, w)` float32 of the candidates, or None; see `pick`.
+        amodal: `(N, H, W)` bool, the whole objects with what of them other things hide, or None; see
+            `Predictor.complete`. Each contains its mask.
 
     Raises:
         DataError: a shape or dtype that does not fit, naming it.
@@ -63,6 +65,7 @@ class Masks:
     info: dict[str, Any] = field(default_factory=dict)
     class_names: tuple[str, ...] = ()
     candidate_logits: npt.NDArray[np.float32] | None = None
+    amodal: npt.NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         count, size = _check_masks(self.masks)
@@ -80,6 +83,8 @@ class Masks:
         if self.candidate_logits is not None:
             shape = (None, None) if self.candidates is None else self.candidates.shape[:2]
             _set_float(self, "candidate_logits", (*shape, None, None))
+        if self.amodal is not None:
+            _expect(self.amodal, "amodal", (count, *size), "bool")
         _check_names(self.class_names, count)
 
     def __len__(self) -> int:
@@ -124,7 +129,7 @@ class Masks:
         """The objects of some indices."""
         names = tuple(self.class_names[index] for index in indices) if self.class_names else ()
         chosen: dict[str, Any] = {"class_names": names}
-        for name in ("masks", "scores", "logits", "candidates", "candidate_scores", "candidate_logits"):
+        for name in ("masks", "scores", "logits", "candidates", "candidate_scores", "candidate_logits", "amodal"):
             array = getattr(self, name)
             chosen[name] = None if array is None else array[indices]
         return replace(self, **chosen)
@@ -148,6 +153,18 @@ class Masks:
     def paint_order(self) -> npt.NDArray[np.int64]:
         """`(N,)` int64: indices from the largest mask to the smallest, so that small ones end on top."""
         return np.argsort(-self.areas, kind="stable").astype(np.int64)
+
+    @property
+    def whole(self) -> Masks:
+        """The whole objects as masks, to be drawn, measured and saved like others; DataError where there are none."""
+        if self.amodal is None:
+            raise DataError("expected masks with amodal ones, got none; complete them with `Predictor.complete`")
+        return Masks(self.amodal, self.scores, name=self.name, info=self.info, class_names=self.class_names)
+
+    @property
+    def hidden(self) -> npt.NDArray[np.bool_]:
+        """`(N, H, W)` bool: what of each whole object is not seen; DataError as `whole`."""
+        return np.asarray(self.whole.masks & ~self.masks)
 
     def described(self, name: str | None, info: dict[str, Any]) -> Self:
         """The same masks with a name and facts of their making; see the class."""
@@ -183,7 +200,7 @@ class Masks:
         chosen, scores = self._chosen(choice)
         rows, candidates = np.arange(len(self)), np.asarray(self.candidates)
         logits = self.logits if self.candidate_logits is None else self.candidate_logits[rows, chosen]
-        return replace(self, masks=candidates[rows, chosen], scores=scores, logits=logits)
+        return replace(self, masks=candidates[rows, chosen], scores=scores, logits=logits, amodal=None)
 
     def _chosen(self, choice: int | Sequence[int]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
         """Index of a candidate for each object, and its score."""

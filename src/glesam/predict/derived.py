@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from glesam.amodal.complete import completed
+from glesam.amodal.network import bundled_network
+from glesam.common.arrays import Bool
+from glesam.errors import PromptError
 from glesam.fewshot.heat import best_by_map, heat_prompts, without_duplicates
+from glesam.masks.masks import Masks
 from glesam.predict.examples import stacked
 from glesam.prompts.hygiene import ClickCheck, DoubtfulClickWarning, check_clicks
 from glesam.prompts.start import kept_to_start, start_prompts
@@ -15,7 +20,6 @@ from glesam.subject.find import find_subject
 
 if TYPE_CHECKING:
     from glesam.fewshot.features import Backbone
-    from glesam.masks.masks import Masks
     from glesam.predict.session import Session
     from glesam.prompts.prompts import Prompts
     from glesam.subject.head import SubjectHead
@@ -49,6 +53,21 @@ def predict_subject(session: Session, backbone: Backbone, head: SubjectHead) -> 
     found = find_subject(ask, backbone, head, image)
     enhanced = any(answer.info["enhanced"] for answer in answers)
     return found.to_masks(session.current.name, session.info(enhanced))
+
+
+def complete(session: Session, backbone: Backbone, masks: Any) -> Masks:
+    """Complete masks of the current image; see `Predictor.complete`."""
+    image = session.pixels
+    given = masks if isinstance(masks, Masks) else _as_masks(stacked(masks), session)
+    if given.size != image.shape[:2]:
+        (height, width), (h, w) = image.shape[:2], given.size
+        raise PromptError(f"expected masks of the image's {width}x{height} pixels, got {w}x{h}; give its own masks")
+    return completed(backbone, bundled_network(), image, given)
+
+
+def _as_masks(stack: Bool, session: Session) -> Masks:
+    """Masks that no model made."""
+    return Masks(stack, np.ones(len(stack), np.float32), name=session.current.name)
 
 
 def check_prompts(session: Session, prompts: Prompts) -> list[ClickCheck]:

@@ -328,6 +328,25 @@ class Predictor(PromptPredictor):
 
         return predict_subject(self.session, self.examples.features.backbone, self._subject_head)
 
+    def complete(self, masks: Any) -> Masks:
+        """Guess what of objects of the current image lies behind other things (amodal masks).
+
+        Args:
+            masks: `Masks`, or `(H, W)` or `(N, H, W)` bool at the image's size, of any origin.
+
+        Returns:
+            The same masks with `amodal`; `whole` has these as masks, `hidden` what is not seen. Nothing is guessed
+            outside the image, nor farther from an object than half of its box's longer side.
+
+        Raises:
+            ImageError: no image is set.
+            PromptError: another size than the image's.
+            ModelError: the bundled network is missing.
+        """
+        from glesam.predict.derived import complete
+
+        return complete(self.session, self.examples.features.backbone, masks)
+
     @cached_property
     def _subject_head(self) -> SubjectHead:
         from glesam.subject.head import SubjectHead

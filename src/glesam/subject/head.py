@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from glesam.fewshot.features import ImageFeatures
 from glesam.models.registry import COMPACT_FOLDER
-from glesam.weights.folders import load_module, save_module, seal
+from glesam.weights.folders import load_module, save_module, seal, store_int8
 
 FAMILY = "subject"
 FOLDER = COMPACT_FOLDER.parent / "subject"
@@ -62,10 +62,11 @@ class SubjectHead(nn.Module):
         return np.asarray(logits[:rows, :columns].sigmoid().numpy(), np.float32)
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write the head in float16, and seal the folder."""
+        """Write the head with large kernels as 8-bit integers and the rest in float16, and seal the folder."""
         save_module(folder, self.half(), FAMILY, self.options)
-        seal(folder)
         self.float()
+        store_int8(folder)
+        seal(folder)
 
     @property
     def options(self) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from glesam.cli.segment.derived import (
     derived_wish,
 )
 from glesam.cli.segment.forms import (
+    AmodalFlag,
     BoxesFlag,
     CropFlag,
     CutoutFlag,
@@ -110,6 +111,7 @@ class SegmentOptions(VerbOptions):
     json_file: JsonFlag = False
     polygons: PolygonsFlag = False
     cutout: CutoutFlag = False
+    amodal: AmodalFlag = False
     crop: CropFlag = False
     simplify: Simplify = None
     boxes: BoxesFlag = False
@@ -172,13 +174,14 @@ class SegmentOptions(VerbOptions):
         without = settings is not None or derived is not None or named is not None
         wanted = Wanted(None) if without else Wanted.parse(self.point or [], self.box or [], self.prompts)
         wanted = replace(wanted, everything=settings, tile=self.tile, derived=derived, named=named)
+        wanted = replace(wanted, amodal=self.amodal)
         return replace(wanted, check=self.check_prompts, reading=read_options(self.value_range, self.bands))
 
     @property
     def formats(self) -> list[str]:
         """The outputs asked for besides the mask, of `outputs.ENDINGS`."""
         flags = {"overlay": self.overlay, "json": self.json_file, "polygons": self.polygons, "npz": self.npz}
-        flags |= {"classes": self.label, "cutout": self.cutout, "boxes": self.boxes}
+        flags |= {"classes": self.label, "cutout": self.cutout, "amodal": self.amodal, "boxes": self.boxes}
         flags |= {tool.value: True for tool in self.labels or ()}
         return [name for name, asked in flags.items() if asked]
 

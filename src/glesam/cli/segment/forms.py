@@ -17,6 +17,14 @@ CutoutFlag = Annotated[
         "--cutout", help="Also write the objects on a transparent ground, with soft edges; -o FILE.png is then that."
     ),
 ]
+AmodalFlag = Annotated[
+    bool,
+    typer.Option(
+        "--amodal",
+        help="Also guess what of the objects other things hide: NAME.amodal.png has whole objects, an overlay and JSON "
+        "both.",
+    ),
+]
 CropFlag = Annotated[bool, typer.Option("--crop", help="With --cutout: the part of the image that holds the objects.")]
 BoxesFlag = Annotated[
     bool, typer.Option("--boxes", help="Write boxes and scores in place of masks: COCO JSON without segmentation.")

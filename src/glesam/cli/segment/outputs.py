@@ -30,6 +30,7 @@ ENDINGS = {
     "polygons": ".mask.geojson",
     "npz": ".mask.npz",
     "classes": ".classes.png",
+    "amodal": ".amodal.png",
     "cutout": ".cutout.png",
     "boxes": ".boxes.json",
     "labelme": ".json",
@@ -160,6 +161,8 @@ def _content(kind: str, masks: Masks, image: RGB, job: Job) -> bytes:
 
     if kind == "overlay":
         return _as_png(masks.overlay(image))
+    if kind == "amodal":
+        return masks.whole.encode(".png")
     if kind == "cutout":
         return _as_png(masks.cutout(image, None, soft=True, crop=job.form.crop))
     if kind == "classes":

@@ -33,6 +33,7 @@ class Wanted:
         derived: examples, a start mask, a heat map or the subject; else None.
         check: say which clicks look wrong.
         named: words to find, or labels for everything; else None.
+        amodal: complete the masks behind what hides them.
         reading: range and bands of wide images, where these were given.
     """
 
@@ -44,6 +45,7 @@ class Wanted:
     derived: DerivedWish | None = None
     check: bool = False
     named: NamedWish | None = None
+    amodal: bool = False
     reading: ReadOptions | None = None
 
     @classmethod
@@ -97,6 +99,11 @@ class Wanted:
         Raises:
             PromptError: as `of`.
         """
+        ask = self._question(source, multimask)
+        return (lambda predictor: predictor.complete(ask(predictor))) if self.amodal else ask
+
+    def _question(self, source: ImageSource, multimask: bool) -> Callable[[Predictor], Masks]:
+        """As `question`, for what is seen of the objects."""
         if self.named is not None:
             return self.named.question(self.everything)
         if self.everything is not None:
