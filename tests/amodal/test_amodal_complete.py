@@ -13,6 +13,8 @@ from glesam.amodal.complete import cleaned, completed
 from glesam.amodal.network import AmodalNetwork
 from glesam.errors import ModelError
 from glesam.masks.masks import Masks
+from glesam.masks.runs import RunMask
+from glesam.masks.sparse import SparseMasks
 
 IMAGE = np.full((96, 128, 3), 90, np.uint8)
 
@@ -117,3 +119,13 @@ def test_the_network_sees_mask_features_and_edge_of_the_image() -> None:
         for level in range(3):
             other = [m.flip(-1) if i == level else m for i, m in enumerate(maps)]
             assert (network(other, visible, inside) - base).abs().max() > 1e-4
+
+
+def test_masks_kept_as_runs_stay_runs() -> None:
+    image = IMAGE.copy()
+    image[32:64, 64:80] = 0
+    dense = _masks((32, 32, 64, 64), (2, 70, 20, 90))
+    sparse = SparseMasks([RunMask.from_array(mask) for mask in dense.masks], dense.scores, dense.size)
+    found = completed(_backbone, _network(), image, sparse)
+    assert isinstance(found, SparseMasks)
+    np.testing.assert_array_equal(found.whole.masks, completed(_backbone, _network(), image, dense).whole.masks)

@@ -13,6 +13,8 @@ from pycocotools import mask as coco_mask
 from glesam.draw.colours import colour
 from glesam.errors import DataError
 from glesam.masks.masks import Masks
+from glesam.masks.runs import RunMask
+from glesam.masks.sparse import SparseMasks
 
 
 def two() -> Masks:
@@ -103,3 +105,37 @@ def test_an_overlay_in_strips_is_that_of_the_whole(monkeypatch: pytest.MonkeyPat
     expected = np.asarray(two().overlay(image))
     monkeypatch.setattr(module, "row_slices", lambda array: arrays.row_slices(array, 60 * 3 * 7))
     np.testing.assert_array_equal(np.asarray(two().overlay(image)), expected)
+
+
+def runs() -> SparseMasks:
+    """The same as `two`, as runs."""
+    dense = two()
+    made = SparseMasks([RunMask.from_array(mask) for mask in dense.masks], dense.scores, dense.size, name="a.jpg")
+    named = made.with_whole([RunMask.from_array(mask) for mask in dense.whole.masks]).named(dense.class_names)
+    assert isinstance(named, SparseMasks)
+    return named
+
+
+def test_runs_say_the_same_as_pixels() -> None:
+    sparse, dense = runs(), two()
+    assert isinstance(sparse.whole, SparseMasks)
+    np.testing.assert_array_equal(sparse.whole.masks, dense.whole.masks)
+    np.testing.assert_array_equal(sparse.hidden, dense.hidden)
+    np.testing.assert_array_equal(sparse.amodal, dense.amodal)
+    assert sparse.whole.class_names == dense.class_names
+    assert json.loads(sparse.encode(".json")) == json.loads(dense.encode(".json"))
+    np.testing.assert_array_equal(sparse[1].whole.masks, dense[1].whole.masks)
+    image = np.full((40, 60, 3), 128, np.uint8)
+    np.testing.assert_array_equal(np.asarray(sparse.overlay(image)), np.asarray(dense.overlay(image)))
+    with np.load(io.BytesIO(sparse.encode(".npz"))) as arrays:
+        np.testing.assert_array_equal(arrays["amodal"], dense.amodal)
+
+
+def test_runs_without_say_so() -> None:
+    plain = SparseMasks([RunMask.from_array(mask) for mask in two().masks], two().scores, (40, 60))
+    assert plain.amodal is None
+    assert not plain.has_whole
+    with pytest.raises(DataError, match=r"Predictor\.complete"):
+        _ = plain.whole
+    with pytest.raises(DataError, match="whole objects of 2 masks, got 1"):
+        plain.with_whole([plain.runs[0]])

@@ -16,6 +16,8 @@ from glesam.common.boxes import pixel_window
 from glesam.fewshot.features import Backbone, pixel_values
 from glesam.images.pixels import RGB
 from glesam.masks.masks import Masks
+from glesam.masks.runs import RunMask
+from glesam.masks.sparse import SparseMasks
 
 _BATCH = 8
 _RIM = 0.02
@@ -37,20 +39,27 @@ def completed(backbone: Backbone, network: AmodalNetwork, image: RGB, masks: Mas
     Returns:
         The same with `amodal`; each contains its mask, and an empty mask has an empty one.
     """
-    whole = masks.masks.copy()
-    filled = [index for index in range(len(masks)) if masks.masks[index].any()]
-    for start in range(0, len(filled), _BATCH):
-        some = filled[start : start + _BATCH]
-        for index, hidden in zip(some, _hidden(backbone, network, image, masks.masks[some]), strict=True):
-            whole[index] |= hidden
-    return replace(masks, amodal=whole)
+    whole = (masks.mask(index) | hidden for index, hidden in enumerate(_hidden(backbone, network, image, masks)))
+    if isinstance(masks, SparseMasks):
+        return masks.with_whole([RunMask.from_array(each) for each in whole])
+    stack = np.zeros(masks.masks.shape, bool)
+    for index, each in enumerate(whole):
+        stack[index] = each
+    return replace(masks, amodal=stack)
 
 
-def _hidden(backbone: Backbone, network: AmodalNetwork, image: RGB, visible: Bool) -> Iterator[Bool]:
-    """Hidden part `(H, W)` of each of `(n, H, W)` masks, none of them empty."""
-    views = [look_at(image, mask, network.side) for mask in visible]
-    for view, mask, logits in zip(views, visible, _logits(backbone, network, views), strict=True):
-        yield cleaned(view.above(logits, mask.shape) & ~mask, mask)
+def _hidden(backbone: Backbone, network: AmodalNetwork, image: RGB, masks: Masks) -> Iterator[Bool]:
+    """Hidden part `(H, W)` of each mask; of an empty one nothing."""
+    for start in range(0, len(masks), _BATCH):
+        some = [masks.mask(index) for index in range(start, min(start + _BATCH, len(masks)))]
+        views = [look_at(image, mask, network.side) for mask in some if mask.any()]
+        logits = iter(_logits(backbone, network, views) if views else ())
+        seen = iter(views)
+        for mask in some:
+            if mask.any():
+                yield cleaned(next(seen).above(next(logits), mask.shape) & ~mask, mask)
+            else:
+                yield np.zeros(mask.shape, bool)
 
 
 @torch.inference_mode()

@@ -29,7 +29,8 @@ def overlay(masks: Masks, image: ImageInput, alpha: float = 0.5) -> Image.Image:
         raise DataError(f"expected alpha from 0 to 1, got {alpha}; 0 draws outlines only")
     rgb = matching(masks, image)
     shapes = [_Shape(index, *masks.crop(index)) for index in masks.paint_order.tolist()]
-    hidden = [] if masks.amodal is None else [_hidden(masks, index) for index in masks.paint_order.tolist()]
+    whole = masks.whole if masks.has_whole else None
+    hidden = [] if whole is None else [_hidden(masks, whole, index) for index in masks.paint_order.tolist()]
     width = max(1, round(max(masks.size) * _OUTLINE_SHARE))
     drawn = Image.new("RGB", masks.size[::-1])
     for rows in row_slices(rgb):  # not the whole: Pillow holds four bytes a pixel besides the image's three
@@ -50,10 +51,10 @@ class _Shape(NamedTuple):
     mask: Bool
 
 
-def _hidden(masks: Masks, index: int) -> _Shape:
+def _hidden(masks: Masks, whole: Masks, index: int) -> _Shape:
     """What of a whole object is not seen."""
-    (x0, y0, x1, y1), whole = masks.whole.crop(index)
-    return _Shape(index, (x0, y0, x1, y1), np.asarray(whole & ~masks.masks[index, y0:y1, x0:x1]))
+    (x0, y0, x1, y1), inside = whole.crop(index)
+    return _Shape(index, (x0, y0, x1, y1), np.asarray(inside & ~masks.mask(index)[y0:y1, x0:x1]))
 
 
 def _hatch_rows(strip: RGB, first: int, shapes: Sequence[_Shape], width: int) -> None:

@@ -15,6 +15,7 @@ from glesam.common.arrays import Bool
 from glesam.common.files import write_bytes
 from glesam.common.messages import one_line
 from glesam.errors import DataError, ImageError
+from glesam.masks.amodal import entry
 from glesam.masks.polygons import Ring, signed_area
 from glesam.masks.rle import decode
 from glesam.masks.rle import encode as encode_rle
@@ -128,13 +129,11 @@ def to_coco(masks: Masks, image_id: int = 1, category_id: int = 1) -> list[dict[
 
 
 def _amodal(masks: Masks, index: int) -> dict[str, Any]:
-    """The whole object, if known, and the share of it that is hidden, as `occlude_rate` of COCOA (Zhu et al., 2017)."""
+    """The keys of the whole object, where it is known."""
     if masks.amodal is None:
         return {}
-    whole, seen = masks.amodal[index], masks.masks[index]
-    area = int(np.count_nonzero(whole))
-    hidden = area - int(np.count_nonzero(seen & whole))
-    return {"amodal_segmentation": encode_rle(whole), "occlude_rate": round(hidden / area, 4) if area else 0.0}
+    whole = masks.amodal[index]
+    return entry(encode_rle(whole), int(np.count_nonzero(whole)), int(np.count_nonzero(whole & masks.masks[index])))
 
 
 def category_ids(masks: Masks, first: int = 1) -> list[int]:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from glesam.common.boxes import pixel_box
 from glesam.errors import DataError
+from glesam.masks.amodal import absent
 
 if TYPE_CHECKING:
     from typing import Self
@@ -49,8 +50,7 @@ class Masks:
         info: what made the masks (model id, hash of weights, seed, ...); plain JSON values, written to every output.
         class_names: N names of the objects' classes, written to every output; empty where nobody named them.
         candidate_logits: `(N, C, h, w)` float32 of the candidates, or None; see `pick`.
-        amodal: `(N, H, W)` bool, the whole objects with what of them other things hide, or None; see
-            `Predictor.complete`. Each contains its mask.
+        amodal: `(N, H, W)` bool, the whole objects, each around its mask, or None; see `Predictor.complete`.
 
     Raises:
         DataError: a shape or dtype that does not fit, naming it.
@@ -158,8 +158,13 @@ class Masks:
     def whole(self) -> Masks:
         """The whole objects as masks, to be drawn, measured and saved like others; DataError where there are none."""
         if self.amodal is None:
-            raise DataError("expected masks with amodal ones, got none; complete them with `Predictor.complete`")
+            raise absent()
         return Masks(self.amodal, self.scores, name=self.name, info=self.info, class_names=self.class_names)
+
+    @property
+    def has_whole(self) -> bool:
+        """Whether `whole` and `hidden` are known."""
+        return self.amodal is not None
 
     @property
     def hidden(self) -> npt.NDArray[np.bool_]:

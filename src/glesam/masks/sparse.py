@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from glesam.errors import DataError
+from glesam.masks.amodal import absent, entry
 from glesam.masks.formats import category_ids
 from glesam.masks.masks import Masks
 from glesam.masks.rle import runs_to_text
@@ -63,6 +64,7 @@ class SparseMasks(Masks):
             "details": tuple(extra),
             "_size": size,
             "_masks": None,
+            "_whole": None,
         }
         if candidates is not None and (len(candidates) != len(runs) or len({len(each) for each in candidates}) > 1):
             raise DataError(f"expected as many candidates for each of {len(runs)} masks, got others; give as many each")
@@ -78,7 +80,39 @@ class SparseMasks(Masks):
         chosen, scores = self._chosen(choice)
         every: list[list[RunMask]] = self.__dict__["_candidates"]
         runs = tuple(each[index] for each, index in zip(every, chosen.tolist(), strict=True))
-        return self._with(runs=runs, scores=scores, _masks=None)
+        return self._with(runs=runs, scores=scores, _masks=None, _whole=None)
+
+    def with_whole(self, runs: Sequence[RunMask]) -> Self:
+        """The same masks with their whole objects, one for each.
+
+        Raises:
+            DataError: another number of them.
+        """
+        if len(runs) != len(self):
+            raise DataError(f"expected whole objects of {len(self)} masks, got {len(runs)}; give one each")
+        return self._with(_whole=tuple(runs))
+
+    @property
+    def amodal(self) -> npt.NDArray[np.bool_] | None:
+        """`(N, H, W)` bool, expanded at each call, or None; see `whole` for them as runs.
+
+        Raises:
+            DataError: as `masks`.
+        """
+        return None if self.__dict__["_whole"] is None else self.whole.masks
+
+    @property
+    def whole(self) -> SparseMasks:
+        """See `Masks.whole`; as runs."""
+        runs: tuple[RunMask, ...] | None = self.__dict__["_whole"]
+        if runs is None:
+            raise absent()
+        return SparseMasks(runs, self.scores, self.size, None, self.name, self.info)._with(class_names=self.class_names)
+
+    @property
+    def has_whole(self) -> bool:
+        """See `Masks.has_whole`."""
+        return self.__dict__["_whole"] is not None
 
     def __len__(self) -> int:
         """Number of masks N."""
@@ -155,6 +189,7 @@ class SparseMasks(Masks):
         """The objects of some indices, still as runs."""
         candidates: list[list[RunMask]] | None = self.__dict__["_candidates"]
         ratings: npt.NDArray[np.float32] | None = self.candidate_scores
+        whole: tuple[RunMask, ...] | None = self.__dict__["_whole"]
         fields: dict[str, Any] = {
             "runs": tuple(self.runs[index] for index in indices),
             "details": tuple(self.details[index] for index in indices),
@@ -163,6 +198,7 @@ class SparseMasks(Masks):
             "candidate_scores": None if ratings is None else ratings[indices],
             "class_names": tuple(self.class_names[index] for index in indices) if self.class_names else (),
             "_masks": None,
+            "_whole": None if whole is None else tuple(whole[index] for index in indices),
             "_candidates": None if candidates is None else [candidates[index] for index in indices],
         }
         return self._with(**fields)
@@ -189,5 +225,14 @@ class SparseMasks(Masks):
             "area": runs.area,
             "score": score,
             "predicted_iou": score,
+            **self._amodal(index),
             **self.details[index],
         }
+
+    def _amodal(self, index: int) -> dict[str, Any]:
+        """The keys of the whole object, as `Masks.to_coco` has them; none where it is not known."""
+        whole: tuple[RunMask, ...] | None = self.__dict__["_whole"]
+        if whole is None:
+            return {}
+        code = {"size": list(self.size), "counts": runs_to_text(whole[index].to_rle())}
+        return entry(code, whole[index].area, whole[index].intersection(self.runs[index]))
