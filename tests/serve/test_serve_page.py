@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -130,6 +131,53 @@ def test_next_object_has_its_colour_and_list_selects_and_deletes(person: Person)
     assert person.objects() == [second]
     person.press("Control+z")
     assert person.objects() == [first, second]
+
+
+def test_a_name_is_typed_on_while_masks_arrive(person: Person) -> None:
+    held: list[Any] = []
+
+    def segment(route: Any) -> None:
+        if held:
+            route.continue_()
+        else:
+            held.append(route)
+
+    person.click(*CUP)
+    person.page.route("**/v1/segment", segment)
+    person.page.mouse.click(*person.place(*SPOON), button="right")
+    person.page.click(".name")
+    person.page.keyboard.type("my cp")
+    person.page.keyboard.press("ArrowLeft")
+    while not held:
+        person.page.wait_for_timeout(20)
+    held[0].continue_()
+    person.settle()
+    assert person.objects()[0]["labels"] == [1, 0]
+    assert f"{decode(person.objects()[0]['rle']).sum():,} px" in person.page.inner_text("#objects")
+    person.page.keyboard.type("u")
+    person.page.keyboard.press("Tab")
+    assert person.page.evaluate("glesam.state.objects.map((each) => each.name)") == ["my cup"]
+    person.frames()
+    assert person.page.inner_text("#objects .grow").startswith("my cup")
+
+
+def test_deleting_by_keys_goes_on_to_the_neighbour(person: Person) -> None:
+    for place in (CUP, SPOON, TABLE):
+        person.click(*place)
+        person.press("n")
+    person.press("Control+z")  # the last one, still empty
+    focused = "document.activeElement.dataset.object ?? document.activeElement.dataset.bin ?? document.activeElement.id"
+    person.page.locator("#objects [aria-label^=Delete]").nth(1).focus()
+    person.press("[")  # another is active: the list is drawn anew
+    assert person.page.evaluate("document.activeElement.dataset.bin") == "2"
+    seen = []
+    for _ in range(3):
+        person.page.keyboard.press("Enter")
+        person.frames()
+        seen.append(person.page.evaluate(focused))
+        person.page.keyboard.press("Tab")
+    assert seen == ["3", "1", "stage"]
+    assert person.objects() == []
 
 
 def test_candidates_can_be_taken(person: Person) -> None:

@@ -16,7 +16,7 @@ from scipy.ndimage import binary_erosion
 from glesam.draw.colours import colour
 from glesam.images.reading import read
 from glesam.masks.cutout import soft_alpha
-from glesam.masks.rle import decode
+from glesam.masks.rle import decode, encode
 
 
 def hover(person: Person, place: tuple[int, int]) -> None:
@@ -220,6 +220,16 @@ def test_everything_has_numbers_colours_of_the_sheet_and_leaves_objects_out(pers
     person.page.click("#everything")
     person.until("glesam.state.everything !== null || /already/.test(glesam.state.message?.text ?? '')", 200)
     assert person.page.evaluate("glesam.state.everything?.objects.length ?? 0") == 0
+
+
+def test_another_view_leaves_everything_mode(person: Person) -> None:
+    rows = [{"segmentation": encode(ellipse()), "predicted_iou": 0.9, "point_coords": [[300, 160]]}]
+    person.page.route("**/v1/everything", lambda route: route.fulfill(json={"objects": rows, "enhanced": False}))
+    for leave in (lambda: person.press("c"), lambda: person.view("off")):
+        person.page.click("#everything")
+        person.until("glesam.state.everything !== null")
+        leave()
+        assert person.page.evaluate("glesam.state.everything") is None
 
 
 @pytest.mark.parametrize("clear", [False, True])

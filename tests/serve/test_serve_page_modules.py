@@ -120,6 +120,7 @@ def test_answers_that_objects_rest_on_are_never_let_go() -> None:
     }};
     const {{ set, state, onChange }} = await import('{module("state.js")}');
     const session = await import('{module("session.js")}');
+    const {{ sides }} = await import('{module("sides.js")}');
     const prompts = await import('{module("prompts.js")}');
     const image = {{ id: 'a', width: 4, height: 4 }};
     set({{ server: {{ limits: {{}} }}, original: image, image }});
@@ -138,7 +139,7 @@ def test_answers_that_objects_rest_on_are_never_let_go() -> None:
     const before = asked.length;
     session.sync();
     await settle();
-    const [side] = session.sides();
+    const [side] = sides();
     const fresh = state.objects.every((object) => session.resultOf(object, side).fresh);
     const first = session.answersOf([state.objects[0]], side).length;
     console.log(JSON.stringify({{ again: asked.length - before, fresh, first, asked: before }}));

@@ -161,6 +161,12 @@ def test_token_is_asked_for_and_used(visit: Callable[..., Person]) -> None:
             route.fulfill(status=401, json={"error": "expected a bearer token, got none; send Authorization"})
 
     person = visit(lambda page: page.route("**/v1/**", guard), refused=True)
+    person.page.fill("#token-value", "sesame\u2026")
+    person.page.keyboard.press("Enter")
+    assert "ASCII" in person.message()
+    assert "U+2026" in person.message()
+    assert person.page.locator("#token").is_visible()
+    assert person.page.evaluate("sessionStorage.getItem('glesam-token')") is None
     person.page.fill("#token-value", "sesame")
     person.page.keyboard.press("Enter")
     person.until("Boolean(glesam.state.server)")

@@ -15,9 +15,15 @@ export class ApiError extends Error {
 
 let token = sessionStorage.getItem(TOKEN_KEY) ?? '';
 
-/** Keep the bearer token for this tab; it goes with its closing. */
+/** Keep the bearer token for this tab; it goes with its closing. No server takes other characters, and fetch() fails on some. */
 export function setToken(value) {
-  token = value.trim();
+  const given = value.trim();
+  const odd = [...given].find((each) => each < '!' || each > '~');
+  if (odd) {
+    const code = odd.codePointAt(0).toString(16).toUpperCase().padStart(4, '0');
+    throw new Error(`expected a token of ASCII characters without spaces, got one with U+${code}; copy it again`);
+  }
+  token = given;
   sessionStorage.setItem(TOKEN_KEY, token);
 }
 

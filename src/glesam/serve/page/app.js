@@ -14,8 +14,9 @@ import { embedAgain, makeWorse, open, openAll, step } from './images.js';
 import { listen, listenToSlider } from './pointer.js';
 import { switchPreview } from './preview.js';
 import { clear, isUsable, nextObject, redo, undo } from './prompts.js';
-import { report, resultOf, retry, sides, sync } from './session.js';
-import { activeObject, onChange, say, set, state } from './state.js';
+import { meet, report, resultOf, retry, sync } from './session.js';
+import { sides } from './sides.js';
+import { activeObject, look, onChange, say, set, state } from './state.js';
 import { Viewport } from './viewport.js';
 import { fetchWords, listenToWords } from './words.js';
 
@@ -171,7 +172,7 @@ function wireButtons() {
   for (const [id, action] of Object.entries(clicks)) $(id).addEventListener('click', () => action());
   for (const button of document.querySelectorAll('[data-format]')) button.addEventListener('click', () => save(button.dataset.format));
   for (const input of document.querySelectorAll('[name=tool]')) input.addEventListener('change', () => set({ tool: Number(input.value) }));
-  for (const input of document.querySelectorAll('[name=view]')) input.addEventListener('change', () => set({ view: input.value }));
+  for (const input of document.querySelectorAll('[name=view]')) input.addEventListener('change', () => look(input.value));
   const chosen = (id, take) =>
     $(id).addEventListener('change', ({ target }) => {
       const files = [...target.files]; // the list is live, and empty once the field is
@@ -184,8 +185,13 @@ function wireButtons() {
   $('previewing').addEventListener('change', ({ target }) => switchPreview(target.checked));
   $('token').addEventListener('submit', (event) => {
     event.preventDefault();
-    setToken($('token-value').value);
+    try {
+      setToken($('token-value').value);
+    } catch (error) {
+      return report(error);
+    }
     $('token-value').value = '';
+    say(null);
     set({ locked: false });
     start();
   });
@@ -201,7 +207,8 @@ async function goOn() {
 async function start() {
   try {
     const server = await persist(models);
-    set({ server, view: state.server ? state.view : server.enhance ?? 'auto' });
+    if (!state.server) set({ view: server.enhance ?? 'auto' });
+    meet(server);
     if (!$('kind').dataset.filled) {
       listKinds(await degradations());
       $('kind').dataset.filled = 'yes';

@@ -2,7 +2,9 @@
 // `glesam train` and `glesam data check` read the folder as it is.
 
 import { greyPng } from './png.js';
-import { finished } from './session.js';
+import { isBack } from './keeping.js';
+import { finished, isAwaited } from './session.js';
+import { sides } from './sides.js';
 import { idsOf } from './ids.js';
 import { state } from './state.js';
 import { zip } from './zip.js';
@@ -10,20 +12,31 @@ import { zip } from './zip.js';
 const ENDINGS = { 'image/jpeg': '.jpg', 'image/png': '.png', 'image/webp': '.webp', 'image/gif': '.gif', 'image/bmp': '.bmp' };
 const done = new Map(); // file → {name, blob, width, height, objects: [{name, mask, score}]}
 
+/** What the set holds of the open image: of before, as long as its objects or their masks are still to come; or null. */
+function ofStage() {
+  const { file, image } = state;
+  if (!image || !file) return null;
+  const before = done.get(file.blob) ?? null;
+  const [side] = sides();
+  if (before && state.objects.some((object) => isAwaited(object, side))) return before;
+  const objects = finished().map(({ object, mask, score }) => ({ name: object.name, mask, score }));
+  if (!objects.length) return isBack() ? null : before;
+  const { blob, width, height } = image; // not the bitmap: decoded, 12 megapixels take 48 MB
+  return { blob, width, height, name: state.name, objects };
+}
+
 /** Keep the masks of the open image for the set; called before another one is opened, and before the set is made. */
 export function remember() {
-  const { file, image } = state;
-  if (!image || !file) return;
-  const objects = finished().map(({ object, mask, score }) => ({ name: object.name, mask, score }));
-  const { blob, width, height } = image; // not the bitmap: decoded, 12 megapixels take 48 MB
-  if (objects.length) done.set(file.blob, { blob, width, height, name: state.name, objects });
-  else done.delete(file.blob);
+  const { file } = state;
+  const kept = ofStage();
+  if (kept) done.set(file.blob, kept);
+  else if (file) done.delete(file.blob);
 }
 
 /** How many images the set would have. */
 export function setSize() {
   const here = state.file?.blob;
-  return [...done.keys()].filter((blob) => blob !== here).length + (finished().length ? 1 : 0);
+  return [...done.keys()].filter((blob) => blob !== here).length + (ofStage() ? 1 : 0);
 }
 
 /** Names in the set: two images of one name get numbers. */

@@ -5,7 +5,8 @@ import { trainingSet } from './dataset.js';
 import { idsOf } from './ids.js';
 import { polygons } from './outline.js';
 import { greyPng } from './png.js';
-import { finished, sides } from './session.js';
+import { finished } from './session.js';
+import { sides } from './sides.js';
 import { during, state } from './state.js';
 
 const NAMELESS = 'object';

@@ -3,7 +3,8 @@
 import { manyColours } from './colours.js';
 import { path } from './outline.js';
 import { contains, paintOrder } from './rle.js';
-import { resultOf, sides } from './session.js';
+import { resultOf } from './session.js';
+import { sides } from './sides.js';
 import { hasEnhancer, state } from './state.js';
 
 const FILL = 0.48;

@@ -5,7 +5,8 @@ import { persist } from './net.js';
 import { onStage } from './images.js';
 import { take } from './prompts.js';
 import { decode, iou } from './rle.js';
-import { finished, placeOf, report, sides, withImage } from './session.js';
+import { finished, report, withImage } from './session.js';
+import { placeOf, sides } from './sides.js';
 import { masksOf } from './start.js';
 import { during, say, set, state } from './state.js';
 
@@ -53,6 +54,7 @@ export async function toggleEverything(pointsPerSide) {
     const call = (body, signal) => everything({ ...body, points_per_side: pointsPerSide }, signal);
     const result = await ask('Finding everything', call);
     if (!result) return;
+    if (result.where !== placeOf(sides()[0])) return say('The view has changed meanwhile: find everything again in this one.');
     const there = finished().map(({ mask }) => mask);
     const all = found(result.answer).sort((a, b) => b.mask.area - a.mask.area);
     const fresh = all.filter(({ mask }) => !there.some((other) => iou(mask, other) >= SAME));

@@ -102,7 +102,7 @@ export async function open(blob, name = blob.name ?? 'image') {
     const stem = name.replace(/\.[^.]*$/, '') || 'image';
     set({ name: stem, file, original: made, image: made, worse: null, message: null });
     keepFor(blob, name);
-    const back = bringBack(() => mine === attempts).then((found) => found && say('The objects of this image are as you left them.'));
+    const back = bringBack(() => state.original === made).then((found) => found && say('The objects of this image are as you left them.'));
     await embedded(made, 'Looking at the image', signal);
     await back;
     return mine === attempts;

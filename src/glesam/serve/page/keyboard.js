@@ -6,7 +6,7 @@ import { step } from './images.js';
 import { findInNext } from './likeness.js';
 import { switchPreview } from './preview.js';
 import { addPoint, choose, nextObject, redo, remove, selectBy, setBox, undo } from './prompts.js';
-import { hasEnhancer, set, state } from './state.js';
+import { hasEnhancer, look, set, state } from './state.js';
 
 const STEP = 0.01;
 const FINE_PIXELS = 1;
@@ -20,7 +20,7 @@ export function listenToKeys(canvas, view, commands) {
     x: () => set({ tool: 1 - state.tool }),
     e: commands.everything,
     o: commands.chooseImage,
-    c: () => hasEnhancer() && set({ view: VIEWS[(VIEWS.indexOf(state.view) + 1) % VIEWS.length] }),
+    c: () => hasEnhancer() && look(VIEWS[(VIEWS.indexOf(state.view) + 1) % VIEWS.length]),
     w: commands.nextWorse,
     s: commands.save,
     p: () => switchPreview(),

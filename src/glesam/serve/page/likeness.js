@@ -5,7 +5,8 @@ import { ask, found } from './finding.js';
 import { placeBy, step } from './images.js';
 import { take } from './prompts.js';
 import { iou } from './rle.js';
-import { finished, report, sides } from './session.js';
+import { finished, report } from './session.js';
+import { sides } from './sides.js';
 import { say, state } from './state.js';
 
 const SAME = 0.5; // IoU from which on what was found is an object that is there already

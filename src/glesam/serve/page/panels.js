@@ -9,7 +9,8 @@ import { canFindNext } from './likeness.js';
 import { drawObjects } from './objects.js';
 import { canRedo, canUndo, choose } from './prompts.js';
 import { iou } from './rle.js';
-import { candidates, finished, resultOf, sides } from './session.js';
+import { candidates, finished, resultOf } from './session.js';
+import { sides } from './sides.js';
 import { activeObject, hasEnhancer, state } from './state.js';
 import { drawWork } from './work.js';
 

@@ -1,5 +1,6 @@
 // What a person points at: objects with points and boxes, one of them active, and undo for all of it.
 
+import { isFixed, sides } from './sides.js';
 import { COLOURS, activeObject, lasting, set, state } from './state.js';
 
 const LONGEST_HISTORY = 200;
@@ -45,10 +46,7 @@ function fresh(values = {}) {
 }
 
 /** An object with new prompts. What was shown before goes along: the next answer goes on from its logits. */
-function prompted(object, change) {
-  const before = object.fixed === null || object.fixed.logits ? object : null;
-  return { ...object, choice: null, fixed: null, before, ...change };
-}
+const prompted = (object, change) => ({ ...object, choice: null, fixed: null, before: object, alone: {}, ...change });
 
 /** Points are rounded down: the far edges themselves lie outside of the image, and the server refuses them. */
 const pointed = (object, point, label) => {
@@ -110,6 +108,12 @@ export const withoutLogits = (objects) =>
     before: object.before && withoutLogits([object.before])[0],
   }));
 
+/** Let go of such logits, in what can be undone and redone too. */
+export function dropLogits() {
+  for (const each of [...past, ...future]) each.objects = withoutLogits(each.objects);
+  set({ objects: withoutLogits(state.objects) });
+}
+
 /** Objects as they were left, with nothing to undo. */
 export function restore(objects, active) {
   nextId = Math.max(0, ...objects.map((each) => each.id)) + 1;
@@ -142,7 +146,8 @@ export function clear() {
 /** Take one of the three candidates for the active object; null leaves it to the model. */
 export function choose(choice) {
   const object = activeObject();
-  if (!object || !isUsable(object) || object.fixed) return;
+  const [side] = sides();
+  if (!side || !object || !isUsable(object) || isFixed(object, side)) return;
   commit(state.objects.map((each) => (each.id === object.id ? { ...each, choice } : each)));
 }
 

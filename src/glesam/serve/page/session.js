@@ -1,30 +1,21 @@
 // Between prompts and server: what masks the state asks for, which of them are missing, and their requests.
 // Answers are kept under what was asked, so that a late one never shows for newer prompts and undo costs no request.
 
-import { ApiError, embed, segment } from './api.js';
+import { ApiError, embed, models, segment } from './api.js';
 import { persist } from './net.js';
-import { isUsable } from './prompts.js';
+import { dropLogits, isUsable } from './prompts.js';
 import { decode } from './rle.js';
-import { activeObject, changed, during, hasEnhancer, mainMode, say, set, state } from './state.js';
+import { isFixed, placeOf, sides } from './sides.js';
+import { activeObject, changed, during, say, set, state } from './state.js';
 
 const KEPT_ANSWERS = 300;
-const MOST_LOGITS = 4; // objects of a request whose logits, 44 kB each, are worth sending
+const MOST_TOGETHER = 4; // objects of a request: each brings logits of 44 kB, from which its correction goes on
 const answers = new Map(); // key → {mask, score, candidates, enhanced}
 const underway = new Map(); // key → the batch it is asked in
+const sending = new Map(); // image that the server gets again → promise
 const failed = new Set(); // keys that the server refused; asked again after the next change of prompts
+let arrived = 0; // answers so far
 const lastShown = new Map(); // object and side → mask, shown until the answer to newer prompts is there
-
-/** The views of the image that are shown: {name, image, enhance}; the first one counts. */
-export function sides() {
-  if (!state.image) return [];
-  const main = { name: 'main', image: state.image, enhance: mainMode() };
-  const without = { name: 'without', image: state.image, enhance: 'off' };
-  const clean = { name: 'clean', image: state.original, enhance: 'off' };
-  const list = [main];
-  if (state.view === 'compare' && hasEnhancer()) list.push(without);
-  if (state.image !== state.original) list.push(clean);
-  return list;
-}
 
 /** The single mask is shown, as the command and the Python API give it, until one of the three candidates is taken. */
 const wantsThree = (object) => object.choice !== null;
@@ -37,9 +28,10 @@ function promptsOf(object) {
 }
 
 /** The answer that an object's prompts were added to: its key and the logits of the mask that was shown; or null. */
-function earlier({ before }, side) {
-  if (!before || !isUsable(before)) return null;
-  if (before.fixed) return before.fixed.logits ? { key: `fixed ${before.id}`, logits: before.fixed.logits } : null;
+function earlier({ before, alone }, side) {
+  if (!before || !isUsable(before) || alone?.[placeOf(side)]) return null;
+  if (before.fixed?.logits) return { key: `fixed ${before.id}`, logits: before.fixed.logits };
+  if (isFixed(before, side)) return null;
   const key = keyOf(before, side, wantsThree(before));
   const answer = answers.get(key);
   const shown = answer && before.choice !== null ? answer.candidates?.[before.choice] : answer;
@@ -50,9 +42,10 @@ function earlier({ before }, side) {
 const keyOf = (object, side, three) =>
   `${side.image.id}|${side.enhance}|${three}|${JSON.stringify(promptsOf(object))}|${earlier(object, side)?.key ?? ''}`;
 
-export const placeOf = (side) => `${side.image.id}|${side.enhance}`;
-
-const isFixed = (object, side) => object.fixed !== null && object.fixed.where === placeOf(side);
+/** An answer that is asked for without an earlier one stays so: the earlier may come later, as by undo, and change its key. */
+function settle(object, side) {
+  if (object.before && !earlier(object, side)) (object.alone ??= {})[placeOf(side)] = true;
+}
 
 /** The mask of an object on a side: {mask, score, enhanced, fresh}, or null. Not fresh: of earlier prompts. */
 export function resultOf(object, side) {
@@ -65,6 +58,10 @@ export function resultOf(object, side) {
   lastShown.set(slot, shown);
   return { ...shown, fresh: true };
 }
+
+/** Whether an object's mask on a side is still to come. */
+export const isAwaited = (object, side) =>
+  isUsable(object) && !resultOf(object, side)?.fresh && !failed.has(keyOf(object, side, wantsThree(object)));
 
 /** The masks that count: [{object, mask, score}] in the order of the list. */
 export function finished() {
@@ -126,7 +123,7 @@ export function sync() {
 function askMissing({ side, three, objects }) {
   const isMissing = (key) => !answers.has(key) && !underway.has(key) && !failed.has(key);
   const missing = [...objects].filter(([key]) => isMissing(key));
-  const most = mostObjects(side.image, three);
+  const most = Math.min(MOST_TOGETHER, mostObjects(side.image, three));
   for (let start = 0; start < missing.length; start += most) {
     const objects = new Map(missing.slice(start, start + most));
     run({ side, three, objects, controller: new AbortController(), since: performance.now() });
@@ -140,7 +137,10 @@ function mostObjects({ width, height }, three) {
 }
 
 async function run(batch) {
-  for (const key of batch.objects.keys()) underway.set(key, batch);
+  for (const [key, object] of batch.objects) {
+    underway.set(key, batch);
+    settle(object, batch.side);
+  }
   try {
     keep(batch, await persist(() => ask(batch), batch.controller.signal));
   } catch (error) {
@@ -162,9 +162,8 @@ function asked(object, side) {
 /** Ask; if the server has let the image go meanwhile, give it again. */
 async function ask({ side, three, objects, controller }) {
   const prompts = [...objects.values()].map((object) => asked(object, side));
-  const logits = prompts.length <= MOST_LOGITS;
   return withImage(side.image, (id) => {
-    const body = { id, objects: prompts, multimask: three, enhance: side.enhance, logits };
+    const body = { id, objects: prompts, multimask: three, enhance: side.enhance, logits: true };
     return segment(body, controller.signal);
   });
 }
@@ -200,23 +199,55 @@ export function answersOf(objects, side) {
   return found;
 }
 
+/** How many answers have come so far: more of them, more to keep. */
+export const answersSoFar = () => arrived;
+
 /** Put such answers back. */
 export function putAnswers(found) {
   for (const [key, answer] of found) answers.set(key, answer);
 }
 
-/** Do something with an image's id, embedding it again when the server does not know it any more. */
+/** Take over what the server has. Of another model, or of other settings, no answer and no logits are of use here. */
+export function meet(server) {
+  const isOther = state.server !== null && state.server.made_by !== server.made_by;
+  set({ server });
+  if (!isOther) return;
+  answers.clear();
+  failed.clear();
+  for (const batch of new Set(underway.values())) batch.controller.abort(); // asked anew, under other keys
+  dropLogits();
+  set({ everything: null, hover: null });
+}
+
+/**
+ * Do something with an image's id, embedding it again when the server does not know it any more: it may have been
+ * started anew, with another model.
+ */
 export async function withImage(image, work) {
   try {
     return await work(image.id);
   } catch (error) {
     if (!(error instanceof ApiError) || error.status !== 404) throw error;
-    await during('Sending the image again', (progress) => embed(image.blob, undefined, progress));
+    await sendAgain(image);
     return work(image.id);
   }
 }
 
+/** Once for all requests that miss the image at the same time. */
+function sendAgain(image) {
+  const send = async (progress) => {
+    const server = await models();
+    await embed(image.blob, undefined, (share, receiving) => !receiving && progress(share));
+    meet(server);
+  };
+  if (!sending.has(image)) {
+    sending.set(image, during('Sending the image again', send).finally(() => sending.delete(image)));
+  }
+  return sending.get(image);
+}
+
 function keep(batch, answer) {
+  arrived++;
   [...batch.objects.keys()].forEach((key, index) => {
     const { rle, score, logits, candidates: three } = answer.objects[index];
     const list = three?.map((each) => ({ mask: decode(each.rle), score: each.score, logits: each.logits })) ?? null;

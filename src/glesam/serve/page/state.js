@@ -1,4 +1,5 @@
 // The one state of the page. Objects in it are never changed in place, so that undo is keeping the earlier ones.
+// Only `alone` is filled in: the places, image and mode, where an object was asked for without the answer of `before`.
 // An image is {id, blob, bitmap, width, height, degraded, refused}; its id is null until the server has embedded it, and
 // refused says why it never will.
 
@@ -35,7 +36,7 @@ export const state = {
   tool: 1, // label of the next point: 1 foreground, 0 background
   images: [], // files that were opened together, to work through one by one
   at: 0, // which of them is open
-  objects: [], // {id, name, colour, points, labels, box, choice, fixed}
+  objects: [], // {id, name, colour, points, labels, box, choice, fixed, before, alone}, see prompts.js
   active: null, // id of the object that prompts go to
   everything: null, // {objects: [{mask, score, point, number}], where} while everything mode is on
   hover: null, // index in everything.objects under the pointer
@@ -103,6 +104,13 @@ export const hasEnhancer = () => state.server?.enhancer === true;
 export function mainMode() {
   if (!hasEnhancer()) return 'off';
   return state.view === 'compare' ? 'on' : state.view;
+}
+
+/** Show the image in another view. What everything mode found is of the mode that it was found in. */
+export function look(view) {
+  const before = mainMode();
+  set({ view });
+  if (mainMode() !== before) set({ everything: null, hover: null });
 }
 
 export const activeObject = () => state.objects.find((object) => object.id === state.active) ?? null;
