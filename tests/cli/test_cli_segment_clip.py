@@ -65,6 +65,34 @@ def test_a_format_that_is_asked_for_later_is_made(call: Call, clip: Path, tmp_pa
     assert names(tmp_path / "out") == ["c.mask.json", "c.mask.jsonl", "c.overlay.mp4"]
 
 
+def test_masks_of_other_prompts_do_not_pass_for_finished_results(call: Call, clip: Path, tmp_path: Path) -> None:
+    one, other = ("--box", "2,2,40,40"), ("--box", "40,20,90,60")
+    assert call(clip, *one, "-o", tmp_path / "out").exit_code == 0
+    drawn = call(clip, *other, "--overlay", "-o", tmp_path / "out")
+    assert drawn.exit_code == 0, drawn.output
+    assert f"kept as before, perhaps of other prompts: {tmp_path / 'out' / 'c.masks'}" in " ".join(drawn.stderr.split())
+    last = json.loads((tmp_path / "out" / "c.mask.jsonl").read_text().splitlines()[-1])
+    assert last == {"end": 4, "made": ["overlay"]}
+    again = call(clip, *other, "-o", tmp_path / "out")
+    assert again.exit_code == 0, again.output
+    assert "skipped" not in again.stderr
+    assert call(clip, *other, "-o", tmp_path / "fresh").exit_code == 0
+    for frame in range(4):
+        made, fresh = ((tmp_path / name / "c.masks" / f"{frame:06}.png") for name in ("out", "fresh"))
+        assert made.read_bytes() == fresh.read_bytes()
+    assert "skipped" in call(clip, *other, "-o", tmp_path / "out").stderr
+
+
+def test_what_an_earlier_version_finished_is_made_anew(call: Call, clip: Path, tmp_path: Path) -> None:
+    words = (clip, "--point", "20,20", "-o", tmp_path / "out")
+    assert call(*words).exit_code == 0
+    journal = tmp_path / "out" / "c.mask.jsonl"
+    whole = journal.read_bytes()
+    journal.write_bytes(whole.replace(b',"made":["masks"]', b""))
+    assert "is not of that run; the clip is done again" in " ".join(call(*words).stderr.split())
+    assert journal.read_bytes() == whole
+
+
 def test_a_clip_that_was_replaced_under_its_name_is_told(call: Call, clip: Path, tmp_path: Path) -> None:
     words = (clip, "--point", "20,20", "--max-frames", 1, "-o", tmp_path / "out")
     assert call(*words).exit_code == 0

@@ -12,8 +12,9 @@ import tifffile
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from glesam import Predictor
+from glesam import Masks, Predictor
 from glesam.cli import app
+from glesam.cli.segment.derived import _masks_of
 
 Make = Callable[..., Path]
 Call = Callable[..., Result]
@@ -115,6 +116,61 @@ def test_a_painted_mask_is_corrected_colour_by_colour(call: Call, photo: Make, m
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "again.png")), ids)
 
 
+def test_an_image_is_no_start_mask_and_no_heat_map_of_itself(call: Call, photo: Make, tmp_path: Path) -> None:
+    for name, option in (("a.png", "--start-mask"), ("b.jpg", "--heat-map"), ("c.png", "--heat-map")):
+        image = photo(f"in/{name}")
+        (tmp_path / "linked").unlink(missing_ok=True)
+        (tmp_path / "linked").symlink_to(tmp_path / "in")
+        for folder in (tmp_path / "in", tmp_path / "linked"):
+            refused = call(image, option, folder, "-o", tmp_path / "out.png")
+            assert refused.exit_code == 2, refused.output
+            assert f"in {folder} for {name}, found none" in refused.output
+
+
+def test_earlier_answers_are_found_where_names_meet(
+    call: Call, photo: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo("in/cat.jpg"), photo("in/cat.png", seed=1)
+    first = call(tmp_path / "in", "--box", "5,5,30,35", "-o", tmp_path / "out")
+    assert first.exit_code == 0, first.output
+    left = {name: np.zeros((40, 60), bool) for name in ("cat.jpg", "cat.png")}
+    left["cat.jpg"][5:15, 5:25], left["cat.png"][20:35, 30:50] = True, True
+    for name, mask in left.items():
+        Image.fromarray(mask).save(tmp_path / "out" / f"{name}.mask.png")
+    seen: list[np.ndarray] = []
+    correct = Predictor.predict_from_masks
+
+    def recorded(self: Predictor, masks: np.ndarray) -> Masks:
+        seen.append(masks)
+        return correct(self, masks)
+
+    monkeypatch.setattr(Predictor, "predict_from_masks", recorded)
+    second = call(tmp_path / "in", "--start-mask", tmp_path / "out", "-o", tmp_path / "better")
+    assert second.exit_code == 0, second.output
+    for found, mask in zip(seen, left.values(), strict=True):
+        np.testing.assert_array_equal(found[0], mask)
+    Image.fromarray(~left["cat.jpg"]).save(tmp_path / "in" / "cat.mask.png")
+    shutil.copy(tmp_path / "out" / "cat.jpg.mask.png", tmp_path / "in")
+    assert _masks_of([str(tmp_path / "in" / "cat.jpg")], []) == [tmp_path / "in" / "cat.jpg.mask.png"]
+    assert _masks_of([str(tmp_path / "in" / "cat.png")], []) == [tmp_path / "in" / "cat.mask.png"]
+
+
+def test_a_cache_that_cannot_be_written_is_named(call: Call, photo: Make, marks: Path, tmp_path: Path) -> None:
+    for index in range(2):
+        photo(f"in/{index}.jpg", seed=index)
+    (tmp_path / "taken").write_text("no folder")
+    out = tmp_path / "out"
+    features = call(tmp_path / "in", "--like", photo("ref.jpg"), "--feature-cache", tmp_path / "taken", "-o", out)
+    restored = call(
+        tmp_path / "in", "--box", "5,5,30,35", "--restore", "gamma:2", "--restore-cache", tmp_path / "taken", "-o", out
+    )
+    for failed in (features, restored):
+        assert failed.exit_code == 1
+        assert f"expected to write into {tmp_path / 'taken'}" in failed.output
+        assert f"expected to write into {out}" not in failed.output
+        assert "2 failed" in failed.output, "the images are named, and the run comes to its end"
+
+
 def test_heat_maps_are_read_from_arrays_and_images(call: Call, photo: Make, tmp_path: Path) -> None:
     ys, xs = np.mgrid[:40, :60]
     heat = np.exp(-((xs - 30) ** 2 + (ys - 20) ** 2) / 100)
@@ -141,6 +197,17 @@ def test_doubtful_clicks_are_asked_for_with_clicks_only(call: Call, photo: Make,
         (("--like-mask", "ref.mask.png"), "expected --like beside --like-mask"),
         (("--like", "other.jpg"), "expected the marks of other.jpg"),
         (("--likeness", "0.5", "--point", "1,1"), "expected --like beside --likeness"),
+        (("--likeness", "0", "--point", "1,1"), "expected --like beside --likeness"),
+        (("--like", "ref.jpg", "--likeness", "7"), "expected a threshold from 0 to 1, got 7.0"),
+        (("--subject", "--multimask"), "expected --multimask beside clicks and boxes only"),
+        (("--like", "ref.jpg", "--multimask"), "leave --multimask out"),
+        (("--start-mask", "ref.mask.png", "--multimask"), "leave --multimask out"),
+        (("--heat-map", "ref.jpg", "--multimask"), "leave --multimask out"),
+        (("--text", "cat", "--multimask"), "leave --multimask out"),
+        (("--everything", "--multimask"), "leave --multimask out"),
+        (("--point", "1,1", "--frame", "5"), "expected a clip or a camera beside --frame, got images"),
+        (("--subject", "--max-frames", "5"), "leave --max-frames out"),
+        (("--point", "1,1", "--max-frames", "5", "--correct", "c.json"), "leave --max-frames and --correct out"),
         (("--subject", "--tile", "512"), "leave --tile out"),
     ],
 )
@@ -158,6 +225,20 @@ def test_what_does_not_go_together_is_refused(
     refused = call("ref.jpg", *options)
     assert refused.exit_code == 2
     assert words in " ".join(refused.output.split())
+    assert refused.output.count("\n") == 1
+
+
+def test_a_likeness_that_is_none_is_told_before_any_image(
+    call: Call, photo: Make, marks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(*_: object, **__: object) -> None:
+        raise AssertionError("expected to hear of it before a model is loaded")
+
+    monkeypatch.setattr(Predictor, "from_pretrained", load)
+    for index in range(2):
+        photo(f"in/{index}.jpg")
+    refused = call(tmp_path / "in", "--like", photo("ref.jpg"), "--likeness", "-0.1", "-o", tmp_path / "out")
+    assert refused.exit_code == 2
     assert refused.output.count("\n") == 1
 
 

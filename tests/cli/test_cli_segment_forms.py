@@ -14,6 +14,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 from typer.testing import CliRunner, Result
 
+from glesam import Masks, Predictor
 from glesam.cli import app
 from glesam.data.readers.registry import open_dataset
 from glesam.draw.colours import colour
@@ -139,6 +140,44 @@ def test_images_without_objects_and_in_their_place_are_left(call: Call, photo: M
     if result.exit_code == 0:
         assert "nothing found, left out of the data set" in result.stderr
     assert [name for name in files(tmp_path / "none") if name.startswith(("images", "masks"))] == []
+
+
+def test_what_is_not_found_any_more_leaves_the_data_set(
+    call: Call, photo: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, predict = tmp_path / "set", Predictor.predict
+    for number, name in enumerate(("a.jpg", "b.jpg")):
+        photo(f"in/{name}", seed=number)
+    photo("set/images/c.png", seed=2)
+    words = [tmp_path / "in", out / "images" / "c.png", *BOXES, "--layout", "dataset", "--labels", "labelme", "-o", out]
+    assert call(*words).exit_code == 0
+    assert files(out / "masks") == ["a.png", "b.png", "c.png"]
+
+    def found_in_a(self: Predictor, *rest: object, **more: object) -> Masks:
+        masks = predict(self, *rest, **more)
+        return masks if masks.name == "a.jpg" else Masks(masks.masks & False, masks.scores, name=masks.name)
+
+    monkeypatch.setattr(Predictor, "predict", found_in_a)
+    result = call(*words, "--overwrite")
+    assert result.exit_code == 0, result.output
+    assert "b.jpg: nothing found, left out of the data set" in result.stderr
+    assert files(out / "masks") == ["a.png"]
+    assert files(out / "images") == ["a.jpg", "a.json", "c.png"], "an image of the user's own stays"
+    assert {row.file for row in read_csv(out / "results.csv")} == {"a.jpg"}
+
+
+def test_outputs_that_are_kept_keep_their_rows(
+    call: Call, photo: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo("in/a.jpg"), photo("in/b.jpg", seed=1)
+    words = [tmp_path / "in", *BOXES, "--layout", "dataset", "-o", tmp_path / "set"]
+    assert call(*words).exit_code == 0
+    nothing = Masks(np.zeros((1, 40, 60), bool), np.zeros(1, np.float32))
+    monkeypatch.setattr(Predictor, "predict", lambda *_, **__: nothing)
+    (tmp_path / "set" / "images" / "b.jpg").unlink()
+    assert call(*words).exit_code == 0
+    assert files(tmp_path / "set" / "masks") == ["a.png", "b.png"]
+    assert {row.file for row in read_csv(tmp_path / "set" / "results.csv")} == {"a.jpg", "b.jpg"}
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,33 @@ def test_wrong_use_is_one_line(options: list[str], said: str) -> None:
     assert said in " ".join(output.split())
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--label-by", "ofline"], "did you mean 'offline'"),
+        (["--label-by", "clip:no-such-folder"], "no-such-folder"),
+        (["--text-model", "no-such-folder"], "no-such-folder"),
+        (["--label-by", "examples:no-such-folder"], "none in no-such-folder"),
+        (["--label-by", "examples:shown"], "the image beside shown/tom/a.mask.png, got (1, 4, 4); resize them"),
+    ],
+)
+def test_a_wrong_labeler_is_told_before_any_image(
+    options: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(*_: object, **__: object) -> None:
+        raise AssertionError("expected to hear of it before a model is loaded")
+
+    monkeypatch.setattr("glesam.predict.predictor.Predictor.from_pretrained", load)
+    monkeypatch.chdir(tmp_path)
+    Path("shown/tom").mkdir(parents=True)
+    Image.new("RGB", (6, 5)).save("shown/tom/a.jpg")
+    Image.fromarray(np.eye(4, dtype=bool)).save("shown/tom/a.mask.png")
+    code, output = run("segment", PHOTOS, "--everything", "--label", *options, "-o", tmp_path / "out")
+    assert code == 2, output
+    assert said in " ".join(output.split())
+    assert not (tmp_path / "out").exists()
+
+
 def test_words_lists_and_explains() -> None:
     code, output = run("words")
     assert code == 0

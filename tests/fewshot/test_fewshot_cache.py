@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from fewshot_scenes import BLUE, RED, backbone, draw
 from torch import Tensor
 
@@ -39,6 +40,13 @@ def test_an_image_is_looked_at_once(tmp_path: Path) -> None:
     assert again.share == pytest.approx(fresh.share)
 
 
+def test_results_do_not_depend_on_whether_the_folder_knew_the_image(tmp_path: Path) -> None:
+    first, second = (FeatureCache(backbone, tmp_path).of(IMAGE) for _ in range(2))
+    assert torch.equal(first.fine, second.fine)
+    assert torch.equal(first.coarse, second.coarse)
+    assert first.share == second.share
+
+
 def test_only_the_last_images_stay_in_memory() -> None:
     looking = Counting()
     cache = FeatureCache(looking)
@@ -46,6 +54,12 @@ def test_only_the_last_images_stay_in_memory() -> None:
         for shade in range(10):
             cache.of(np.full((64, 64, 3), shade * 20, np.uint8))
     assert looking.looks == 20
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("no folder")
+    with pytest.raises(DataError, match=r"expected to write into .*taken, got .*; check its rights"):
+        FeatureCache(backbone, tmp_path / "taken").of(IMAGE)
 
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:

@@ -57,3 +57,20 @@ def test_near_duplicates_are_left_out() -> None:
     near[30, 50] = False
     masks = Masks(np.stack([MASK, near, np.zeros_like(MASK), ~MASK]), np.full(4, 0.5, np.float32))
     np.testing.assert_array_equal(without_duplicates(masks).masks, [MASK, ~MASK])
+
+
+def test_facts_of_a_heat_map_are_those_of_the_answers_that_were_taken() -> None:
+    """Of three peaks the second takes another way than the first; the third repeats the first and goes."""
+    other = np.roll(MASK, (25, 45), axis=(0, 1))
+    first = Masks(
+        np.stack([MASK, ~MASK, MASK]), np.full(3, 0.5, np.float32), info={"model": "m", "looked_nearer": [0, 2]}
+    )
+    second = Masks(np.stack([~MASK, other, ~MASK]), np.full(3, 0.7, np.float32), info={"model": "m"})
+    third = Masks(second.masks, second.scores, info={"model": "m", "looked_nearer": [1]})
+    own = np.stack([each.astype(np.float32) for each in (MASK, other, MASK)])
+    best = best_by_map([first, second], own)
+    np.testing.assert_array_equal(best.masks, [MASK, other, MASK])
+    assert best.info == {"model": "m", "looked_nearer": [0, 2]}
+    assert best_by_map([first, third], own).info["looked_nearer"] == [0, 1, 2]
+    assert without_duplicates(best_by_map([first, third], own)).info["looked_nearer"] == [0, 1]
+    assert "looked_nearer" not in best_by_map([second, second], own).info

@@ -48,6 +48,23 @@ def test_examples_are_read_from_a_folder_of_classes(tmp_path: Path) -> None:
     assert [ranking[0][0] for ranking in labeler(draw(SCENE), masks)] == ["red", "blue"]
 
 
+def test_examples_are_read_as_asked_and_a_wrong_one_is_named(tmp_path: Path) -> None:
+    (tmp_path / "red").mkdir()
+    Image.fromarray(draw(MARKED)).save(tmp_path / "red" / "a.png")
+    Image.fromarray(mask_of(MARKED[0])).save(tmp_path / "red" / "a.mask.png")
+    asked: list[Path] = []
+
+    def read_file(path: Path) -> np.ndarray:
+        asked.append(path)
+        return draw(MARKED)
+
+    load_labeler(f"examples:{tmp_path}", read_file)
+    assert asked == [tmp_path / "red" / "a.png"]
+    Image.fromarray(mask_of(MARKED[0])[:, 1:]).save(tmp_path / "red" / "a.mask.png")
+    with pytest.raises(PromptError, match=r"the image beside .*red/a\.mask\.png, got \(1, .*; resize them"):
+        load_labeler(f"examples:{tmp_path}")
+
+
 def test_what_gives_no_examples_is_one_line(tmp_path: Path) -> None:
     for given in ("examples", f"examples:{tmp_path}"):
         with pytest.raises(ConfigError, match=r"expected examples:FOLDER with FOLDER/CLASS/a\.jpg"):

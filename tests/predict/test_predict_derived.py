@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
+from PIL import Image
 
 from glesam import Predictor, Prompts
 from glesam.errors import ImageError, PromptError
 from glesam.fewshot import candidates
-from glesam.images.reading import read
+from glesam.fewshot.labels import ExampleLabeler
+from glesam.images.reading import ReadOptions, read, read_with
 from glesam.images.shrink import shrunk_size
 from glesam.predict.examples import SIDE, _masks_at
 from glesam.prompts.hygiene import DoubtfulClickWarning
+from glesam.restore.registry import load_restorer
 
 PHOTOS = Path(__file__).parents[2] / "examples" / "photos"
 CUP = [75, 15, 470, 385]
@@ -55,6 +60,44 @@ def test_a_remembered_object_is_found_where_it_was_moved_to(
     assert found.info["find_like"]["references"] == 1
     assert (np.diff(found.scores) <= 0).all()
     assert found.scores.min() >= found.info["find_like"]["threshold"]
+
+
+def test_a_labeler_sees_its_examples_as_the_model_sees_the_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Restored, and with the bands and the range of the image."""
+    loaded: list[Mapping[str, Sequence[tuple[np.ndarray, np.ndarray]]]] = []
+
+    class Recorded(ExampleLabeler):
+        def __init__(self, examples: Mapping[str, Sequence[tuple[np.ndarray, np.ndarray]]]) -> None:
+            loaded.append(examples)
+            super().__init__(examples)
+
+    monkeypatch.setattr("glesam.fewshot.labels.ExampleLabeler", Recorded)
+    bands = np.random.default_rng(0).integers(0, 3001, (40, 60, 5)).astype(np.uint16)
+    (tmp_path / "tom").mkdir()
+    tifffile.imwrite(tmp_path / "tom" / "a.tif", bands, photometric="minisblack", planarconfig="contig")
+    Image.fromarray(np.arange(2400).reshape(40, 60) % 60 < 30).save(tmp_path / "tom" / "a.mask.png")
+    restored = Predictor.from_pretrained("compact", enhance="off", restore="gamma:2")
+    reading = ReadOptions.parse("0,3000", "5,3,1")
+    restored.set_image(read_with(tmp_path / "tom" / "a.tif", reading).pixels)
+    masks = restored.predict(boxes=[5, 5, 50, 35])
+    for _ in range(2):
+        assert restored.words.label(masks, f"examples:{tmp_path}", reading).class_names == ("tom",)
+    assert len(loaded) == 1, "loaded once"
+    plain = np.floor(bands[..., [4, 2, 0]] / 3000 * 255 + 0.5).astype(np.uint8)
+    seen = loaded[0]["tom"][0][0]
+    np.testing.assert_array_equal(seen, load_restorer("gamma:2").restore(plain, None))
+    assert not np.array_equal(seen, plain)
+
+
+def test_marks_of_another_size_are_told_with_the_size_of_the_image(predictor: Predictor) -> None:
+    """Not with the size at which it is searched, whose marks are of another size too."""
+    image = np.zeros((1500, 2000, 3), np.uint8)
+    for size in ((1000, 1200), shrunk_size((1500, 2000), SIDE)):
+        with pytest.raises(PromptError, match=rf"expected masks \(n, 1500, 2000\) .*, got \(1, {size[0]}, {size[1]}\)"):
+            predictor.remember_file(image, np.ones(size, bool))
+    assert not predictor.has_examples
 
 
 def test_shrunk_masks_keep_their_places_and_none_vanishes() -> None:

@@ -123,6 +123,11 @@ def test_wrong_use(model: object, tmp_path: Path) -> None:
         tracker.start(FRAMES[0], Prompts(mask_input=np.zeros((16, 16), np.float32)))
     with pytest.raises(PromptError, match="inside the image"):
         tracker.start(FRAMES[0], Prompts([[500, 3]]))
+    tracker.start(FRAMES[0], PROMPTS)
+    shown = np.zeros((1, 16, 16), np.float32)
+    for prompts in (Prompts(mask_input=shown), Prompts(boxes=[[40, 2, 79, 30]], mask_input=shown)):
+        with pytest.raises(PromptError, match="got a mask input; leave it out"):
+            tracker.correct(FRAMES[1], prompts, [0])
     with pytest.raises(ModelError, match="memory"):
         load_tracker("compact", kind="memory")
 

@@ -22,7 +22,7 @@ from glesam.prompts.corrections import Correction
 from glesam.prompts.prompts import Prompts
 from glesam.video.appearance import find
 from glesam.video.frames import VideoSource, is_video, open_video
-from glesam.video.journal import is_complete, read_frames, to_masks
+from glesam.video.journal import is_complete, made_of, read_frames, to_masks
 from glesam.video.propagate import MaskPropagation, Settings
 from glesam.video.run import ClipOutputs, ClipTask, segment_video
 from glesam.video.writers import overlay_video
@@ -240,6 +240,66 @@ def test_a_killed_run_goes_on_to_the_same_results(clip: Path, prompts: Prompts, 
     ):
         assert np.array_equal(one[1], other[1])
     assert not list(tmp_path.glob(".*")), "nothing hidden is left"
+
+
+@pytest.mark.parametrize("lost", ["never written", "removed", "of other prompts"])
+def test_a_killed_run_without_its_masks_starts_over_where_they_are_asked_for(
+    clip: Path, prompts: Prompts, whole: Path, tmp_path: Path, lost: str
+) -> None:
+    def kill(index: int) -> None:
+        if index == 60:
+            raise Killed
+
+    places = ClipOutputs(tmp_path / "c.mask.jsonl", tmp_path / "c.masks")
+    other = ClipOutputs(places.journal, None, None, tmp_path / "c.mask.json")
+    task = ClipTask(open_video(clip), prompts)
+    if lost == "of other prompts":
+        segment_video(ClipTask(open_video(clip), Prompts(boxes=[CLIP.box(1, 0)])), tracker(), places)
+    with pytest.raises(Killed):
+        segment_video(
+            task, tracker(), places if lost == "removed" else other, overwrite=lost == "of other prompts", on_frame=kill
+        )
+    if lost == "removed":
+        (tmp_path / "c.masks" / "000031.png").unlink()
+    report = segment_video(task, tracker(), places)
+    assert report.done == report.frames == FRAMES
+    names = [f"{index:06}.png" for index in range(FRAMES)]
+    assert sorted(path.name for path in (tmp_path / "c.masks").iterdir()) == names
+    for name in names:
+        assert (tmp_path / "c.masks" / name).read_bytes() == (whole / "c.masks" / name).read_bytes()
+    assert made_of(places.journal) == ["masks"]
+
+
+def test_a_killed_run_goes_on_in_a_form_that_its_journal_gives(
+    clip: Path, prompts: Prompts, whole: Path, tmp_path: Path
+) -> None:
+    def kill(index: int) -> None:
+        if index == 60:
+            raise Killed
+
+    task, journal = ClipTask(open_video(clip), prompts), tmp_path / "c.mask.jsonl"
+    with pytest.raises(Killed):
+        segment_video(task, tracker(), ClipOutputs(journal, tmp_path / "c.masks"), on_frame=kill)
+    assert segment_video(task, tracker(), ClipOutputs(journal, coco=tmp_path / "c.mask.json")).done == FRAMES - 50
+    assert (tmp_path / "c.mask.json").read_bytes() == (whole / "c.mask.json").read_bytes()
+    assert made_of(journal) == ["coco"]
+
+
+def test_an_unfinished_run_of_another_mask_prompt_is_not_gone_on_with(clip: Path, tmp_path: Path) -> None:
+    def kill(index: int) -> None:
+        if index == 30:
+            raise Killed
+
+    def task(value: float) -> ClipTask:
+        shown = Prompts(boxes=[CLIP.box(0, 0)], mask_input=np.full((1, 32, 32), value, np.float32))
+        return ClipTask(open_video(clip), shown)
+
+    places = ClipOutputs(tmp_path / "c.mask.jsonl")
+    with pytest.raises(Killed):
+        segment_video(task(1.0), tracker(), places, on_frame=kill)
+    with pytest.raises(ConfigError, match="--overwrite"):
+        segment_video(task(2.0), tracker(), places)
+    assert segment_video(task(1.0), tracker(), places).done == FRAMES - 25
 
 
 def test_a_journal_is_complete_after_all_that_was_asked_for(

@@ -10,6 +10,7 @@ from train_tiny import tiny_model
 
 from glesam.enhance.gate import Verdict, judged_by_level
 from glesam.enhance.pipeline import LevelRule, Restoration
+from glesam.errors import PromptError
 from glesam.models.compact.model import CompactModel
 from glesam.predict.predictor import Predictor
 from glesam.prompts.prompts import Prompts
@@ -107,3 +108,60 @@ def test_a_clip_stays_on_one_path_under_a_wavering_gate_and_resumes_there(tmp_pa
     assert not whole[-1]
     assert sum(a != b for a, b in itertools.pairwise(whole)) == 1
     assert follow(scene[5:], resume=states[4], start=5) == whole[5:]
+
+
+class ByBrightness:
+    """A gate that restores dark images."""
+
+    def verdict(self, embedding, pixels):
+        return verdict(0.2 if float(pixels.mean()) < 0 else -0.2)
+
+
+def grey(value, seed=0):
+    return np.random.default_rng(seed).integers(value, value + 10, (48, 64, 3), dtype=np.uint8)
+
+
+def restores(predictor, image):
+    predictor.set_image(image)
+    return predictor.session.embedder.enhances(predictor.session.encoded, True)
+
+
+@torch.no_grad()
+def test_a_clip_leaves_its_predictor_as_it_was(tmp_path):
+    base = CompactModel.from_pretrained(tiny_model(tmp_path / "base"))
+    rules = [LevelRule(0, image_size=32)]
+    predictor = Predictor(base, "auto", Restoration(gate=ByBrightness(), rules=rules))
+    box = Prompts(boxes=[10, 14, 30, 34])
+    assert (restores(predictor, grey(10)), restores(predictor, grey(230))) == (True, False)
+    tracker = MaskPropagation(predictor)
+    assert not restores(predictor, grey(230, 1)), "a tracker that has no frame yet"
+    tracker.start(grey(10), box)
+    for seed in range(6):
+        tracker.step(grey(10, seed))
+    tracker.correct(grey(230, 7), box, [0])
+    assert tracker.state()["steady"]["restored"][1], "the test needs a mean that lags behind"
+    assert not restores(predictor, grey(230, 8))
+    assert not restores(predictor, grey(230, 7)), "the clip's own frame, which is kept"
+    with pytest.raises(PromptError):
+        tracker.start(grey(10), Prompts(boxes=[1000, 14, 1030, 34]))
+    assert not restores(predictor, grey(230, 9))
+
+
+@torch.no_grad()
+def test_two_trackers_on_one_predictor_keep_their_own_means(tmp_path):
+    base = CompactModel.from_pretrained(tiny_model(tmp_path / "base"))
+    box = Prompts(boxes=[10, 14, 30, 34])
+
+    def follow(shades, others=()):
+        restoration = Restoration(gate=ByBrightness(), rules=[LevelRule(0, image_size=32)])
+        predictor = Predictor(base, "auto", restoration)
+        trackers = [MaskPropagation(predictor) for _ in range(2)]
+        for number, shade in enumerate(shades):
+            for tracker, value in zip(trackers, (shade, *others[number : number + 1]), strict=False):
+                frame = grey(value, number)
+                tracker.start(frame, box) if number == 0 else tracker.step(frame)
+        return trackers[0].state()["steady"]
+
+    alone = follow([10, 10, 230])
+    assert alone["surplus"] == pytest.approx([0.2 - 0.25 * 0.4] * 2)
+    assert follow([10, 10, 230], [230, 10, 10]) == alone

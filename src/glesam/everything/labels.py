@@ -46,12 +46,27 @@ LABELERS: dict[str, str] = {
 """Known labelers: name to `module:function`, which takes the text after `name:` and gives the labeler."""
 
 
-def load_labeler(spec: str | Labeler = "offline") -> Labeler:
+ReadFile = Callable[[Path], RGB]
+"""Reads an image file as the model is to see it, `(H, W, 3)` uint8 RGB."""
+
+LOOKING = {"examples"}
+"""Those of `LABELERS` that look at image files of their own: their function also takes a `ReadFile`."""
+
+
+def load_labeler(spec: str | Labeler = "offline", read_file: ReadFile | None = None) -> Labeler:
     """A labeler by name, with what it needs after a colon (`clip:FOLDER`); a callable is given back.
+
+    Args:
+        spec: name, or a labeler.
+        read_file: for those in `LOOKING`, so that they see their files as the image whose masks they name; None for
+            `glesam.images.read`.
 
     Raises:
         ConfigError: an unknown name.
         ModelError: its weights are missing or do not fit.
+        ImageError: an image file of its own cannot be read.
+        DataError: a mask file of its own cannot be read.
+        PromptError: a mask file of its own does not fit its image.
     """
     if not isinstance(spec, str):
         return spec
@@ -60,8 +75,8 @@ def load_labeler(spec: str | Labeler = "offline") -> Labeler:
         known = ", ".join(LABELERS)
         raise ConfigError(f"expected a labeler of {known}, got {name!r}; {hint(name, LABELERS, 'name one of these')}")
     module, function = LABELERS[name].split(":")
-    load: Callable[[str], Labeler] = getattr(importlib.import_module(module), function)
-    return load(argument)
+    load: Callable[..., Labeler] = getattr(importlib.import_module(module), function)
+    return load(argument, read_file) if name in LOOKING and read_file is not None else load(argument)
 
 
 def rank_each(masks: Masks, rank: Callable[[int, Bool], Ranking]) -> list[Ranking]:

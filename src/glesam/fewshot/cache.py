@@ -14,6 +14,7 @@ from torch import Tensor
 
 from glesam.common.files import atomic_path
 from glesam.common.messages import one_line
+from glesam.common.pool import writing
 from glesam.errors import DataError
 from glesam.fewshot.features import Backbone, ImageFeatures, image_features
 from glesam.images.pixels import RGB
@@ -42,8 +43,7 @@ class FeatureCache:
         """Features of an `(H, W, 3)` uint8 RGB image.
 
         Raises:
-            DataError: a file of the folder is damaged.
-            OSError: the folder cannot be written.
+            DataError: a file of the folder is damaged, or the folder cannot be written.
         """
         key = content_hash(image)
         found = self._kept.pop(key, None)
@@ -61,8 +61,10 @@ class FeatureCache:
             return _read(path)
         found = image_features(self.backbone, image)
         if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _write(path, found)
+            with writing(path.parent):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                _write(path, found)
+            return _read(path)  # as every later process gets them: results must not depend on who looked first
         return found
 
 

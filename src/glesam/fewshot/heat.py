@@ -84,11 +84,14 @@ def best_by_map(answers: Sequence[Masks], own: Float) -> Masks:
     """
     fits = np.array([[_correlation(*pair) for pair in zip(each.masks, own, strict=True)] for each in answers])
     chosen = [answers[way][peak] for peak, way in enumerate(fits.argmax(axis=0).tolist())]
+    nearer = [peak for peak, each in enumerate(chosen) if each.info.get("looked_nearer")]
+    facts = {key: value for key, value in answers[0].info.items() if key != "looked_nearer"}
     return replace(
         answers[0],
         masks=np.concatenate([each.masks for each in chosen]),
         scores=np.concatenate([each.scores for each in chosen]),
         logits=np.concatenate([each.logits for each in chosen]),
+        info=facts | ({"looked_nearer": nearer} if nearer else {}),
     )
 
 
@@ -99,7 +102,7 @@ def without_duplicates(masks: Masks) -> Masks:
         same = [np.count_nonzero(mask & masks.masks[i]) > _SAME * np.count_nonzero(mask | masks.masks[i]) for i in kept]
         if mask.any() and not any(same):
             kept.append(index)
-    return replace(masks, masks=masks.masks[kept], scores=masks.scores[kept], logits=masks.logits[kept])
+    return masks[kept]
 
 
 def _small(values: Float) -> Float:

@@ -58,11 +58,7 @@ class Reference:
         Raises:
             PromptError: masks of another size than the image, or one without a pixel.
         """
-        if masks.ndim != 3 or masks.shape[1:] != image.shape[:2]:
-            (height, width), got = image.shape[:2], masks.shape
-            raise PromptError(f"expected masks (n, {height}, {width}) for the reference image, got {got}; resize them")
-        if not len(masks) or not masks.any(axis=(1, 2)).all():
-            raise PromptError("expected a marked object in each reference mask, got none; paint the object above 0")
+        check_marks(image, masks)
         return cls(image, features, masks, negative, looks_of(backbone, image, features, list(masks)))
 
     @property
@@ -71,6 +67,29 @@ class Reference:
         longer = max(self.image.shape[:2])
         boxes = np.array([pixel_box(mask) for mask in self.masks], np.int64).tolist()
         return [((x1 - x0) / longer, (y1 - y0) / longer) for x0, y0, x1, y1 in boxes]
+
+
+def check_marks(image: RGB, masks: Bool, named: str = "the reference image") -> None:
+    """Compare marks with the image that they are of; `named` is what messages call it.
+
+    Raises:
+        PromptError: masks of another size than the image, or one without a pixel.
+    """
+    if masks.ndim != 3 or masks.shape[1:] != image.shape[:2]:
+        (height, width), got = image.shape[:2], masks.shape
+        raise PromptError(f"expected masks (n, {height}, {width}) for {named}, got {got}; resize them")
+    if not len(masks) or not masks.any(axis=(1, 2)).all():
+        raise PromptError(f"expected a marked object in each mask for {named}, got none; paint the object above 0")
+
+
+def check_likeness(threshold: float) -> None:
+    """Refuse what is no likeness.
+
+    Raises:
+        PromptError: not from 0 to 1.
+    """
+    if not 0 <= threshold <= 1:
+        raise PromptError(f"expected a threshold from 0 to 1, got {threshold}; the default is chosen by itself")
 
 
 def looks_of(backbone: Backbone, image: RGB, features: ImageFeatures, masks: Sequence[Bool]) -> Tensor:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from glesam.common.boxes import pixel_box
 from glesam.errors import DataError
 from glesam.masks.amodal import absent
+from glesam.masks.facts import renumbered
 
 if TYPE_CHECKING:
     from typing import Self
@@ -127,12 +128,10 @@ class Masks:
 
     def _take(self, indices: list[int]) -> Self:
         """The objects of some indices."""
+        fields = ("masks", "scores", "logits", "candidates", "candidate_scores", "candidate_logits", "amodal")
+        arrays = {name: array[indices] for name in fields if (array := getattr(self, name)) is not None}
         names = tuple(self.class_names[index] for index in indices) if self.class_names else ()
-        chosen: dict[str, Any] = {"class_names": names}
-        for name in ("masks", "scores", "logits", "candidates", "candidate_scores", "candidate_logits", "amodal"):
-            array = getattr(self, name)
-            chosen[name] = None if array is None else array[indices]
-        return replace(self, **chosen)
+        return replace(self, **arrays, class_names=names, info=renumbered(self.info, indices))
 
     @property
     def size(self) -> tuple[int, int]:

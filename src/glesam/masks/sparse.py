@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from glesam.errors import DataError
 from glesam.masks.amodal import absent, entry
+from glesam.masks.facts import renumbered
 from glesam.masks.formats import category_ids
 from glesam.masks.masks import Masks
 from glesam.masks.rle import runs_to_text
@@ -197,6 +198,7 @@ class SparseMasks(Masks):
             "logits": self.logits[indices],
             "candidate_scores": None if ratings is None else ratings[indices],
             "class_names": tuple(self.class_names[index] for index in indices) if self.class_names else (),
+            "info": renumbered(self.info, indices),
             "_masks": None,
             "_whole": None if whole is None else tuple(whole[index] for index in indices),
             "_candidates": None if candidates is None else [candidates[index] for index in indices],

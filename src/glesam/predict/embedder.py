@@ -173,7 +173,7 @@ class Embedder:
             known = self.cache.get(key)
             if known is not None and known.side == self.side:
                 found[key] = known
-                if self.steady is not None:
+                if self.steady is not None or known.is_smoothed:
                     # Each image counts in what follows, one that was seen before too; what its level made goes along.
                     known.verdict = known.enhanced = None
             elif key not in fresh:
@@ -242,6 +242,7 @@ class Embedder:
         if encoded.verdict is None and (self._enhance == "auto" or restoration.needs_level):
             verdict = restoration.judge(encoded.raw, encoded.pixels)
             encoded.verdict = verdict if self.steady is None else self.steady(verdict)
+            encoded.is_smoothed = self.steady is not None
         if self._enhance == "on" or encoded.verdict is None:
             return True
         return encoded.verdict.boxes if boxes else encoded.verdict.points

@@ -32,6 +32,7 @@ class Encoded:
         raw: the encoder's embedding, batch of one.
         enhanced: the restored embedding, once it was asked for.
         verdict: what the gate said, once it was asked.
+        is_smoothed: whether images before it counted in the verdict, see `Embedder.steady`.
         pixels: the model's input, `(1, 3, h, w)`, where a second encoding may come; without padding if that may go.
         guide: `(H, W)` uint8 grey values that masks are refined by, of the image or shrunk.
         image: `(H, W, 3)` uint8, kept where high quality, or a rule for small objects, may look at it again.
@@ -48,6 +49,7 @@ class Encoded:
     image: RGB | None = None
     side: int | None = None
     looks: dict[str, Any] = field(default_factory=dict)
+    is_smoothed: bool = False
 
     @property
     def level(self) -> float | None:

@@ -15,7 +15,7 @@ from glesam.common.arrays import Bool
 from glesam.errors import PromptError
 from glesam.fewshot.backbone import bundled_backbone
 from glesam.fewshot.cache import FeatureCache
-from glesam.fewshot.references import Reference, References
+from glesam.fewshot.references import Reference, References, check_likeness, check_marks
 from glesam.fewshot.search import find, learned, to_masks
 from glesam.images.shrink import shrink
 from glesam.predict.answers import MaskAssembly
@@ -61,10 +61,10 @@ class Examples:
 
     def add(self, image: RGB, mask: Any, negative: bool) -> None:
         """Remember the objects of one image, as the model sees it; see `Predictor.remember`."""
-        masks, features = stacked(mask), self.features.of(image)
-        small = shrink(image, SIDE)
-        if masks.shape[1:] == image.shape[:2]:
-            masks = _masks_at(masks, (small.shape[0], small.shape[1]))
+        masks = stacked(mask)
+        check_marks(image, masks)  # before both shrink: the user knows the image's own size only
+        features, small = self.features.of(image), shrink(image, SIDE)
+        masks = _masks_at(masks, (small.shape[0], small.shape[1]))
         reference = Reference.of(self.features.backbone, small, features, masks, negative)
         self._references, self._chosen = (*self._references, reference), None
 
@@ -93,8 +93,8 @@ class Examples:
         """Find what looks like the examples; see `Predictor.find_like`."""
         session, cache = self._session, self.features
         encoded, image = session.encoded, session.pixels
-        if threshold is not None and not 0 <= threshold <= 1:
-            raise PromptError(f"expected a threshold from 0 to 1, got {threshold}; the default is chosen by itself")
+        if threshold is not None:
+            check_likeness(threshold)
         references = self.chosen()
         least = references.threshold if threshold is None else threshold
         small = shrink(image, SIDE)

@@ -317,8 +317,8 @@ class Predictor(PromptPredictor):
         """Segment the main thing of the current image, without any prompt.
 
         Returns:
-            One mask; its score is the mean of the saliency map inside it. `logits` are empty, `info["subject"]` tells
-            how the mask was chosen.
+            One mask; its score is its soft IoU with the saliency map, the sum of minima over the sum of maxima.
+            `logits` are empty, `info["subject"]` tells how the mask was chosen.
 
         Raises:
             ImageError: no image is set.

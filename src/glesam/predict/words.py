@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from glesam.images.reading import ReadOptions, read_with
 from glesam.masks.masks import Masks
 from glesam.models.base import MaskOutput
 from glesam.predict.answers import MaskAssembly
@@ -19,6 +22,7 @@ from glesam.text.find import ObjectFinder
 
 if TYPE_CHECKING:
     from glesam.everything.labels import Labeler
+    from glesam.images.pixels import RGB
     from glesam.masks.refine import Refiner
     from glesam.models.base import ImageGeometry
     from glesam.predict.session import Session
@@ -39,7 +43,7 @@ class Words:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._labelers: dict[str, Labeler] = {}
+        self._labelers: dict[tuple[str, ReadOptions], Labeler] = {}
 
     @property
     def source(self) -> WordSource:
@@ -71,15 +75,27 @@ class Words:
         info = session.info(view.enhanced) | {"words": certainty, "word_source": source.name}
         return _assembled(found, view.geometry, _refiner(session, len(found), view), session.current.name, info)
 
-    def label(self, masks: Masks, labeler: str | Labeler) -> Masks:
-        """Name masks of the current image; see `Predictor.label`."""
+    def label(self, masks: Masks, labeler: str | Labeler, reading: ReadOptions | None = None) -> Masks:
+        """Name masks of the current image; see `Predictor.label`.
+
+        Args:
+            masks: of the current image.
+            labeler: name, or a labeler.
+            reading: how the image was read, in which a labeler's own files are read too; None for the usual way.
+        """
         from glesam.everything.labels import label, load_labeler
 
+        pixels = self._session.pixels
         if isinstance(labeler, str):
-            if labeler not in self._labelers:
-                self._labelers[labeler] = load_labeler(labeler)
-            labeler = self._labelers[labeler]
-        return label(self._session.pixels, masks, labeler)
+            known = labeler, reading or ReadOptions()
+            if known not in self._labelers:
+                self._labelers[known] = load_labeler(labeler, partial(self._read, reading=known[1]))
+            labeler = self._labelers[known]
+        return label(pixels, masks, labeler)
+
+    def _read(self, path: Path, reading: ReadOptions) -> RGB:
+        """An image file as the model sees images: restored, where there is a restorer."""
+        return self._session.embedder.restored(read_with(path, reading).pixels, path.name)
 
 
 def warn_of_absent(masks: Masks, name: str | None) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -37,11 +37,13 @@ class Checkpoint:
         frame: the next frame to segment.
         length: bytes of the journal before it.
         state: what the tracker remembers.
+        masks: whether the run wrote a PNG of each frame too.
     """
 
     frame: int
     length: int
     state: dict[str, Any]
+    masks: bool = False
 
 
 class ClipJournal:
@@ -85,18 +87,23 @@ class ClipJournal:
         """
         self._write({"frame": frame, "time": round(seconds, 4), "annotations": entries_of(masks)})
 
-    def save(self, frame: int, state: dict[str, Any]) -> None:
-        """Save a checkpoint: a killed run resumes at `frame`."""
+    def save(self, frame: int, state: dict[str, Any], masks: bool = False) -> None:
+        """Save a checkpoint, see `Checkpoint`: a killed run resumes at `frame`."""
         if self._stream is None:
             return
         self._stream.flush()
         os.fsync(self._stream.fileno())
-        content = {"frame": frame, "length": self._stream.tell(), "state": state}
+        content = {"frame": frame, "length": self._stream.tell(), "state": state, "masks": masks}
         write_torch(self._memory, content)
 
-    def finish(self, frames: int) -> None:
-        """Mark the clip as complete, and delete the tracker's state."""
-        self._write({"end": frames})
+    def finish(self, frames: int, made: Sequence[str] = ()) -> None:
+        """Mark the clip as complete, and delete the tracker's state.
+
+        Args:
+            frames: how many it has.
+            made: names of the outputs that were made of this journal besides it.
+        """
+        self._write({"end": frames, "made": list(made)})
         self.close()
         self._memory.unlink(missing_ok=True)
 
@@ -128,7 +135,8 @@ class ClipJournal:
             )
         try:
             content = torch.load(self._memory, map_location="cpu", weights_only=True)
-            return Checkpoint(content["frame"], content["length"], content["state"])
+            # Checkpoints of earlier versions do not say whether there were PNGs.
+            return Checkpoint(content["frame"], content["length"], content["state"], content.get("masks", False))
         except Exception:  # torch's reader raises many types on an empty or damaged file; the clip is started over
             return None
 
@@ -158,12 +166,34 @@ def read_frames(path: str | Path) -> Iterator[tuple[int, float, list[dict[str, A
 
 def is_complete(path: str | Path) -> bool:
     """Whether a journal covers its whole clip."""
+    return _end(path) is not None
+
+
+def made_of(path: str | Path) -> list[str]:
+    """Names of the outputs that were made of a complete journal; none of one that is not, or of an earlier version."""
+    made = (_end(path) or {}).get("made")
+    return [name for name in made if isinstance(name, str)] if isinstance(made, list) else []
+
+
+def _end(path: str | Path) -> dict[str, Any] | None:
+    """The last record of a complete journal."""
     file = Path(path)
     if not file.exists():
-        return False
+        return None
     with file.open("rb") as stream:
-        stream.seek(max(0, file.stat().st_size - 64))
-        return any(line.startswith(b'{"end":') for line in stream.read().splitlines()[-1:])
+        stream.seek(max(0, file.stat().st_size - _END_BYTES))
+        last = stream.read().splitlines()[-1:]
+    if not last or not last[0].startswith(b'{"end":'):
+        return None
+    try:
+        found = parse_json(last[0], str(path))
+    except DataError:  # a kill cut it short
+        return None
+    return found if isinstance(found, dict) else None
+
+
+_END_BYTES = 256
+"""More than the last record of a complete journal has."""
 
 
 def file_of(path: str | Path) -> str | None:

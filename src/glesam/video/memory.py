@@ -61,9 +61,7 @@ class MemoryTracker(Tracker):
             PromptError: prompts that do not fit the frame, or a mask input, which this model takes from its memory.
         """
         size = (frame.shape[0], frame.shape[1])
-        if prompts.mask_input is not None:
-            raise PromptError("expected points or boxes for SAM 2 in video, got a mask input; leave it out")
-        checked = prompts.check(size, cut=False)
+        checked = _checked(prompts, size)
         self._session, self._index = self._new_session(size), 0
         for number in range(len(checked)):
             place = self._session.obj_id_to_idx(number + 1)
@@ -85,11 +83,14 @@ class MemoryTracker(Tracker):
 
         transformers encodes the memory of all objects of a frame in one way, that of clicked masks (cut at 0) if any is
         clicked: those that were not corrected are remembered a little more sharply from this frame.
+
+        Raises:
+            PromptError: as `start`; or `start` was not called.
         """
         if self._session is None:
             raise PromptError("expected prompts on an earlier frame, got none; call start(frame, prompts) first")
         size = (frame.shape[0], frame.shape[1])
-        checked = prompts.check(size, cut=False)
+        checked = _checked(prompts, size)
         self._index += 1
         for row, number in enumerate(objects):
             self._session.add_point_inputs(number, self._index, self._points(checked.select([row]), size))
@@ -186,6 +187,17 @@ class MemoryTracker(Tracker):
     def _geometry(self, size: tuple[int, int]) -> ImageGeometry:
         side = int(self.model.image_size)
         return ImageGeometry(size, (side, side), side, direct=True)
+
+
+def _checked(prompts: Prompts, size: tuple[int, int]) -> Prompts:
+    """The prompts, if they fit a frame of `(H, W)` and SAM 2's memory.
+
+    Raises:
+        PromptError: they do not.
+    """
+    if prompts.mask_input is not None:
+        raise PromptError("expected points or boxes for SAM 2 in video, got a mask input; leave it out")
+    return prompts.check(size, cut=False)
 
 
 def pixel_values(frame: RGB, side: int) -> Tensor:

@@ -10,7 +10,8 @@ sizes and for its colours, gives a prompt whose answer is believed.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar, NamedTuple
 
@@ -106,20 +107,24 @@ class MaskPropagation(Tracker):
         self._multimask = multimask
         self._targets: list[Target] = []
         self._steady = SteadyVerdict()
-        if isinstance(predictor, Predictor):  # what stands for one, such as an oracle, has no gate
-            predictor.session.embedder.steady = self._steady
 
     def start(self, frame: RGB, prompts: Prompts) -> Masks:
         """See `Tracker.start`."""
         self._steady.forget()
-        self.predictor.set_image(frame)
-        masks = self.predictor.predict(prompts, multimask=self._multimask)
+        with self._smoothed():
+            self.predictor.set_image(frame)
+            masks = self.predictor.predict(prompts, multimask=self._multimask)
         small = appearance.shrink(frame, appearance.search_scale(masks.size))
         self._targets = _targets(frame, small, masks)
         return masks
 
     def step(self, frame: RGB) -> Masks:
         """See `Tracker.step`."""
+        with self._smoothed():
+            return self._followed(frame)
+
+    def _followed(self, frame: RGB) -> Masks:
+        """As `step`, where the predictor's verdicts are smoothed already."""
         if not self._targets:
             raise PromptError("expected prompts on an earlier frame, got none; call start(frame, prompts) first")
         scale = appearance.search_scale((frame.shape[0], frame.shape[1]))
@@ -138,9 +143,10 @@ class MaskPropagation(Tracker):
 
     def correct(self, frame: RGB, prompts: Prompts, objects: Sequence[int]) -> Masks:
         """See `Tracker.correct`; how an object looked before its correction is forgotten."""
-        followed = self.step(frame)
+        with self._smoothed():
+            followed = self._followed(frame)
+            given = self.predictor.predict(prompts, multimask=self._multimask)
         small = appearance.shrink(frame, appearance.search_scale(followed.size))
-        given = self.predictor.predict(prompts, multimask=self._multimask)
         masks, scores, logits = followed.masks.copy(), followed.scores.copy(), followed.logits.copy()
         for row, (index, target) in enumerate(zip(objects, _targets(frame, small, given), strict=True)):
             self._targets[index] = target
@@ -157,6 +163,19 @@ class MaskPropagation(Tracker):
         self._steady.forget()
         if "steady" in state:  # checkpoints of earlier versions hold none
             self._steady.restore(state["steady"])
+
+    @contextmanager
+    def _smoothed(self) -> Iterator[None]:
+        """Verdicts are smoothed in the block; the predictor's other images, and other trackers', stay apart."""
+        if not isinstance(self.predictor, Predictor):  # what stands for one, such as an oracle, has no gate
+            yield
+            return
+        embedder = self.predictor.session.embedder
+        before, embedder.steady = embedder.steady, self._steady
+        try:
+            yield
+        finally:
+            embedder.steady = before
 
     def _follow(self, target: Target, small: RGB, scale: float) -> _Guess:
         """Where an object that was seen in the last frame is now."""

@@ -16,13 +16,14 @@ from glesam.common.interrupts import deferred_interrupt
 from glesam.common.locks import sole
 from glesam.errors import ConfigError, ImageError, PromptError
 from glesam.images.pixels import RGB
+from glesam.images.reading import content_hash
 from glesam.masks.masks import Masks
 from glesam.prompts.corrections import Correction
 from glesam.prompts.prompts import Prompts
 from glesam.video.frames import VideoSource
-from glesam.video.journal import CHECKPOINT_FRAMES, Checkpoint, ClipJournal, read_frames, to_masks
+from glesam.video.journal import CHECKPOINT_FRAMES, Checkpoint, ClipJournal, made_of, read_frames, to_masks
 from glesam.video.tracker import Tracker
-from glesam.video.writers import OverlayVideo, overlay_video, remove_masks, write_coco, write_mask
+from glesam.video.writers import OverlayVideo, has_masks, overlay_video, remove_masks, write_coco, write_mask
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,19 @@ class ClipOutputs:
     overlay: Path | None = None
     coco: Path | None = None
 
+    def asked(self) -> dict[str, Path]:
+        """What is asked for besides the journal, by name."""
+        named = {"masks": self.masks, "overlay": self.overlay, "coco": self.coco}
+        return {name: path for name, path in named.items() if path is not None}
+
     def missing(self) -> list[Path]:
         """Files and folders asked for that are not there."""
-        return [path for path in (self.masks, self.overlay, self.coco) if path is not None and not path.exists()]
+        return [path for path in self.asked().values() if not path.exists()]
+
+    def lacking(self) -> list[Path]:
+        """As `missing`, those too that a complete journal does not name: they are of another run, perhaps of others."""
+        made = made_of(self.journal)
+        return [path for name, path in self.asked().items() if name not in made or not path.exists()]
 
 
 @dataclass(frozen=True)
@@ -95,11 +106,14 @@ class ClipTask:
 
 
 def _plain(prompts: Prompts) -> dict[str, list[str] | None]:
-    """Prompts as JSON values; NaN, an object without a box, is no JSON."""
+    """Prompts as JSON values; NaN, an object without a box, is no JSON. Of a mask input its digest."""
     arrays = {name: getattr(prompts, name) for name in ("points", "labels", "boxes")}
-    return {
+    plain = {
         n: None if array is None else [str(value) for value in array.ravel().tolist()] for n, array in arrays.items()
     }
+    if prompts.mask_input is not None:
+        plain["mask_input"] = [content_hash(np.ascontiguousarray(prompts.mask_input).view(np.uint8))]
+    return plain
 
 
 @dataclass(frozen=True)
@@ -134,8 +148,8 @@ def segment_video(
 ) -> ClipReport:
     """Carry objects through a clip and write what was asked for.
 
-    A run that was stopped or killed resumes at its last checkpoint; its results are those of one run. A
-    camera's run starts over each time, and Ctrl-C is its proper end.
+    A run that was stopped or killed resumes at its last checkpoint, unless it lacks masks that are asked for now; its
+    results are those of one run. A camera's run starts over each time, and Ctrl-C is its proper end.
 
     Args:
         task: clip and prompts.
@@ -155,7 +169,7 @@ def segment_video(
     place = outputs.journal
     with sole(place.parent, f".{place.stem}.lock"):
         journal = ClipJournal(place, task.header())
-        checkpoint = journal.begin(overwrite or task.source.is_camera)
+        checkpoint = _begin(journal, task, outputs, overwrite)
         if checkpoint is not None and on_resume is not None:
             on_resume(checkpoint.frame - task.frame)
         try:
@@ -163,6 +177,18 @@ def segment_video(
                 return _Run(task, tracker, outputs, journal, on_frame).work(checkpoint, stop)
         finally:
             journal.close()
+
+
+def _begin(journal: ClipJournal, task: ClipTask, outputs: ClipOutputs, overwrite: bool) -> Checkpoint | None:
+    """Open the journal; gives where to go on, or None where the clip is done from its start."""
+    checkpoint = journal.begin(overwrite or task.source.is_camera)
+    if checkpoint is None or outputs.masks is None:
+        return checkpoint
+    # PNGs that the run did not write itself may be there: of an older one, of other prompts.
+    if checkpoint.masks and has_masks(outputs.masks, task.frame, checkpoint.frame):
+        return checkpoint
+    journal.close()
+    return journal.begin(overwrite=True)
 
 
 class _Run:
@@ -197,7 +223,7 @@ class _Run:
             following = self._frames(prompted if checkpoint is None else checkpoint.frame, overlay, stop)
             if stop.is_set() and not source.is_camera:
                 if following > prompted:
-                    self._journal.save(following, self._tracker.state())
+                    self._save(following)
                 raise KeyboardInterrupt
             if following == prompted:
                 raise ImageError(
@@ -208,7 +234,8 @@ class _Run:
             write_coco(self._outputs.coco, self._outputs.journal, source, self._task.info)
         if removed := [path for path in (self._journal.path, *self._outputs.missing()) if not path.exists()]:
             raise ImageError(f"expected {removed[0]}, it was removed while the clip was segmented; run it again")
-        self._journal.finish(following - prompted)  # last: a journal that is complete says that all is there
+        # Last: a journal that is complete says that all is there.
+        self._journal.finish(following - prompted, list(self._outputs.asked()))
         sure = tuple((self._scores / np.maximum(self._done - self._lost, 1)).tolist())
         lost = tuple(self._lost.tolist())
         return ClipReport(following - prompted, self._done, self._seen, time.perf_counter() - start, sure, lost)
@@ -238,8 +265,12 @@ class _Run:
             if index >= first:
                 following = index + 1
                 if (following - self._task.frame) % CHECKPOINT_FRAMES == 0 and not self._task.source.is_camera:
-                    self._journal.save(following, self._tracker.state())
+                    self._save(following)
         return following
+
+    def _save(self, following: int) -> None:
+        """Save a checkpoint: the run can be resumed at frame `following`."""
+        self._journal.save(following, self._tracker.state(), self._outputs.masks is not None)
 
     def _had(self, index: int) -> bool:
         """Whether an earlier run gave masks for a frame that it did."""

@@ -90,7 +90,16 @@ def _frames_in(path: Path) -> int:
 
 def write_mask(folder: str | Path, frame: int, masks: Masks) -> None:
     """Write a frame's ids as `folder/000123.png`, in one step."""
-    write_bytes(Path(folder) / f"{frame:06}.png", masks.encode(".png"))
+    write_bytes(_mask_path(folder, frame), masks.encode(".png"))
+
+
+def has_masks(folder: str | Path, first: int, end: int) -> bool:
+    """Whether what `write_mask` writes is there of each frame from `first` to before `end`."""
+    return all(_mask_path(folder, frame).is_file() for frame in range(first, end))
+
+
+def _mask_path(folder: str | Path, frame: int) -> Path:
+    return Path(folder) / f"{frame:06}.png"
 
 
 def remove_masks(folder: str | Path, first: int) -> None:

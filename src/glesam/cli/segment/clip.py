@@ -77,6 +77,18 @@ def fits_clip(wanted: Wanted, form: Form) -> None:
         raise ConfigError("expected images, got a clip, which takes clicks and boxes alone; give these on a frame")
 
 
+def fits_images(frame: int, max_frames: int | None, correct: Path | None) -> None:
+    """Refuse for images what only clips take.
+
+    Raises:
+        ConfigError: an option of clips.
+    """
+    asked = {"--frame": frame != 0, "--max-frames": max_frames is not None, "--correct": correct is not None}
+    given = [name for name, is_given in asked.items() if is_given]
+    if given:
+        raise ConfigError(f"expected a clip or a camera beside {given[0]}, got images; leave {' and '.join(given)} out")
+
+
 def segment_clip(item: str, wanted: Wanted, options: ClipOptions) -> None:
     """Carry the prompts' objects through a clip, and say in one line what came of it.
 
@@ -97,10 +109,10 @@ def segment_clip(item: str, wanted: Wanted, options: ClipOptions) -> None:
     redo = options.overwrite
     if is_complete(outputs.journal) and not redo and not source.is_camera:
         _check_same(outputs, source)
-        if not (lacking := outputs.missing()):
+        if not (lacking := outputs.lacking()):
             warn(f"glesam: skipped, {outputs.journal} is complete; --overwrite starts over")
             return
-        warn(f"glesam: {outputs.journal} is complete, but {lacking[0]} is not there; the clip is done again")
+        warn(f"glesam: {outputs.journal} is complete, but {lacking[0]} is not of that run; the clip is done again")
         redo = True
     path = None if source.is_camera else Path(str(source.place))
     prompts = wanted.of(ImageSource(source.name, source.name, path))
@@ -108,6 +120,7 @@ def segment_clip(item: str, wanted: Wanted, options: ClipOptions) -> None:
     tracker = load_tracker(model.name, model.device, model.enhance, options.multimask, **model.further)
     info = _info(options, tracker.kind)
     task = ClipTask(source, prompts, options.frame, options.max_frames, info, corrections)
+    _tell_kept(outputs)
     total = options.max_frames or (None if source.count is None else max(1, source.count - options.frame))
     with progress(total, "segment") as advance:
         report = segment_video(task, tracker, outputs, overwrite=redo, on_frame=lambda _: advance(), on_resume=advance)
@@ -115,6 +128,15 @@ def segment_clip(item: str, wanted: Wanted, options: ClipOptions) -> None:
     if late := sorted(number for number in corrections if number >= options.frame + report.frames):
         warn(f"glesam: {source.name}: corrections of frames {late} were not reached")
     _check_length(source, options, report.frames)
+
+
+def _tell_kept(outputs: ClipOutputs) -> None:
+    """Say which results stay beside new ones: they may be of other prompts."""
+    asked = outputs.asked().values()
+    kept = [path for path in _places(outputs.journal).values() if path not in asked and path.exists()]
+    if kept:
+        listed = ", ".join(map(str, kept))
+        warn(f"glesam: kept as before, perhaps of other prompts: {listed}; delete what is not wanted")
 
 
 def _tell(name: str, report: ClipReport, folder: Path) -> None:
@@ -183,12 +205,14 @@ def _outputs(source: VideoSource, options: ClipOptions) -> ClipOutputs:
     if options.output == "-" or (means_file and not folder.is_dir()):
         raise ConfigError(f"expected -o as a folder for a clip, got {options.output}; name a folder")
     stem = source.name.replace(":", "-") if source.is_camera else Path(source.name).stem
-    paths: Mapping[str, Path] = {
-        "overlay": folder / f"{stem}.overlay.mp4",
-        "json": folder / f"{stem}.mask.json",
-    }
-    return ClipOutputs(
-        folder / f"{stem}.mask.jsonl",
-        None if options.formats else folder / f"{stem}.masks",
-        *(paths[name] if name in options.formats else None for name in _FORMATS),
-    )
+    paths = _places(folder / f"{stem}.mask.jsonl")
+    wanted = options.formats or ("masks",)
+    named = {name: path if name in wanted else None for name, path in paths.items()}
+    return ClipOutputs(folder / f"{stem}.mask.jsonl", named["masks"], named["overlay"], named["json"])
+
+
+def _places(journal: Path) -> Mapping[str, Path]:
+    """Where the formats of a clip lie beside its journal."""
+    stem = journal.name.removesuffix(".mask.jsonl")
+    endings = {"masks": ".masks", "overlay": ".overlay.mp4", "json": ".mask.json"}
+    return {name: journal.with_name(stem + ending) for name, ending in endings.items()}

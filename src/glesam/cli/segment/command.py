@@ -67,6 +67,7 @@ from glesam.cli.segment.reading import Bands, ValueRange, read_options
 from glesam.cli.segment.wanted import Wanted
 from glesam.cli.segment.words import LabelBy, LabelFlag, Text, TextModelFolder, asked_words
 from glesam.cli.verb_options import VerbOptions, takes
+from glesam.errors import ConfigError
 
 
 class SegmentOptions(VerbOptions):
@@ -169,13 +170,16 @@ class SegmentOptions(VerbOptions):
         )
         derived_fits(derived, clicked or self.everything, self.tile, self.check_prompts and not clicked)
         prompted = clicked or derived is not None
-        named = asked_words(self.text, self.text_model, self.label, self.label_by, prompted, self.everything, self.tile)
+        reading, words = read_options(self.value_range, self.bands), (self.text, self.text_model)
+        named = asked_words(*words, self.label, self.label_by, prompted, self.everything, self.tile, reading)
         settings = everything_settings(self.everything, clicked, self.points_per_side, self.tile, self.everything_like)
         without = settings is not None or derived is not None or named is not None
+        if self.multimask and without:
+            raise ConfigError("expected --multimask beside clicks and boxes only; leave --multimask out")
         wanted = Wanted(None) if without else Wanted.parse(self.point or [], self.box or [], self.prompts)
         wanted = replace(wanted, everything=settings, tile=self.tile, derived=derived, named=named)
         wanted = replace(wanted, amodal=self.amodal)
-        return replace(wanted, check=self.check_prompts, reading=read_options(self.value_range, self.bands))
+        return replace(wanted, check=self.check_prompts, reading=reading)
 
     @property
     def formats(self) -> list[str]:
@@ -205,7 +209,7 @@ def segment(options: SegmentOptions) -> None:
 
     Exit status: 0 done, 1 an image failed (named; the others are done), 2 wrong use.
     """
-    from glesam.cli.segment.clip import ClipOptions, asks_for_video, fits_clip, segment_clip
+    from glesam.cli.segment.clip import ClipOptions, asks_for_video, fits_clip, fits_images, segment_clip
     from glesam.cli.segment.run import ImageOptions, segment_images
 
     model, wanted = options.model_choice(), options.wanted()
@@ -216,5 +220,6 @@ def segment(options: SegmentOptions) -> None:
         clip = ClipOptions(model, *outputs, options.overwrite, options.frame, options.max_frames, options.correct)
         segment_clip(inputs[0], wanted, clip)
     else:
+        fits_images(options.frame, options.max_frames, options.correct)
         images = ImageOptions(model, *outputs, form, options.recursive, options.overwrite, options.workers)
         segment_images(inputs, wanted, images)

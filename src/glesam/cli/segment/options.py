@@ -61,7 +61,10 @@ TileSide = Annotated[
     ),
 ]
 MultimaskFlag = Annotated[
-    bool, typer.Option("--multimask", help="Predict three candidates and keep the best; --npz holds all three.")
+    bool,
+    typer.Option(
+        "--multimask", help="With clicks and boxes: predict three candidates and keep the best; --npz holds all three."
+    ),
 ]
 ModelName = Annotated[
     str, typer.Option(help="Name (see 'glesam models'), folder of a saved model, hub id, or .pth/.pt file.")
@@ -75,7 +78,11 @@ RefineMode = Annotated[
     typer.Option(help="Masks with the image's own edges, without crumbs, on which clicks hold; off: the decoder's."),
 ]
 QualityMode = Annotated[
-    Quality, typer.Option(help="high looks several times, and from near at small objects; fast at a smaller copy.")
+    Quality,
+    typer.Option(
+        help="high looks several times, and from near at small objects (not with --text, --tile, --everything); fast "
+        "at a smaller copy."
+    ),
 ]
 EnhancerFolder = Annotated[
     Path | None,

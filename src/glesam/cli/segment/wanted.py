@@ -105,7 +105,7 @@ class Wanted:
     def _question(self, source: ImageSource, multimask: bool) -> Callable[[Predictor], Masks]:
         """As `question`, for what is seen of the objects."""
         if self.named is not None:
-            return self.named.question(self.everything)
+            return self.named.question(self.everything, self.reading)
         if self.everything is not None:
             settings = self.everything
             return lambda predictor: predictor.generate(**settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,8 @@ import typer
 from glesam.errors import ConfigError, PromptError
 
 if TYPE_CHECKING:
+    from glesam.images.pixels import RGB
+    from glesam.images.reading import ReadOptions
     from glesam.masks.masks import Masks
     from glesam.predict.predictor import Predictor
     from glesam.text.base import WordSource
@@ -48,12 +51,12 @@ class NamedWish:
     folder: Path | None = None
     labeler: str = "offline"
 
-    def question(self, everything: dict[str, Any] | None) -> Callable[[Predictor], Masks]:
-        """What to ask a predictor that has the image."""
+    def question(self, everything: dict[str, Any] | None, reading: ReadOptions | None) -> Callable[[Predictor], Masks]:
+        """What to ask a predictor that has the image, which was read in the way of `reading`."""
 
         def ask(predictor: Predictor) -> Masks:
             if everything is not None:
-                return predictor.label(predictor.generate(**everything), self.labeler)
+                return predictor.words.label(predictor.generate(**everything), self.labeler, reading)
             if self.folder is not None and predictor.word_source.name != str(self.folder):
                 predictor.word_source = open_source(self.folder)
             return predictor.predict_text(self.words)
@@ -69,12 +72,14 @@ def asked_words(
     prompted: bool,
     everything: bool,
     tile: int | None,
+    reading: ReadOptions | None = None,
 ) -> NamedWish | None:
-    """The wish for words from the options, or None without one; words are checked before any image is read.
+    """The wish for words from the options, or None without one; words and labelers are checked before all images.
 
     Raises:
         PromptError: no word, an unknown one, or words beside other prompts.
         ConfigError: an option without the one that it belongs to.
+        GlesamError: no such labeler; see `glesam.everything.labels.load_labeler`.
     """
     from glesam.text.base import parse_words
 
@@ -83,9 +88,7 @@ def asked_words(
             raise ConfigError(
                 "expected --label beside --everything alone, got it without or with --text; add --everything"
             )
-        if by is not None and folder is not None:
-            raise ConfigError("expected --label-by or --text-model, got both; say --label-by clip:FOLDER")
-        return NamedWish(folder=folder, labeler=by or ("offline" if folder is None else f"clip:{folder}"))
+        return _labelled(folder, by, reading)
     if by is not None:
         raise ConfigError("expected --label beside --label-by, got none; add --everything --label")
     if text is None:
@@ -99,6 +102,32 @@ def asked_words(
     words = parse_words(text)
     open_source(folder).check(words)
     return NamedWish(words, folder)
+
+
+def _labelled(folder: Path | None, by: str | None, reading: ReadOptions | None) -> NamedWish:
+    """The wish for labels, of a labeler that can be loaded."""
+    if by is not None and folder is not None:
+        raise ConfigError("expected --label-by or --text-model, got both; say --label-by clip:FOLDER")
+    labeler = by or ("offline" if folder is None else f"clip:{folder}")
+    _check_labeler(labeler, reading)
+    return NamedWish(folder=folder, labeler=labeler)
+
+
+def _check_labeler(labeler: str, reading: ReadOptions | None) -> None:
+    """Load a labeler once before all images: each process does so after its first image's masks are made.
+
+    Raises:
+        GlesamError: it cannot be loaded.
+    """
+    from glesam.everything.labels import load_labeler
+    from glesam.images.reading import ReadOptions, read_with
+
+    def read_file(path: Path) -> RGB:
+        return read_with(path, reading or ReadOptions()).pixels
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what is to be said of its files is said when they are used
+        load_labeler(labeler, read_file)
 
 
 def open_source(folder: Path | None) -> WordSource:
