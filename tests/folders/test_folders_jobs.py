@@ -13,12 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from PIL import Image
 from typer.testing import CliRunner, Result
 
 from glesam.cli import app
 from glesam.common.locks import sole
+from glesam.draw.sheet import Tile
 from glesam.folders.parts import PARTS, ResultsJournal
 from glesam.folders.sheet import SHEET, Entry, draw_sheet
 from glesam.folders.table import ObjectRow, read_csv, rows_of
@@ -84,6 +86,18 @@ def test_a_failed_image_is_in_red_and_not_in_the_table(folder_model: Path, photo
 
 
 @pytest.fixture
+def tiles(monkeypatch: pytest.MonkeyPatch) -> list[Tile]:
+    """What the last contact sheet shows, which is not written."""
+    drawn: list[Tile] = []
+
+    def draw(_: Path, rows: list[list[Tile]]) -> None:
+        drawn[:] = [tile for row in rows for tile in row]
+
+    monkeypatch.setattr("glesam.folders.sheet.write_contact_sheet", draw)
+    return drawn
+
+
+@pytest.fixture
 def threads() -> Iterator[Callable[[int], None]]:
     """Sets torch's threads for a test."""
     before = torch.get_num_threads()
@@ -139,6 +153,58 @@ def test_two_jobs_share_a_folder_and_a_killed_one_is_made_up_for(
     assert [job.returncode for job in both] == [0, 0], errors
     assert comparable(out) == expected
     assert sum("skipped, whose outputs exist" in text for text in errors) == 1
+
+
+def call_rank(monkeypatch: pytest.MonkeyPatch, rank: int, model: Path, *words: object) -> Result:
+    """Run one of two jobs in this process."""
+    with monkeypatch.context() as job:
+        job.setenv("RANK", str(rank))
+        job.setenv("WORLD_SIZE", "2")
+        return call(model, *words)
+
+
+def test_an_image_that_fails_in_another_job_is_told_by_the_first(
+    folder_model: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiles: list[Tile]
+) -> None:
+    """torchrun ends all jobs when one of them ends with another status than 0."""
+    (photos / "p1.jpg").write_text("no image")
+    out = tmp_path / "out"
+    other = call_rank(monkeypatch, 1, folder_model, photos, "-o", out)
+    assert other.exit_code == 0, other.output
+    assert "error: " in other.stderr
+    assert "2 segmented, 0 skipped, 1 failed" in other.stderr
+    first = call_rank(monkeypatch, 0, folder_model, photos, "-o", out)
+    assert first.exit_code == 1
+    assert "3 segmented, 0 skipped, 1 failed" in first.stderr
+    assert "they were removed" not in first.stderr
+    assert {row.file for row in read_csv(out / "results.csv")} == {f"p{number}.jpg" for number in (0, 2, 3, 4, 5)}
+    assert [(tile.title, bool(tile.fault)) for tile in tiles[:2]] == [("p1.jpg", True), ("p0.jpg", False)]
+    Image.new("RGB", (60, 40)).save(photos / "p1.jpg")
+    assert [call_rank(monkeypatch, rank, folder_model, photos, "-o", out).exit_code for rank in (1, 0)] == [0, 0]
+    assert "p1.jpg" in {row.file for row in read_csv(out / "results.csv")}
+    assert not any(tile.fault for tile in tiles)
+
+
+def test_results_of_another_job_that_were_removed_are_named(
+    folder_model: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    assert call_rank(monkeypatch, 1, folder_model, photos, "-o", out).exit_code == 0
+    (out / "p3.mask.png").unlink()
+    first = call_rank(monkeypatch, 0, folder_model, photos, "-o", out)
+    assert first.exit_code == 1
+    assert [f"results of p{number}.jpg" in first.stderr for number in range(6)] == [False] * 3 + [True] + [False] * 2
+
+
+def test_results_that_a_new_name_leaves_behind_are_told(folder_model: Path, photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    words = (folder_model, photos, "-o", out)
+    assert "share" not in call(*words).stderr
+    shutil.copy(photos / "p2.jpg", photos / "p2.jpeg")
+    told = call(*words)
+    assert f"such as {out / 'p2.mask.png'}; those of p2.jpeg become {out / 'p2.jpeg.mask.png'}" in told.stderr
+    assert "2 segmented, 5 skipped" in told.stderr
+    assert "share" not in call(*words).stderr
 
 
 def test_a_second_run_into_a_folder_is_refused(folder_model: Path, photos: Path, tmp_path: Path) -> None:
@@ -215,6 +281,18 @@ def test_sheet_of_many_images_is_spread(photos: Path, tmp_path: Path) -> None:
         assert sheet.height < 9 * (224 + 50)
     draw_sheet(tmp_path / "none.jpg", [], {})
     assert not (tmp_path / "none.jpg").exists()
+
+
+def test_the_sheet_shows_images_as_they_were_read(folder_model: Path, tmp_path: Path, tiles: list[Tile]) -> None:
+    bands = np.zeros((40, 60, 5), np.uint16)
+    bands[...] = [600, 1500, 2400, 3000, 1200]
+    (tmp_path / "in").mkdir()
+    tifffile.imwrite(tmp_path / "in" / "a.tif", bands, photometric="minisblack", planarconfig="contig")
+    done = call(folder_model, tmp_path / "in", "--range", "0,3000", "--bands", "5,3,1", "-o", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    assert tiles[0].image is not None
+    assert tiles[0].image.reshape(-1, 3).min(axis=0).tolist() == [102, 204, 51]
+    assert tiles[0].image.reshape(-1, 3).max(axis=0).tolist() == [102, 204, 51]
 
 
 @pytest.fixture

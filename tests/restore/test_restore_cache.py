@@ -1,7 +1,9 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from glesam.errors import DataError
 from glesam.images.pixels import RGB
 from glesam.restore.base import Restorer
 from glesam.restore.cache import CachedRestorer
@@ -59,3 +61,9 @@ def test_what_is_kept_cannot_be_changed_from_outside() -> None:
     given[:] = 0
     assert np.array_equal(cached.restore(first), first)
     assert not cached.restore(first).flags.writeable
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("no folder")
+    with pytest.raises(DataError, match=r"expected to write into .*taken.*, got .*; check its rights"):
+        CachedRestorer(Inverted(), tmp_path / "taken").restore(image(0))

@@ -7,6 +7,7 @@ needed, and a killed job is noticed: a job that lives touches its file every few
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import threading
 import time
@@ -16,8 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from glesam.common.documents import parse_json
 from glesam.common.files import write_text
-from glesam.errors import ConfigError
+from glesam.errors import ConfigError, DataError
 from glesam.folders.parts import PARTS
 
 T = TypeVar("T")
@@ -84,8 +86,12 @@ class Meeting:
         self._digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
     @contextmanager
-    def attend(self) -> Iterator[None]:
-        """Show life while the block runs, and mark this job's end when it ends well."""
+    def attend(self, failed: Mapping[str, str]) -> Iterator[None]:
+        """Show life while the block runs, and mark this job's end when it ends well.
+
+        Args:
+            failed: name to reason of the images that failed in the block, for `failed_elsewhere`.
+        """
         self._folder.mkdir(parents=True, exist_ok=True)
         self._done(self._place.rank).unlink(missing_ok=True)
         stop = threading.Event()
@@ -93,7 +99,7 @@ class Meeting:
         beat.start()
         try:
             yield
-            write_text(self._done(self._place.rank), self._digest)
+            write_text(self._done(self._place.rank), json.dumps({"run": self._digest, "failed": dict(failed)}))
         finally:
             stop.set()
             beat.join()
@@ -107,18 +113,25 @@ class Meeting:
         seen: dict[int, tuple[int, float]] = {}
         absent = [rank for rank in range(self._place.world) if rank != self._place.rank]
         while True:
-            absent = [rank for rank in absent if not self._has_ended(rank)]
+            absent = [rank for rank in absent if self._mark(rank) is None]
             silent = [rank for rank in absent if self._is_silent(rank, seen)]
             if len(silent) == len(absent):
                 return absent
             time.sleep(min(0.2, self._patience / 5))
 
-    def _has_ended(self, rank: int) -> bool:
-        """Whether a job's mark is there and means this very run."""
+    def failed_elsewhere(self) -> dict[str, str]:
+        """Name to reason of the images that failed in the other jobs that have ended."""
+        others = [self._mark(rank) or {} for rank in range(self._place.world) if rank != self._place.rank]
+        return {name: reason for failed in others for name, reason in failed.items()}
+
+    def _mark(self, rank: int) -> dict[str, str] | None:
+        """What failed in a job that has ended; None where its mark is not there, or means another run."""
+        path = self._done(rank)
         try:
-            return self._done(rank).read_text("utf-8") == self._digest
-        except OSError:
-            return False
+            mark = parse_json(path.read_bytes(), str(path))
+        except (OSError, DataError):
+            return None
+        return dict(mark["failed"]) if isinstance(mark, dict) and mark.get("run") == self._digest else None
 
     def _is_silent(self, rank: int, seen: dict[int, tuple[int, float]]) -> bool:
         """Whether a job's heartbeat has stood still for the time of patience, by this machine's clock alone."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from glesam.common.messages import shown
 from glesam.draw.sheet import Tile, wrapped, write_contact_sheet
 from glesam.errors import ImageError
 from glesam.images.opening import identified
-from glesam.images.reading import read
+from glesam.images.reading import ReadOptions, read_with
 from glesam.images.shrink import resize_ids, shrink
 
 SHEET = "contact-sheet.jpg"
@@ -32,11 +32,13 @@ class Entry:
         name: what it is called.
         path: the image, or None when it cannot be read again.
         mask: PNG of object ids, or None.
+        reading: how the image is read.
     """
 
     name: str
     path: Path | None
     mask: Path | None
+    reading: ReadOptions = field(default_factory=ReadOptions)
 
 
 def draw_sheet(path: str | Path, entries: Sequence[Entry], failed: Mapping[str, str]) -> None:
@@ -74,7 +76,7 @@ def _tile(entry: Entry) -> Tile:
     if entry.path is None:
         return Tile(entry.name, None, None)
     try:
-        image = read(entry.path)
+        image = read_with(entry.path, entry.reading).pixels
         ids = None if entry.mask is None else _ids(entry.mask)
     except (ImageError, OSError) as error:
         return Tile(entry.name, None, None, " ".join(str(error).split()))

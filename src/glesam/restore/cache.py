@@ -11,6 +11,7 @@ import numpy as np
 from glesam import images
 from glesam.common.files import write_bytes
 from glesam.common.messages import slug
+from glesam.common.pool import writing
 from glesam.images.pixels import RGB
 from glesam.restore.base import Restorer
 
@@ -32,7 +33,11 @@ class CachedRestorer(Restorer):
         self.hits = self.misses = 0
 
     def apply(self, image: RGB, name: str | None) -> RGB:
-        """Look the image up, else restore and keep it."""
+        """Look the image up, else restore and keep it.
+
+        Raises:
+            DataError: the folder cannot be written.
+        """
         key = images.content_hash(image) + (f"-{slug(name or '')}" if self.by_name else "")
         found = self._kept.get(key)
         if found is None:
@@ -60,4 +65,5 @@ class CachedRestorer(Restorer):
         """Keep an image in the folder, where there is one."""
         if self._folder is not None:
             _, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-            write_bytes(self._folder / f"{key}.png", data.tobytes())
+            with writing(self._folder):
+                write_bytes(self._folder / f"{key}.png", data.tobytes())

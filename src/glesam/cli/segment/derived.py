@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import itertools
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,7 +135,7 @@ def derived_wish(
     """The wish from the options, or None without one.
 
     Raises:
-        PromptError: several wishes at once, or an example without its mask.
+        PromptError: several wishes at once, an example without its mask, or a likeness that is none.
         ConfigError: an option without the one that it belongs to.
     """
     asked = {"--like": bool(like), "--start-mask": bool(start), "--heat-map": bool(heat), "--subject": subject}
@@ -141,11 +143,15 @@ def derived_wish(
     if len(given) > 1:
         raise PromptError(f"expected one of {', '.join(asked)}, got {' and '.join(given)}; ask for one at a time")
     extras = {"--like-mask": like_mask, "--unlike": unlike, "--likeness": likeness, "--feature-cache": cache}
-    lone = [name for name, value in extras.items() if value]
+    lone = [name for name, value in extras.items() if value is not None and value != []]
     if lone and not like:
         raise ConfigError(f"expected --like beside {lone[0]}, got none; name the image that shows what to find")
     if not given:
         return None
+    if likeness is not None:
+        from glesam.fewshot.references import check_likeness
+
+        check_likeness(likeness)
     pairs = tuple(zip(like or (), _masks_of(like or (), like_mask or ()), strict=True))
     others = tuple(zip(unlike or (), _masks_of(unlike or (), ()), strict=True))
     return DerivedWish(pairs, others, start, heat, subject, likeness, cache)
@@ -170,26 +176,33 @@ def derived_fits(derived: DerivedWish | None, prompted: bool, tile: int | None, 
 
 
 def _masks_of(examples: Sequence[str], masks: Sequence[Path]) -> list[Path]:
-    """A mask file for each example."""
+    """A mask file for each example: as given, or beside it, as results are called where names meet and where not."""
     if masks and len(masks) != len(examples):
         raise PromptError(f"expected a --like-mask for each of {len(examples)} --like, got {len(masks)}; give one each")
-    found = list(masks) or [Path(example).with_suffix(".mask.png") for example in examples]
+    found = list(masks) or [_marks_beside(Path(example)) for example in examples]
     for example, mask in zip(examples, found, strict=True):
         if not mask.is_file():
             raise PromptError(f"expected the marks of {example} in {mask}, found no such file; give it by --like-mask")
     return found
 
 
+def _marks_beside(example: Path) -> Path:
+    """Where an example's marks lie; `cat.jpg` and `cat.png` of one folder keep their suffix in results."""
+    whole = example.with_name(f"{example.name}.mask.png")
+    return whole if whole.is_file() else example.with_suffix(".mask.png")
+
+
 def _beside(given: Path, source: ImageSource, endings: Sequence[str]) -> Path:
-    """The file itself, or the one for an image in a folder."""
+    """The file itself, or the one for an image in a folder, which is never that image."""
     if not given.is_dir():
         return given
-    stem = Path(source.name).with_suffix("")
-    for ending in endings:
-        path = given / f"{stem}{ending}"
-        if path.is_file():
+    # Results keep the suffix where names meet; files of the user's own mostly do not.
+    stems = dict.fromkeys((source.stem, str(Path(source.name).with_suffix(""))))
+    names = [f"{stem}{ending}" for stem, ending in itertools.product(stems, endings)]
+    for path in (given / name for name in names):
+        if path.is_file() and not (source.path is not None and os.path.samefile(path, source.path)):
             return path
-    listed = ", ".join(f"{stem}{ending}" for ending in endings)
+    listed = ", ".join(names)
     raise PromptError(f"expected {listed} in {given} for {source.name}, found none; add it, or leave the image out")
 
 

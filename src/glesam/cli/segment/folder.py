@@ -20,6 +20,7 @@ from glesam.folders.table import ObjectRow
 
 if TYPE_CHECKING:
     from glesam.cli.segment.tally import Tally
+    from glesam.images.reading import ReadOptions
     from glesam.masks.masks import Masks
 
 
@@ -30,10 +31,11 @@ class Book:
         folder: folder of the results.
         jobs: all images, of all jobs that share the folder.
         place: which of these jobs this is.
+        reading: how images are read; None for the usual way.
     """
 
-    def __init__(self, folder: Path, jobs: Sequence[Job], place: Place) -> None:
-        self.folder, self.place = folder, place
+    def __init__(self, folder: Path, jobs: Sequence[Job], place: Place, reading: ReadOptions | None = None) -> None:
+        self.folder, self.place, self._reading = folder, place, reading
         names = Counter(job.source.name for job in jobs)
         self._jobs = {_key(job, names): job for job in jobs}
         self._names = {job.source.stem: name for name, job in self._jobs.items()}
@@ -47,6 +49,20 @@ class Book:
         name = self._names[job.source.stem]
         self._journal.add(name, rows_of(masks, name, seconds))
 
+    def note_left_out(self, job: Job) -> None:
+        """Note that an image has no rows any more; those of outputs that this run keeps stay."""
+        name = self._names[job.source.stem]
+        if not any(path is not None and path.exists() for path in self._jobs[name].files.values()):
+            self._journal.add(name, [])
+
+    @property
+    def passes_on(self) -> bool:
+        """Whether another job tells of what failed here, and has the status for it.
+
+        torchrun and accelerate end all jobs when the first one ends with another status than 0.
+        """
+        return self.place.rank > 0
+
     @contextmanager
     def open(self, tally: Tally) -> Iterator[None]:
         """Do this job's share in the block; then, as the first of the jobs, wait for the others and sum up.
@@ -58,29 +74,31 @@ class Book:
         with writing(self.folder), sole(self.folder, lock_name(self.place.rank)):
             sweep(self.folder)  # also where nothing is left to write
             self._journal = ResultsJournal(self.folder, self.place.rank)
-            with self._meeting.attend() if self.place.world > 1 else nullcontext():
+            with self._meeting.attend(tally.failed) if self.place.world > 1 else nullcontext():
                 yield
             if self.place.rank == 0:
                 absent = self._meeting.wait_for_others()
+                tally.take(self._meeting.failed_elsewhere())
                 if absent:
                     tally.fail("other jobs", _absent(absent, self.place.world))
-                self._sum_up(tally)
+                self._sum_up(tally, complete=not absent)
 
-    def _sum_up(self, tally: Tally) -> None:
-        """Write the table, and the sheet if there is anything new to see."""
+    def _sum_up(self, tally: Tally, complete: bool) -> None:
+        """Write the table, and the sheet if there is anything new to see; `complete` if all jobs have ended."""
         from glesam.folders.sheet import SHEET, Entry, draw_sheet
+        from glesam.images.reading import ReadOptions
 
         finished = {name: job for name, job in self._jobs.items() if not job.missing(False)}
-        self._tell_removed(finished, tally)
+        if complete:  # what failed in a job that was killed is not known here
+            self._tell_removed(finished, tally)
         self._journal.merge(finished, functools.partial(self._recover, tally))
         if tally.done or self.place.world > 1 or not (self.folder / SHEET).exists():
-            entries = [Entry(name, job.source.path, job.files.get("png")) for name, job in finished.items()]
+            reading = self._reading or ReadOptions()
+            entries = [Entry(name, job.source.path, job.files.get("png"), reading) for name, job in finished.items()]
             draw_sheet(self.folder / SHEET, entries, tally.failed)
 
     def _tell_removed(self, finished: Collection[str], tally: Tally) -> None:
         """Name images that were done, and whose results somebody removed since."""
-        if self.place.world > 1:
-            return  # what failed elsewhere is not known here
         failed = set(tally.failed)
         for name, job in self._jobs.items():
             # Data sets leave images out in which nothing was found.
@@ -99,12 +117,14 @@ class Book:
             return []
 
 
-def book_of(jobs: Sequence[Job], output: str | None, outright: bool, place: Place) -> Book | None:
+def book_of(
+    jobs: Sequence[Job], output: str | None, outright: bool, place: Place, reading: ReadOptions | None = None
+) -> Book | None:
     """The book of a folder job, or None: one image named outright, or results without a folder of their own."""
     if outright or output in (None, STDOUT) or not jobs:
         return None
     folder = Path(str(output)).expanduser()
-    return Book(folder, jobs, place) if folder.is_dir() else None
+    return Book(folder, jobs, place, reading) if folder.is_dir() else None
 
 
 def device_of(device: str, place: Place, model: str) -> str:

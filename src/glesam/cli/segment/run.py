@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from glesam.cli.common import progress, tell_outdated, warn
@@ -56,7 +58,7 @@ def segment_images(inputs: Sequence[str], wanted: Wanted, options: ImageOptions)
 
     Raises:
         GlesamError: an option is at fault.
-        typer.Exit: an image failed: 1.
+        typer.Exit: an image failed: 1; where several jobs share a folder, in the first of them alone.
     """
     from glesam.cli.segment.folder import book_of
     from glesam.folders.ranks import from_environment
@@ -65,12 +67,12 @@ def segment_images(inputs: Sequence[str], wanted: Wanted, options: ImageOptions)
     outright, output = names_one_file(inputs), options.output
     jobs = plan(sources, options.formats, output, outright, options.form) if sources else []
     place = from_environment()
-    book = book_of(jobs, output, outright, place)
+    book = book_of(jobs, output, outright, place, wanted.reading)
     with nullcontext() if book is None else book.open(tally):
         pending = _pending(place.share(jobs), options.overwrite, tally)
         make = functools.partial(_worker, place, wanted, options.model, options.multimask, book)
         _segment_all(pending, make, options.workers, tally)
-    tally.report(output)
+    tally.report(output, passed_on=book is not None and book.passes_on)
 
 
 def _find(inputs: Sequence[str], recursive: bool) -> tuple[list[ImageSource], Tally]:
@@ -100,6 +102,7 @@ def _pending(jobs: Sequence[Job], overwrite: bool, tally: Tally) -> list[Job]:
         tell_outdated([s.name for s, file in pairs if s.path is not None and file and is_outdated(file, s.path)])
     tally.skipped += len(skipped)
     _tell_kept(jobs, pending)
+    _tell_renamed(jobs, pending)
     return [job for job in pending if job.files]
 
 
@@ -114,6 +117,31 @@ def _tell_kept(jobs: Sequence[Job], pending: Sequence[Job]) -> None:
     if kept:
         files = "1 file was there and is" if len(kept) == 1 else f"{len(kept)} files were there and are"
         warn(f"glesam: {files} kept as before, such as {kept[0]}; --overwrite makes all anew, by these prompts")
+
+
+def _tell_renamed(jobs: Sequence[Job], pending: Sequence[Job]) -> None:
+    """Say which results are not found again: `a.jpg` was alone, and with `a.png` beside it its results keep the suffix.
+
+    Of which of the two they are cannot be told.
+    """
+    planned = {path for job in jobs for path in job.files.values()}
+    found = [(job, path) for job in pending for path in _short_names(job) if path not in planned]
+    left = [(job, path) for job, path in found if os.path.exists(path)]
+    if left:
+        job, path = left[0]
+        warn(
+            f"glesam: warning: results lie under names that several images share now, such as {path}; those of "
+            f"{job.source.name} become {next(iter(job.files.values()))}; rename or delete the former ones"
+        )
+
+
+def _short_names(job: Job) -> list[Path]:
+    """What files of an image whose results keep its suffix would be called without it."""
+    whole = Path(job.source.name)
+    if not job.source.stem.endswith(whole.name):
+        return []
+    paths = [path for path in job.files.values() if path is not None and path.name.startswith(whole.name)]
+    return [path.with_name(whole.stem + path.name.removeprefix(whole.name)) for path in paths]
 
 
 def _segment_all(jobs: Sequence[Job], make: Callable[[], Callable[[Job], str]], workers: int, tally: Tally) -> None:
@@ -161,8 +189,7 @@ def _segment_one(job: Job, predictor: Predictor, wanted: Wanted, multimask: bool
         masks = ask(predictor)
     masks.info.update(facts_of(found))
     if job.form.dataset and not masks.areas.any():
-        warn(f"glesam: {job.source.name}: nothing found, left out of the data set")
-        return f"{job.source.name}: no files"
+        return _leave_out(job, book)
     seconds = time.perf_counter() - start
     write(job, masks, image, None if book is None else lambda: book.note(job, masks, seconds))
     names = [f"{name} " for name in masks.class_names] or [""] * len(masks)
@@ -171,6 +198,17 @@ def _segment_one(job: Job, predictor: Predictor, wanted: Wanted, multimask: bool
     scores = scores or "none"
     targets = ", ".join("stdout" if path is None else str(path) for path in job.files.values())
     return f"{job.source.name}: {len(masks)} {'mask' if len(masks) == 1 else 'masks'} (score {scores}) -> {targets}"
+
+
+def _leave_out(job: Job, book: Book | None) -> str:
+    """Take what a data set had of an image in which nothing is found now, and say it in one line."""
+    warn(f"glesam: {job.source.name}: nothing found, left out of the data set")
+    for path in job.files.values():
+        if path is not None:
+            path.unlink(missing_ok=True)
+    if book is not None:
+        book.note_left_out(job)
+    return f"{job.source.name}: no files"
 
 
 @contextmanager

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import typer
 
 from glesam.cli.common import FAILED, describe, status_of, warn
 from glesam.cli.segment.outputs import STDOUT
-from glesam.errors import GlesamError
+from glesam.errors import DataError, GlesamError
 
 
 @dataclass
@@ -27,8 +28,19 @@ class Tally:
         self.errors.append(error)
         self.failed[name] = text
 
-    def report(self, output: str | None) -> None:
+    def take(self, failed: Mapping[str, str]) -> None:
+        """Count images that failed in other jobs, name to reason; these have named them."""
+        for name, reason in failed.items():
+            if name not in self.failed:  # inputs that do not exist fail in every job
+                self.errors.append(DataError(reason))
+                self.failed[name] = reason
+
+    def report(self, output: str | None, passed_on: bool = False) -> None:
         """Sum up more than one image on stderr, and leave with the status that fits.
+
+        Args:
+            output: where the results went.
+            passed_on: another job takes what failed here, and has the status for it.
 
         Raises:
             typer.Exit: an image failed: 1; or 2 if all did and the command was wrong for each.
@@ -37,6 +49,6 @@ class Tally:
             where = "" if output in (None, STDOUT) else f" in {output}"
             counts = f"{self.done} segmented, {self.skipped} skipped, {len(self.errors)} failed"
             warn(f"glesam: {counts}{where}")
-        if self.errors:
+        if self.errors and not passed_on:
             worked = self.done + self.skipped > 0
             raise typer.Exit(FAILED if worked else min(map(status_of, self.errors)))
